@@ -1,0 +1,77 @@
+"""Keep secrets out of everything that people or files get to see.
+
+Two nets: values registered as secret while the runbook runs, and shapes that are secret wherever
+they occur. Both are applied to error messages, evidence and probe excerpts.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+MASK = "[redacted]"
+
+_SHORTEST_SECRET = 6
+"""Shorter values are not masked: they would blot out ordinary text."""
+
+_SECRET_KEYS = frozenset(
+    {"token", "password", "client-key-data", "client_key_data", "clientkeydata", "authorization"}
+)
+
+_PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
+    # JSON Web Token: three base64url parts, the first of which is JSON ('{"' is 'eyJ').
+    (re.compile(r"\beyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?"), MASK),
+    (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!\[redacted\])[\w.~+/=-]{6,}"), rf"\1\2{MASK}"),
+    (
+        re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.S),
+        MASK,
+    ),
+    # kubeconfig fields, as YAML or JSON; see https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/
+    (
+        re.compile(
+            r"(?i)(\b(?:client-key-data|id-token|refresh-token|access-token|token|password)"
+            r"[\"']?\s*[:=]\s*[\"']?)(?!\[redacted\])[^\s\"',}{]{6,}"
+        ),
+        rf"\1{MASK}",
+    ),
+    # user:password@ in a URL
+    (re.compile(r"(?<=://)([^/\s:@]+):[^/\s@]+@"), rf"\1:{MASK}@"),
+)
+
+_registered: set[str] = set()
+_lock = threading.Lock()
+
+
+def register(secret: str) -> None:
+    """Mask `secret`, and each long line of it, from now on in this process."""
+    parts = {secret.strip(), *(line.strip() for line in secret.splitlines())}
+    with _lock:
+        _registered.update(part for part in parts if len(part) >= _SHORTEST_SECRET)
+
+
+def redact(text: str) -> str:
+    """Return `text` with registered secrets and secret-looking shapes replaced by `MASK`."""
+    with _lock:
+        secrets = sorted(_registered, key=len, reverse=True)
+    for secret in secrets:
+        text = text.replace(secret, MASK)
+    for pattern, replacement in _PATTERNS:
+        text = pattern.sub(replacement, text)
+    return text
+
+
+def redact_value(value: Any) -> Any:
+    """Redact every string inside mappings and sequences; values under secret keys go entirely."""
+    if isinstance(value, str):
+        return redact(value)
+    if isinstance(value, dict):
+        return {
+            redact(str(key)): MASK
+            if str(key).lower() in _SECRET_KEYS and item is not None
+            else redact_value(item)
+            for key, item in value.items()
+        }
+    if isinstance(value, list | tuple | set | frozenset):
+        return [redact_value(item) for item in value]
+    return value
