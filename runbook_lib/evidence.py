@@ -79,7 +79,8 @@ def read(path: Path) -> list[dict[str, Any]]:
     since, is returned as the event `unreadable` with its line number.
     """
     try:
-        lines = Path(path).read_text(encoding="utf-8", errors="replace").splitlines()
+        # Not splitlines(): JSON text may hold U+2028, which is a line break to it.
+        lines = Path(path).read_bytes().decode(errors="replace").removesuffix("\n").split("\n")
     except FileNotFoundError:
         return []
     events: list[dict[str, Any]] = []

@@ -1,0 +1,314 @@
+"""Helm, command for command; names and options are those of the command line (Helm 4)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runbook_lib.command import Completed, run
+from runbook_lib.errors import CommandError, RunbookError
+
+_READ_TIMEOUT = 60.0
+_NETWORK_MARGIN = 60.0
+"""Seconds that a command may take beyond the wait that Helm itself limits."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Where a chart comes from.
+
+    Attributes:
+        reference: A chart's name in `repository`, or a local folder or archive.
+        repository: URL of the chart repository; None for a local chart.
+        version: Version to install; None for the newest in the repository.
+    """
+
+    reference: str | Path
+    repository: str | None = None
+    version: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The chart as command line arguments."""
+        reference = str(self.reference)
+        arguments = []
+        if self.repository and self.repository.startswith("oci://"):
+            reference = f"{self.repository.rstrip('/')}/{reference}"
+        elif self.repository:
+            arguments += ["--repo", self.repository]
+        if self.version:
+            arguments += ["--version", self.version]
+        return [reference, *arguments]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release, as `helm list` and `helm status` show it.
+
+    Attributes:
+        name: The release's name.
+        namespace: Its namespace.
+        revision: Counts installs, upgrades and rollbacks from 1.
+        status: `deployed`, `failed`, `pending-install`, ...
+        chart: The chart's name, such as `istiod`.
+        chart_version: The chart's version.
+        app_version: The version of what it installs.
+    """
+
+    name: str
+    namespace: str
+    revision: int
+    status: str
+    chart: str
+    chart_version: str
+    app_version: str
+
+    @property
+    def deployed(self) -> bool:
+        """Whether its last operation succeeded."""
+        return self.status == "deployed"
+
+
+class Helm:
+    """Helm on one cluster. Every method raises `CommandError` when Helm fails."""
+
+    def __init__(self, helm: Path, *, kubeconfig: Path, context: str) -> None:
+        """Nothing is run yet.
+
+        Args:
+            helm: The program.
+            kubeconfig: Passed to every command, with `context`.
+            context: The context in it.
+        """
+        self._helm = helm
+        self._kubeconfig = kubeconfig
+        self._context = context
+
+    def cli(
+        self, *arguments: str, timeout: float = _READ_TIMEOUT, input: str | None = None
+    ) -> Completed:
+        """Run any Helm command against the cluster."""
+        return run(
+            [
+                self._helm,
+                *arguments,
+                "--kubeconfig",
+                self._kubeconfig,
+                "--kube-context",
+                self._context,
+                "--color",
+                "never",
+            ],
+            timeout=timeout,
+            input=input,
+        )
+
+    def get_manifest(self, release: str, *, namespace: str) -> list[dict[str, Any]]:
+        """Return the objects of a release as they were rendered."""
+        return _documents(self.cli("get", "manifest", release, "--namespace", namespace).stdout)
+
+    def get_values(self, release: str, *, namespace: str, all: bool = False) -> dict[str, Any]:
+        """Return the values given to a release; with `all` also the chart's own."""
+        options = ["--all"] if all else []
+        arguments = ["get", "values", release, "--namespace", namespace, "--output", "json"]
+        return json.loads(self.cli(*arguments, *options).stdout) or {}
+
+    def history(self, release: str, *, namespace: str) -> list[Release]:
+        """Return the revisions of a release, oldest first; none if there is no such release."""
+        arguments = ["history", release, "--namespace", namespace, "--output", "json"]
+        try:
+            entries = json.loads(self.cli(*arguments).stdout)
+        except CommandError as error:
+            if _not_found(error):
+                return []
+            raise
+        return [_release({**entry, "name": release, "namespace": namespace}) for entry in entries]
+
+    def list(self, *, namespace: str | None = None) -> list[Release]:
+        """Return the releases in a namespace, or in all, in every status."""
+        scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+        states = ["--deployed", "--failed", "--pending", "--uninstalling"]
+        output = self.cli("list", *scope, *states, "--output", "json").stdout
+        return [_release(entry) for entry in json.loads(output)]
+
+    def status(self, release: str, *, namespace: str) -> Release | None:
+        """Return the release's last revision; None if there is no such release.
+
+        Raises:
+            RunbookError: An earlier Helm was interrupted, and the release is stuck; the error
+                names the command that mends it.
+        """
+        history = self.history(release, namespace=namespace)
+        if not history:
+            return None
+        last = history[-1]
+        if last.status.startswith("pending-") or last.status == "uninstalling":
+            raise _stuck(last, history)
+        return None if last.status == "uninstalled" else last
+
+    def template(
+        self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Render a chart's objects, CRDs included, without asking the cluster."""
+        return _documents(
+            self.cli(
+                "template",
+                release,
+                *chart.arguments(),
+                "--namespace",
+                namespace,
+                "--include-crds",
+                "--values",
+                "-",
+                timeout=_READ_TIMEOUT + _NETWORK_MARGIN,
+                input=yaml.safe_dump(dict(values)),
+            ).stdout
+        )
+
+    def uninstall(self, release: str, *, namespace: str, timeout: float) -> None:
+        """Remove a release and wait until its objects are gone; fine if there is none.
+
+        CRDs stay: Helm never removes what a chart keeps in `crds/` or marks to be kept.
+        """
+        self.cli(
+            "uninstall",
+            release,
+            "--namespace",
+            namespace,
+            "--ignore-not-found",
+            "--wait",
+            "--timeout",
+            _duration(timeout),
+            timeout=timeout + _NETWORK_MARGIN,
+        )
+
+    def upgrade_dry_run(
+        self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
+    ) -> list[dict[str, Any]]:
+        """Return the objects that `upgrade_install` would leave, checked by the API server."""
+        output = self._upgrade(
+            release, chart, namespace, values, ["--dry-run=server"], timeout=_READ_TIMEOUT
+        )
+        return _documents(json.loads(output)["manifest"])
+
+    def upgrade_install(
+        self,
+        release: str,
+        chart: Chart,
+        *,
+        namespace: str,
+        values: Mapping[str, Any],
+        wait: bool = True,
+        timeout: float,
+        create_namespace: bool = False,
+    ) -> Release:
+        """Install a release, or bring it to these values.
+
+        Args:
+            release: The release's name.
+            chart: What to install.
+            namespace: Where.
+            values: All values that differ from the chart's; earlier ones are forgotten.
+            wait: Whether to wait until its workloads are ready.
+            timeout: Seconds that Helm may wait.
+            create_namespace: Make the namespace if it is missing.
+        """
+        options = ["--wait" if wait else "--wait=hookOnly", "--timeout", _duration(timeout)]
+        if create_namespace:
+            options.append("--create-namespace")
+        output = self._upgrade(release, chart, namespace, values, options, timeout=timeout)
+        return _from_status(json.loads(output))
+
+    def version(self) -> str:
+        """Return Helm's own version, such as `v4.2.0`."""
+        return run([self._helm, "version", "--short"], timeout=_READ_TIMEOUT).stdout.strip()
+
+    def _upgrade(
+        self,
+        release: str,
+        chart: Chart,
+        namespace: str,
+        values: Mapping[str, Any],
+        options: list[str],
+        *,
+        timeout: float,
+    ) -> str:
+        return self.cli(
+            "upgrade",
+            release,
+            *chart.arguments(),
+            "--install",
+            "--namespace",
+            namespace,
+            "--reset-values",
+            "--values",
+            "-",
+            "--output",
+            "json",
+            *options,
+            timeout=timeout + _NETWORK_MARGIN,
+            input=yaml.safe_dump(dict(values)),
+        ).stdout
+
+
+def _release(entry: Mapping[str, Any]) -> Release:
+    """Build a release from an entry of `helm list` or `helm history`."""
+    chart, _, version = str(entry["chart"]).rpartition("-")
+    return Release(
+        name=entry["name"],
+        namespace=entry["namespace"],
+        revision=int(entry["revision"]),
+        status=entry["status"],
+        chart=chart,
+        chart_version=version,
+        app_version=entry["app_version"],
+    )
+
+
+def _from_status(entry: Mapping[str, Any]) -> Release:
+    """Build a release from what `helm upgrade` and `helm status` print."""
+    chart = entry["chart"]["metadata"]
+    return Release(
+        name=entry["name"],
+        namespace=entry["namespace"],
+        revision=int(entry["version"]),
+        status=entry["info"]["status"],
+        chart=chart["name"],
+        chart_version=chart["version"],
+        app_version=chart.get("appVersion", ""),
+    )
+
+
+def _stuck(last: Release, history: list[Release]) -> RunbookError:
+    """Say how to get a release out of a state that only a running Helm should be in.
+
+    Helm refuses "another operation is in progress" for good when it was killed half-way.
+    """
+    worked = [r.revision for r in history if r.status in ("deployed", "superseded")]
+    where = f"{last.name} --namespace {last.namespace}"
+    command = (
+        f"helm rollback {where.replace(' ', f' {worked[-1]} ', 1)}"
+        if worked
+        else (f"helm uninstall {where}")
+    )
+    return RunbookError(
+        f"Helm release {last.namespace}/{last.name} is {last.status} (revision {last.revision}): "
+        "another Helm is at work on it, or was interrupted",
+        f"if no other Helm is running: {command}; then run this again",
+    )
+
+
+def _not_found(error: CommandError) -> bool:
+    return "release: not found" in error.stderr
+
+
+def _documents(text: str) -> list[dict[str, Any]]:
+    return [item for item in yaml.safe_load_all(text) if item]
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))}s"

@@ -1,0 +1,69 @@
+"""Find out how the API server serves a kind; knows at once when a CRD has been installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from kubernetes.client.exceptions import ApiException
+from kubernetes.dynamic import DynamicClient, Resource
+
+from runbook_lib.connection import REQUEST_TIMEOUT
+from runbook_lib.errors import KindNotInstalled
+
+
+class Kinds:
+    """The part of discovery that the dynamic client needs, one API version at a time.
+
+    The client's own discoverers keep a cache file in the common temporary folder, named after the
+    server's URL: it outlives clusters, others can write it, and new kinds are looked for in it.
+    Here a kind that was found is remembered in memory, and one that was not is asked for again.
+    """
+
+    def __init__(self, client: DynamicClient, _cache_file: object = None) -> None:
+        self._client = client
+        self._found: dict[tuple[str, str], Resource] = {}
+
+    def get(self, *, api_version: str, kind: str) -> Resource:
+        """Return how `kind` is served.
+
+        Raises:
+            KindNotInstalled: The server has no such API version, or no such kind in it.
+        """
+        if (api_version, kind) not in self._found:
+            self._discover(api_version)
+        try:
+            return self._found[api_version, kind]
+        except KeyError:
+            raise KindNotInstalled(api_version, kind) from None
+
+    def _discover(self, api_version: str) -> None:
+        group, _, version = api_version.rpartition("/")
+        prefix = "apis" if group else "api"
+        try:
+            answer = self._client.request(
+                "get",
+                f"/{prefix}/{api_version}",
+                serializer=lambda _client, data: data,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        except ApiException as error:
+            if error.status == 404:
+                return
+            raise
+        for entry in answer["resources"]:
+            if "/" not in entry["name"]:  # a subresource, such as pods/log
+                self._found[api_version, entry["kind"]] = self._resource(
+                    prefix, group, version, entry
+                )
+
+    def _resource(self, prefix: str, group: str, version: str, entry: dict[str, Any]) -> Resource:
+        return Resource(
+            prefix=prefix,
+            group=group,
+            api_version=version,
+            kind=entry["kind"],
+            namespaced=entry["namespaced"],
+            verbs=entry["verbs"],
+            name=entry["name"],
+            client=self._client,
+        )

@@ -1,0 +1,154 @@
+"""What well-formed parameters can still get wrong: combinations that cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runbook_lib.parameter_model import Parameters
+from runbook_lib.yaml_source import Location
+
+Contradiction = tuple[Location, str, str]
+"""Where, what is wrong, and the remedy."""
+
+_SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+
+
+def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
+    """Yield every impossible combination."""
+    yield from _target(parameters)
+    yield from _application(parameters)
+    yield from _istio(parameters)
+    yield from _authorization(parameters)
+
+
+def _target(parameters: Parameters) -> Iterator[Contradiction]:
+    target, application = parameters.target, parameters.application
+    if target.kind == "lab":
+        for key in ("kubeconfig", "context"):
+            if getattr(target, key) is not None:
+                yield ("target", key), "a lab has its own", "remove it, or set kind: cluster"
+        if target.production:
+            yield (
+                ("target", "production"),
+                "a lab is never production",
+                "remove it, or set kind: cluster",
+            )
+        if application.url is not None:
+            yield (
+                ("application", "url"),
+                "the lab's edge provides the URL",
+                "remove it, or set target.kind: cluster",
+            )
+        return
+    if "lab" in target.model_fields_set:
+        yield ("target", "lab"), "a cluster has no lab", "remove it, or set kind: lab"
+    if not target.context:
+        yield (
+            ("target", "context"),
+            "a cluster needs a context",
+            "name one of: kubectl config get-contexts --output name",
+        )
+    if application.url is None:
+        yield (
+            ("application", "url"),
+            "a cluster needs the application's URL",
+            "write the address that users open, such as https://xnat.example.com",
+        )
+    if target.production and parameters.story == "documented":
+        yield (
+            ("story",),
+            "the documented story shows users a 502, and the target is production",
+            "write story: safe, or target.production: false if nobody depends on it",
+        )
+
+
+def _application(parameters: Parameters) -> Iterator[Contradiction]:
+    application = parameters.application
+    if application.namespace in _SYSTEM_NAMESPACES:
+        yield (
+            ("application", "namespace"),
+            f"{application.namespace} belongs to Kubernetes",
+            "name the application's namespace",
+        )
+    web = f"{application.web.kind}/{application.web.name}"
+    order = application.restart_order
+    if web not in order:
+        yield (
+            ("application", "restart_order"),
+            f"the web workload {web} is not in it, so it would never get a sidecar",
+            "add it",
+        )
+    for index, workload in enumerate(order):
+        if workload in order[:index]:
+            yield ("application", "restart_order", index), f"{workload} twice", "remove one"
+    seen: set[tuple[str, str]] = set()
+    for index, probe in enumerate(application.probes):
+        if (probe.method, probe.path) in seen:
+            yield (
+                ("application", "probes", index),
+                f"{probe.method} {probe.path} is there twice",
+                "remove one",
+            )
+        seen.add((probe.method, probe.path))
+    if application.ca_file is not None and not application.verify_tls:
+        yield (
+            ("application", "ca_file"),
+            "there is nothing to verify with verify_tls: false",
+            "remove one of the two",
+        )
+
+
+def _istio(parameters: Parameters) -> Iterator[Contradiction]:
+    istio = parameters.istio
+    if istio.namespace == parameters.application.namespace:
+        yield (
+            ("istio", "namespace"),
+            "is the application's namespace too",
+            "use istio-system: a policy there holds for the whole mesh",
+        )
+    if istio.namespace in _SYSTEM_NAMESPACES:
+        yield ("istio", "namespace"), f"{istio.namespace} belongs to Kubernetes", "use istio-system"
+    if istio.base.release == istio.istiod.release:
+        yield (
+            ("istio", "istiod", "release"),
+            "both charts have the same release name",
+            "use istio-base and istiod",
+        )
+    if parameters.target.kind == "lab":
+        for key in ("version", "chart_repository"):
+            if getattr(istio, key) is not None:
+                yield (
+                    ("istio", key),
+                    "the lab brings its own Istio",
+                    "remove it, or set target.kind: cluster",
+                )
+
+
+def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
+    authorization = parameters.authorization
+    for key in ("read_methods", "methods"):
+        methods = getattr(authorization, key)
+        for index, method in enumerate(methods):
+            if method in methods[:index]:
+                yield ("authorization", key, index), f"{method} is there twice", "remove one"
+    missing = [m for m in authorization.read_methods if m not in authorization.methods]
+    if missing:
+        yield (
+            ("authorization", "methods"),
+            f"lacks {', '.join(missing)} of read_methods",
+            "the final policy must allow at least what the first one allows: add it",
+        )
+    if authorization.denied_method in authorization.methods:
+        yield (
+            ("authorization", "denied_method"),
+            f"{authorization.denied_method} is among the allowed methods",
+            "choose a method that stays forbidden: its 403 is the proof that the policy works",
+        )
+    probed = {probe.method for probe in parameters.application.probes}
+    for method in dict.fromkeys((*authorization.methods, authorization.denied_method)):
+        if method not in probed:
+            yield (
+                ("application", "probes"),
+                f"no probe for {method}, so whether it is allowed cannot be proved",
+                f"add one, such as {{method: {method}, path: /, status: 200}}",
+            )
