@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 Object = dict[str, Any]
 """A Kubernetes object as the API server sends it."""
 
+Objects = list[Object]
+"""Inside `Cluster`, `list` is a method."""
+
+Texts = list[str]
+"""As above."""
+
 FIELD_MANAGER = "istio-runbook"
 """Owns the fields that the runbook applies."""
 
@@ -35,10 +41,12 @@ class Connectable(Protocol):
     """What it takes to reach a cluster; a `Target` is one."""
 
     @property
-    def kubeconfig(self) -> Path: ...
+    def kubeconfig(self) -> Path:
+        """The kubeconfig file."""
 
     @property
-    def context(self) -> str: ...
+    def context(self) -> str:
+        """The context in it."""
 
 
 class Cluster:
@@ -65,11 +73,12 @@ class Cluster:
         resource = self._resource(api_version, kind)
         try:
             with self._errors(f"get {ref(kind, name, namespace)}"):
-                return self._request(resource.get, name=name, namespace=namespace)
+                found: Object = self._request(resource.get, name=name, namespace=namespace)
         except ClusterRefused as error:
             if error.status == 404:
                 return None
             raise
+        return found
 
     def list(
         self,
@@ -77,7 +86,7 @@ class Cluster:
         kind: str,
         namespace: str | None = None,
         labels: Mapping[str, str] | None = None,
-    ) -> list[Object]:
+    ) -> Objects:
         """Return the objects of a kind, in one namespace or in all, that carry all `labels`."""
         return self.list_with_version(api_version, kind, namespace, labels)[0]
 
@@ -88,7 +97,7 @@ class Cluster:
         namespace: str | None = None,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
-    ) -> tuple[list[Object], str]:
+    ) -> tuple[Objects, str]:
         """As `list`, and the resource version from which a watch continues."""
         resource = self._resource(api_version, kind)
         with self._errors(f"list {kind} in {namespace or 'all namespaces'}"):
@@ -116,7 +125,7 @@ class Cluster:
         target = ref(manifest["kind"], name, namespace)
         try:
             with self._errors(f"apply {target}{' (dry run)' if dry_run else ''}"):
-                return self._request(
+                result: Object = self._request(
                     resource.server_side_apply,
                     body=manifest,
                     name=name,
@@ -127,6 +136,7 @@ class Cluster:
                 )
         except ClusterRefused as error:
             raise _conflict(target, error) or error from error.__cause__
+        return result
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
         """Delete an object; return whether there was one. What it owns is collected later."""
@@ -165,7 +175,7 @@ class Cluster:
             force=True,
         )
 
-    def events(self, namespace: str, name: str) -> list[str]:
+    def events(self, namespace: str, name: str) -> Texts:
         """Return the events about the object `name`, newest last, as `Reason: message (xN)`."""
         resource = self._resource("v1", "Event")
         with self._errors(f"list events of {namespace}/{name}"):
@@ -181,7 +191,7 @@ class Cluster:
         api_version: str,
         kind: str,
         namespace: str | None,
-        observe: Callable[[list[Object]], wait.State],
+        observe: Callable[[Objects], wait.State],
         *,
         labels: Mapping[str, str] | None = None,
         name: str | None = None,
@@ -250,7 +260,8 @@ class Cluster:
     def _resource(self, api_version: str, kind: str) -> Resource:
         client = self.dynamic
         with self._errors(f"look up the kind {kind} ({api_version})"):
-            return client.resources.get(api_version=api_version, kind=kind)
+            resource: Resource = client.resources.get(api_version=api_version, kind=kind)
+        return resource
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return api_errors(self.kubeconfig, self.context, doing)

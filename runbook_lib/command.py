@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import signal
@@ -107,10 +108,8 @@ def run(
 def _stop(process: subprocess.Popen[str]) -> tuple[str, str]:
     """Stop the process group, gently first; return what it wrote."""
     for number in (signal.SIGTERM, signal.SIGKILL):
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
-        except ProcessLookupError:
-            pass
         try:
             return process.communicate(timeout=_GRACE_SECONDS)
         except subprocess.TimeoutExpired:

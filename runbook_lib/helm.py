@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,11 @@ class Release:
         return self.status == "deployed"
 
 
+Releases = list[Release]
+Documents = list[dict[str, Any]]
+"""Inside `Helm`, `list` is a method."""
+
+
 class Helm:
     """Helm on one cluster. Every method raises `CommandError` when Helm fails."""
 
@@ -107,7 +112,7 @@ class Helm:
             input=input,
         )
 
-    def get_manifest(self, release: str, *, namespace: str) -> list[dict[str, Any]]:
+    def get_manifest(self, release: str, *, namespace: str) -> Documents:
         """Return the objects of a release as they were rendered."""
         return _documents(self.cli("get", "manifest", release, "--namespace", namespace).stdout)
 
@@ -117,7 +122,7 @@ class Helm:
         arguments = ["get", "values", release, "--namespace", namespace, "--output", "json"]
         return json.loads(self.cli(*arguments, *options).stdout) or {}
 
-    def history(self, release: str, *, namespace: str) -> list[Release]:
+    def history(self, release: str, *, namespace: str) -> Releases:
         """Return the revisions of a release, oldest first; none if there is no such release."""
         arguments = ["history", release, "--namespace", namespace, "--output", "json"]
         try:
@@ -128,7 +133,7 @@ class Helm:
             raise
         return [_release({**entry, "name": release, "namespace": namespace}) for entry in entries]
 
-    def list(self, *, namespace: str | None = None) -> list[Release]:
+    def list(self, *, namespace: str | None = None) -> Releases:
         """Return the releases in a namespace, or in all, in every status."""
         scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
         states = ["--deployed", "--failed", "--pending", "--uninstalling"]
@@ -152,7 +157,7 @@ class Helm:
 
     def template(
         self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+    ) -> Documents:
         """Render a chart's objects, CRDs included, without asking the cluster."""
         return _documents(
             self.cli(
@@ -188,7 +193,7 @@ class Helm:
 
     def upgrade_dry_run(
         self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
-    ) -> list[dict[str, Any]]:
+    ) -> Documents:
         """Return the objects that `upgrade_install` would leave, checked by the API server."""
         output = self._upgrade(
             release, chart, namespace, values, ["--dry-run=server"], timeout=_READ_TIMEOUT
@@ -233,7 +238,7 @@ class Helm:
         chart: Chart,
         namespace: str,
         values: Mapping[str, Any],
-        options: list[str],
+        options: Sequence[str],
         *,
         timeout: float,
     ) -> str:
@@ -283,7 +288,7 @@ def _from_status(entry: Mapping[str, Any]) -> Release:
     )
 
 
-def _stuck(last: Release, history: list[Release]) -> RunbookError:
+def _stuck(last: Release, history: Releases) -> RunbookError:
     """Say how to get a release out of a state that only a running Helm should be in.
 
     Helm refuses "another operation is in progress" for good when it was killed half-way.
@@ -306,7 +311,7 @@ def _not_found(error: CommandError) -> bool:
     return "release: not found" in error.stderr
 
 
-def _documents(text: str) -> list[dict[str, Any]]:
+def _documents(text: str) -> Documents:
     return [item for item in yaml.safe_load_all(text) if item]
 
 

@@ -24,7 +24,9 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"\beyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?"), MASK),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!\[redacted\])[\w.~+/=-]{6,}"), rf"\1\2{MASK}"),
     (
-        re.compile(r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.S),
+        re.compile(
+            r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.S
+        ),
         MASK,
     ),
     # kubeconfig fields, as YAML or JSON; see https://kubernetes.io/docs/reference/config-api/kubeconfig.v1/

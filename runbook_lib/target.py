@@ -17,7 +17,8 @@ from runbook_lib.parameters import Parameters
 class Identified(Protocol):
     """Something that knows its cluster's UID."""
 
-    def uid(self) -> str: ...
+    def uid(self) -> str:
+        """The UID of the namespace kube-system."""
 
 
 @dataclass(frozen=True)
@@ -150,4 +151,4 @@ def _uid(kubeconfig: Path, context: str) -> str:
         namespace = CoreV1Api(client).read_namespace(
             "kube-system", _request_timeout=REQUEST_TIMEOUT
         )
-    return str(namespace.metadata.uid)
+    return str(namespace.to_dict()["metadata"]["uid"])
