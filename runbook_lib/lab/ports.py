@@ -1,0 +1,73 @@
+"""Choose addresses and ports on loopback that nothing else on the machine uses.
+
+Every pod gets two loopback addresses, because any address in 127.0.0.0/8 can be bound on Linux:
+its *outside*, which the network sees (the sidecar's inbound listener), and its *inside*, where
+its own processes listen. Well-known ports are kept wherever the machine leaves them free.
+"""
+
+from __future__ import annotations
+
+import random
+import socket
+from dataclasses import dataclass
+
+LOOPBACK = "127.0.0.1"
+POD_PREFIX = "10.244"
+
+
+def free_port(address: str = LOOPBACK) -> int:
+    """A port that the kernel says is free on `address` now."""
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def bindable(address: str, port: int) -> bool:
+    """Whether a server could listen there now; a wildcard listener elsewhere also prevents it."""
+    with socket.socket() as probe:
+        # Servers set it too; it only forgives connections in TIME_WAIT.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen()
+        except OSError:
+            return False
+        return True
+
+
+def choose_port(address: str, preferred: int) -> int:
+    """The preferred port if it can be had on `address`, else a free one."""
+    return preferred if bindable(address, preferred) else free_port(address)
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """The loopback twins of one lab's pod network 10.244.0.0/16.
+
+    Attributes:
+        outside: second octet of the addresses that the network sees; inside is one higher.
+    """
+
+    outside: int
+
+    def outside_of(self, pod_ip: str) -> str:
+        """Where a pod's address is reached from outside the pod, such as 127.40.1.7."""
+        return pod_ip.replace(POD_PREFIX, f"127.{self.outside}", 1)
+
+    def inside_of(self, pod_ip: str) -> str:
+        """Where the pod's own processes listen, such as 127.41.1.7."""
+        return pod_ip.replace(POD_PREFIX, f"127.{self.outside + 1}", 1)
+
+    @property
+    def services(self) -> str:
+        """The address of the lab's own service relays, outside the range given to pods."""
+        return f"127.{self.outside}.255.1"
+
+
+def choose_addresses(taken: set[int]) -> Addresses:
+    """Pick a pair of second octets that no lab in `taken` uses; random, so users rarely meet."""
+    candidates = [octet for octet in range(16, 250, 2) if octet not in taken]
+    return Addresses(random.choice(candidates))
+
+
