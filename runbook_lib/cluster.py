@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runbook_lib import wait
 from runbook_lib.connection import REQUEST_TIMEOUT, api_errors, connect
-from runbook_lib.errors import ApplyConflict, ClusterRefused
+from runbook_lib.errors import ApplyConflict, ClusterRefused, ClusterUnreachable
 from runbook_lib.watching import Watched, selectors
 
 if TYPE_CHECKING:
@@ -160,7 +160,17 @@ class Cluster:
 
         Only the two annotations are applied, so nothing else of the workload changes hands;
         the restart stamp is taken over from kubectl if it was set there.
+
+        Raises:
+            ClusterRefused: There is no such workload (status 404).
         """
+        if self.get("apps/v1", kind, name, namespace) is None:
+            raise ClusterRefused(
+                f"restart {ref(kind, name, namespace)}: there is no such workload",
+                f"list those there are: kubectl --namespace {namespace} get {kind}",
+                status=404,
+                reason="NotFound",
+            )
         annotations = {
             RESTARTED_AT: datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
             RESTART_REASON: reason,
@@ -219,9 +229,17 @@ class Cluster:
             WaitTimeout: Time is up; the error shows the last state.
         """
         with Watched(self, api_version, kind, namespace, labels=labels, name=name) as watched:
+            watched.objects()  # an API server that does not answer now is an error
+
+            def look() -> wait.State:
+                try:
+                    return observe(watched.objects())
+                except ClusterUnreachable as error:  # later it is a state: it may come back
+                    return wait.State(False, error.cause)
+
             return wait.until(
                 what,
-                lambda: observe(watched.objects()),
+                look,
                 timeout=timeout,
                 interval=Watched.REFRESH_SECONDS,
                 on_change=on_change,

@@ -110,10 +110,12 @@ def api_errors(kubeconfig: Path, context: str, doing: str) -> Iterator[None]:
     except ApiException as error:
         status, reason, message = describe(error)
         if status == 0:
-            raise ClusterUnreachable(f"{doing}: no answer: {message}", remedy) from error
+            raise ClusterUnreachable(
+                f"no answer from the API server ({doing}): {message}", remedy
+            ) from error
         if status == 401:
             raise ClusterUnreachable(
-                f"{doing}: the API server does not accept the credentials (401 {reason})", remedy
+                f"the API server does not accept the credentials ({doing}: 401 {reason})", remedy
             ) from error
         raise ClusterRefused(
             f"{doing}: {status} {reason}: {message}",
@@ -122,7 +124,9 @@ def api_errors(kubeconfig: Path, context: str, doing: str) -> Iterator[None]:
             reason=reason,
         ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise ClusterUnreachable(f"{doing}: no answer: {_cause(error)}", remedy) from error
+        raise ClusterUnreachable(
+            f"no answer from the API server ({doing}): {_cause(error)}", remedy
+        ) from error
 
 
 def describe(error: Any) -> tuple[int, str, str]:

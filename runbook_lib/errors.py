@@ -129,7 +129,9 @@ class KindNotInstalled(RunbookError):
         self.kind = kind
         super().__init__(
             f"the cluster does not know the kind {kind} ({api_version})",
-            "install what defines it first; Istio's kinds come with the chart istio-base",
+            "Istio's kinds come with the chart istio-base: install it first"
+            if api_version.split("/")[0].endswith(".istio.io")
+            else "check the spelling, or install what defines it first",
         )
 
 

@@ -22,6 +22,8 @@ _SECRET_KEYS = frozenset(
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # JSON Web Token: three base64url parts, the first of which is JSON ('{"' is 'eyJ').
     (re.compile(r"\beyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?"), MASK),
+    # Token of an EKS cluster: a presigned URL, see aws-iam-authenticator.
+    (re.compile(r"\bk8s-aws-v1\.[\w-]+"), MASK),
     (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!\[redacted\])[\w.~+/=-]{6,}"), rf"\1\2{MASK}"),
     (
         re.compile(

@@ -24,6 +24,11 @@ class State:
     failed: bool = False
 
 
+def pause(seconds: float) -> None:
+    """Hold back a retry after an error; to wait for a state, use `until`."""
+    time.sleep(seconds)
+
+
 def until(
     what: str,
     observe: Callable[[], State],

@@ -7,18 +7,22 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from runbook_lib import wait
 from runbook_lib.connection import REQUEST_TIMEOUT, api_errors
+from runbook_lib.errors import ClusterUnreachable
 
 if TYPE_CHECKING:
     from runbook_lib.cluster import Cluster, Object
+
+_RETRY_SECONDS = 0.5
 
 
 class Watched:
     """The selected objects, kept current.
 
-    A watch continues from the list's resource version, so no change between the two is missed; a
-    watch that the server ended or that broke is opened again, after a new list where the old
-    version is gone. See https://kubernetes.io/docs/reference/using-api/api-concepts/.
+    A watch continues from the list's resource version, so no change between the two is missed. One
+    that the server ended is continued; one that broke, or whose version is too old, is begun anew
+    with a list. See https://kubernetes.io/docs/reference/using-api/api-concepts/.
     """
 
     REFRESH_SECONDS = 2.0
@@ -52,7 +56,11 @@ class Watched:
         self._close()
 
     def objects(self) -> list[Object]:
-        """Return the objects as last seen; the first call lists them."""
+        """Return the objects as last seen, listing them if that has to be begun (anew).
+
+        Raises:
+            ClusterUnreachable: The API server does not answer.
+        """
         if self._objects is None:
             items, self._version = self._cluster.list_with_version(
                 self._api_version, self._kind, self._namespace, self._labels, self._name
@@ -64,14 +72,18 @@ class Watched:
         """Return at the next change, or after about `seconds`."""
         import urllib3
 
-        self.objects()
+        if self._objects is None:
+            # The last look failed, too: the API server is away.
+            wait.pause(min(seconds, _RETRY_SECONDS))
+            return
         try:
             if self._response is None:
                 self._open(seconds)
             event = next(self._events, None)
-        except (urllib3.exceptions.HTTPError, ValueError):
-            # The connection broke or an event came half: the next wait opens a new watch.
-            event = None
+        except (urllib3.exceptions.HTTPError, ValueError, ClusterUnreachable):
+            # The connection broke, or an event came half.
+            self._begin_anew()
+            return
         if event is None:
             self._close()
         else:
@@ -97,9 +109,8 @@ class Watched:
     def _take(self, event: dict[str, Any]) -> None:
         kind, item = event["type"], event["object"]
         if kind == "ERROR":
-            # Usually 410: the version is too old to continue from. Listing again mends all.
-            self._objects = None
-            self._close()
+            # Usually 410: the version is too old to continue from.
+            self._begin_anew()
             return
         assert self._objects is not None
         self._version = item["metadata"]["resourceVersion"]
@@ -107,6 +118,10 @@ class Watched:
             self._objects.pop(item["metadata"]["uid"], None)
         elif kind in ("ADDED", "MODIFIED"):
             self._objects[item["metadata"]["uid"]] = item
+
+    def _begin_anew(self) -> None:
+        self._objects = None
+        self._close()
 
     def _close(self) -> None:
         if self._response is not None:
