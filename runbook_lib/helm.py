@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,24 +91,14 @@ class Helm:
             context: The context in it.
         """
         self._helm = helm
-        self._kubeconfig = kubeconfig
-        self._context = context
+        self._cluster_options = ("--kubeconfig", str(kubeconfig), "--kube-context", context)
 
     def cli(
         self, *arguments: str, timeout: float = _READ_TIMEOUT, input: str | None = None
     ) -> Completed:
         """Run any Helm command against the cluster."""
         return run(
-            [
-                self._helm,
-                *arguments,
-                "--kubeconfig",
-                self._kubeconfig,
-                "--kube-context",
-                self._context,
-                "--color",
-                "never",
-            ],
+            [self._helm, *arguments, *self._cluster_options, "--color", "never"],
             timeout=timeout,
             input=input,
         )
@@ -152,7 +143,7 @@ class Helm:
             return None
         last = history[-1]
         if last.status.startswith("pending-") or last.status == "uninstalling":
-            raise _stuck(last, history)
+            raise self._stuck(last, history)
         return None if last.status == "uninstalled" else last
 
     def template(
@@ -242,7 +233,7 @@ class Helm:
         *,
         timeout: float,
     ) -> str:
-        return self.cli(
+        arguments = [
             "upgrade",
             release,
             *chart.arguments(),
@@ -255,9 +246,34 @@ class Helm:
             "--output",
             "json",
             *options,
-            timeout=timeout + _NETWORK_MARGIN,
-            input=yaml.safe_dump(dict(values)),
-        ).stdout
+        ]
+        try:
+            done = self.cli(
+                *arguments, timeout=timeout + _NETWORK_MARGIN, input=yaml.safe_dump(dict(values))
+            )
+        except CommandError as error:
+            if "another operation" in error.stderr:
+                self.status(release, namespace=namespace)  # explains
+            raise
+        return done.stdout
+
+    def _stuck(self, last: Release, history: Releases) -> RunbookError:
+        """Say how to get a release out of a state that only a running Helm should be in.
+
+        A Helm that was killed half-way leaves it there, and every later one then refuses with
+        "another operation (install/upgrade/rollback) is in progress".
+        """
+        worked = [item.revision for item in history if item.status in ("deployed", "superseded")]
+        command = ["uninstall", last.name]
+        if worked and last.status != "uninstalling":
+            command = ["rollback", last.name, str(worked[-1])]
+        options = ["--namespace", last.namespace, *self._cluster_options]
+        return RunbookError(
+            f"Helm release {last.namespace}/{last.name} is {last.status} (revision "
+            f"{last.revision}): another Helm is at work on it, or was interrupted",
+            f"if no other Helm is running: {shlex.join(['helm', *command, *options])}; "
+            "then run this again",
+        )
 
 
 def _release(entry: Mapping[str, Any]) -> Release:
@@ -285,25 +301,6 @@ def _from_status(entry: Mapping[str, Any]) -> Release:
         chart=chart["name"],
         chart_version=chart["version"],
         app_version=chart.get("appVersion", ""),
-    )
-
-
-def _stuck(last: Release, history: Releases) -> RunbookError:
-    """Say how to get a release out of a state that only a running Helm should be in.
-
-    Helm refuses "another operation is in progress" for good when it was killed half-way.
-    """
-    worked = [r.revision for r in history if r.status in ("deployed", "superseded")]
-    where = f"{last.name} --namespace {last.namespace}"
-    command = (
-        f"helm rollback {where.replace(' ', f' {worked[-1]} ', 1)}"
-        if worked
-        else (f"helm uninstall {where}")
-    )
-    return RunbookError(
-        f"Helm release {last.namespace}/{last.name} is {last.status} (revision {last.revision}): "
-        "another Helm is at work on it, or was interrupted",
-        f"if no other Helm is running: {command}; then run this again",
     )
 
 

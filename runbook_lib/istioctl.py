@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.command import Completed, run
+from runbook_lib.errors import CommandError
 
 _TIMEOUT = 60.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""Some tables are coloured whatever the terminal."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +22,7 @@ class Versions:
 
     Attributes:
         client: istioctl's own version.
-        control_plane: istiod's version; None if there is none.
+        control_plane: istiod's version, or versions if replicas differ; None if there is none.
         data_plane: Version of each connected proxy by its name, `pod.namespace`.
     """
 
@@ -70,7 +74,8 @@ class Istioctl:
 
     def cli(self, *arguments: str, timeout: float = _TIMEOUT, check: bool = True) -> Completed:
         """Run any istioctl command against the cluster."""
-        return run([self._istioctl, *arguments, *self._options], timeout=timeout, check=check)
+        done = run([self._istioctl, *arguments, *self._options], timeout=timeout, check=check)
+        return replace(done, stdout=_COLOUR.sub("", done.stdout))
 
     def analyze(self, *, namespace: str | None = None) -> list[Message]:
         """Analyze the live configuration of a namespace, or of all."""
@@ -108,20 +113,19 @@ class Istioctl:
         return self.cli("x", "describe", "pod", f"{pod}.{namespace}").stdout
 
     def _messages(self, *command: str) -> list[Message]:
-        # A finding of level Error is an exit code too; only unreadable output is a failure.
+        # Findings of level Error make the exit code 79: only output that is not JSON is a failure.
         done = self.cli(*command, "--output", "json", check=False)
         try:
-            return [_message(item) for item in json.loads(done.stdout or "null") or []]
-        except ValueError:
-            self.cli(*command, "--output", "json")
-            raise
+            return [_message(item) for item in json.loads(done.stdout) or []]
+        except ValueError as error:
+            raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
 
 
 def _versions(data: dict[str, Any]) -> Versions:
     mesh = data.get("meshVersion") or []
     return Versions(
         client=data["clientVersion"]["version"],
-        control_plane=mesh[0]["Info"]["version"] if mesh else None,
+        control_plane=", ".join(sorted({item["Info"]["version"] for item in mesh})) or None,
         data_plane={
             proxy["ID"]: proxy["IstioVersion"] for proxy in data.get("dataPlaneVersion") or []
         },

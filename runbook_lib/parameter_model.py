@@ -209,16 +209,29 @@ class ChartParameters(Section):
     values: dict[str, Any] = {}
 
 
+class BaseChartParameters(ChartParameters):
+    """The chart of Istio's custom resource definitions."""
+
+    release: LabelName = "istio-base"
+    chart: LabelName = "base"
+
+
+class IstiodChartParameters(ChartParameters):
+    """The chart of the control plane."""
+
+    release: LabelName = "istiod"
+    chart: LabelName = "istiod"
+    values: dict[str, Any] = LAB_ISTIOD_VALUES
+
+
 class IstioParameters(Section):
     """What is installed, from where."""
 
     namespace: LabelName = "istio-system"
     version: Annotated[str, AfterValidator(_version)] | None = None
     chart_repository: Annotated[str, AfterValidator(_repository)] | None = None
-    base: ChartParameters = ChartParameters(release="istio-base", chart="base")
-    istiod: ChartParameters = ChartParameters(
-        release="istiod", chart="istiod", values=LAB_ISTIOD_VALUES
-    )
+    base: BaseChartParameters = BaseChartParameters()
+    istiod: IstiodChartParameters = IstiodChartParameters()
     revision: LabelName = "default"
 
 

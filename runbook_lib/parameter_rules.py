@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-from runbook_lib.parameter_model import Parameters
+from runbook_lib.parameter_model import LAB_ISTIOD_VALUES, Parameters
 from runbook_lib.yaml_source import Location
 
 Contradiction = tuple[Location, str, str]
 """Where, what is wrong, and the remedy."""
+
+Leaf = tuple[tuple[str, ...], Any]
+"""The keys to a value inside mappings, and the value."""
 
 _SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 
@@ -114,6 +118,7 @@ def _istio(parameters: Parameters) -> Iterator[Contradiction]:
             "both charts have the same release name",
             "use istio-base and istiod",
         )
+    yield from _lab_values(parameters)
     if parameters.target.kind == "lab":
         for key in ("version", "chart_repository"):
             if getattr(istio, key) is not None:
@@ -122,6 +127,40 @@ def _istio(parameters: Parameters) -> Iterator[Contradiction]:
                     "the lab brings its own Istio",
                     "remove it, or set target.kind: cluster",
                 )
+
+
+def _lab_values(parameters: Parameters) -> Iterator[Contradiction]:
+    """The values that upstream Envoy needs must be there in the lab, and nowhere else."""
+    place: Location = ("istio", "istiod", "values")
+    lab = parameters.target.kind == "lab"
+    for keys, value in _leaves(LAB_ISTIOD_VALUES):
+        given = _at(parameters.istio.istiod.values, keys)
+        if lab and given != value:
+            yield (
+                place,
+                f"{'.'.join(keys)} must be {value!r}: the lab's proxy lacks what it turns on",
+                "copy the values from parameters/lab.yaml, and add yours",
+            )
+        if not lab and keys[0] == "pilot" and given is not None:
+            yield (
+                (*place, *keys),
+                "is for the lab only: it switches off a part of Istio's own proxy",
+                "remove it",
+            )
+
+
+def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _at(values: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
 
 
 def _authorization(parameters: Parameters) -> Iterator[Contradiction]:

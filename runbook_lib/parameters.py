@@ -97,9 +97,11 @@ def _with_cluster_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(istio, Mapping):
         istiod = istio.get("istiod", {})
         if isinstance(istiod, Mapping):
-            istiod = _fill(istiod, {"release": "istiod", "chart": "istiod", "values": {}})
-        filled["istio"] = _fill(istio, {"chart_repository": RELEASED_CHARTS, "istiod": istiod})
-        filled["istio"]["istiod"] = istiod
+            istiod = _fill(istiod, {"values": {}})
+        filled["istio"] = {
+            **_fill(istio, {"chart_repository": RELEASED_CHARTS}),
+            "istiod": istiod,
+        }
     return filled
 
 

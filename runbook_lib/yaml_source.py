@@ -56,7 +56,7 @@ def read(path: Path) -> Source:
         raise ParameterError(f"{path} is empty", "start from a copy of parameters/lab.yaml")
     lines: dict[Location, int] = {}
     duplicates: list[tuple[Location, int]] = []
-    for location, line in _walk(root, ()):
+    for location, line in _walk(root, (), set()):
         if location in lines:
             duplicates.append((location, line))
         else:
@@ -64,20 +64,26 @@ def read(path: Path) -> Source:
     return Source(data, lines, tuple(duplicates))
 
 
-def _walk(node: yaml.Node, location: Location) -> Iterator[tuple[Location, int]]:
-    """Yield every key and list item with its line; a key that occurs twice is yielded twice."""
+def _walk(node: yaml.Node, location: Location, visited: set[int]) -> Iterator[tuple[Location, int]]:
+    """Yield every key and list item with its line; a key that occurs twice is yielded twice.
+
+    An aliased node is entered once: aliases may repeat, or contain themselves, without end.
+    """
+    if id(node) in visited:
+        return
+    visited.add(id(node))
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            below = (*location, str(key.value))
-            yield below, key.start_mark.line + 1
-            if key.value not in seen:
-                seen.add(key.value)
-                yield from _walk(value, below)
+            name = str(key.value)
+            yield (*location, name), key.start_mark.line + 1
+            if name not in seen:
+                seen.add(name)
+                yield from _walk(value, (*location, name), visited)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
             yield (*location, index), item.start_mark.line + 1
-            yield from _walk(item, (*location, index))
+            yield from _walk(item, (*location, index), visited)
 
 
 def _explain(error: yaml.YAMLError) -> str:
