@@ -102,9 +102,7 @@ class Api:
             except (httpx.HTTPError, LabError):
                 await asyncio.sleep(0.2)  # the API server is restarting; there is no event for it
 
-    async def _follow(
-        self, path: str, params: dict[str, str]
-    ) -> AsyncIterator[tuple[str, Object]]:
+    async def _follow(self, path: str, params: dict[str, str]) -> AsyncIterator[tuple[str, Object]]:
         query = params | {"watch": "true", "timeoutSeconds": "290"}
         timeout = httpx.Timeout(10, read=300)
         async with self._http.stream("GET", path, params=query, timeout=timeout) as answer:

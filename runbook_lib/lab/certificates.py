@@ -153,7 +153,9 @@ def signing_key(folder: Path) -> Pair:
     )
 
 
-def kubeconfig(path: Path, *, name: str, server: str, authority: Path, user: dict[str, str]) -> Path:
+def kubeconfig(
+    path: Path, *, name: str, server: str, authority: Path, user: dict[str, str]
+) -> Path:
     """Write a kubeconfig of mode 0600 with one context called `name`.
 
     Args:

@@ -46,6 +46,7 @@ class Credentials:
     etcd: Pair
     etcd_node: Pair
     service_accounts: Pair
+    kubelet: Pair
 
     @classmethod
     def create(cls, folder: Path) -> Credentials:
@@ -66,6 +67,7 @@ class Credentials:
             etcd=etcd.pair,
             etcd_node=etcd.issue("etcd", addresses=[LOOPBACK]),
             service_accounts=signing_key(folder),
+            kubelet=main.issue("kubelet", addresses=[LOOPBACK]),
         )
 
 

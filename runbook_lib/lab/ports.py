@@ -69,5 +69,3 @@ def choose_addresses(taken: set[int]) -> Addresses:
     """Pick a pair of second octets that no lab in `taken` uses; random, so users rarely meet."""
     candidates = [octet for octet in range(16, 250, 2) if octet not in taken]
     return Addresses(random.choice(candidates))
-
-

@@ -1,0 +1,132 @@
+"""`python -m runbook_lib lab ...`: the embedded lab on the command line."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import psutil
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from runbook_lib.errors import RunbookError
+from runbook_lib.lab import binaries, lifecycle
+from runbook_lib.lab.state import alive, log_files, marked_processes, read_state
+
+app = typer.Typer(
+    help="The embedded lab: a real mesh from ordinary processes.", no_args_is_help=True
+)
+console = Console()
+
+Name = Annotated[
+    str,
+    typer.Option("--name", envvar="RUNBOOK_LAB", help="Which lab; several can run at once."),
+]
+
+
+@app.command()
+def build() -> None:
+    """Build the lab's binaries into the cache, if they are not there."""
+    with _progress() as progress:
+        made = binaries.ensure_build(_Reporter(progress).building)
+    console.print(f"binaries: {made.bin}")
+
+
+@app.command()
+def up(name: Name = "default") -> None:
+    """Start the lab, or find it running; builds its binaries the first time."""
+    with _progress() as progress:
+        reporter = _Reporter(progress)
+        state = lifecycle.up(name, building=reporter.building, doing=reporter.doing)
+    console.print(f"lab {name!r} is ready: the site is at {state.url}")
+    console.print(f"kubectl: export KUBECONFIG={state.kubeconfig}", soft_wrap=True)
+
+
+@app.command()
+def down(name: Name = "default") -> None:
+    """Stop everything the lab started; nothing of the cluster is kept."""
+    stopped = lifecycle.down(name)
+    console.print(f"lab {name!r} {'is stopped' if stopped else 'was not running'}")
+
+
+@app.command()
+def status(name: Name = "default") -> None:
+    """Show whether the lab runs, its addresses and its processes; exit code 1 if it does not."""
+    state = read_state(name)
+    running = state is not None and alive(state)
+    if state is None or not running:
+        crashed = ", but left traces: 'lab down' clears them" if state else ""
+        console.print(f"lab {name!r} is not running{crashed}")
+        raise typer.Exit(1)
+    facts = Table(show_header=False, box=None)
+    for key, value in (
+        ("lab", f"{name} ({state.state})"),
+        ("site", state.url),
+        ("API server", state.server),
+        ("kubeconfig", state.kubeconfig),
+        ("Istio", state.istio_version),
+    ):
+        facts.add_row(key, value)
+    console.print(facts)
+    table = Table("process", "pid", "memory", title="Processes", title_justify="left")
+    total = 0
+    for process in marked_processes(name):
+        try:
+            memory = process.memory_info().rss
+            table.add_row(process.name(), str(process.pid), f"{memory >> 20} MiB")
+        except psutil.NoSuchProcess:
+            continue
+        total += memory
+    table.add_section()
+    table.add_row("total", "", f"{total >> 20} MiB")
+    console.print(table)
+
+
+@app.command()
+def logs(
+    log: Annotated[str, typer.Argument(help="A component or namespace/pod/container.")] = "",
+    name: Name = "default",
+) -> None:
+    """Print a log; without a name, list the logs there are."""
+    files = log_files(name)
+    if not log:
+        console.print("\n".join(files) or f"lab {name!r} has no logs")
+        return
+    if log not in files:
+        raise RunbookError(
+            f"lab {name!r} has no log {log!r}",
+            remedy=f"choose one of: {', '.join(files) or 'none: the lab was never started'}",
+        )
+    typer.echo(files[log].read_text(errors="replace"), nl=False)
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=console.is_terminal,
+    )
+
+
+class _Reporter:
+    """Shows phases as they come; on a terminal as a bar, elsewhere as a line a phase."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._task = progress.add_task("looking for the lab", total=None)
+        self._phase = ""
+        self._tenth = -1
+
+    def building(self, phase: str, done: int, total: int) -> None:
+        self._progress.update(self._task, description=phase, completed=done, total=total or None)
+        tenth = done * 10 // total if total else 0
+        if not console.is_terminal and (phase, tenth) != (self._phase, self._tenth):
+            console.print(f"{phase} {done}/{total}" if total else phase)
+        self._phase, self._tenth = phase, tenth
+
+    def doing(self, phase: str) -> None:
+        self.building(phase, 0, 0)

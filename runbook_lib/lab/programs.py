@@ -1,0 +1,241 @@
+"""How the programs of the lab are started, from what a pod's own spec says.
+
+A pod's network is played by two loopback addresses (see ports.py). A pod without a sidecar
+listens on its outside address; in a pod with one, the sidecar takes the outside address and the
+other containers the inside one, as traffic redirection does in a real pod.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.lab.binaries import Build, envoy
+from runbook_lib.lab.certificates import kubeconfig, write_private
+from runbook_lib.lab.images import PILOT, PROXY, XNAT
+from runbook_lib.lab.pods import Container, containers, environment, expand
+from runbook_lib.lab.ports import LOOPBACK, Addresses, choose_port, free_port
+from runbook_lib.lab.process import DIE_WITH_PARENT
+from runbook_lib.lab.tunnel import Endpoint
+
+Object = dict[str, Any]
+
+ADMIN, STATUS, HEALTH, PROMETHEUS = 15000, 15020, 15021, 15090
+ISTIOD_FLAGS = {
+    "httpAddr": 8080,
+    "grpcAddr": 15010,
+    "secureGRPCAddr": 15012,
+    "monitoringAddr": 15014,
+    "httpsAddr": 15017,
+}
+SERVICE_ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What every program of one lab needs to know.
+
+    Attributes:
+        discovery: Stable address of istiod's secured xDS port.
+        node: Allocatable `cpu` (cores) and `memory` (bytes).
+    """
+
+    build: Build
+    addresses: Addresses
+    server: str
+    authority: Path
+    discovery: Endpoint
+    node: dict[str, int]
+
+
+@dataclass
+class PodNetwork:
+    """Where the ports of one pod really are.
+
+    Attributes:
+        exposed: Container port to what the network reaches: the sidecar where there is one.
+        local: Container port to what the pod's own programs listen on.
+    """
+
+    pod_ip: str
+    outside: str
+    inside: str
+    exposed: dict[int, Endpoint] = field(default_factory=dict)
+    local: dict[int, Endpoint] = field(default_factory=dict)
+
+    @classmethod
+    def plan(cls, pod: Object, pod_ip: str, addresses: Addresses) -> PodNetwork:
+        """Choose an address and a port for each port that the pod's containers declare."""
+        network = cls(pod_ip, addresses.outside_of(pod_ip), addresses.inside_of(pod_ip))
+        meshed = has_sidecar(pod)
+        for container in containers(pod):
+            if container.program == PROXY:
+                network._plan_sidecar()
+                continue
+            for port in declared_ports(container):
+                network.exposed[port] = network._choose(network.outside, port)
+                network.local[port] = (
+                    network._choose(network.inside, port) if meshed else network.exposed[port]
+                )
+        return network
+
+    def _plan_sidecar(self) -> None:
+        self.local[ADMIN] = (LOOPBACK, free_port())
+        # The agent listens on all interfaces there and has no setting for it: a port of its own.
+        self.local[STATUS] = (LOOPBACK, free_port("0.0.0.0"))
+        for port in (HEALTH, PROMETHEUS):
+            self.local[port] = self._choose(self.inside, port)
+
+    @staticmethod
+    def _choose(address: str, port: int) -> Endpoint:
+        return address, choose_port(address, port)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command line with its environment, ready for a process."""
+
+    argv: list[str | Path]
+    env: dict[str, str]
+
+
+def has_sidecar(pod: Object) -> bool:
+    """Whether the pod has been injected."""
+    return any(each.program == PROXY for each in containers(pod))
+
+
+def declared_ports(container: Container) -> list[int]:
+    """The container's TCP ports."""
+    ports = container.spec.get("ports", [])
+    return [each["containerPort"] for each in ports if each.get("protocol", "TCP") == "TCP"]
+
+
+def launch(
+    container: Container, pod: Object, network: PodNetwork, root: Path, around: Surroundings
+) -> Launch:
+    """The command line for a container that has a program.
+
+    Args:
+        root: The folder that plays the container's root file system.
+    """
+    assert container.program is not None, "simulated containers are not launched"
+    env = environment(container, pod, around.node)
+    # Nothing of the user's own environment: no proxies, credentials or kubeconfigs.
+    env |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(root), "TMPDIR": str(root)}
+    arguments = [expand(argument, env) for argument in container.arguments]
+    launchers: dict[str, Callable[..., Launch]] = {
+        PILOT: _istiod,
+        PROXY: _sidecar,
+        XNAT: _xnat,
+    }
+    return launchers[container.program](
+        arguments, env, pod=pod, network=network, root=root, around=around
+    )
+
+
+def _istiod(
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    network: PodNetwork,
+    root: Path,
+    around: Surroundings,
+    **_: object,
+) -> Launch:
+    config = kubeconfig(
+        root / "kubeconfig",
+        name="in-cluster",
+        server=around.server,
+        authority=around.authority,
+        user={"tokenFile": str(root / SERVICE_ACCOUNT_FOLDER / "token")},
+    )
+    env["KUBECONFIG"] = str(config)
+    kept = [each for each in arguments if not each.startswith("--monitoringAddr")]
+    flags = [
+        f"--{flag}={network.local[port][0]}:{network.local[port][1]}"
+        for flag, port in ISTIOD_FLAGS.items()
+    ]
+    program = around.build.program("pilot-discovery")
+    return Launch([program, *kept, *flags, f"--ctrlz_address={network.outside}"], env)
+
+
+def _sidecar(
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    pod: Object,
+    network: PodNetwork,
+    root: Path,
+    around: Surroundings,
+) -> Launch:
+    proxy_config = json.loads(env.get("PROXY_CONFIG") or "{}")
+    istiod = proxy_config.get("discoveryAddress", "istiod.istio-system.svc:15012")
+    proxy_config |= {
+        "discoveryAddress": f"{around.discovery[0]}:{around.discovery[1]}",
+        "binaryPath": str(_envoy_script(root)),
+        "configPath": "./etc/istio/proxy",
+        "proxyAdminPort": network.local[ADMIN][1],
+        "statusPort": network.local[STATUS][1],
+        # One worker and a short drain: a laptop has few cores and nobody waits for a lab.
+        "concurrency": 1,
+        "terminationDrainDuration": "1s",
+    }
+    root_certificate = str(root / "var/run/secrets/istio/root-cert.pem")
+    # With CA_ADDR set, TLS to a loopback address fails; unset, the CA shares xDS's address.
+    env.pop("CA_ADDR", None)
+    env |= {
+        "PROXY_CONFIG": json.dumps(proxy_config),
+        "INSTANCE_IP": network.inside,
+        "ISTIOD_SAN": istiod.rsplit(":", 1)[0],
+        "CA_ROOT_CA": root_certificate,
+        "XDS_ROOT_CA": root_certificate,
+        "ISTIO_META_INTERCEPTION_MODE": "NONE",
+        "ISTIO_BOOTSTRAP": str(_bootstrap(around.build, network, root)),
+        "ENVOY_STATUS_PORT": str(network.local[HEALTH][1]),
+        "ENVOY_PROMETHEUS_PORT": str(network.local[PROMETHEUS][1]),
+    }
+    if "ISTIO_KUBE_APP_PROBERS" in env:
+        env["ISTIO_KUBE_APP_PROBERS"] = _moved_probers(env["ISTIO_KUBE_APP_PROBERS"], network)
+    (root / "etc/istio/proxy").mkdir(parents=True, exist_ok=True)
+    return Launch([around.build.program("pilot-agent"), *arguments], env)
+
+
+def _envoy_script(root: Path) -> Path:
+    """Envoy, tied to the agent's life: the agent leaves it running when it is killed."""
+    command = " ".join(DIE_WITH_PARENT)
+    script = write_private(root / "envoy", f'#!/bin/sh\nexec {command} "{envoy()}" "$@"\n')
+    script.chmod(0o700)
+    return script
+
+
+def _bootstrap(build: Build, network: PodNetwork, root: Path) -> Path:
+    """Istio's own bootstrap template, with Envoy's health and metrics ports off the wildcard."""
+    template = build.share("envoy_bootstrap.json").read_text()
+    return write_private(
+        root / "envoy_bootstrap.json", template.replace("{{ .wildcard }}", network.inside)
+    )
+
+
+def _moved_probers(probers: str, network: PodNetwork) -> str:
+    """Point the agent's application probes at the ports that the application really got."""
+    moved = json.loads(probers)
+    for prober in moved.values():
+        request = prober.get("httpGet") or prober.get("tcpSocket")
+        if request and request["port"] in network.local:
+            request["port"] = network.local[request["port"]][1]
+    return json.dumps(moved)
+
+
+def _xnat(arguments: list[str], env: dict[str, str], *, network: PodNetwork, **_: object) -> Launch:
+    address, port = next(
+        endpoint for declared, endpoint in network.local.items() if declared < ADMIN
+    )
+    module = "runbook_lib.lab.standin"
+    env["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
+    return Launch(
+        [sys.executable, "-m", module, f"--address={address}", f"--port={port}", *arguments], env
+    )

@@ -1,0 +1,100 @@
+"""What a lab says about itself on disk, and how the processes that belong to it are found."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from runbook_lib.lab.certificates import write_private
+from runbook_lib.lab.process import MARK
+from runbook_lib.locations import lab_directory, lab_state_file
+
+
+@dataclass(frozen=True)
+class State:
+    """The contents of lab.json.
+
+    Attributes:
+        state: `ready` or `stopping`.
+        url: The site through the edge.
+        bin: Folder with kubectl, helm and istioctl that fit the cluster.
+        charts: Chart folders, `base` and `istiod`.
+        pid: Process id of the supervisor.
+        addresses: Second octet of the loopback addresses of its pods.
+    """
+
+    name: str
+    state: str
+    kubeconfig: str
+    context: str
+    server: str
+    url: str
+    bin: str
+    charts: dict[str, str]
+    istio_version: str
+    pid: int
+    addresses: int
+
+    def stopping(self) -> State:
+        """The same lab on its way down."""
+        return dataclasses.replace(self, state="stopping")
+
+
+def write_state(name: str, state: State) -> None:
+    """Replace lab.json in one step."""
+    path = lab_state_file(name)
+    new = write_private(path.with_suffix(".new"), json.dumps(dataclasses.asdict(state), indent=2))
+    os.rename(new, path)
+
+
+def read_state(name: str) -> State | None:
+    """The lab's own words; None if it never became ready or is gone. It may have crashed since."""
+    try:
+        return State(**json.loads(lab_state_file(name).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def marked_processes(name: str) -> Iterator[psutil.Process]:
+    """Every process that carries the lab's mark in its environment, whoever its parent is."""
+    mark = str(lab_directory(name))
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == mark:
+                yield process
+        except (psutil.AccessDenied, psutil.NoSuchProcess, OSError):
+            continue
+
+
+def alive(state: State) -> bool:
+    """Whether the supervisor that wrote the state still runs."""
+    return any(process.pid == state.pid for process in marked_processes(state.name))
+
+
+def lab_names() -> list[str]:
+    """All labs that have a folder."""
+    labs = lab_directory("any").parent
+    return sorted(each.name for each in labs.iterdir() if each.is_dir()) if labs.is_dir() else []
+
+
+def addresses_in_use() -> set[int]:
+    """Second octets claimed by labs of this user, alive or not."""
+    states = (read_state(name) for name in lab_names())
+    return {state.addresses for state in states if state}
+
+
+def log_files(name: str) -> dict[str, Path]:
+    """Log name to file: components by their name, containers as namespace/pod/container."""
+    folder = lab_directory(name)
+    found = {file.stem: file for file in sorted((folder / "logs").glob("*.log"))}
+    for file in sorted((folder / "pods").glob("*/*.log")):
+        if not file.stem.endswith(".previous"):
+            namespace, pod, _ = file.parent.name.split("_")
+            found[f"{namespace}/{pod}/{file.stem}"] = file
+    return found
