@@ -84,7 +84,11 @@ def _application(parameters: Parameters) -> Iterator[Contradiction]:
         )
     for index, workload in enumerate(order):
         if workload in order[:index]:
-            yield ("application", "restart_order", index), f"{workload} twice", "remove one"
+            yield (
+                ("application", "restart_order", index),
+                f"{workload} is there twice",
+                "remove one",
+            )
     seen: set[tuple[str, str]] = set()
     for index, probe in enumerate(application.probes):
         if (probe.method, probe.path) in seen:
