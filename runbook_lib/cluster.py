@@ -135,7 +135,7 @@ class Cluster:
                     **({"dry_run": "All"} if dry_run else {}),
                 )
         except ClusterRefused as error:
-            raise _conflict(target, error) or error from error.__cause__
+            raise conflict(target, error) or error from error.__cause__
         return result
 
     def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
@@ -193,7 +193,7 @@ class Cluster:
                 resource.get, namespace=namespace, field_selector=f"involvedObject.name={name}"
             )
         events = sorted(answer["items"], key=_last_seen)
-        return [_event_text(event) for event in events]
+        return [event_text(event) for event in events]
 
     def watch_until(
         self,
@@ -298,7 +298,7 @@ def _plain(_client: object, data: Any) -> Any:
     return data
 
 
-def _conflict(target: str, error: ClusterRefused) -> ApplyConflict | None:
+def conflict(target: str, error: ClusterRefused) -> ApplyConflict | None:
     """Return the conflict in a 409 answer to an apply: the Status lists it field by field."""
     if error.status != 409 or error.__cause__ is None:
         return None
@@ -324,7 +324,8 @@ def _last_seen(event: Object) -> str:
     )
 
 
-def _event_text(event: Object) -> str:
+def event_text(event: Object) -> str:
+    """Return an event as `Reason: message (xN)`."""
     count = (event.get("series") or {}).get("count") or event.get("count") or 1
     times = f" (x{count})" if count > 1 else ""
     return f"{event.get('reason')}: {event.get('message')}{times}"

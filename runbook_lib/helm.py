@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -278,14 +279,15 @@ class Helm:
 
 def _release(entry: Mapping[str, Any]) -> Release:
     """Build a release from an entry of `helm list` or `helm history`."""
-    chart, _, version = str(entry["chart"]).rpartition("-")
+    # Name and version are joined by '-', and both may hold more of them.
+    chart, *version = re.split(r"-(?=v?\d+\.\d+\.)", str(entry["chart"]), maxsplit=1)
     return Release(
         name=entry["name"],
         namespace=entry["namespace"],
         revision=int(entry["revision"]),
         status=entry["status"],
         chart=chart,
-        chart_version=version,
+        chart_version="".join(version),
         app_version=entry["app_version"],
     )
 
