@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import logging
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from runbook_lib.errors import ClusterRefused, ClusterUnreachable, ParameterError
 from runbook_lib.redact import register
@@ -88,9 +90,20 @@ def connect(kubeconfig: Path, context: str) -> ApiClient:
             f"cannot load the context {context!r} from {kubeconfig}: {error}",
             "check it with: kubectl config view; renew expired credentials: aws sso login",
         ) from error
+    if is_loopback(configuration.host):
+        configuration.proxy = None  # taken from the environment, and of no use for this machine
     for credential in configuration.api_key.values():
         register(credential.removeprefix("Bearer "))
     return ApiClient(configuration)
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a URL is on this machine, where no proxy applies."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @contextmanager
