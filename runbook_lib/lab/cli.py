@@ -69,11 +69,11 @@ def status(name: Name = "default") -> None:
     ):
         facts.add_row(key, value)
     console.print(facts)
-    table = Table("process", "pid", "memory", title="Processes", title_justify="left")
+    table = Table("process", "pid", "memory (PSS)", title="Processes", title_justify="left")
     total = 0
     for process in marked_processes(name):
         try:
-            memory = process.memory_info().rss
+            memory = process.memory_full_info().pss
             table.add_row(process.name(), str(process.pid), f"{memory >> 20} MiB")
         except psutil.NoSuchProcess:
             continue

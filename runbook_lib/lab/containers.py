@@ -37,7 +37,7 @@ class ContainerProcess(Process):
     async def start(self) -> None:
         """Start it, keeping the log of the run before as `*.previous.log`."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists():
+        if self.log.exists():  # from the run before
             self.log.rename(self.log.with_suffix(".previous.log"))
         self.log.touch(mode=0o600)
         await self._spawn(asyncio.subprocess.PIPE)

@@ -99,8 +99,12 @@ class ControlPlane:
 
     @property
     def tunnel(self) -> Path:
-        """The Unix socket through which the API server reaches pods and the kubelet."""
-        return self.folder / "tunnel.sock"
+        """The Unix socket through which the API server reaches pods and the kubelet.
+
+        Relative to the lab's folder, in which both ends run: the name of a socket may hold no
+        more than 107 bytes, which a user's cache directory can exceed.
+        """
+        return Path("tunnel.sock")
 
     def kubeconfig(self, path: Path) -> Path:
         """Write an administrator's kubeconfig."""

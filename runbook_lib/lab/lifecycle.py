@@ -26,6 +26,7 @@ from runbook_lib.locations import lab_directory, repository_root
 
 UP_TIMEOUT = 180.0
 DOWN_TIMEOUT = 30.0
+SUPERVISOR = "runbook_lib.lab.supervisor"
 
 
 def up(name: str, *, building: Progress, doing: Callable[[str], None]) -> State:
@@ -55,22 +56,23 @@ def _start(name: str, folder: Path, doing: Callable[[str], None]) -> State:
     log = folder / "logs" / "supervisor.log"
     log.parent.mkdir()
     with log.open("ab") as output:
-        supervisor = subprocess.Popen(
-            [sys.executable, "-m", "runbook_lib.lab.supervisor", name, str(writing)],
-            cwd=repository_root(),
-            env={**os.environ, MARK: str(folder)},
+        # In a session of its own and nobody's child: it outlives this command by intent.
+        subprocess.run(
+            ["setsid", "--fork", sys.executable, "-m", SUPERVISOR, name, str(writing)],
+            cwd=folder,
+            env={**os.environ, MARK: str(folder), "PYTHONPATH": str(repository_root())},
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             pass_fds=[writing],
-            start_new_session=True,
+            check=True,
         )
     os.close(writing)
     try:
         _follow(reading, doing)
     except BaseException as error:
         # Not even ^C leaves half a lab behind; its logs stay.
-        _end_processes(name, supervisor.pid)
+        _end_processes(name)
         if isinstance(error, LabError) and not str(error):
             tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
             raise LabError(f"the lab's supervisor ended unexpectedly:\n{tail}") from None
@@ -114,19 +116,18 @@ def down(name: str) -> bool:
     folder = lab_directory(name)
     if not folder.is_dir():
         return False
-    state = read_state(name)
     # No turn is taken: `down` must work while an `up` hangs.
-    stopped = _end_processes(name, state.pid if state else None)
+    stopped = _end_processes(name)
     for entry in folder.iterdir():
         if entry.name != "logs":
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
     return stopped
 
 
-def _end_processes(name: str, supervisor: int | None) -> bool:
+def _end_processes(name: str) -> bool:
     processes = list(marked_processes(name))
     for process in processes:
-        if process.pid == supervisor or "runbook_lib.lab.supervisor" in _arguments(process):
+        if SUPERVISOR in _arguments(process):
             process.send_signal(signal.SIGTERM)
             psutil.wait_procs([process], timeout=DOWN_TIMEOUT)
     left = list(marked_processes(name))
@@ -149,7 +150,7 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 
 def _clear(name: str) -> None:
-    _end_processes(name, None)
+    _end_processes(name)
     shutil.rmtree(lab_directory(name), ignore_errors=True)
 
 

@@ -92,23 +92,10 @@ async def bind_sidecar(api: Api, pod: Object, network: PodNetwork) -> None:
     spec = {"workloadSelector": selector, "ingress": ingress, "egress": [{"hosts": ["~/*"]}]}
     await _apply(api, pod, "networking.istio.io/v1", "Sidecar", "sidecars", spec)
     patches = [
-        {
-            "applyTo": "LISTENER",
-            "match": {"context": "SIDECAR_INBOUND", "listener": {"portNumber": port}},
-            "patch": {
-                "operation": "MERGE",
-                "value": {
-                    "address": {
-                        "socket_address": {
-                            "address": network.outside,
-                            "port_value": network.exposed[port][1],
-                        }
-                    }
-                },
-            },
-        }
+        patch
         for port in ports
         if network.exposed[port][1] != port
+        for patch in _moved(f"{network.outside}_{port}", network.exposed[port][1])
     ]
     if patches:
         await _apply(
@@ -119,6 +106,20 @@ async def bind_sidecar(api: Api, pod: Object, network: PodNetwork) -> None:
             "envoyfilters",
             {"workloadSelector": selector, "configPatches": patches},
         )
+
+
+def _moved(listener: str, port: int) -> list[Object]:
+    """Patches that move an inbound listener, named by its usual address, to another port."""
+    match = {"context": "SIDECAR_INBOUND", "listener": {"name": listener}}
+    # Filter chains match the port as well; left as it is, every connection would be closed.
+    values = {
+        "LISTENER": {"address": {"socket_address": {"port_value": port}}},
+        "FILTER_CHAIN": {"filter_chain_match": {"destination_port": port}},
+    }
+    return [
+        {"applyTo": kind, "match": match, "patch": {"operation": "MERGE", "value": value}}
+        for kind, value in values.items()
+    ]
 
 
 async def _http_ports(api: Api, pod: Object) -> set[int]:

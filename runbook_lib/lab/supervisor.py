@@ -26,7 +26,7 @@ from runbook_lib.lab.binaries import Build, find_build, istio_version, kubernete
 from runbook_lib.lab.control_plane import ControlPlane
 from runbook_lib.lab.edge import Edge
 from runbook_lib.lab.errors import LabError
-from runbook_lib.lab.kubelet import NODE, node, write_config
+from runbook_lib.lab.kubelet import node, write_config
 from runbook_lib.lab.ports import LOOPBACK, choose_addresses, choose_port, free_port
 from runbook_lib.lab.process import Check, Process
 from runbook_lib.lab.programs import Surroundings
@@ -175,7 +175,14 @@ class Supervisor:
 
     async def _start(self, name: str, argv: list[str | Path], check: Check | None = None) -> None:
         log = self._folder / "logs" / f"{name}.log"
-        process = Process(name, argv, log=log, mark=self._mark, env=_environment(self._folder))
+        process = Process(
+            name,
+            argv,
+            log=log,
+            mark=self._mark,
+            env=_environment(self._folder),
+            folder=self._folder,
+        )
         await process.start()
         self._components[name] = process
         if check:
@@ -235,7 +242,13 @@ class Supervisor:
 
 def _environment(folder: Path) -> dict[str, str]:
     """What components see: nothing of the user's proxies, credentials or kubeconfigs."""
-    return {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(folder), "TMPDIR": str(folder)}
+    return {
+        "PATH": "/usr/local/bin:/usr/bin:/bin",
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
+        # Collect garbage earlier than Go's 100: a lab should fit on a laptop.
+        "GOGC": "30",
+    }
 
 
 def _node_size(size: dict[str, int]) -> dict[str, int]:

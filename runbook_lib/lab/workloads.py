@@ -46,6 +46,7 @@ class PodRuntime:
         self._dirty = asyncio.Event()
         self._started_at = now()
         self._transitions: dict[str, tuple[str, str]] = {}
+        self._initialized = self._ran = False
         self.containers: list[ContainerRuntime] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -126,8 +127,6 @@ class PodRuntime:
                     self.pod = changed
                 await serve_ports(self._api, self.pod, self.network)
                 logs = {each.container.name: self._log(each.container) for each in self.containers}
-                for file in logs.values():
-                    file.touch(mode=0o600)
                 await serve_logs(self._api, self.pod, {k: str(v) for k, v in logs.items()})
                 return
             except (httpx.HTTPError, LabError):
@@ -153,7 +152,8 @@ class PodRuntime:
                 self._dirty.set()
 
     def _status(self) -> Object:
-        initialized = all(
+        # Once initialized a pod stays so, also while a sidecar starts again.
+        self._initialized = initialized = self._initialized or all(
             each.started.is_set() if each.container.sidecar else each.ready
             for each in self.containers
             if each.container.init
@@ -163,8 +163,9 @@ class PodRuntime:
         running = initialized and any(
             "running" in each.status()["state"] for each in self.containers
         )
+        self._ran = self._ran or running
         return {
-            "phase": "Running" if running or self._transitions.get("Ready") else "Pending",
+            "phase": "Running" if self._ran else "Pending",
             "startTime": self._started_at,
             "hostIP": LOOPBACK,
             "hostIPs": [{"ip": LOOPBACK}],

@@ -1,0 +1,87 @@
+"""A running lab, as the tests use it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+
+import httpx
+
+from runbook_lib.lab import lifecycle
+from runbook_lib.lab.state import State
+
+
+@dataclass(frozen=True)
+class Lab:
+    """A running lab and short ways to use it."""
+
+    state: State
+
+    @property
+    def name(self) -> str:
+        """Its name, as in RUNBOOK_LAB."""
+        return self.state.name
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """Environment in which kubectl, helm, istioctl and the runbook use this lab."""
+        return {
+            **os.environ,
+            "KUBECONFIG": self.state.kubeconfig,
+            "PATH": f"{self.state.bin}{os.pathsep}{os.environ['PATH']}",
+            "RUNBOOK_LAB": self.name,
+        }
+
+    def run(self, *argv: str, check: bool = True, stdin: str | None = None) -> str:
+        """Run a command against the lab; returns both streams as text."""
+        done = subprocess.run(
+            argv,
+            env=self.environment,
+            input=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=180,
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout}")
+        return done.stdout
+
+    def request(self, method: str) -> httpx.Response:
+        """One request from outside, on a connection of its own."""
+        return httpx.request(method, self.state.url, timeout=10, trust_env=False)
+
+    def install_mesh(self) -> None:
+        """Install Istio and inject the application, as plain commands."""
+        charts = self.state.charts
+        helm = ["helm", "upgrade", "--install", "--namespace", "istio-system", "--wait"]
+        self.run(*helm, "--create-namespace", "istio-base", charts["base"])
+        self.run(
+            *helm,
+            "istiod",
+            charts["istiod"],
+            *("--set", "telemetry.enabled=false"),
+            *("--set-string", "pilot.env.PILOT_ENABLE_ALPN_FILTER=false"),
+            *("--set-string", "pilot.env.PILOT_ENABLE_METADATA_EXCHANGE=false"),
+        )
+        self.run("kubectl", "label", "namespace", "xnat", "istio-injection=enabled", "--overwrite")
+        for name in ("xnat-postgresql", "xnat-xnat-web"):
+            self.run("kubectl", "-n", "xnat", "rollout", "restart", f"statefulset/{name}")
+            self.run(
+                *("kubectl", "-n", "xnat", "rollout", "status", f"statefulset/{name}"),
+                "--timeout=60s",
+            )
+
+
+def start_lab(name: str) -> Lab:
+    """Bring a lab up; its progress goes to the test's output."""
+    return Lab(
+        lifecycle.up(
+            name,
+            building=lambda phase, done, total: print(phase, done, total, file=sys.stderr),
+            doing=lambda phase: print(phase, file=sys.stderr),
+        )
+    )
