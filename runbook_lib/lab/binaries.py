@@ -153,7 +153,7 @@ def ensure_build(progress: Progress) -> Build:
         try:
             _build(partial, progress)
             partial.chmod(0o755)
-            os.rename(partial, builds / digest)
+            partial.rename(builds / digest)
         except BaseException:
             _remove(partial)
             raise

@@ -6,7 +6,7 @@ Everything secret is written with mode 0600 into the lab's folder and dies with 
 from __future__ import annotations
 
 import base64
-import datetime
+import datetime as dt
 import ipaddress
 import os
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-VALIDITY = datetime.timedelta(days=365)
+VALIDITY = dt.timedelta(days=365)
 
 
 def write_private(path: Path, content: bytes | str) -> Path:
@@ -105,7 +105,7 @@ class Authority:
     def _builder(
         self, subject: x509.Name, key: ec.EllipticCurvePrivateKey
     ) -> x509.CertificateBuilder:
-        now = datetime.datetime.now(datetime.UTC)
+        now = dt.now(dt.UTC)
         return (
             x509.CertificateBuilder()
             .subject_name(subject)
@@ -113,7 +113,7 @@ class Authority:
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             # Clocks of the same machine can still step back a little.
-            .not_valid_before(now - datetime.timedelta(minutes=5))
+            .not_valid_before(now - dt.timedelta(minutes=5))
             .not_valid_after(now + VALIDITY)
         )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
+import datetime as dt
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -28,7 +28,7 @@ BACKOFF_FIRST, BACKOFF_MOST, BACKOFF_RESET = 0.5, 10.0, 10.0
 
 def now() -> str:
     """The time as Kubernetes writes it, in whole seconds."""
-    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ContainerProcess(Process):
@@ -51,7 +51,8 @@ class ContainerProcess(Process):
         return code
 
     async def _copy_output(self) -> None:
-        assert self._child is not None and self._child.stdout is not None
+        assert self._child is not None
+        assert self._child.stdout is not None
         pending = b""
         with self.log.open("ab", buffering=0) as log:
             while data := await self._child.stdout.read(1 << 16):
@@ -62,7 +63,7 @@ class ContainerProcess(Process):
 
 
 def _formatted(line: bytes) -> bytes:
-    stamp = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    stamp = dt.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return f"{stamp} stdout F ".encode() + line + b"\n"
 
 

@@ -11,7 +11,6 @@ sidecar for 45 s, so a kept-alive connection would go on answering by the policy
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -200,5 +199,5 @@ class Edge:
         new = write_private(
             self._targets.with_suffix(".new"), json.dumps({"resources": [assignment]})
         )
-        os.rename(new, self._targets)
+        new.rename(self._targets)
         self._written = targets

@@ -33,7 +33,10 @@ hostIPs:
 - ip: {{ . | Quote }}
 {{ end }}
 {{ end }}
-{{ with PodIPsWith .spec.nodeName ( or .spec.hostNetwork false ) ( or .metadata.uid "" ) ( or .metadata.name "" ) ( or .metadata.namespace "" ) }}
+{{ $name := or .metadata.name "" }}
+{{ $namespace := or .metadata.namespace "" }}
+{{ $host := or .spec.hostNetwork false }}
+{{ with PodIPsWith .spec.nodeName $host ( or .metadata.uid "" ) $name $namespace }}
 podIP: {{ index . 0 | Quote }}
 podIPs:
 {{ range . }}

@@ -132,9 +132,7 @@ def launch(
         PROXY: _sidecar,
         XNAT: _xnat,
     }
-    return launchers[container.program](
-        arguments, env, pod=pod, network=network, root=root, around=around
-    )
+    return launchers[container.program](arguments, env, network=network, root=root, around=around)
 
 
 def _istiod(
@@ -167,7 +165,6 @@ def _sidecar(
     arguments: list[str],
     env: dict[str, str],
     *,
-    pod: Object,
     network: PodNetwork,
     root: Path,
     around: Surroundings,

@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
         login = self.path.startswith("/app/template/Login.vm")
         self._answer(200, LOGIN_PAGE if login else HOME_PAGE)
 
-    do_HEAD = do_GET
+    do_HEAD = do_GET  # noqa: N815 -- the name that http.server looks up
 
     def do_POST(self) -> None:
         """Read and drop the body; a login's password is never logged or kept."""
@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
     def _not_allowed(self) -> None:
         self._answer(405, f"{self.command} is not allowed\n", content_type="text/plain")
 
-    do_DELETE = do_PUT = do_PATCH = do_OPTIONS = _not_allowed
+    do_DELETE = do_PUT = do_PATCH = do_OPTIONS = _not_allowed  # noqa: N815 -- as above
 
     def _answer(self, status: int, body: str, content_type: str = "text/html") -> None:
         data = body.encode()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,7 +49,7 @@ def write_state(name: str, state: State) -> None:
     """Replace lab.json in one step."""
     path = lab_state_file(name)
     new = write_private(path.with_suffix(".new"), json.dumps(dataclasses.asdict(state), indent=2))
-    os.rename(new, path)
+    new.rename(path)
 
 
 def read_state(name: str) -> State | None:

@@ -11,8 +11,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,6 @@ class Supervisor:
         self._mark = str(self._folder)
         self._components: dict[str, Process] = {}
         self._keepers: list[asyncio.Task[None]] = []
-        self._restarts: dict[str, int] = {}
 
     def report(self, **message: str) -> None:
         """Tell the command that waits for the lab; it may have gone."""
@@ -214,7 +213,7 @@ class Supervisor:
             for plural in ("logs", "portforwards"):
                 path = f"{COLLECTIONS['CustomResourceDefinition']}/{plural}.kwok.x-k8s.io"
                 crd = await api.get(path) or {}
-                conditions = crd.get("status", {}).get("conditions", [])
+                conditions = crd.get("status", {}).get("conditions") or []
                 if not any(
                     c["type"] == "Established" and c["status"] == "True" for c in conditions
                 ):

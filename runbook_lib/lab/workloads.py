@@ -128,9 +128,10 @@ class PodRuntime:
                 await serve_ports(self._api, self.pod, self.network)
                 logs = {each.container.name: self._log(each.container) for each in self.containers}
                 await serve_logs(self._api, self.pod, {k: str(v) for k, v in logs.items()})
-                return
             except (httpx.HTTPError, LabError):
                 await asyncio.sleep(0.5)  # the API server is restarting; there is no event for it
+            else:
+                return
 
     async def _renew_tokens(self) -> None:
         while True:

@@ -68,7 +68,7 @@ def test_missing_program_is_named(tmp_path: Path) -> None:
         await process.start()
         await process.until_healthy(_never, 10)
 
-    with pytest.raises(LabError, match="(?s)ghost exited.*No such file"):
+    with pytest.raises(LabError, match=r"(?s)ghost exited.*No such file"):
         asyncio.run(scenario())
 
 

@@ -1,0 +1,282 @@
+"""Cluster and Helm against a real API server."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib import parameters, pods, target, tools
+from runbook_lib.cluster import RESTART_REASON, RESTARTED_AT, Cluster, Object
+from runbook_lib.diff import object_diff
+from runbook_lib.errors import (
+    ApplyConflict,
+    ClusterRefused,
+    ClusterUnreachable,
+    KindNotInstalled,
+    RunbookError,
+    WaitTimeout,
+)
+from runbook_lib.helm import Chart, Helm
+from runbook_lib.target import Target
+from runbook_lib.wait import State, until
+from tests.labs import Lab
+
+pytestmark = pytest.mark.lab
+
+CONFIG: Object = {
+    "apiVersion": "v1",
+    "kind": "ConfigMap",
+    "metadata": {"name": "settings", "namespace": "default", "labels": {"test": "yes"}},
+    "data": {"mode": "a"},
+}
+
+
+@pytest.fixture(scope="module")
+def pinned(lab: Lab) -> Target:
+    return target.resolve(parameters.from_mapping({"target": {"lab": lab.name}}))
+
+
+@pytest.fixture
+def cluster(pinned: Target) -> Iterator[Cluster]:
+    cluster = Cluster.of(pinned)
+    yield cluster
+    cluster.delete("v1", "ConfigMap", "settings", "default")
+
+
+@pytest.fixture(scope="module")
+def helm(pinned: Target) -> Helm:
+    programs = tools.find(pinned.tools)
+    return Helm(programs.helm, kubeconfig=pinned.kubeconfig, context=pinned.context)
+
+
+def config(mode: str, **metadata: Any) -> Object:
+    return {**CONFIG, "metadata": {**CONFIG["metadata"], **metadata}, "data": {"mode": mode}}
+
+
+def get(cluster: Cluster) -> Object | None:
+    return cluster.get("v1", "ConfigMap", "settings", "default")
+
+
+def test_the_target_is_pinned_to_the_cluster(pinned: Target, cluster: Cluster) -> None:
+    pinned.verify_same(cluster)
+    assert cluster.server_version().startswith("v1.")
+
+
+def test_a_dry_run_predicts_and_changes_nothing(cluster: Cluster) -> None:
+    predicted = cluster.apply(CONFIG, dry_run=True)
+    assert get(cluster) is None
+    assert cluster.apply(CONFIG)["data"] == predicted["data"] == {"mode": "a"}
+
+
+def test_applying_again_is_no_change(cluster: Cluster) -> None:
+    cluster.apply(CONFIG)
+    assert object_diff(get(cluster), cluster.apply(CONFIG, dry_run=True)).action == "none"
+    assert object_diff(get(cluster), cluster.apply(config("b"), dry_run=True)).action == "change"
+
+
+def test_a_field_that_is_left_out_is_given_up(cluster: Cluster) -> None:
+    cluster.apply({**CONFIG, "data": {"mode": "a", "extra": "x"}})
+    assert cluster.apply(CONFIG)["data"] == {"mode": "a"}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_a_field_of_another_manager_is_a_conflict_and_force_takes_it(
+    cluster: Cluster, lab: Lab, dry_run: bool
+) -> None:
+    lab.run("kubectl", "create", "--filename=-", stdin=json.dumps(config("theirs")))
+    with pytest.raises(ApplyConflict) as caught:
+        cluster.apply(CONFIG, dry_run=dry_run)
+    assert caught.value.managers == ("kubectl-create",)
+    assert caught.value.fields == (".data.mode",)
+    assert cluster.apply(CONFIG, force=True, dry_run=dry_run)["data"] == {"mode": "a"}
+
+
+def test_deleting_says_whether_there_was_something(cluster: Cluster) -> None:
+    cluster.apply(CONFIG)
+    assert cluster.delete("v1", "ConfigMap", "settings", "default")
+    assert not cluster.delete("v1", "ConfigMap", "settings", "default")
+
+
+def test_a_list_is_selected_by_labels_and_complete(cluster: Cluster) -> None:
+    cluster.apply(CONFIG)
+    (found,) = cluster.list("v1", "ConfigMap", "default", labels={"test": "yes"})
+    assert (found["kind"], found["apiVersion"]) == ("ConfigMap", "v1")
+    assert cluster.list("v1", "ConfigMap", "default", labels={"test": "no"}) == []
+
+
+def test_a_missing_namespace_is_a_refusal_that_says_so(cluster: Cluster) -> None:
+    with pytest.raises(ClusterRefused, match='namespaces "nowhere" not found') as caught:
+        cluster.apply(config("a", namespace="nowhere"), dry_run=True)
+    assert caught.value.status == 404
+
+
+def test_an_invalid_object_is_a_refusal_that_names_the_field(cluster: Cluster) -> None:
+    service = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "s", "namespace": "default"},
+        "spec": {"ports": [{"port": 99999}]},
+    }
+    with pytest.raises(ClusterRefused, match=r"spec\.ports\[0\]\.port") as caught:
+        cluster.apply(service)
+    assert (caught.value.status, caught.value.reason) == (422, "Invalid")
+
+
+def test_a_kind_becomes_known_when_its_definition_is_installed(cluster: Cluster) -> None:
+    definition = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "potatoes.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"kind": "Potato", "plural": "potatoes"},
+            "versions": [
+                {
+                    "name": "v1",
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": {"type": "object"}},
+                }
+            ],
+        },
+    }
+    with pytest.raises(KindNotInstalled):
+        cluster.list("example.com/v1", "Potato")
+    cluster.apply(definition)
+
+    def served() -> State:
+        try:
+            return State(cluster.list("example.com/v1", "Potato") == [], "served")
+        except KindNotInstalled as error:
+            return State(False, error.cause)
+
+    until("the kind Potato", served, timeout=20)
+
+
+def test_a_watch_sees_every_change_without_polling(cluster: Cluster, pinned: Target) -> None:
+    other = Cluster.of(pinned)
+    seen: list[str] = []
+    started = threading.Event()
+
+    def change() -> None:
+        started.wait(20)
+        for mode in "abc":
+            other.apply(config(mode))
+        other.delete("v1", "ConfigMap", "settings", "default")
+
+    def observe(items: list[Object]) -> State:
+        started.set()
+        text = items[0]["data"]["mode"] if items else "none"
+        return State("c" in seen and not items, text)
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    cluster.watch_until(
+        "the end",
+        "v1",
+        "ConfigMap",
+        "default",
+        observe,
+        name="settings",
+        timeout=20,
+        on_change=seen.append,
+    )
+    thread.join()
+    assert seen == ["none", "a", "b", "c", "none"]
+
+
+def test_a_watch_that_waits_in_vain_ends_in_time_with_its_last_state(cluster: Cluster) -> None:
+    with pytest.raises(WaitTimeout, match="last seen: 0 objects") as caught:
+        cluster.watch_until(
+            "a miracle",
+            "v1",
+            "ConfigMap",
+            "default",
+            lambda items: State(False, f"{len(items)} objects"),
+            labels={"never": "there"},
+            timeout=1,
+        )
+    assert caught.value.elapsed < 5
+
+
+def test_a_restart_replaces_the_pods_and_says_why(cluster: Cluster) -> None:
+    def pod() -> Object:
+        (found,) = cluster.list("v1", "Pod", "xnat", labels={"app": "xnat-xnat-web"})
+        return found
+
+    before = pod()["metadata"]["uid"]
+    restarted = cluster.restart("StatefulSet", "xnat-xnat-web", "xnat", "testing restarts")
+    annotations = restarted["spec"]["template"]["metadata"]["annotations"]
+    assert annotations[RESTART_REASON] == "testing restarts"
+    assert annotations[RESTARTED_AT].endswith("Z")
+    cluster.watch_until(
+        "the new pod",
+        "v1",
+        "Pod",
+        "xnat",
+        lambda items: State(
+            any(pods.is_ready(item) and item["metadata"]["uid"] != before for item in items),
+            "; ".join(map(pods.describe, items)),
+        ),
+        labels={"app": "xnat-xnat-web"},
+        timeout=60,
+    )
+    events = cluster.events("xnat", "xnat-xnat-web", kind="StatefulSet")
+    assert any(text.startswith("SuccessfulCreate: ") for text in events)
+
+
+def test_a_restart_of_nothing_creates_nothing(cluster: Cluster) -> None:
+    with pytest.raises(ClusterRefused, match="there is no such workload"):
+        cluster.restart("StatefulSet", "nothing", "xnat", "testing")
+
+
+def test_credentials_that_are_not_accepted_are_named(pinned: Target, tmp_path: Path) -> None:
+    data: dict[str, Any] = {
+        "clusters": [
+            {"name": "c", "cluster": {"server": pinned.server, "insecure-skip-tls-verify": True}}
+        ],
+        "users": [{"name": "u", "user": {"token": "not-a-real-token"}}],
+        "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+    }
+    path = tmp_path / "kubeconfig"
+    path.write_text(json.dumps(data))
+    with pytest.warns(match="certificate"), pytest.raises(ClusterUnreachable) as caught:
+        Cluster(path, "x").uid()
+    assert "does not accept the credentials" in caught.value.cause
+
+
+@pytest.fixture
+def chart(tmp_path: Path) -> Callable[[str], Chart]:
+    """A chart whose one Job never completes with `--wait-for-jobs`, and whose mode is a value."""
+
+    def make(image: str) -> Chart:
+        (tmp_path / "templates").mkdir(exist_ok=True)
+        (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: sample\nversion: 1.0.0-rc.1\n")
+        (tmp_path / "values.yaml").write_text("mode: a\n")
+        deployment = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "sample"},
+            "spec": {
+                "selector": {"matchLabels": {"app": "sample"}},
+                "template": {
+                    "metadata": {"labels": {"app": "sample"}},
+                    "spec": {
+                        "nodeSelector": {"no": image},
+                        "containers": [{"name": "c", "image": "{{ .Values.mode }}"}],
+                    },
+                },
+            },
+        }
+        (tmp_path / "templates" / "deployment.yaml").write_text(json.dumps(deployment))
+        return Chart(tmp_path)
+
+    return make
