@@ -28,7 +28,7 @@ BACKOFF_FIRST, BACKOFF_MOST, BACKOFF_RESET = 0.5, 10.0, 10.0
 
 def now() -> str:
     """The time as Kubernetes writes it, in whole seconds."""
-    return dt.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class ContainerProcess(Process):
@@ -63,7 +63,7 @@ class ContainerProcess(Process):
 
 
 def _formatted(line: bytes) -> bytes:
-    stamp = dt.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     return f"{stamp} stdout F ".encode() + line + b"\n"
 
 

