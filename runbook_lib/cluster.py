@@ -185,13 +185,20 @@ class Cluster:
             force=True,
         )
 
-    def events(self, namespace: str, name: str) -> Texts:
-        """Return the events about the object `name`, newest last, as `Reason: message (xN)`."""
+    def events(self, namespace: str, name: str, *, kind: str | None = None) -> Texts:
+        """Return the events about the object `name`, newest last, as `Reason: message (xN)`.
+
+        Args:
+            namespace: The object's namespace.
+            name: The object's name; objects of other kinds may have the same.
+            kind: The object's kind; None for all.
+        """
+        selector = f"involvedObject.name={name}"
+        if kind:
+            selector += f",involvedObject.kind={kind}"
         resource = self._resource("v1", "Event")
         with self._errors(f"list events of {namespace}/{name}"):
-            answer = self._request(
-                resource.get, namespace=namespace, field_selector=f"involvedObject.name={name}"
-            )
+            answer = self._request(resource.get, namespace=namespace, field_selector=selector)
         events = sorted(answer["items"], key=_last_seen)
         return [event_text(event) for event in events]
 

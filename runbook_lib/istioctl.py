@@ -115,6 +115,8 @@ class Istioctl:
     def _messages(self, *command: str) -> list[Message]:
         # Findings of level Error make the exit code 79: only output that is not JSON is a failure.
         done = self.cli(*command, "--output", "json", check=False)
+        if done.returncode == 0 and not done.stdout.strip():
+            return []  # precheck says that all is well on standard error
         try:
             return [_message(item) for item in json.loads(done.stdout) or []]
         except ValueError as error:

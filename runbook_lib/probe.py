@@ -125,7 +125,9 @@ def send(url: str, probe: Probe, *, timeout: float, verify: bool | Path = True) 
     """
     try:
         with httpx.Client(
-            verify=_tls(verify), timeout=timeout, trust_env=not is_loopback(url)
+            verify=url.startswith("https") and _tls(verify),
+            timeout=timeout,
+            trust_env=not is_loopback(url),
         ) as client:
             answer = client.request(
                 probe.method, url.rstrip("/") + probe.path, headers={"Connection": "close"}

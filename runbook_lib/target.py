@@ -104,10 +104,10 @@ def _lab_state(name: str) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         state = {}
     if state.get("state") != "ready":
-        argument = "" if name == "default" else f" {name}"
+        option = "" if name == "default" else f" --name {name}"
         raise LabNotRunning(
             f"lab {name!r} is not running",
-            f"start it with: python -m runbook_lib lab up{argument}",
+            f"start it with: python -m runbook_lib lab up{option}",
         )
     return state
 

@@ -83,7 +83,7 @@ def test_a_lab_that_is_not_ready_is_not_running(state: str) -> None:
 
 
 def test_a_lab_that_is_not_there_says_how_to_start_it_by_name() -> None:
-    with pytest.raises(LabNotRunning, match="python -m runbook_lib lab up two"):
+    with pytest.raises(LabNotRunning, match="python -m runbook_lib lab up --name two"):
         target.resolve(parameters.from_mapping({"target": {"lab": "two"}}))
 
 
