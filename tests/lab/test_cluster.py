@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -254,29 +254,81 @@ def test_credentials_that_are_not_accepted_are_named(pinned: Target, tmp_path: P
 
 
 @pytest.fixture
-def chart(tmp_path: Path) -> Callable[[str], Chart]:
-    """A chart whose one Job never completes with `--wait-for-jobs`, and whose mode is a value."""
-
-    def make(image: str) -> Chart:
-        (tmp_path / "templates").mkdir(exist_ok=True)
-        (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: sample\nversion: 1.0.0-rc.1\n")
-        (tmp_path / "values.yaml").write_text("mode: a\n")
-        deployment = {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "sample"},
-            "spec": {
-                "selector": {"matchLabels": {"app": "sample"}},
-                "template": {
-                    "metadata": {"labels": {"app": "sample"}},
-                    "spec": {
-                        "nodeSelector": {"no": image},
-                        "containers": [{"name": "c", "image": "{{ .Values.mode }}"}],
-                    },
+def chart(tmp_path: Path) -> Chart:
+    """A chart whose one Deployment is on no node, so that waiting for it does not end."""
+    deployment = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "sample", "labels": {"mode": "{{ .Values.mode }}"}},
+        "spec": {
+            "selector": {"matchLabels": {"app": "sample"}},
+            "template": {
+                "metadata": {"labels": {"app": "sample"}},
+                "spec": {
+                    "nodeSelector": {"no": "node"},
+                    "containers": [{"name": "c", "image": "i"}],
                 },
             },
-        }
-        (tmp_path / "templates" / "deployment.yaml").write_text(json.dumps(deployment))
-        return Chart(tmp_path)
+        },
+    }
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates" / "deployment.yaml").write_text(json.dumps(deployment))
+    (tmp_path / "Chart.yaml").write_text("apiVersion: v2\nname: sample\nversion: 1.0.0-rc.1\n")
+    (tmp_path / "values.yaml").write_text("mode: a\n")
+    return Chart(tmp_path)
 
-    return make
+
+def test_a_release_is_installed_predicted_changed_and_removed(helm: Helm, chart: Chart) -> None:
+    where = {"namespace": "default"}
+    assert helm.status("sample", **where) is None
+    first = helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+    assert (first.revision, first.status, first.chart_version) == (1, "deployed", "1.0.0-rc.1")
+    (installed,) = helm.get_manifest("sample", **where)
+    (same,) = helm.upgrade_dry_run("sample", chart, **where, values={})
+    assert object_diff(installed, same).action == "none"
+    (changed,) = helm.upgrade_dry_run("sample", chart, **where, values={"mode": "b"})
+    assert "+    mode: b" in object_diff(installed, changed).lines
+    assert helm.status("sample", **where) == first
+    second = helm.upgrade_install(
+        "sample", chart, **where, values={"mode": "b"}, wait=False, timeout=20
+    )
+    assert helm.get_values("sample", **where) == {"mode": "b"}
+    assert [item.revision for item in helm.history("sample", **where)] == [1, 2]
+    assert helm.list(namespace="default") == [second]
+    helm.uninstall("sample", **where, timeout=20)
+    helm.uninstall("sample", **where, timeout=20)
+    assert helm.status("sample", **where) is None
+
+
+@pytest.mark.parametrize("installed_before", [False, True])
+def test_an_interrupted_helm_is_noticed_and_the_remedy_mends_it(
+    helm: Helm, chart: Chart, lab: Lab, installed_before: bool
+) -> None:
+    where = {"namespace": "default"}
+    if installed_before:
+        helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+    process = subprocess.Popen(
+        ["helm", "upgrade", "--install", "sample", str(chart.reference), "--wait"],
+        env=lab.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def pending() -> State:
+        history = helm.history("sample", **where)
+        status = history[-1].status if history else "nothing"
+        return State(status.startswith("pending-"), status)
+
+    until("Helm to be at work", pending, timeout=30)
+    process.send_signal(signal.SIGKILL)
+    process.wait(20)
+    with pytest.raises(RunbookError, match="another Helm is at work on it") as caught:
+        helm.status("sample", **where)
+    with pytest.raises(RunbookError, match="another Helm is at work on it"):
+        helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+    command = caught.value.remedy.split(": ", 1)[1].split(";")[0]
+    assert command.split()[1] == ("rollback" if installed_before else "uninstall")
+    lab.run(*command.split())
+    release = helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+    assert release.deployed
+    helm.uninstall("sample", **where, timeout=20)
