@@ -66,13 +66,13 @@ def redact(text: str) -> str:
 
 
 def redact_value(value: Any) -> Any:
-    """Redact every string inside mappings and sequences; values under secret keys go entirely."""
+    """Redact every string inside mappings and sequences; scalars under secret keys go entirely."""
     if isinstance(value, str):
         return redact(value)
     if isinstance(value, dict):
         return {
             redact(str(key)): MASK
-            if str(key).lower() in _SECRET_KEYS and item is not None
+            if str(key).lower() in _SECRET_KEYS and isinstance(item, str | int | float)
             else redact_value(item)
             for key, item in value.items()
         }

@@ -59,10 +59,17 @@ def test_short_values_are_not_registered() -> None:
 
 
 def test_values_are_redacted_at_any_depth_and_entirely_under_secret_keys() -> None:
-    value = {"a": [{"b": f"see {JWT}"}], "token": 12345, "count": 3, "password": None}
+    value = {
+        "a": [{"b": f"see {JWT}"}],
+        "token": 12345,
+        "count": 3,
+        "password": None,
+        "authorization": {"policy": "xnat-all"},
+    }
     assert redact_value(value) == {
         "a": [{"b": f"see {MASK}"}],
         "token": MASK,
         "count": 3,
         "password": None,
+        "authorization": {"policy": "xnat-all"},
     }
