@@ -1,0 +1,64 @@
+"""What a step works with: one pinned cluster and the tools for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from runbook_lib import tools as command_line_tools
+from runbook_lib.cluster import Cluster
+from runbook_lib.evidence import Evidence
+from runbook_lib.helm import Helm
+from runbook_lib.istioctl import Istioctl
+from runbook_lib.parameters import Parameters
+from runbook_lib.target import Target
+from runbook_lib.tools import Tools
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that steps share in one kernel.
+
+    Attributes:
+        parameters: The run's parameters.
+        target: The cluster, pinned.
+        cluster: Access to it.
+        evidence: The record, bound to the notebook (and in a step's own context, to the step).
+    """
+
+    parameters: Parameters
+    target: Target
+    cluster: Cluster
+    evidence: Evidence
+
+    @cached_property
+    def tools(self) -> Tools:
+        """kubectl, helm and istioctl."""
+        return command_line_tools.find(self.target.tools)
+
+    @cached_property
+    def helm(self) -> Helm:
+        """Helm on the pinned cluster."""
+        target = self.target
+        return Helm(self.tools.helm, kubeconfig=target.kubeconfig, context=target.context)
+
+    @cached_property
+    def istioctl(self) -> Istioctl:
+        """Istioctl on the pinned cluster."""
+        return Istioctl(
+            self.tools.istioctl,
+            kubeconfig=self.target.kubeconfig,
+            context=self.target.context,
+            istio_namespace=self.parameters.istio.namespace,
+        )
+
+    @property
+    def verify_tls(self) -> bool | Path:
+        """How probes verify the application's certificate."""
+        application = self.parameters.application
+        return application.ca_file or application.verify_tls
+
+    def waiting(self, text: str) -> None:
+        """Record the current state of what is being waited for."""
+        self.evidence.record("waiting", state=text)

@@ -1,0 +1,99 @@
+"""What notebooks import: one object with one call for each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runbook_lib import checks, display, kernel, parameters, runs, steps, target
+from runbook_lib.cluster import Cluster
+from runbook_lib.context import Context
+from runbook_lib.gate import Gate
+from runbook_lib.lifecycle import LifeCycle
+from runbook_lib.steps import observe
+from runbook_lib.table import Table
+
+
+class Runbook:
+    """One notebook at work on one cluster.
+
+    Attributes:
+        notebook: The notebook's name.
+        steps: The notebook's steps, in the order of the story.
+    """
+
+    def __init__(self, notebook: str, context: Context) -> None:
+        self.notebook = notebook
+        self._context = context
+        gate = Gate(context.target)
+        opened: list[LifeCycle] = []
+        for step in steps.of(notebook, context.parameters):
+            opened.append(LifeCycle(step, context, gate, opened))
+        self.steps = tuple(opened)
+
+    @classmethod
+    def open(cls, notebook: str, variables: Mapping[str, Any]) -> Runbook:
+        """Check the parameters, pin the cluster and show both. Nothing is changed.
+
+        Args:
+            notebook: The notebook's name, such as `04_mutual_tls`.
+            variables: The notebook's `globals()`.
+
+        Raises:
+            ParameterError: The parameters are wrong.
+            LabNotRunning: The lab named in them is not running.
+            ClusterUnreachable: The cluster does not answer.
+            TargetChanged: Earlier notebooks of the same run worked on another cluster.
+        """
+        display.register()
+        given = parameters.from_mapping(kernel.parameter_values(variables))
+        pinned = target.resolve(given)
+        folder = runs.folder_of(notebook)
+        evidence = runs.open_evidence(folder, notebook)
+        runs.pin_target(evidence, pinned)
+        print(display.headline(pinned, given, folder))
+        return cls(notebook, Context(given, pinned, Cluster.of(pinned), evidence))
+
+    def __repr__(self) -> str:
+        return f"<runbook {self.notebook} on {self._context.target.name}>"
+
+    def overview(self) -> Table:
+        """The chapters and their steps, with what each one risks."""
+        rows = [
+            (notebook, step.title, step.risk)
+            for notebook in steps.CHAPTERS
+            for step in steps.of(notebook, self._context.parameters)
+        ]
+        return Table("Steps", ("notebook", "step", "risk"), tuple(rows))
+
+    def starting_point(self) -> Table:
+        """Whether what the runbook takes for granted is there."""
+        return checks.starting_point(self._context)
+
+    def tool_versions(self) -> Table:
+        """The versions of kubectl, Helm, istioctl and the API server."""
+        return checks.tool_versions(self._context)
+
+    def precheck(self) -> Table:
+        """What `istioctl x precheck` finds."""
+        return checks.precheck(self._context)
+
+    def namespace_labels(self) -> Table:
+        """The labels of the application's namespace and of istiod's."""
+        return checks.namespace_labels(self._context)
+
+    def pods(self) -> Table:
+        """The application's pods, their READY column, and where their sidecar is."""
+        return observe.pod_table(self._context, self._context.parameters.application.namespace)
+
+    def traffic(self) -> Table:
+        """The answers from outside, now, next to those that the policies imply."""
+        return observe.look_at_traffic(self._context)
+
+    def peer_authentications(self) -> Table:
+        """The PeerAuthentications of all namespaces."""
+        return observe.peer_authentication_table(self._context)
+
+    def authorization_policies(self) -> Table:
+        """The AuthorizationPolicies of all namespaces."""
+        return observe.authorization_policy_table(self._context)

@@ -1,0 +1,86 @@
+"""Run folders: where executed notebooks and evidence go, and which cluster a run works on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runbook_lib import evidence as records
+from runbook_lib.errors import RunbookError, TargetChanged
+from runbook_lib.evidence import Evidence
+from runbook_lib.locations import repository_root
+from runbook_lib.target import Target
+
+RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
+"""Names the folder of a run to the notebooks that are part of it."""
+
+EVIDENCE = "evidence.jsonl"
+
+
+def default_root() -> Path:
+    """Where run folders are made unless the user says otherwise."""
+    return repository_root() / "runs"
+
+
+def create(root: Path, label: str = "") -> Path:
+    """Make a folder for a run, named after the time in UTC.
+
+    Args:
+        root: Where.
+        label: Added to the name.
+
+    Raises:
+        RunbookError: It cannot be made.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    name = f"{stamp}-{label}" if label else stamp
+    for number in range(1, 100):
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunbookError(
+                f"cannot make the run folder {folder}: {error.strerror}",
+                "choose a folder that you may write to: --output FOLDER",
+            ) from error
+        return folder.resolve()
+    raise RunbookError(f"{root} holds a hundred runs of the same second", "run again")
+
+
+def folder_of(notebook: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the run that a notebook is part of, or a new one of its own."""
+    given = environ.get(RUN_DIRECTORY_VARIABLE, "").strip()
+    return Path(given).absolute() if given else create(default_root(), notebook)
+
+
+def open_evidence(folder: Path, notebook: str) -> Evidence:
+    """Return the record of a run, for the events of one notebook."""
+    return Evidence(folder / EVIDENCE, run_id=folder.name, notebook=notebook)
+
+
+def pin_target(evidence: Evidence, target: Target) -> None:
+    """Record the run's cluster; the first notebook decides for all that follow.
+
+    Raises:
+        TargetChanged: Earlier notebooks of the run worked on another cluster.
+    """
+    for event in records.read(evidence.path):
+        if event["event"] == "target-pinned" and event["uid"] != target.uid:
+            raise TargetChanged(
+                f"this run works on {event['target']} (cluster {event['uid']}), "
+                f"and {target.name} is cluster {target.uid}",
+                "nothing was done; start a new run for the other cluster",
+            )
+    evidence.record(
+        "target-pinned",
+        target=target.name,
+        kind=target.kind,
+        server=target.server,
+        context=target.context,
+        uid=target.uid,
+        url=target.url,
+    )

@@ -1,0 +1,34 @@
+"""The chapters of the runbook: which steps each notebook takes, in the order of the story."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from runbook_lib.errors import RunbookError
+from runbook_lib.parameters import Parameters
+from runbook_lib.step import Step
+from runbook_lib.steps import authorization, injection, install, mutual_tls
+
+CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
+    "00_start_here": lambda _parameters: (),
+    "01_install_istio": install.steps,
+    "02_label_namespace": injection.steps,
+    "04_mutual_tls": mutual_tls.steps,
+    "05_authorization": authorization.steps,
+}
+"""The steps of each notebook, by its name, in the order in which the notebooks are run."""
+
+
+def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:
+    """Return the steps of a notebook.
+
+    Raises:
+        RunbookError: There is no such notebook.
+    """
+    try:
+        chapter = CHAPTERS[notebook]
+    except KeyError:
+        raise RunbookError(
+            f"there is no notebook {notebook!r}", f"choose one of: {', '.join(CHAPTERS)}"
+        ) from None
+    return chapter(parameters)

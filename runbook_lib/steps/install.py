@@ -1,0 +1,151 @@
+"""Istio itself: the chart with its kinds, then the control plane. No gateways."""
+
+from __future__ import annotations
+
+from runbook_lib import manifest, rollout, table
+from runbook_lib.cluster import Object, ref
+from runbook_lib.context import Context
+from runbook_lib.diff import reference
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Plan
+from runbook_lib.step import Step, Verification
+from runbook_lib.steps import objects
+from runbook_lib.steps.release import ReleasePlanner
+from runbook_lib.table import Check
+from runbook_lib.wait import State
+
+_CRD_API = "apiextensions.k8s.io/v1"
+_CRD = "CustomResourceDefinition"
+_GATEWAYS = ("ingressgateway", "egressgateway")
+"""Values of the label `istio` on the gateways of Istio's charts."""
+
+
+class _InstallBase(Step):
+    """Install the chart with Istio's custom resource definitions."""
+
+    name = "install-base"
+    title = "Install istio-base"
+    why = "the cluster learns Istio's kinds, such as PeerAuthentication; nothing runs yet"
+    risk = "none for the application: kinds without objects do nothing"
+    undo = "uninstall the release last; Helm keeps the kinds, because deleting them deletes "
+    undo += "every object of theirs"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._release = ReleasePlanner(parameters.istio.base)
+
+    def plan(self, context: Context) -> Plan:
+        namespace = manifest.istio_namespace(context.parameters)
+        planned = objects.plan_objects(context, self.name, [namespace])
+        changes = planned.changes + self._release.changes(context)
+        return Plan(self.name, context.target.uid, changes)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [manifest.istio_namespace(context.parameters)])
+        self._release.apply(context, plan)
+
+    def verify(self, context: Context) -> Verification:
+        wanted = {
+            item["metadata"]["name"]
+            for item in self._release.rendered(context)
+            if item["kind"] == _CRD
+        }
+
+        def observe(found: list[Object]) -> State:
+            established = {item["metadata"]["name"] for item in found if _is_established(item)}
+            missing = sorted(wanted - established)
+            text = f"not served yet: {', '.join(missing)}" if missing else "all served"
+            return State(not missing, text)
+
+        context.cluster.watch_until(
+            "Istio's kinds to be served",
+            _CRD_API,
+            _CRD,
+            None,
+            observe,
+            timeout=context.parameters.timeouts.istiod,
+            on_change=context.waiting,
+        )
+        checks = [
+            self._release.check(context),
+            Check("Istio's kinds", f"{len(wanted)} of {len(wanted)} served", ok=True),
+        ]
+        ok = all(check.ok for check in checks)
+        return Verification(self.name, ok, (table.of_checks("istio-base", checks),))
+
+
+class _InstallIstiod(Step):
+    """Install the control plane."""
+
+    name = "install-istiod"
+    title = "Install istiod"
+    why = "istiod injects the sidecars, issues their certificates and tells them the policies"
+    risk = "none for the application: no pod has a sidecar before its namespace is labelled"
+    undo = "uninstall the release, after the sidecars are gone"
+
+    def __init__(self, parameters: Parameters) -> None:
+        istio = parameters.istio
+        values = {} if istio.revision == "default" else {"revision": istio.revision}
+        self._release = ReleasePlanner(istio.istiod, values)
+
+    def plan(self, context: Context) -> Plan:
+        return Plan(self.name, context.target.uid, self._release.changes(context))
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        self._release.apply(context, plan)
+        for deployment in self._deployments(context):
+            rollout.wait_until_complete(
+                context,
+                "Deployment",
+                deployment["metadata"]["name"],
+                context.parameters.istio.namespace,
+                timeout=context.parameters.timeouts.istiod,
+            )
+
+    def verify(self, context: Context) -> Verification:
+        checks = [
+            self._release.check(context),
+            *(self._deployment_check(context, item) for item in self._deployments(context)),
+            _version_check(context),
+            _gateway_check(context),
+        ]
+        ok = all(check.ok for check in checks)
+        return Verification(self.name, ok, (table.of_checks("istiod", checks),))
+
+    def _deployments(self, context: Context) -> list[Object]:
+        return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]
+
+    @staticmethod
+    def _deployment_check(context: Context, rendered: Object) -> Check:
+        found = objects.live(context, rendered)
+        if found is None:
+            return Check(reference(rendered), "missing", ok=False)
+        done, counts = rollout.progress(found)
+        return Check(reference(rendered), counts, done)
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter; its order does not depend on the story."""
+    return _InstallBase(parameters), _InstallIstiod(parameters)
+
+
+def _is_established(definition: Object) -> bool:
+    conditions = (definition.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+def _version_check(context: Context) -> Check:
+    versions = context.istioctl.version()
+    same = versions.client == versions.control_plane
+    found = "the same" if same else f"{versions.client} and {versions.control_plane or 'none'}"
+    return Check("versions of istioctl and istiod", found, same)
+
+
+def _gateway_check(context: Context) -> Check:
+    """Look for gateways: on this road in, the load balancer reaches the pods directly."""
+    namespace = context.parameters.istio.namespace
+    found = [
+        ref("Deployment", item["metadata"]["name"], namespace)
+        for name in _GATEWAYS
+        for item in context.cluster.list("apps/v1", "Deployment", namespace, {"istio": name})
+    ]
+    return Check(f"gateways in {namespace}", ", ".join(found) or "none", not found)

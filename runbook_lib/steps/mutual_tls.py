@@ -1,0 +1,83 @@
+"""Mutual TLS for the whole mesh, except on the port where the load balancer comes in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+
+from runbook_lib import manifest, table
+from runbook_lib.cluster import Object
+from runbook_lib.context import Context
+from runbook_lib.diff import reference
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Plan
+from runbook_lib.step import Step, Verification
+from runbook_lib.steps import objects, observe
+from runbook_lib.table import Check
+
+
+class _PeerAuthenticationStep(Step):
+    """Apply one PeerAuthentication and prove the traffic that results."""
+
+    @abstractmethod
+    def manifest(self, parameters: Parameters) -> Object:
+        """The PeerAuthentication."""
+
+    def plan(self, context: Context) -> Plan:
+        return objects.plan_objects(context, self.name, [self.manifest(context.parameters)])
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [self.manifest(context.parameters)])
+
+    def verify(self, context: Context) -> Verification:
+        wanted = self.manifest(context.parameters)
+        in_place = objects.in_place(context, wanted)
+        found = "as planned" if in_place else "missing or changed"
+        checks = [Check(reference(wanted), found, in_place)]
+        return Verification(
+            self.name,
+            in_place,
+            (
+                table.of_checks("Policy", checks),
+                observe.peer_authentication_table(context),
+                observe.prove_traffic(context),
+            ),
+        )
+
+
+class _StrictMutualTls(_PeerAuthenticationStep):
+    """Refuse plaintext everywhere in the mesh."""
+
+    name = "mutual-tls-strict"
+    title = "Require mutual TLS in the whole mesh"
+    why = "workloads prove who they are to each other, and nobody between them can listen"
+    undo = "set its mode to PERMISSIVE, then delete it; see 'Undo' below"
+
+    def __init__(self, *, exception_first: bool) -> None:
+        self.risk = (
+            "callers inside the cluster without a sidecar get no answer any more"
+            if exception_first
+            else "the load balancer speaks plaintext: users see 502 until the exception is applied"
+        )
+
+    def manifest(self, parameters: Parameters) -> Object:
+        return manifest.strict_mutual_tls(parameters)
+
+
+class _MutualTlsException(_PeerAuthenticationStep):
+    """Let plaintext in on the web container's port."""
+
+    name = "mutual-tls-exception"
+    title = "Except the web container's port from mutual TLS"
+    why = "the load balancer is outside the mesh and speaks plaintext to this port"
+    risk = "whoever reaches the pod's IP can use this port without an identity"
+    undo = "delete it, once nothing outside the mesh needs the port"
+
+    def manifest(self, parameters: Parameters) -> Object:
+        return manifest.mutual_tls_exception(parameters)
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter in the order of the story: only the safe one never interrupts the site."""
+    if parameters.story == "safe":
+        return _MutualTlsException(), _StrictMutualTls(exception_first=True)
+    return _StrictMutualTls(exception_first=False), _MutualTlsException()

@@ -1,0 +1,118 @@
+"""What steps look at to prove their effect: traffic from outside, and tables of objects."""
+
+from __future__ import annotations
+
+from runbook_lib import pods, probe, table, traffic
+from runbook_lib.cluster import Object
+from runbook_lib.context import Context
+from runbook_lib.errors import KindNotInstalled
+from runbook_lib.rollout import has_ended
+from runbook_lib.table import Table
+
+
+def prove_traffic(context: Context) -> Table:
+    """Wait until the answers from outside are those that the policies in force imply.
+
+    Every answer must be right three times in a row, over fresh connections.
+
+    Raises:
+        VerificationFailed: They are not in time; the error shows the table.
+    """
+    parameters = context.parameters
+    policies = traffic.policies_in_force(context.cluster, parameters)
+    proved = probe.prove(
+        context.target.url,
+        traffic.expected_probes(parameters, policies),
+        timeout=parameters.timeouts.policy,
+        probe_timeout=parameters.timeouts.probe,
+        verify=context.verify_tls,
+        on_change=context.waiting,
+    )
+    result = table.of_probes("From outside, over fresh connections", proved)
+    context.evidence.record("probe", url=context.target.url, rows=result.rows)
+    return result
+
+
+def look_at_traffic(context: Context) -> Table:
+    """Ask once, and show the answers next to those that the policies in force imply."""
+    parameters = context.parameters
+    policies = traffic.policies_in_force(context.cluster, parameters)
+    seen = probe.ProbeTable(
+        tuple(
+            probe.ProbeRow(
+                wanted,
+                probe.send(
+                    context.target.url,
+                    wanted,
+                    timeout=parameters.timeouts.probe,
+                    verify=context.verify_tls,
+                ),
+            )
+            for wanted in traffic.expected_probes(parameters, policies)
+        )
+    )
+    return table.of_probes("From outside, now", seen)
+
+
+def pod_table(context: Context, namespace: str) -> Table:
+    """Return what `kubectl get pods` shows of a namespace, and where the sidecar is."""
+    rows = []
+    for pod in context.cluster.list("v1", "Pod", namespace):
+        if has_ended(pod):
+            continue
+        sidecar = next((c for c in pods.containers(pod) if c.name == pods.PROXY), None)
+        where = "initContainers" if sidecar and sidecar.native_sidecar else "containers"
+        rows.append(
+            (
+                pod["metadata"]["name"],
+                pods.ready_count(pod),
+                "ready" if pods.is_ready(pod) else pods.why_not_ready(pod),
+                f"in {where}" if sidecar else "none",
+            )
+        )
+    return Table(f"Pods in {namespace}", ("pod", "ready", "state", pods.PROXY), tuple(sorted(rows)))
+
+
+def peer_authentication_table(context: Context) -> Table:
+    """Return what `kubectl get peerauthentication --all-namespaces` shows, and the ports."""
+    rows = []
+    for policy in _all(context, "PeerAuthentication"):
+        spec, metadata = policy.get("spec") or {}, policy["metadata"]
+        selector = (spec.get("selector") or {}).get("matchLabels") or {}
+        ports = spec.get("portLevelMtls") or {}
+        rows.append(
+            (
+                metadata["namespace"],
+                metadata["name"],
+                (spec.get("mtls") or {}).get("mode", "UNSET"),
+                ", ".join(f"{port}: {value.get('mode')}" for port, value in ports.items()) or "-",
+                ", ".join(f"{key}={value}" for key, value in selector.items()) or "all",
+            )
+        )
+    columns = ("namespace", "name", "mode", "ports", "pods")
+    return Table("PeerAuthentications", columns, tuple(sorted(rows)))
+
+
+def authorization_policy_table(context: Context) -> Table:
+    """Return the AuthorizationPolicies of all namespaces: what they do, and whether for real."""
+    rows = []
+    for policy in _all(context, "AuthorizationPolicy"):
+        spec, metadata = policy.get("spec") or {}, policy["metadata"]
+        rows.append(
+            (
+                metadata["namespace"],
+                metadata["name"],
+                spec.get("action", "ALLOW"),
+                ", ".join(sorted(traffic.allowed_methods(policy))) or "-",
+                "no (dry run)" if traffic.is_dry_run(policy) else "yes",
+            )
+        )
+    columns = ("namespace", "name", "action", "methods", "enforced")
+    return Table("AuthorizationPolicies", columns, tuple(sorted(rows)))
+
+
+def _all(context: Context, kind: str) -> list[Object]:
+    try:
+        return context.cluster.list(traffic.SECURITY_API, kind)
+    except KindNotInstalled:
+        return []

@@ -1,0 +1,176 @@
+"""Plan and apply one Helm release."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+from typing import Any
+
+from runbook_lib.cluster import Object
+from runbook_lib.context import Context
+from runbook_lib.diff import canonical_yaml, object_diff, reference
+from runbook_lib.errors import KindNotInstalled
+from runbook_lib.helm import Chart, Release
+from runbook_lib.parameter_model import ChartParameters
+from runbook_lib.plan import Change, Plan
+from runbook_lib.redact import redact
+from runbook_lib.table import Check
+
+
+class ReleasePlanner:
+    """One release: what it would change, and how to bring it about."""
+
+    def __init__(self, chart: ChartParameters, values: dict[str, Any] | None = None) -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            chart: Release, chart and values as the parameters give them.
+            values: Values that follow from other parameters; they win.
+        """
+        self._parameters = chart
+        self._extra = values or {}
+        self._rendered: list[Object] | None = None
+
+    @property
+    def ref(self) -> str:
+        """The release, as plans name it."""
+        return f"Helm release {self._parameters.release}"
+
+    def rendered(self, context: Context) -> list[Object]:
+        """Return the objects that the chart makes of the values.
+
+        They are rendered once: chart and values are the same for the whole run.
+        """
+        if self._rendered is None:
+            self._rendered = context.helm.template(
+                self._parameters.release,
+                self._chart(context),
+                namespace=context.parameters.istio.namespace,
+                values=self._values(context),
+            )
+        return self._rendered
+
+    def changes(self, context: Context) -> tuple[Change, ...]:
+        """Return what installing or upgrading would change; empty if nothing.
+
+        Raises:
+            RunbookError: An earlier Helm left the release in the middle of an operation.
+        """
+        release = self._parameters.release
+        namespace = context.parameters.istio.namespace
+        current = context.helm.status(release, namespace=namespace)
+        if current is None:
+            return (self._install(context),)
+        sections = self._differences(context, current)
+        if not sections:
+            return ()
+        text = "\n".join(sections)
+        content = [text, self._content(context), str(current.revision)]
+        return (Change(self.ref, "upgrade", text, _digest(content)),)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        """Install or upgrade the release, if the plan changes it; does not wait for workloads."""
+        if self.ref not in {change.ref for change in plan.changes}:
+            return
+        context.helm.upgrade_install(
+            self._parameters.release,
+            self._chart(context),
+            namespace=context.parameters.istio.namespace,
+            values=self._values(context),
+            # Waiting is done by the step, which can say what it waits for and why.
+            wait=False,
+            timeout=context.parameters.timeouts.istiod,
+        )
+
+    def check(self, context: Context) -> Check:
+        """Look at the release's state."""
+        release = context.helm.status(
+            self._parameters.release, namespace=context.parameters.istio.namespace
+        )
+        if release is None:
+            return Check(self.ref, "missing", ok=False)
+        return Check(self.ref, release.status, release.deployed)
+
+    def _install(self, context: Context) -> Change:
+        values = canonical_yaml(self._values(context)).rstrip()
+        names = [reference(item) for item in self.rendered(context)]
+        text = "\n".join(
+            [
+                f"chart {self._describe(context)}",
+                "values:",
+                *(f"  {line}" for line in values.splitlines()),
+                f"objects ({len(names)}):",
+                *(f"  create {name}" for name in names),
+            ]
+        )
+        return Change(self.ref, "install", redact(text), _digest([text, self._content(context)]))
+
+    def _differences(self, context: Context, current: Release) -> list[str]:
+        """Return what differs from the deployed release, a section a kind of difference."""
+        namespace = context.parameters.istio.namespace
+        sections = []
+        if not current.deployed:
+            sections.append(f"its last operation left it {current.status}")
+        before = context.helm.get_values(current.name, namespace=namespace)
+        after = self._values(context)
+        if before != after:
+            sections.append(_text_diff("values", canonical_yaml(before), canonical_yaml(after)))
+        old = _by_reference(context.helm.get_manifest(current.name, namespace=namespace))
+        new = _by_reference(self.rendered(context))
+        for name in sorted(old.keys() | new.keys()):
+            diff = object_diff(old.get(name), new.get(name))
+            if diff.action != "none":
+                sections.append(f"{diff.action} {name}\n{diff.text}")
+            elif not _exists(context, new[name]):
+                sections.append(f"create {name}: it was deleted from the cluster")
+        return sections
+
+    def _chart(self, context: Context) -> Chart:
+        name = self._parameters.chart
+        local = context.target.charts.get(name)
+        if local is not None:
+            return Chart(local)
+        istio = context.parameters.istio
+        return Chart(name, repository=istio.chart_repository, version=istio.version)
+
+    def _describe(self, context: Context) -> str:
+        chart = self._chart(context)
+        if chart.repository is None:
+            return f"{self._parameters.chart} (local folder)"
+        return f"{chart.reference} {chart.version or 'newest'} from {chart.repository}"
+
+    def _values(self, context: Context) -> dict[str, Any]:
+        values = {**self._parameters.values, **self._extra}
+        namespace = context.parameters.istio.namespace
+        if namespace != "istio-system":
+            values["global"] = {**values.get("global", {}), "istioNamespace": namespace}
+        return values
+
+    def _content(self, context: Context) -> str:
+        return "\n".join(canonical_yaml(item) for item in self.rendered(context))
+
+
+def _exists(context: Context, item: Object) -> bool:
+    metadata = item["metadata"]
+    # Charts leave the release's namespace out of some objects, and kinds without one ignore it.
+    namespace = metadata.get("namespace")
+    try:
+        found = context.cluster.get(item["apiVersion"], item["kind"], metadata["name"], namespace)
+    except KindNotInstalled:
+        return False
+    return found is not None
+
+
+def _by_reference(items: list[Object]) -> dict[str, Object]:
+    return {reference(item): item for item in items}
+
+
+def _text_diff(name: str, before: str, after: str) -> str:
+    lines = difflib.unified_diff(
+        before.splitlines(), after.splitlines(), f"live {name}", f"desired {name}", lineterm=""
+    )
+    return redact("\n".join(lines))
+
+
+def _digest(parts: list[str]) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
