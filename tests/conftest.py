@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from runbook_lib.lab import lifecycle
-from tests.labs import Lab, start_lab
+from tests.labs import Lab, start_lab, stop_lab
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def make_lab() -> Iterator[Callable[[str], Lab]]:
 
     yield make
     for name in started:
-        lifecycle.down(name)
+        stop_lab(name)
 
 
 @pytest.fixture(scope="module")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ import httpx
 
 from runbook_lib.lab import lifecycle
 from runbook_lib.lab.state import State
+from runbook_lib.locations import lab_directory
 
 
 @dataclass(frozen=True)
@@ -85,3 +87,11 @@ def start_lab(name: str) -> Lab:
             doing=lambda phase: print(phase, file=sys.stderr),
         )
     )
+
+
+def stop_lab(name: str) -> None:
+    """Take a lab down and remove its folder; the logs of a test's lab are of no more use."""
+    lifecycle.down(name)
+    folder = lab_directory(name)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.with_name(f"{name}.lock").unlink(missing_ok=True)

@@ -108,7 +108,8 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         console=console,
-        transient=console.is_terminal,
+        transient=True,
+        disable=not console.is_terminal,
     )
 
 

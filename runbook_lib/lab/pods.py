@@ -23,8 +23,6 @@ class Container:
     Attributes:
         spec: As the API server holds it.
         init: Listed among initContainers.
-        sidecar: A native sidecar: an init container that restarts always and keeps running.
-        program: What runs for it here; None when it is simulated.
     """
 
     spec: Object

@@ -37,7 +37,7 @@ class Process:
         argv: The command line.
         log: File that receives both output streams, appended.
         env: The whole environment, apart from the lab's mark.
-        folder: Working directory, and value of the mark via `mark`.
+        folder: Working directory.
         mark: Value of the mark: the lab's folder.
     """
 

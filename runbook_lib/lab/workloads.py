@@ -221,7 +221,6 @@ class Workloads:
 
     Args:
         folder: Where each pod gets a folder of its own.
-        changed: Called when a pod's place in the network may have changed.
     """
 
     def __init__(self, api: Api, around: Surroundings, folder: Path, mark: str) -> None:

@@ -279,34 +279,36 @@ def chart(tmp_path: Path) -> Chart:
 
 
 def test_a_release_is_installed_predicted_changed_and_removed(helm: Helm, chart: Chart) -> None:
-    where = {"namespace": "default"}
-    assert helm.status("sample", **where) is None
-    first = helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
-    assert (first.revision, first.status, first.chart_version) == (1, "deployed", "1.0.0-rc.1")
-    (installed,) = helm.get_manifest("sample", **where)
-    (same,) = helm.upgrade_dry_run("sample", chart, **where, values={})
-    assert object_diff(installed, same).action == "none"
-    (changed,) = helm.upgrade_dry_run("sample", chart, **where, values={"mode": "b"})
-    assert "+    mode: b" in object_diff(installed, changed).lines
-    assert helm.status("sample", **where) == first
-    second = helm.upgrade_install(
-        "sample", chart, **where, values={"mode": "b"}, wait=False, timeout=20
+    assert helm.status("sample", namespace="default") is None
+    first = helm.upgrade_install(
+        "sample", chart, namespace="default", values={}, wait=False, timeout=20
     )
-    assert helm.get_values("sample", **where) == {"mode": "b"}
-    assert [item.revision for item in helm.history("sample", **where)] == [1, 2]
+    assert (first.revision, first.status, first.chart_version) == (1, "deployed", "1.0.0-rc.1")
+    (installed,) = helm.get_manifest("sample", namespace="default")
+    (same,) = helm.upgrade_dry_run("sample", chart, namespace="default", values={})
+    assert object_diff(installed, same).action == "none"
+    (changed,) = helm.upgrade_dry_run("sample", chart, namespace="default", values={"mode": "b"})
+    assert "+    mode: b" in object_diff(installed, changed).lines
+    assert helm.status("sample", namespace="default") == first
+    second = helm.upgrade_install(
+        "sample", chart, namespace="default", values={"mode": "b"}, wait=False, timeout=20
+    )
+    assert helm.get_values("sample", namespace="default") == {"mode": "b"}
+    assert [item.revision for item in helm.history("sample", namespace="default")] == [1, 2]
     assert helm.list(namespace="default") == [second]
-    helm.uninstall("sample", **where, timeout=20)
-    helm.uninstall("sample", **where, timeout=20)
-    assert helm.status("sample", **where) is None
+    helm.uninstall("sample", namespace="default", timeout=20)
+    helm.uninstall("sample", namespace="default", timeout=20)
+    assert helm.status("sample", namespace="default") is None
 
 
 @pytest.mark.parametrize("installed_before", [False, True])
 def test_an_interrupted_helm_is_noticed_and_the_remedy_mends_it(
     helm: Helm, chart: Chart, lab: Lab, installed_before: bool
 ) -> None:
-    where = {"namespace": "default"}
     if installed_before:
-        helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+        helm.upgrade_install(
+            "sample", chart, namespace="default", values={}, wait=False, timeout=20
+        )
     process = subprocess.Popen(
         ["helm", "upgrade", "--install", "sample", str(chart.reference), "--wait"],
         env=lab.environment,
@@ -315,7 +317,7 @@ def test_an_interrupted_helm_is_noticed_and_the_remedy_mends_it(
     )
 
     def pending() -> State:
-        history = helm.history("sample", **where)
+        history = helm.history("sample", namespace="default")
         status = history[-1].status if history else "nothing"
         return State(status.startswith("pending-"), status)
 
@@ -323,12 +325,16 @@ def test_an_interrupted_helm_is_noticed_and_the_remedy_mends_it(
     process.send_signal(signal.SIGKILL)
     process.wait(20)
     with pytest.raises(RunbookError, match="another Helm is at work on it") as caught:
-        helm.status("sample", **where)
+        helm.status("sample", namespace="default")
     with pytest.raises(RunbookError, match="another Helm is at work on it"):
-        helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+        helm.upgrade_install(
+            "sample", chart, namespace="default", values={}, wait=False, timeout=20
+        )
     command = caught.value.remedy.split(": ", 1)[1].split(";")[0]
     assert command.split()[1] == ("rollback" if installed_before else "uninstall")
     lab.run(*command.split())
-    release = helm.upgrade_install("sample", chart, **where, values={}, wait=False, timeout=20)
+    release = helm.upgrade_install(
+        "sample", chart, namespace="default", values={}, wait=False, timeout=20
+    )
     assert release.deployed
-    helm.uninstall("sample", **where, timeout=20)
+    helm.uninstall("sample", namespace="default", timeout=20)

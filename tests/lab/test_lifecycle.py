@@ -21,7 +21,7 @@ from runbook_lib.lab.process import MARK
 from runbook_lib.lab.state import alive, marked_processes, read_state
 from runbook_lib.locations import lab_directory
 from runbook_lib.wait import State, until
-from tests.labs import Lab
+from tests.labs import Lab, stop_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -133,7 +133,7 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan(make_lab: Callable[[str], Lab
 def test_down_cleans_up_after_a_kill_9_of_the_command(request: pytest.FixtureRequest) -> None:
     """`lab up` is killed while the lab starts; `lab down` finds all that it started."""
     name = f"test-{os.getpid()}-interrupted"
-    request.addfinalizer(lambda: lifecycle.down(name))
+    request.addfinalizer(lambda: stop_lab(name))
     command = subprocess.Popen([*COMMAND, "up", "--name", name], stdout=subprocess.DEVNULL)
 
     def observe() -> State:
