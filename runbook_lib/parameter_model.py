@@ -14,6 +14,9 @@ from pydantic_core import PydanticCustomError
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 METHODS: tuple[str, ...] = get_args(Method)
 
+LAB_VARIABLE = "RUNBOOK_LAB"
+"""Names the lab where the parameters do not, for the lab's own commands too."""
+
 RELEASED_CHARTS = "https://istio-release.storage.googleapis.com/charts"
 """Istio's chart repository; see https://istio.io/latest/docs/setup/install/helm/."""
 
@@ -150,7 +153,9 @@ class TargetParameters(Section):
     """Which cluster: a lab by name, or a context of a kubeconfig."""
 
     kind: Literal["lab", "cluster"] = "lab"
-    lab: LabelName = "default"
+    lab: LabelName = Field(
+        default_factory=lambda: os.environ.get(LAB_VARIABLE, "default"), validate_default=True
+    )
     kubeconfig: ExistingFile | None = None
     context: str | None = None
     production: bool = False
@@ -267,7 +272,7 @@ class TimeoutParameters(Section):
 class Parameters(Section):
     """All parameters; each field is a papermill variable of the notebooks."""
 
-    target: TargetParameters = TargetParameters()
+    target: TargetParameters = Field(default_factory=TargetParameters)
     application: ApplicationParameters = ApplicationParameters()
     istio: IstioParameters = IstioParameters()
     mutual_tls: MutualTlsParameters = MutualTlsParameters()

@@ -50,7 +50,7 @@ class Runbook:
         pinned = target.resolve(given)
         folder = runs.folder_of(notebook)
         evidence = runs.open_evidence(folder, notebook)
-        runs.pin_target(evidence, pinned)
+        runs.pin_target(evidence, pinned, given)
         print(display.headline(pinned, given, folder))
         return cls(notebook, Context(given, pinned, Cluster.of(pinned), evidence))
 

@@ -11,6 +11,7 @@ from runbook_lib import evidence as records
 from runbook_lib.errors import RunbookError, TargetChanged
 from runbook_lib.evidence import Evidence
 from runbook_lib.locations import repository_root
+from runbook_lib.parameters import Parameters
 from runbook_lib.target import Target
 
 RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
@@ -62,25 +63,27 @@ def open_evidence(folder: Path, notebook: str) -> Evidence:
     return Evidence(folder / EVIDENCE, run_id=folder.name, notebook=notebook)
 
 
-def pin_target(evidence: Evidence, target: Target) -> None:
-    """Record the run's cluster; the first notebook decides for all that follow.
+def pin_target(evidence: Evidence, target: Target, parameters: Parameters) -> None:
+    """Record that a notebook starts, and on which cluster; a run's first decides for the others.
 
     Raises:
         TargetChanged: Earlier notebooks of the run worked on another cluster.
     """
     for event in records.read(evidence.path):
-        if event["event"] == "target-pinned" and event["uid"] != target.uid:
+        if event["event"] == "notebook-started" and event["uid"] != target.uid:
             raise TargetChanged(
                 f"this run works on {event['target']} (cluster {event['uid']}), "
                 f"and {target.name} is cluster {target.uid}",
                 "nothing was done; start a new run for the other cluster",
             )
     evidence.record(
-        "target-pinned",
+        "notebook-started",
         target=target.name,
         kind=target.kind,
         server=target.server,
         context=target.context,
         uid=target.uid,
         url=target.url,
+        story=parameters.story,
+        mode=parameters.mode,
     )

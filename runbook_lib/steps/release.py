@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 from typing import Any
 
 from runbook_lib.cluster import Object
@@ -147,7 +148,7 @@ class ReleasePlanner:
         return values
 
     def _content(self, context: Context) -> str:
-        return "\n".join(canonical_yaml(item) for item in self.rendered(context))
+        return json.dumps(self.rendered(context), sort_keys=True, default=str)
 
 
 def _exists(context: Context, item: Object) -> bool:
