@@ -111,9 +111,13 @@ def _stop(process: subprocess.Popen[str]) -> tuple[str, str]:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, number)
         try:
-            return process.communicate(timeout=_GRACE_SECONDS)
+            streams = process.communicate(timeout=_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
             continue
+        # Children that hold none of the streams may still be there.
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        return streams
     # Only a grandchild that left the group can still hold the pipes.
     for stream in (process.stdin, process.stdout, process.stderr):
         if stream is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 from datetime import UTC, datetime
@@ -15,8 +16,7 @@ from runbook_lib.redact import redact_value
 class Evidence:
     """An append-only record of one run.
 
-    Several processes may append to the same file: each line is one write to a file opened with
-    O_APPEND.
+    Several processes may append to the same file: each line is one write, under a lock.
     """
 
     def __init__(self, path: Path, *, run_id: str, **context: Any) -> None:
@@ -61,6 +61,9 @@ class Evidence:
     def _append(self, line: bytes) -> None:
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         try:
+            # Without it the size may be read in the middle of another process's line. Closing the
+            # file, or dying, lets go of the lock.
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
                 # A crash cut the last line short: do not glue this one to it.

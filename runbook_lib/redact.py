@@ -19,12 +19,26 @@ _SECRET_KEYS = frozenset(
     {"token", "password", "client-key-data", "client_key_data", "clientkeydata", "authorization"}
 )
 
+_PARTLY = re.escape(MASK)
+"""A secret whose beginning was masked because that is registered, too."""
+
 _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     # JSON Web Token: three base64url parts, the first of which is JSON ('{"' is 'eyJ').
     (re.compile(r"\beyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)?"), MASK),
     # Token of an EKS cluster: a presigned URL, see aws-iam-authenticator.
     (re.compile(r"\bk8s-aws-v1\.[\w-]+"), MASK),
-    (re.compile(r"(?i)\b(bearer|basic)(\s+)(?!\[redacted\])[\w.~+/=-]{6,}"), rf"\1\2{MASK}"),
+    (
+        re.compile(
+            rf"(?i)(\bauthorization[\"']?[ \t]*[:=][ \t]*[\"']?(?:bearer|basic)[ \t]+)"
+            rf"(?:{_PARTLY})?[\w.~+/=-]+"
+        ),
+        rf"\1{MASK}",
+    ),
+    # Outside a header only what is too long for a word: "Bearer authentication" is no secret.
+    (
+        re.compile(rf"(?i)(\bbearer[ \t]+)(?:{_PARTLY}[\w.~+/=-]+|[\w.~+/=-]{{16,}})"),
+        rf"\1{MASK}",
+    ),
     (
         re.compile(
             r"-----BEGIN ([A-Z ]*)PRIVATE KEY-----.*?(?:-----END \1PRIVATE KEY-----|\Z)", re.S
@@ -35,7 +49,7 @@ _PATTERNS: tuple[tuple[re.Pattern[str], str], ...] = (
     (
         re.compile(
             r"(?i)(\b(?:client-key-data|id-token|refresh-token|access-token|token|password)"
-            r"[\"']?\s*[:=]\s*[\"']?)(?!\[redacted\])[^\s\"',}{]{6,}"
+            rf"[\"']?\s*[:=]\s*[\"']?)(?:{_PARTLY}[^\s\"',}}{{]+|(?!\[redacted\])[^\s\"',}}{{]{{6,}})"
         ),
         rf"\1{MASK}",
     ),

@@ -10,10 +10,24 @@ import pytest
 
 from runbook_lib.command import run
 from runbook_lib.errors import CommandError
+from runbook_lib.wait import State, until
 
 
 def python(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def assert_ends(pid: int) -> None:
+    """Wait for a process to end; nobody may be there to collect it."""
+
+    def ended() -> State:
+        try:
+            status = psutil.Process(pid).status()
+        except psutil.NoSuchProcess:
+            return State(True, "gone")
+        return State(status == psutil.STATUS_ZOMBIE, status)
+
+    until(f"process {pid} to end", ended, timeout=10)
 
 
 def test_the_result_has_both_streams_and_the_exit_code() -> None:
@@ -77,8 +91,22 @@ def test_running_out_of_time_stops_the_children_too_and_keeps_the_output(tmp_pat
     assert time.monotonic() - started < 10
     assert caught.value.returncode is None
     assert caught.value.stdout == "started"
-    child = int(pid_file.read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie"
+    assert_ends(int(pid_file.read_text()))
+
+
+def test_a_child_that_holds_no_stream_and_is_deaf_is_stopped_too(tmp_path: Path) -> None:
+    pid_file = tmp_path / "pid"
+    deaf = "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(60)"
+    code = (
+        "import subprocess, sys, pathlib, time\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {deaf!r}],\n"
+        "    stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)\n"
+        f"pathlib.Path({str(pid_file)!r}).write_text(str(child.pid))\n"
+        "time.sleep(60)\n"
+    )
+    with pytest.raises(CommandError, match="stopped after"):
+        run(python(code), timeout=1.5)
+    assert_ends(int(pid_file.read_text()))
 
 
 def test_a_command_that_ignores_the_polite_signal_is_killed() -> None:

@@ -34,7 +34,7 @@ def test_every_error_says_in_its_docstring_when_it_happens(kind: type[RunbookErr
 def test_a_notebook_shows_the_message_without_a_stack(capsys: pytest.CaptureFixture[str]) -> None:
     shell = InteractiveShell.instance()
     try:
-        shell.run_cell(
+        shell.run_cell(  # type: ignore[no-untyped-call]
             "from runbook_lib.errors import NotApproved\n"
             "raise NotApproved('istiod: not approved', 'press Approve')"
         )

@@ -32,7 +32,7 @@ def test_bound_fields_are_part_of_every_event(tmp_path: Path) -> None:
 
 def test_secrets_are_masked_in_every_field(tmp_path: Path) -> None:
     Evidence(tmp_path / "e", run_id="r").record(
-        "probe", headers={"x": ["Bearer abcdefghijkl"]}, token="t", path=Path("/x")
+        "probe", headers={"x": ["Bearer abcdefghijklmnopq"]}, token="t", path=Path("/x")
     )
     text = (tmp_path / "e").read_text()
     assert "abcdefghijkl" not in text

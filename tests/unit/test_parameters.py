@@ -129,7 +129,7 @@ def test_a_trailing_slash_of_the_url_is_dropped() -> None:
 
 def test_parameters_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Parameters().story = "safe"  # type: ignore[misc]
+        Parameters().story = "safe"
 
 
 def test_a_mapping_is_named_by_its_source() -> None:
@@ -145,11 +145,11 @@ def test_kubeconfigs_come_from_the_parameter_then_the_environment_then_home(
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
     target = parameters.from_mapping(CLUSTER).target
-    assert target.kubeconfigs == (tmp_path / ".kube" / "config",)
+    assert list(target.kubeconfigs) == [tmp_path / ".kube" / "config"]
     monkeypatch.setenv("KUBECONFIG", "/a:/b")
-    assert target.kubeconfigs == (Path("/a"), Path("/b"))
+    assert list(target.kubeconfigs) == [Path("/a"), Path("/b")]
     with_file = {**CLUSTER, "target": {**CLUSTER["target"], "kubeconfig": str(given)}}
-    assert parameters.from_mapping(with_file).target.kubeconfigs == (given,)
+    assert list(parameters.from_mapping(with_file).target.kubeconfigs) == [given]
 
 
 def test_every_stage_of_the_default_methods_can_be_proved() -> None:

@@ -13,6 +13,8 @@ JWT = "eyJhbGciOiJSUzI1NiJ9.eyJzdWIiOiJ4In0.c2lnbmF0dXJl"
         (f"token is {JWT}.", f"token is {MASK}."),
         ("Authorization: Bearer abcdef123456", f"Authorization: Bearer {MASK}"),
         ("authorization: basic dXNlcjpwYXNz", f"authorization: basic {MASK}"),
+        ("{'Authorization': 'Bearer x1'}", f"{{'Authorization': 'Bearer {MASK}'}}"),
+        ("the bearer abcdef.0123456789abcdef said", f"the bearer {MASK} said"),
         ("    client-key-data: TFMwdExTMUNSVWRK", f"    client-key-data: {MASK}"),
         ('{"token": "abcdef123456"}', f'{{"token": "{MASK}"}}'),
         ("token k8s-aws-v1.aHR0cHM6Ly9zdHM", f"token {MASK}"),
@@ -32,6 +34,8 @@ def test_what_looks_secret_is_masked(text: str, expected: str) -> None:
     "text",
     [
         "the token is short",
+        "Basic authentication and Bearer authentication are unsupported",
+        "authorization:\n  policy: xnat-all",
         "GET / 200 <title>XNAT</title>",
         "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----",
         "http://127.0.0.1:8080/app?x=1",
@@ -51,6 +55,12 @@ def test_registered_secrets_are_masked_wherever_they_occur() -> None:
     register("correct-horse\nbattery-staple\n")
     assert redact("x=correct-horse;") == f"x={MASK};"
     assert redact("(battery-staple)") == f"({MASK})"
+
+
+def test_a_secret_that_begins_with_a_registered_one_leaves_no_rest() -> None:
+    register("shared-prefix")
+    assert redact("Bearer shared-prefix-and-more x") == f"Bearer {MASK} x"
+    assert redact("token: shared-prefix.and.more") == f"token: {MASK}"
 
 
 def test_short_values_are_not_registered() -> None:
