@@ -74,6 +74,7 @@ def _validate(
             f"the keys are: {', '.join(Parameters.model_fields)}",
         )
     given = {key: value for key, value in data.items() if value is not None}
+    given.setdefault("target", {})  # its default depends on the environment: check it in its place
     parameters = None
     try:
         parameters = Parameters.model_validate(_with_cluster_defaults(given))

@@ -152,6 +152,18 @@ def test_kubeconfigs_come_from_the_parameter_then_the_environment_then_home(
     assert list(parameters.from_mapping(with_file).target.kubeconfigs) == [given]
 
 
+def test_the_environment_names_the_lab_where_the_parameters_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBOOK_LAB", "two")
+    assert parameters.from_mapping({}).target.lab == "two"
+    assert parameters.load(LAB).target.lab == "two"
+    assert parameters.from_mapping({"target": {"lab": "three"}}).target.lab == "three"
+    monkeypatch.setenv("RUNBOOK_LAB", "Two Labs")
+    with pytest.raises(ParameterError, match=r"target\.lab: 'Two Labs' is not a Kubernetes name"):
+        parameters.from_mapping({})
+
+
 def test_every_stage_of_the_default_methods_can_be_proved() -> None:
     found = Parameters()
     probed = {probe.method for probe in found.application.probes}
