@@ -85,7 +85,8 @@ def _leftovers(tmp_path: Path) -> list[str]:
     return [p.name for p in (tmp_path / "cache/istio-runbook/builds").glob("*.partial-*")]
 
 
-def test_a_build_reports_packages_and_drops_its_cache(toolbox: Path) -> None:
+@pytest.mark.usefixtures("toolbox")
+def test_a_build_reports_packages_and_drops_its_cache() -> None:
     seen: list[tuple[str, int, int]] = []
     build = binaries.ensure_build(lambda *message: seen.append(message))
     assert ("compiling", 3, 3) in seen
