@@ -108,6 +108,7 @@ class LifeCycle:
                     for change in plan.changes
                 ],
                 unpredictable=plan.unpredictable,
+                plan_only=self.plan_only,
             )
         return Proposal(self.step, self._context.target, plan)
 

@@ -1,0 +1,5 @@
+"""`python -m runbook_lib`."""
+
+from runbook_lib.cli import main
+
+main()

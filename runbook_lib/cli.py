@@ -1,0 +1,98 @@
+"""The command line: `python -m runbook_lib`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from runbook_lib.errors import ParameterError, RunbookError
+
+
+class _Commands(TyperGroup):
+    """Adds the lab's commands when they are asked for: a run needs nothing of them."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Return the names of the commands."""
+        return [*super().list_commands(ctx), "lab"]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Return a command."""
+        if cmd_name != "lab":
+            return super().get_command(ctx, cmd_name)
+        from runbook_lib.lab.cli import app as lab
+
+        return typer.main.get_command(lab)
+
+
+app = typer.Typer(
+    cls=_Commands,
+    help="The Istio runbook: run its notebooks headless, and the lab to try them on.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+
+@app.callback()
+def _root() -> None:
+    """The Istio runbook: run its notebooks headless, and the lab to try them on."""
+
+
+@app.command()
+def run(
+    parameters: Annotated[Path, typer.Option("--parameters", "-f", help="Parameters file.")] = Path(
+        "parameters/lab.yaml"
+    ),
+    approve: Annotated[
+        str | None,
+        typer.Option(help="Name of the cluster whose changes you approve, or 'none'."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Change nothing: show what would be changed.")
+    ] = False,
+    notebook: Annotated[
+        list[str] | None,
+        typer.Option(help="Run this notebook only; repeat for several. Default: all, in order."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
+    ] = None,
+) -> None:
+    """Run the notebooks in order, and exit with 0 only if every step was verified.
+
+    Exit codes: 1 a step failed, 2 bad input (nothing was touched), 3 not approved.
+    """
+    from rich.console import Console
+
+    from runbook_lib import parameters as checking
+    from runbook_lib import progress, report, runs
+    from runbook_lib import run as runner
+
+    checked = checking.load(parameters)
+    if plan:
+        checked = checked.model_copy(update={"mode": "plan"})
+    notebooks = runner.choose(notebook or [])
+    folder = runs.create(output or runs.default_root())
+    console = Console(highlight=False, soft_wrap=True)
+    total = len(runner.results(notebooks, checked, folder))
+    with progress.follow(folder, total, console):
+        result = runner.execute(notebooks, checked, folder, approve=approve)
+    console.print()
+    console.print(progress.summary_table(result))
+    console.print()
+    console.print(progress.conclusion(result))
+    console.print(f"Report:    {report.write(folder)}")
+    console.print(f"Notebooks: {folder}")
+    raise typer.Exit(result.exit_code)
+
+
+def main() -> None:
+    """Run the command line; an error that the user can act on is a message, not a traceback."""
+    try:
+        app()
+    except RunbookError as error:
+        typer.echo(f"{type(error).__name__}: {error}", err=True)
+        raise SystemExit(2 if isinstance(error, ParameterError) else 1) from error
