@@ -120,6 +120,8 @@ def _cluster(targets: Path) -> Object:
                 },
             }
         },
+        # A deregistered target is gone at once, whatever its health was.
+        "ignore_health_on_host_removal": True,
         "health_checks": [
             {
                 "timeout": "1s",
