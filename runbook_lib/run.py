@@ -19,6 +19,8 @@ from runbook_lib.parameters import Parameters
 if TYPE_CHECKING:
     from papermill import PapermillExecutionError  # type: ignore[import-untyped]
 
+    from runbook_lib.kernels import Kernels
+
 Outcome = Literal["verified", "planned", "failed", "not approved", "not run"]
 
 _REFUSALS = ("NotApproved", "PlanChanged")
@@ -123,10 +125,7 @@ def execute(
     """
     failure = None
     with _environment({runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}):
-        for notebook in notebooks:
-            failure = _execute_one(notebook, parameters, folder)
-            if failure:
-                break
+        failure = _execute_in_order(notebooks, parameters, folder)
     result = Result(folder, parameters.mode, results(notebooks, parameters, folder), failure)
     summary = {**asdict(result), "complete": result.complete}
     text = json.dumps(summary, indent=2, default=str)
@@ -164,9 +163,27 @@ def _result(notebook: str, step: str, events: list[dict[str, object]]) -> StepRe
     return StepResult(notebook, step, outcome, changed, round(seconds, 1))
 
 
-def _execute_one(notebook: str, parameters: Parameters, folder: Path) -> Failure | None:
-    import papermill  # type: ignore[import-untyped] # it has no type hints
-    from nbclient.exceptions import CellControlSignal, DeadKernelError
+def _execute_in_order(
+    notebooks: Sequence[str], parameters: Parameters, folder: Path
+) -> Failure | None:
+    from runbook_lib.kernels import Kernels
+
+    with Kernels(len(notebooks)) as kernels:
+        for notebook in notebooks:
+            failure = _execute_one(notebook, parameters, folder, kernels)
+            if failure:
+                return failure
+    return None
+
+
+def _execute_one(
+    notebook: str, parameters: Parameters, folder: Path, kernels: Kernels
+) -> Failure | None:
+    # Importing papermill takes a second: the first kernel boots meanwhile.
+    import papermill
+    from nbclient.exceptions import CellControlSignal
+
+    from runbook_lib import engine
 
     executed = folder / f"{notebook}.ipynb"
     try:
@@ -175,14 +192,15 @@ def _execute_one(notebook: str, parameters: Parameters, folder: Path) -> Failure
             executed,
             # What was not given defaults in the notebooks as it did here.
             parameters=parameters.model_dump(mode="json", exclude_unset=True),
-            kernel_name="python3",
+            engine_name=engine.NAME,
             progress_bar=False,
+            kernel=kernels.take(),
             execution_timeout=_cell_timeout(parameters),
         )
     except papermill.PapermillExecutionError as error:
         return _failure(notebook, executed, error)
-    except (CellControlSignal, DeadKernelError) as error:
-        # A cell that never ends, or a kernel that died (out of memory, killed).
+    except (CellControlSignal, RuntimeError) as error:
+        # A cell that never ends, or a kernel that died or did not start.
         return Failure(notebook, "?", type(error).__name__, str(error), executed)
     return None
 

@@ -1,0 +1,41 @@
+"""Papermill's engine for kernels that run already."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from jupyter_client.manager import AsyncKernelManager
+from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
+from papermill.engines import NBClientEngine, papermill_engines  # type: ignore[import-untyped]
+
+NAME = "runbook"
+
+
+class StartedKernelEngine(NBClientEngine):  # type: ignore[misc] # the base has no type hints
+    """Executes a notebook in a kernel that it is given, and ends that kernel afterwards."""
+
+    @classmethod
+    def execute_managed_notebook(
+        cls,
+        nb_man: Any,
+        kernel_name: str,
+        *,
+        kernel: AsyncKernelManager,
+        start_timeout: int,
+        execution_timeout: int,
+        **_options: Any,
+    ) -> Any:
+        """Execute `nb_man`'s notebook; called by papermill."""
+        client = PapermillNotebookClient(
+            nb_man,
+            km=kernel,
+            kernel_name=kernel_name,
+            startup_timeout=start_timeout,
+            timeout=execution_timeout,
+            # Everything worth keeping is written by then.
+            shutdown_kernel="immediate",
+        )
+        return client.execute(cleanup_kc=True)
+
+
+papermill_engines.register(NAME, StartedKernelEngine)
