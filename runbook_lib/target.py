@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from runbook_lib.connection import REQUEST_TIMEOUT, Context, api_errors, connect, contexts
+from runbook_lib.cluster import Cluster
+from runbook_lib.connection import Context, contexts
 from runbook_lib.errors import LabNotRunning, ParameterError, TargetChanged
 from runbook_lib.locations import lab_state_file
 from runbook_lib.parameters import Parameters
@@ -144,11 +145,4 @@ def _find_context(kubeconfigs: tuple[Path, ...], context: str) -> tuple[Context,
 
 
 def _uid(kubeconfig: Path, context: str) -> str:
-    from kubernetes.client import CoreV1Api
-
-    client = connect(kubeconfig, context)
-    with api_errors(kubeconfig, context, "ask for the cluster's identity"):
-        namespace = CoreV1Api(client).read_namespace(
-            "kube-system", _request_timeout=REQUEST_TIMEOUT
-        )
-    return str(namespace.to_dict()["metadata"]["uid"])
+    return Cluster(kubeconfig, context).uid()
