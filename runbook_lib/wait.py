@@ -24,6 +24,33 @@ class State:
     failed: bool = False
 
 
+@dataclass(frozen=True)
+class Progress:
+    """One look at what is waited for, for those who show it.
+
+    Attributes:
+        what: What is waited for.
+        text: Its state in words.
+        elapsed: Seconds waited so far.
+        timeout: Seconds in all.
+        ended: Empty while waiting goes on, then `done`, `failed` or `timed out`.
+    """
+
+    what: str
+    text: str
+    elapsed: float
+    timeout: float
+    ended: str = ""
+
+
+_listeners: list[Callable[[Progress], None]] = []
+
+
+def shown_by(listener: Callable[[Progress], None] | None) -> None:
+    """Let every wait of this process be shown by `listener` alone; by nobody if None."""
+    _listeners[:] = [] if listener is None else [listener]
+
+
 def pause(seconds: float) -> None:
     """Hold back a retry after an error; to wait for a state, use `until`."""
     time.sleep(seconds)
@@ -62,17 +89,26 @@ def until(
     started = clock()
     in_a_row = 0
     shown: str | None = None
+
+    def tell(state: State, ended: str = "") -> None:
+        for listener in _listeners:
+            listener(Progress(what, state.text, clock() - started, timeout, ended))
+
     while True:
         state = observe()
         if on_change is not None and state.text != shown:
             shown = state.text
             on_change(state.text)
         if state.failed:
+            tell(state, WaitFailed.verdict)
             raise WaitFailed(what, state.text, clock() - started)
         in_a_row = in_a_row + 1 if state.done else 0
         if in_a_row >= successes:
+            tell(state, "done")
             return state
         left = timeout - (clock() - started)
         if left <= 0:
+            tell(state, WaitTimeout.verdict)
             raise WaitTimeout(what, state.text, clock() - started)
+        tell(state)
         sleep(min(interval, left))
