@@ -11,10 +11,12 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.asking import Question
 from runbook_lib.gate import Decision
 from runbook_lib.lifecycle import Applied, Proposal
 from runbook_lib.parameters import Parameters
-from runbook_lib.plan import Change, Plan
+from runbook_lib.plan import Plan
+from runbook_lib.plan_view import plan_html
 from runbook_lib.step import Verification
 from runbook_lib.table import Table
 from runbook_lib.target import Target
@@ -23,9 +25,6 @@ _GOOD = "background:rgba(46,160,67,.18)"
 _BAD = "background:rgba(248,81,73,.22)"
 _TINTS = {"yes": _GOOD, "NO": _BAD}
 _LEFT = "text-align:left"
-_DIFF_TINTS = {"+": _GOOD, "-": _BAD}
-_LONG_DIFF = 40
-"""Lines from which a change is folded."""
 
 
 def register() -> None:
@@ -41,6 +40,7 @@ def register() -> None:
     for kind, to_html in _HTML.items():
         formatters["text/html"].for_type(kind, to_html)
         formatters["text/plain"].for_type(kind, _pretty)
+    shell.display_formatter.ipython_display_formatter.for_type(Question, _show_question)
 
 
 def headline(target: Target, parameters: Parameters, folder: Path) -> str:
@@ -70,19 +70,6 @@ def table_html(table: Table) -> str:
     return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def plan_html(plan: Plan) -> str:
-    """A plan: each change with its difference, long ones folded."""
-    if plan.empty:
-        return f"<p><b>{escape(plan.summary)}</b></p>"
-    count = "1 change" if len(plan.changes) == 1 else f"{len(plan.changes)} changes"
-    parts = [f"<p><b>{count}</b> <small>(plan {plan.digest[:12]})</small></p>"]
-    if plan.note:
-        parts.append(f"<p>{escape(plan.note)}</p>")
-    parts += map(_change_html, plan.changes)
-    parts += [f"<p>Cannot be predicted: {escape(item)}</p>" for item in plan.unpredictable]
-    return "".join(parts)
-
-
 def proposal_html(proposal: Proposal) -> str:
     """A plan with what a person needs to decide about it."""
     step, target = proposal.step, proposal.target
@@ -91,6 +78,7 @@ def proposal_html(proposal: Proposal) -> str:
         ("Why", step.why),
         ("Risk", step.risk),
         ("Undo", step.undo),
+        *(("Note", warning) for warning in proposal.warnings),
     )
     facts = "".join(
         f"<tr><th style='{_LEFT}'>{name}</th><td style='{_LEFT}'>{escape(text)}</td></tr>"
@@ -123,22 +111,15 @@ def _cell(text: str) -> str:
     return f"<td style='{';'.join(filter(None, (_LEFT, tint)))}'>{escape(text)}</td>"
 
 
-def _change_html(change: Change) -> str:
-    lines = change.text.splitlines()
-    body = "\n".join(map(_diff_line, lines))
-    block = f"<pre style='margin:.3em 0 .8em 1em'>{body}</pre>"
-    name = f"<b>{escape(change.action)}</b> <code>{escape(change.ref)}</code>"
-    state = "" if len(lines) > _LONG_DIFF else " open"
-    return f"<details{state}><summary>{name}</summary>{block}</details>"
-
-
-def _diff_line(line: str) -> str:
-    tint = "" if line.startswith(("+++", "---")) else _DIFF_TINTS.get(line[:1], "")
-    return f"<span style='{tint}'>{escape(line)}</span>" if tint else escape(line)
-
-
 def _applied_html(applied: Applied) -> str:
     return f"<p><b>{escape(applied.text)}</b></p>"
+
+
+def _show_question(question: Question) -> None:
+    # Here, so that a kernel with nobody in front of it never imports widgets.
+    from runbook_lib import widget
+
+    widget.show(question)
 
 
 def _pretty(shown: object, printer: Any, _cycle: bool) -> None:

@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from runbook_lib.errors import NotApproved, PlanChanged
+from runbook_lib.evidence import Evidence
 from runbook_lib.plan import Plan
+from runbook_lib.step import Step
 from runbook_lib.target import Target
 
 APPROVE_VARIABLE = "RUNBOOK_APPROVE"
@@ -68,6 +70,11 @@ class Decision:
         return f"Approval for {self.target.name}: {self.verdict}. {self.reason}"
 
 
+def operator() -> str:
+    """Return who runs this kernel, as `user@host`."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
 class Gate:
     """Keeps the approvals of one kernel. It never asks and never waits, so nothing can hang."""
 
@@ -94,12 +101,29 @@ class Gate:
         approval = Approval(
             plan.digest,
             plan.target_uid,
-            f"{getpass.getuser()}@{socket.gethostname()}",
+            operator(),
             reason,
             self._now(),
         )
         self._approvals[plan.step] = approval
         return Decision(plan, self._target, approval, reason)
+
+    def ask(
+        self,
+        plan: Plan,
+        step: Step,  # noqa: ARG002 # for a gate that shows it to a person
+        evidence: Evidence,  # noqa: ARG002 # for a gate at which decisions come later
+        warnings: tuple[str, ...] = (),  # noqa: ARG002 # for a gate that shows them
+    ) -> Decision:
+        """Return the decision about a plan; a gate with a person at it shows what is asked."""
+        return self.decide(plan)
+
+    def skipped(self, plan: Plan) -> bool:  # noqa: ARG002 # policies skip nothing
+        """Whether exactly this plan shall be left out."""
+        return False
+
+    def applied(self, plan: Plan) -> None:
+        """Take note that a plan was carried out; a policy goes on to hold."""
 
     def require(self, plan: Plan) -> Approval:
         """Return the approval of exactly this plan.

@@ -4,14 +4,57 @@ from __future__ import annotations
 
 import ast
 import difflib
+import os
 from collections.abc import Mapping
 from typing import Any
 
 from runbook_lib.errors import ParameterError
 from runbook_lib.parameters import Parameters
+from runbook_lib.runs import RUN_DIRECTORY_VARIABLE
 
 INJECTED_HEADER = "# Parameters"
 """First line of the cell in which papermill puts the parameters given to it."""
+
+INTERACTIVE_VARIABLE = "RUNBOOK_INTERACTIVE"
+"""`yes` or `no` overrides what is found out about the front end."""
+
+
+def interactive(environ: Mapping[str, str] = os.environ) -> bool:
+    """Whether a person sits in front of this kernel, who can press buttons.
+
+    A front end says with every cell whether it can ask its user for input; papermill, nbconvert and
+    nbval say no. See `allow_stdin` in https://jupyter-client.readthedocs.io/en/stable/messaging.html
+
+    Raises:
+        ParameterError: The variable that overrides it has another value than `yes` or `no`.
+    """
+    wanted = environ.get(INTERACTIVE_VARIABLE, "").strip().lower()
+    if wanted not in ("", "yes", "no"):
+        raise ParameterError(
+            f"{INTERACTIVE_VARIABLE} is {wanted!r}", "set it to yes or no, or not at all"
+        )
+    if wanted:
+        return wanted == "yes"
+    if environ.get(RUN_DIRECTORY_VARIABLE, "").strip():
+        return False
+    kernel = getattr(_shell(), "kernel", None)
+    if kernel is None:
+        return False
+    request = kernel.get_parent("shell") or {}
+    return bool(request.get("content", {}).get("allow_stdin", False))
+
+
+def running_cell() -> object:
+    """Identify the request to run a cell that this kernel works on."""
+    return getattr(_shell(), "execution_count", None)
+
+
+def _shell() -> Any:
+    try:
+        from IPython.core.getipython import get_ipython
+    except ModuleNotFoundError:
+        return None
+    return get_ipython()
 
 
 def parameter_values(variables: Mapping[str, Any]) -> dict[str, Any]:

@@ -26,15 +26,24 @@ class State(StrEnum):
     APPLIED = "applied"
     VERIFIED = "verified"
     FAILED = "failed"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A plan as it is shown for approval."""
+    """A plan as it is shown for approval.
+
+    Attributes:
+        step: Whose plan it is.
+        target: The cluster.
+        plan: The plan.
+        warnings: What else to consider, such as steps left out before.
+    """
 
     step: Step
     target: Target
     plan: Plan
+    warnings: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """What, where and why, and then the plan."""
@@ -44,6 +53,7 @@ class Proposal:
             f"Why:  {step.why}",
             f"Risk: {step.risk}",
             f"Undo: {step.undo}",
+            *(f"Note: {warning}" for warning in self.warnings),
         ]
         return "\n".join([*head, "", str(self.plan)])
 
@@ -110,13 +120,16 @@ class LifeCycle:
                 unpredictable=plan.unpredictable,
                 plan_only=self.plan_only,
             )
-        return Proposal(self.step, self._context.target, plan)
+        return Proposal(self.step, self._context.target, plan, self._left_out())
 
     def gate(self) -> Decision:
         """Say whether the plan that was shown is approved, by whom and how. Never blocks."""
         self._refuse_after_failure()
         plan = self._shown_plan("gate")
-        decision = self._gate.decide(plan)
+        if self.plan_only:
+            decision = self._gate.decide(plan)
+        else:
+            decision = self._gate.ask(plan, self.step, self._context.evidence, self._left_out())
         if decision.approval is not None:
             approval = decision.approval
             self._context.evidence.record(
@@ -140,6 +153,9 @@ class LifeCycle:
         if self.plan_only:
             return Applied(self.step.name, (), "Plan mode: nothing was applied.")
         self._refuse_before_earlier()
+        if self._gate.skipped(shown):
+            self.state = State.SKIPPED
+            return Applied(self.step.name, (), "Skipped: nothing was applied.")
         with self._phase("apply") as evidence:
             if not shown.empty:
                 self._gate.require(shown)
@@ -148,6 +164,7 @@ class LifeCycle:
             started = time.monotonic()
             if not plan.empty:
                 self.step.apply(self._context, plan)
+                self._gate.applied(plan)
             self._changed = tuple(f"{change.action} {change.ref}" for change in plan.changes)
             self.state = State.APPLIED
             seconds = round(time.monotonic() - started, 3)
@@ -167,6 +184,10 @@ class LifeCycle:
         self._refuse_after_failure()
         if self.plan_only:
             return Verification(self.step.name, ok=True, note="Not verified in plan mode.")
+        if self.state is State.SKIPPED:
+            return Verification(
+                self.step.name, ok=True, note="Not verified: this step was skipped."
+            )
         if self.state not in (State.APPLIED, State.VERIFIED):
             raise RunbookError(
                 f"{self.step.name} is {self.state}, so there is nothing to verify",
@@ -217,12 +238,20 @@ class LifeCycle:
 
     def _refuse_before_earlier(self) -> None:
         for other in self._earlier:
-            if other.state is not State.VERIFIED:
+            if other.state not in (State.VERIFIED, State.SKIPPED):
                 raise RunbookError(
                     f"{self.step.name} builds on {other.step.name}, which is {other.state} and "
                     "not verified",
                     f"run the cells of {other.step.name} first",
                 )
+
+    def _left_out(self) -> tuple[str, ...]:
+        """Say which earlier steps were skipped: this one builds on them."""
+        return tuple(
+            f"{other.step.name}, on which this step builds, was skipped."
+            for other in self._earlier
+            if other.state is State.SKIPPED
+        )
 
     @contextmanager
     def _phase(self, phase: str) -> Iterator[Evidence]:

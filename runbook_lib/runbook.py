@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_lib import checks, display, kernel, parameters, runs, steps, target
+from runbook_lib import checks, display, kernel, parameters, runs, steps, target, wait
+from runbook_lib.asking import AskingGate
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.gate import Gate
 from runbook_lib.lifecycle import LifeCycle
 from runbook_lib.steps import observe
 from runbook_lib.table import Table
+from runbook_lib.waiting import WaitingView
 
 
 class Runbook:
@@ -25,7 +27,11 @@ class Runbook:
     def __init__(self, notebook: str, context: Context) -> None:
         self.notebook = notebook
         self._context = context
-        gate = Gate(context.target)
+        if kernel.interactive():
+            gate: Gate = AskingGate(context.target)
+            wait.shown_by(WaitingView(kernel.running_cell))
+        else:
+            gate = Gate(context.target)
         opened: list[LifeCycle] = []
         for step in steps.of(notebook, context.parameters):
             opened.append(LifeCycle(step, context, gate, opened))

@@ -1,0 +1,29 @@
+"""One output of a notebook that changes while it is shown."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+
+class LiveOutput:
+    """An output below the current cell, shown on first use and then replaced in place."""
+
+    def __init__(self) -> None:
+        self._id = uuid.uuid4().hex
+        self._shown = False
+
+    def show(self, text: str, html: str, more: dict[str, Any] | None = None) -> None:
+        """Show, in place of what was shown before.
+
+        Args:
+            text: For front ends without HTML.
+            html: For those with it.
+            more: Other forms by media type; front ends choose the richest that they know.
+        """
+        from IPython.display import display, update_display
+
+        bundle = {"text/plain": text, "text/html": html, **(more or {})}
+        put = update_display if self._shown else display
+        put(bundle, raw=True, display_id=self._id)  # type: ignore[no-untyped-call]
+        self._shown = True
