@@ -179,11 +179,11 @@ def _execute_in_order(
 def _execute_one(
     notebook: str, parameters: Parameters, folder: Path, kernels: Kernels
 ) -> Failure | None:
-    # Importing papermill takes a second: the first kernel boots meanwhile.
+    # First of all: it imports papermill. The first kernel boots meanwhile.
+    from runbook_lib import engine  # isort: split
+
     import papermill
     from nbclient.exceptions import CellControlSignal
-
-    from runbook_lib import engine
 
     executed = folder / f"{notebook}.ipynb"
     try:
