@@ -31,7 +31,7 @@ from runbook_lib.lab import lifecycle  # noqa: E402 -- found through the line ab
 from runbook_lib.lab.binaries import ensure_build  # noqa: E402
 from runbook_lib.lab.state import State, marked_processes  # noqa: E402
 
-SAMPLE = 0.2
+SAMPLE = 0.5
 MIB = 1 << 20
 
 
