@@ -23,8 +23,13 @@ from runbook_lib.target import Target
 
 _GOOD = "background:rgba(46,160,67,.18)"
 _BAD = "background:rgba(248,81,73,.22)"
-_TINTS = {"yes": _GOOD, "NO": _BAD}
-_LEFT = "text-align:left"
+_TABLE_STYLE = (
+    "<style>.rb-table th, .rb-table td, .rb-table caption { text-align: left; } "
+    f".rb-good {{ {_GOOD} }} .rb-bad {{ {_BAD} }}</style>"
+)
+"""Front ends align numbers to the right, and so whatever they take for numbers."""
+
+_CLASSES = {"yes": " class='rb-good'", "NO": " class='rb-bad'"}
 
 
 def register() -> None:
@@ -62,12 +67,7 @@ def headline(target: Target, parameters: Parameters, folder: Path) -> str:
 
 def table_html(table: Table) -> str:
     """A table; words that say whether something is well are tinted too."""
-    title = (
-        f"<caption style='{_LEFT}'><b>{escape(table.title)}</b></caption>" if table.title else ""
-    )
-    head = "".join(f"<th style='{_LEFT}'>{escape(name)}</th>" for name in table.columns)
-    body = "".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
-    return f"<table>{title}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    return f"{_TABLE_STYLE}\n{_table(table)}"
 
 
 def proposal_html(proposal: Proposal) -> str:
@@ -80,12 +80,9 @@ def proposal_html(proposal: Proposal) -> str:
         ("Undo", step.undo),
         *(("Note", warning) for warning in proposal.warnings),
     )
-    facts = "".join(
-        f"<tr><th style='{_LEFT}'>{name}</th><td style='{_LEFT}'>{escape(text)}</td></tr>"
-        for name, text in rows
-    )
-    head = f"<p><b>{escape(step.title)}</b></p><table>{facts}</table>"
-    return f"<div>{head}{plan_html(proposal.plan)}</div>"
+    facts = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+    head = f"<p><b>{escape(step.title)}</b></p><table class='rb-table'>{facts}</table>"
+    return f"{_TABLE_STYLE}<div>{head}{plan_html(proposal.plan)}</div>"
 
 
 def decision_html(decision: Decision) -> str:
@@ -102,13 +99,23 @@ def decision_html(decision: Decision) -> str:
 
 def verification_html(verification: Verification) -> str:
     """What was seen, and what it proves."""
-    tables = "".join(map(table_html, verification.tables))
-    return f"<div>{tables}<p><b>{escape(verification.headline)}</b></p></div>"
+    tables = map(_table, verification.tables)
+    return "\n".join([_TABLE_STYLE, *tables, f"<p><b>{escape(verification.headline)}</b></p>"])
+
+
+def _table(table: Table) -> str:
+    # A line a row: stored outputs are compared, and read as differences.
+    title = f"<caption><b>{escape(table.title)}</b></caption>\n" if table.title else ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
+    return (
+        f"<table class='rb-table'>\n{title}<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table>"
+    )
 
 
 def _cell(text: str) -> str:
-    tint = _TINTS.get(text, "")
-    return f"<td style='{';'.join(filter(None, (_LEFT, tint)))}'>{escape(text)}</td>"
+    return f"<td{_CLASSES.get(text, '')}>{escape(text)}</td>"
 
 
 def _applied_html(applied: Applied) -> str:
