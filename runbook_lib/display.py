@@ -24,7 +24,7 @@ from runbook_lib.target import Target
 _GOOD = "background:rgba(46,160,67,.18)"
 _BAD = "background:rgba(248,81,73,.22)"
 _TABLE_STYLE = (
-    "<style>.rb-table th, .rb-table td, .rb-table caption { text-align: left; } "
+    "<style>table.rb-table th, table.rb-table td, table.rb-table caption { text-align: left; } "
     f".rb-good {{ {_GOOD} }} .rb-bad {{ {_BAD} }}</style>"
 )
 """Front ends align numbers to the right, and so whatever they take for numbers."""
@@ -107,15 +107,16 @@ def _table(table: Table) -> str:
     # A line a row: stored outputs are compared, and read as differences.
     title = f"<caption><b>{escape(table.title)}</b></caption>\n" if table.title else ""
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = "\n".join(f"<tr>{''.join(map(_cell, row))}</tr>" for row in table.rows)
+    rows = "\n".join(f"<tr>{''.join(map(_cell, table.columns, row))}</tr>" for row in table.rows)
     return (
         f"<table class='rb-table'>\n{title}<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table>"
     )
 
 
-def _cell(text: str) -> str:
-    return f"<td{_CLASSES.get(text, '')}>{escape(text)}</td>"
+def _cell(column: str, text: str) -> str:
+    tint = _CLASSES.get(text, "") if column == "ok" else ""
+    return f"<td{tint}>{escape(text)}</td>"
 
 
 def _applied_html(applied: Applied) -> str:

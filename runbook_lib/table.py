@@ -40,12 +40,17 @@ class Check:
     Attributes:
         subject: What was looked at.
         found: What was found.
-        ok: Whether it is as it should be.
+        ok: Whether it is as it should be; None for a fact that is only shown.
     """
 
     subject: str
     found: str
-    ok: bool
+    ok: bool | None
+
+
+def all_ok(checks: Sequence[Check]) -> bool:
+    """Whether nothing is otherwise than it should be."""
+    return all(check.ok is not False for check in checks)
 
 
 def of_checks(title: str, checks: Sequence[Check]) -> Table:
@@ -73,6 +78,6 @@ def of_probes(title: str, probes: ProbeTable) -> Table:
     return Table(title, columns, tuple(rows))
 
 
-def yes_no(ok: bool) -> str:
+def yes_no(ok: bool | None) -> str:
     """Say it in a word that stands out when it is bad news."""
-    return "yes" if ok else "NO"
+    return "-" if ok is None else "yes" if ok else "NO"

@@ -47,9 +47,7 @@ class _LabelNamespace(Step):
             Check("sidecar of a new pod", *_try_injection(context)),
         ]
         title = ref("Namespace", context.parameters.application.namespace)
-        return Verification(
-            self.name, all(check.ok for check in checks), (table.of_checks(title, checks),)
-        )
+        return Verification(self.name, table.all_ok(checks), (table.of_checks(title, checks),))
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ class _InstallBase(Step):
             self._release.check(context),
             Check("Istio's kinds", f"{len(wanted)} of {len(wanted)} served", ok=True),
         ]
-        ok = all(check.ok for check in checks)
+        ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("istio-base", checks),))
 
 
@@ -108,7 +108,7 @@ class _InstallIstiod(Step):
             _version_check(context),
             _gateway_check(context),
         ]
-        ok = all(check.ok for check in checks)
+        ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("istiod", checks),))
 
     def _deployments(self, context: Context) -> list[Object]:
