@@ -24,10 +24,10 @@ from runbook_lib.target import Target
 _GOOD = "background:rgba(46,160,67,.18)"
 _BAD = "background:rgba(248,81,73,.22)"
 _TABLE_STYLE = (
-    "<style>table.rb-table th, table.rb-table td, table.rb-table caption { text-align: left; } "
+    "<style>.rb-table * { text-align: left !important; } "
     f".rb-good {{ {_GOOD} }} .rb-bad {{ {_BAD} }}</style>"
 )
-"""Front ends align numbers to the right, and so whatever they take for numbers."""
+"""JupyterLab aligns all cells to the right, by a rule that is more specific than any of ours."""
 
 _CLASSES = {"yes": " class='rb-good'", "NO": " class='rb-bad'"}
 
