@@ -63,7 +63,7 @@ class Question(Decision):
         """Where the decision stands, and what to do next."""
         ruling, closed = self.case.ruling, self.case.closed
         if closed:
-            decided = f"{ruling}".capitalize() if ruling else "Not decided"
+            decided = ruling.sentence if ruling else "Not decided"
             return f"{decided}; {closed}."
         if ruling is None:
             return "Not decided yet. Until it is, the next cell changes nothing and says so."
@@ -72,7 +72,7 @@ class Question(Decision):
             Answer.SKIPPED: "This step is left out. Go on: run the cells below.",
             Answer.STOPPED: "Nothing more is applied until this gate is run again.",
         }
-        return f"{f'{ruling}'.capitalize()}. {following[ruling.answer]}"
+        return f"{ruling.sentence}. {following[ruling.answer]}"
 
     @property
     def without_buttons(self) -> str:
@@ -211,8 +211,7 @@ class AskingGate(Gate):
             raise NotApproved(f"{plan.step}: run its plan and gate cells first, in this order")
         if ruling is None or ruling.answer is not Answer.APPROVED:
             raise NotApproved(
-                f"{plan.step} waits for you: press Approve, Skip or Stop at its gate above, "
-                "then run this cell and those below"
+                f"{plan.step} is not approved yet: decide at its gate above, then run on from here"
             )
         return self._approval(plan, ruling)
 

@@ -36,6 +36,12 @@ class Ruling:
         """The decision in words."""
         return f"{self.answer} by {self.by} at {self.at:%Y-%m-%d %H:%M:%S} UTC"
 
+    @property
+    def sentence(self) -> str:
+        """The decision in words, to begin a sentence with."""
+        text = str(self)
+        return f"{text[0].upper()}{text[1:]}"
+
 
 @dataclass(eq=False)
 class Case:

@@ -134,9 +134,13 @@ def _details(name: str, body: str, added: int, removed: int, folded: bool) -> st
 
 
 def _lines_html(lines: tuple[str, ...]) -> str:
+    if lines and lines[0].startswith("@"):
+        lines = lines[1:]  # a gap is worth a mark between two parts only
     return f"<pre>{''.join(map(_line_html, lines))}</pre>" if lines else ""
 
 
 def _line_html(line: str) -> str:
-    kind = {"+": " class='rb-add'", "-": " class='rb-del'", "@": " class='rb-at'"}.get(line[:1], "")
+    if line.startswith("@"):
+        return "<span class='rb-at'>⋯</span>"
+    kind = {"+": " class='rb-add'", "-": " class='rb-del'"}.get(line[:1], "")
     return f"<span{kind}>{escape(line) or ' '}</span>"

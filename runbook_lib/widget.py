@@ -18,8 +18,9 @@ _WIDGET = "application/vnd.jupyter.widget-view+json"
 _STYLE = """<style>
 .rb-gate { color: var(--jp-content-font-color1, inherit); line-height: 1.45; }
 .rb-gate table { border-collapse: collapse; margin: .3em 0; }
-.rb-gate td, .rb-gate th { text-align: left; vertical-align: top; padding: .1em 1em .1em 0;
-  background: transparent; white-space: normal; }
+.rb-gate tr { background: transparent !important; } /* the theme's stripes, and its alignment */
+.rb-gate tr > * { text-align: left !important; vertical-align: top; font-size: inherit;
+  padding: .1em 1em .1em 0; }
 .rb-gate th { white-space: nowrap; font-weight: 600; }
 .rb-gate .rb-title { font-size: 1.15em; font-weight: 600; margin: 0 0 .2em; }
 .rb-gate .rb-warning { border-left: 4px solid #d29922; padding: .2em .6em; margin: .4em 0;
