@@ -127,7 +127,7 @@ def _details(name: str, body: str, added: int, removed: int, folded: bool) -> st
     marks = [f"+{added}"] if added else []
     marks += [f"−{removed}"] if removed else []  # a minus sign, as wide as the plus
     hint = " <small>(folded: select to open)</small>" if folded else ""
-    title = f"{added} lines added, {removed} removed"
+    title = f"lines added: {added}, removed: {removed}"
     count = f"<span class='rb-count' title='{title}'>{' '.join(marks)}</span>" if marks else ""
     state = "" if folded else " open"
     return f"<details{state}><summary>{count}{name}{hint}</summary>{body}</details>"

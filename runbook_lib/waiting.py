@@ -35,7 +35,7 @@ class WaitingView:
         self._running: object = None
         self._output = LiveOutput()
         self._ended: list[Progress] = []
-        self._last: tuple[str, float] = ("", 0.0)
+        self._last: Progress | None = None
 
     def __call__(self, progress: Progress) -> None:
         """Take note of one look at what is waited for."""
@@ -44,16 +44,19 @@ class WaitingView:
                 self._begin_in(self._cell())
                 self._ended.append(progress)
                 self._show([])
+            self._last = None
             return
-        text, elapsed = self._last
-        changed = progress.text != text
-        if progress.elapsed < PATIENCE or (
-            not changed and 0 <= progress.elapsed - elapsed < _EVERY
-        ):
+        if progress.elapsed < PATIENCE or not self._is_news(progress):
             return
         self._begin_in(self._cell())
-        self._last = (progress.text, progress.elapsed)
+        self._last = progress
         self._show([progress])
+
+    def _is_news(self, progress: Progress) -> bool:
+        last = self._last
+        if last is None or (last.what, last.text) != (progress.what, progress.text):
+            return True
+        return not 0 <= progress.elapsed - last.elapsed < _EVERY
 
     def _begin_in(self, cell: object) -> None:
         if cell != self._running:

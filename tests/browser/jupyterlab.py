@@ -26,7 +26,7 @@ START_TIMEOUT = 60
 CELL_TIMEOUT = 60_000
 """Milliseconds that a cell may take on a busy machine."""
 
-_SETTINGS = {
+_SETTINGS: dict[str, dict[str, object]] = {
     # No question about news, no request to the outside.
     "apputils-extension/notification": {
         "fetchNews": "false",
@@ -90,7 +90,7 @@ def serve(lab: Lab, folder: Path) -> Iterator[Server]:
     }
     environment = {**inherited, **{name: str(folder / place) for name, place in places.items()}}
     for plugin, values in _SETTINGS.items():
-        write_setting(folder / "settings", plugin, dict(values))
+        write_setting(folder / "settings", plugin, values)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -52,7 +52,7 @@ def test_run_all_stops_at_the_gate_and_shows_what_would_change(
     assert policies(mesh) == []
 
 
-def test_approving_both_steps_shows_the_outage_and_its_end(notebook: Notebook, mesh: Lab) -> None:
+def test_approving_both_steps_shows_the_outage_and_its_end(notebook: Notebook) -> None:
     notebook.run_all()
     notebook.button("first_step", "Approve").click()
     expect(notebook.output(GATE)).to_contain_text("Approved by")

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from runbook_lib import widget
+from runbook_lib.widget import GateView
+from tests.unit.test_asking import LAB, PLAN, PRODUCTION, Kernel
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+
+class Output:
+    """Stands for the cell's output."""
+
+    def __init__(self) -> None:
+        self.bundles: list[dict[str, Any]] = []
+
+    def show(self, text: str, html: str, more: dict[str, Any] | None = None) -> None:
+        self.bundles.append({"text/plain": text, "text/html": html, **(more or {})})
+
+
+@pytest.fixture
+def output(monkeypatch: pytest.MonkeyPatch) -> Output:
+    shown = Output()
+    monkeypatch.setattr(widget, "LiveOutput", lambda: shown)
+    return shown
+
+
+@pytest.fixture
+def kernel(tmp_path: Any) -> Kernel:
+    return Kernel(tmp_path)
+
+
+def test_front_ends_without_widgets_get_the_question_and_an_instruction(
+    output: Output, kernel: Kernel
+) -> None:
+    GateView(kernel.ask()).show()
+    (bundle,) = output.bundles
+    assert set(bundle) == {WIDGET, "text/html", "text/plain"}
+    for kind in ("text/html", "text/plain"):
+        for part in (LAB.name, LAB.server, LAB.uid, "users see 502", "%env RUNBOOK_APPROVE=lab-x"):
+            assert part in bundle[kind]
+
+
+def test_the_buttons_decide_and_the_status_says_so(output: Output, kernel: Kernel) -> None:
+    view = GateView(kernel.ask())
+    assert "Not decided yet" in view._status.value
+    view._skip.click()
+    assert kernel.gate.skipped(PLAN)
+    assert "Skipped by" in view._status.value
+    view._stop.click()
+    assert "Stopped by" in view._status.value
+    view._approve.click()
+    assert "✓ Approved by" in view._status.value
+    assert kernel.gate.require(PLAN)
+    assert output.bundles == []
+
+
+def test_production_needs_its_name_before_approve_can_be_pressed(
+    output: Output, tmp_path: Any
+) -> None:
+    kernel = Kernel(tmp_path, PRODUCTION)
+    view = GateView(kernel.ask())
+    assert view._name in view._box.children
+    assert view._approve.disabled
+    view._approve.click()  # as a front end could that ignores that it is disabled
+    assert "type its name to approve" in view._status.value
+    view._name.value = "hospital"
+    assert not view._approve.disabled
+    view._approve.click()
+    assert kernel.gate.require(PLAN)
+    assert output.bundles == []
+
+
+def test_a_lab_needs_no_name(output: Output, kernel: Kernel) -> None:
+    view = GateView(kernel.ask())
+    assert view._name not in view._box.children
+    assert output.bundles == []
+
+
+def test_once_used_the_buttons_give_way_to_a_record(output: Output, kernel: Kernel) -> None:
+    view = GateView(kernel.ask())
+    view.show()
+    view._approve.click()
+    kernel.gate.applied(PLAN)
+    last = output.bundles[-1]
+    assert WIDGET not in last
+    assert "it was applied" in last["text/html"]
+    assert "No buttons here?" not in last["text/html"]
+
+
+def test_warnings_and_texts_are_escaped(output: Output, kernel: Kernel) -> None:
+    GateView(kernel.ask(replace(PLAN, note="<i>"), "<script>")).show()
+    assert "<script>" not in output.bundles[0]["text/html"]
+    assert "&lt;script&gt;" in output.bundles[0]["text/html"]
