@@ -63,7 +63,7 @@ def imports(module: str, *, for_types_too: bool = True) -> Iterator[str]:
             continue
         for name in names:
             inside = _inside(name)
-            if inside and inside in known | {"lab"} or inside.startswith("lab."):
+            if (inside and inside in known | {"lab"}) or inside.startswith("lab."):
                 yield inside
 
 

@@ -1,0 +1,37 @@
+"""Values that several unit tests use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from runbook_lib import parameters
+from runbook_lib.parameters import Parameters
+from runbook_lib.target import Target
+
+LAB = Target(
+    name="lab-default",
+    kind="lab",
+    kubeconfig=Path("/nowhere/kubeconfig"),
+    context="lab-default",
+    server="https://127.0.0.1:6443",
+    uid="uid-1",
+    url="http://127.0.0.1:8080",
+    production=False,
+)
+
+PRODUCTION = Target(
+    name="prod",
+    kind="cluster",
+    kubeconfig=Path("/nowhere/kubeconfig"),
+    context="prod",
+    server="https://prod.example.com",
+    uid="uid-2",
+    url="https://xnat.example.com",
+    production=True,
+)
+
+
+def lab_parameters(**given: Any) -> Parameters:
+    """The lab's defaults, with some keys given."""
+    return parameters.from_mapping(given)
