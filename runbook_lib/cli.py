@@ -83,9 +83,12 @@ def run(
     console.print()
     console.print(progress.summary_table(result))
     console.print()
-    console.print(progress.conclusion(result))
-    console.print(f"Report:    {report.write(folder)}")
-    console.print(f"Notebooks: {folder}")
+    for line in (
+        progress.conclusion(result),
+        f"Report:    {report.write(folder)}",
+        f"Notebooks: {folder}",
+    ):
+        console.print(line, markup=False)
     raise typer.Exit(result.exit_code)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -154,10 +155,10 @@ class _View:
             self._line("✗", "red", step, f"{event['phase']} failed: {event['error']}")
 
     def _line(self, mark: str, style: str, step: str, text: str) -> None:
-        self._console.print(f"  [{style}]{mark}[/] {step}: ", text, sep="", highlight=False)
+        self._console.print(f"  [{style}]{mark}[/] {escape(f'{step}: {text}')}", highlight=False)
         self._bar.advance(self._task)
 
     def _describe(self, text: str) -> None:
         width = max(20, self._console.width - 50)
         short = text if len(text) <= width else f"{text[: width - 1]}…"
-        self._bar.update(self._task, description=short.replace("[", r"\["))
+        self._bar.update(self._task, description=escape(short))

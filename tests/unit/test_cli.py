@@ -1,0 +1,69 @@
+"""The command line refuses bad input before it touches anything."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.locations import repository_root
+
+
+def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "runbook_lib", *arguments],
+        cwd=cwd or repository_root(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "-f", "parameters/missing.yaml"), "cannot read parameters/missing.yaml"),
+        (("run", "--notebook", "09_unknown"), "there is no notebook 09_unknown"),
+        (("run", "--no-such-option"), "No such option"),
+        (("walk",), "No such command"),
+    ],
+)
+def test_bad_input_ends_with_exit_code_2_and_a_message(
+    tmp_path: Path, arguments: tuple[str, ...], message: str
+) -> None:
+    output = ("--output", str(tmp_path / "runs")) if arguments[0] == "run" else ()
+    done = runbook(*arguments, *output)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_bad_parameters_file_names_line_and_key(tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("target:\n  kind: lab\nstroy: safe\n")
+    done = runbook("run", "-f", "bad.yaml", "--output", "runs", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "line 3, stroy: unknown key" in done.stderr
+    assert "did you mean 'story'" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_help_lists_the_commands_of_the_lab_too() -> None:
+    done = runbook("--help")
+    assert done.returncode == 0
+    assert "run" in done.stdout
+    assert "lab" in done.stdout
+
+
+def test_starting_up_does_not_import_what_is_not_needed() -> None:
+    script = (
+        "import sys, runbook_lib.cli\n"
+        "print([m for m in ('papermill', 'kubernetes', 'runbook_lib.lab') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True
+    )
+    assert done.stdout.strip() == "[]"
