@@ -10,13 +10,17 @@ import pytest
 from tests.labs import Lab, start_lab, stop_lab
 
 
-@pytest.fixture(scope="module")
+def _name(suffix: str) -> str:
+    return f"test-{os.getpid()}-{suffix}"
+
+
+@pytest.fixture
 def make_lab() -> Iterator[Callable[[str], Lab]]:
-    """Start labs by a suffix of their name; all are down at the end of the module."""
+    """Start labs by a suffix of their name; all are down at the end of the test."""
     started: list[str] = []
 
     def make(suffix: str) -> Lab:
-        name = f"test-{os.getpid()}-{suffix}"
+        name = _name(suffix)
         started.append(name)
         return start_lab(name)
 
@@ -26,14 +30,22 @@ def make_lab() -> Iterator[Callable[[str], Lab]]:
 
 
 @pytest.fixture(scope="module")
-def lab(make_lab: Callable[[str], Lab]) -> Lab:
+def lab() -> Iterator[Lab]:
     """A fresh lab of the module's own: the application runs, there is no mesh."""
-    return make_lab("main")
+    name = _name("main")
+    try:
+        yield start_lab(name)
+    finally:
+        stop_lab(name)
 
 
 @pytest.fixture(scope="module")
-def mesh(make_lab: Callable[[str], Lab]) -> Lab:
+def mesh() -> Iterator[Lab]:
     """A lab of the module's own with Istio installed and the application injected."""
-    lab = make_lab("mesh")
-    lab.install_mesh()
-    return lab
+    name = _name("mesh")
+    try:
+        lab = start_lab(name)
+        lab.install_mesh()
+        yield lab
+    finally:
+        stop_lab(name)

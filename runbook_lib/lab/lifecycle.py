@@ -20,6 +20,7 @@ import psutil
 
 from runbook_lib.lab.binaries import Progress, ensure_build
 from runbook_lib.lab.errors import LabError
+from runbook_lib.lab.limits import require_inotify
 from runbook_lib.lab.process import MARK
 from runbook_lib.lab.state import State, alive, marked_processes, read_state
 from runbook_lib.locations import lab_directory, repository_root
@@ -47,6 +48,7 @@ def up(name: str, *, building: Progress, doing: Callable[[str], None]) -> State:
         if state and state.state == "ready" and alive(state):
             return state
         _clear(name)
+        require_inotify()
         folder.mkdir(parents=True, mode=0o700)
         return _start(name, folder, doing)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runbook_lib.lab import lifecycle
+from runbook_lib.lab import lifecycle, limits
 from runbook_lib.lab.errors import LabError
 from runbook_lib.lab.process import MARK
 from runbook_lib.lab.state import alive, marked_processes, read_state
@@ -166,3 +166,12 @@ def test_an_unusable_name_is_refused_before_anything_starts(name: str) -> None:
     """The error says which names are possible."""
     with pytest.raises(LabError, match="no name for a lab"):
         lifecycle.up(name, building=lambda *_: None, doing=lambda _: None)
+
+
+def test_too_few_inotify_instances_are_named(
+    monkeypatch: pytest.MonkeyPatch, make_lab: Callable[[str], Lab]
+) -> None:
+    """An Envoy without one would abort; the lab says so before it starts anything."""
+    monkeypatch.setattr(limits, "_inotify_in_use", lambda: 10**6)
+    with pytest.raises(LabError, match=r"needs 24 inotify instances, and 1000000 of \d+"):
+        make_lab("inotify")
