@@ -35,7 +35,7 @@ def _inotify_in_use() -> int:
         try:
             if process.stat().st_uid != os.getuid():
                 continue
-            links = [os.readlink(each) for each in (process / "fd").iterdir()]
+            links = [str(each.readlink()) for each in (process / "fd").iterdir()]
         except OSError:
             continue  # it has ended meanwhile
         count += links.count("anon_inode:inotify")
