@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit test-lab test-notebooks format clean
+.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -35,7 +35,7 @@ lab: $(READY) ## Start the embedded lab
 down: $(READY) ## Stop the embedded lab
 	@$(BIN)/python -m runbook_lib lab down
 
-test: lint unit test-lab test-notebooks ## Check everything: lint, types, unit, lab and notebook tests
+test: lint unit test-lab test-notebooks test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -52,6 +52,10 @@ test-lab: $(READY) ## Test the lab with its real processes
 test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/notebooks
+
+test-browser: $(READY) ## Step through JupyterLab in Chromium; screenshots in runs/screenshots
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) tests/browser
 
 format: $(READY) ## Format the code, strip the notebooks
 	$(BIN)/ruff check --fix .
