@@ -83,8 +83,7 @@ def _headline(progress: Progress) -> str:
 
 def _html(progress: Progress) -> str:
     kind = {"": "", "done": " rb-done"}.get(progress.ended, " rb-failed")
-    role = "" if progress.ended else " role='status'"
     return (
-        f"<div class='rb-wait{kind}'{role}>{escape(_headline(progress))}<br>"
+        f"<div class='rb-wait{kind}'>{escape(_headline(progress))}<br>"
         f"<small>{escape(progress.text)}</small></div>"
     )

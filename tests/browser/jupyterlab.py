@@ -176,9 +176,13 @@ class Notebook:
 
     def run_from(self, source: str) -> None:
         """Run a cell and all below it."""
+        self.start_from(source)
+        self.idle()
+
+    def start_from(self, source: str) -> None:
+        """Begin to run a cell and all below it."""
         self.select(source)
         self.menu("Run", "Run Selected Cell and All Below")
-        self.idle()
 
     def run(self, source: str) -> None:
         """Run one cell."""

@@ -191,3 +191,25 @@ def test_it_is_readable_in_the_dark_theme(notebook: Notebook, server: Server, me
     finally:
         server.set_theme("JupyterLab Light")
     assert policies(mesh) == []
+
+
+def test_waiting_shows_what_is_awaited_and_how_it_ended(notebook: Notebook, mesh: Lab) -> None:
+    wanted = {"GET": 418, "HEAD": 200, "POST": 200, "DELETE": 405}  # nothing answers 418
+    probes = [{"method": name, "path": "/", "status": code} for name, code in wanted.items()]
+    notebook.rewrite("application = {}", f'application = {{"probes": {probes}}}')
+    notebook.rewrite("story = None", 'story = "safe"')
+    notebook.rewrite("timeouts = {}", 'timeouts = {"policy": 6}')
+    notebook.run_all()
+    notebook.button("first_step", "Approve").click()
+    expect(notebook.output(GATE)).to_contain_text("Approved by")
+    notebook.start_from(APPLY)
+    waiting = notebook.output(VERIFY).locator(".rb-wait")
+    expect(waiting).to_contain_text("Waiting for", timeout=CELL_TIMEOUT)
+    expect(waiting).to_contain_text("of at most 6 s")
+    expect(waiting).to_contain_text("GET 200 XNAT stand-in")
+    notebook.picture("waiting", VERIFY)
+    expect(waiting).to_contain_text("which timed out", timeout=CELL_TIMEOUT)
+    notebook.idle()
+    expect(waiting).to_have_count(1)
+    notebook.picture("waited", VERIFY)
+    assert len(policies(mesh)) == 1

@@ -3,7 +3,9 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import nbformat
 import pytest
+from nbconvert import HTMLExporter
 
 from runbook_lib import widget
 from runbook_lib.widget import GateView
@@ -96,3 +98,15 @@ def test_warnings_and_texts_are_escaped(output: Output, kernel: Kernel) -> None:
     GateView(kernel.ask(replace(PLAN, note="<i>"), "<script>")).show()
     assert "<script>" not in output.bundles[0]["text/html"]
     assert "&lt;script&gt;" in output.bundles[0]["text/html"]
+
+
+def test_a_page_made_by_nbconvert_shows_the_question_without_widgets(
+    output: Output, kernel: Kernel
+) -> None:
+    GateView(kernel.ask()).show()
+    cell = nbformat.v4.new_code_cell(
+        "step.gate()", outputs=[nbformat.v4.new_output("display_data", output.bundles[0])]
+    )
+    page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
+    assert "What could go wrong" in page
+    assert "No buttons here?" in page
