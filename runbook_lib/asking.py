@@ -107,36 +107,30 @@ class Question(Decision):
             raise NotApproved(
                 f"{self.target.name} is a production cluster", "type its name to approve"
             )
-        if (ruling := self._rule(Answer.APPROVED)) is not None:
-            self.evidence.record(
-                "step-approved",
-                digest=self.plan.digest,
-                by=ruling.by,
-                how=HOW,
-                approved_at=ruling.at.isoformat(),
-            )
+        self._decide(Answer.APPROVED)
 
     def skip(self) -> None:
         """Leave this step out."""
-        if (ruling := self._rule(Answer.SKIPPED)) is not None:
-            self._record("step-skipped", ruling)
+        self._decide(Answer.SKIPPED)
 
     def stop(self) -> None:
         """Let nothing more be applied in this kernel, until this gate is run again."""
-        if (ruling := self._rule(Answer.STOPPED)) is not None:
-            self._record("stopped", ruling)
+        self._decide(Answer.STOPPED)
 
-    def _rule(self, answer: Answer) -> Ruling | None:
+    def _decide(self, answer: Answer) -> None:
+        """Record a decision, then take it down: none counts without evidence."""
         current = self.case.ruling
-        if current is not None and current.answer is answer:
-            return None
+        if self.case.closed or (current is not None and current.answer is answer):
+            return
         ruling = Ruling(answer, operator(), self.now())
-        return ruling if self.desk.rule(self.case, ruling) else None
-
-    def _record(self, event: str, ruling: Ruling) -> None:
-        self.evidence.record(
-            event, digest=self.plan.digest, by=ruling.by, decided_at=ruling.at.isoformat()
-        )
+        at = ruling.at.isoformat()
+        if answer is Answer.APPROVED:
+            event, more = "step-approved", {"how": HOW, "approved_at": at}
+        else:
+            event = "step-skipped" if answer is Answer.SKIPPED else "stopped"
+            more = {"decided_at": at}
+        self.evidence.record(event, digest=self.plan.digest, by=ruling.by, **more)
+        self.desk.rule(self.case, ruling)
 
 
 class AskingGate(Gate):

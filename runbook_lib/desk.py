@@ -100,17 +100,16 @@ class Desk:
         self._cases[_key(plan)] = case
         return case, void
 
-    def rule(self, case: Case, ruling: Ruling) -> bool:
-        """Take a decision down, in place of an earlier one; whether it was taken."""
+    def rule(self, case: Case, ruling: Ruling) -> None:
+        """Take a decision down, in place of an earlier one; a closed case takes none."""
         if case.closed:
-            return False
+            return
         case.ruling = ruling
         if ruling.answer is Answer.STOPPED:
             self._stopped = case
         elif self._stopped is case:
             self._stopped = None
         case.changed()
-        return True
 
     def asks(self, plan: Plan) -> bool:
         """Whether exactly this plan was put before a person."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 from typing import Any
 
@@ -65,9 +66,9 @@ class GateView:
 
     def _build(self) -> ipywidgets.VBox:
         question = self._question
-        self._approve.on_click(lambda _button: self._try_to_approve())
-        self._skip.on_click(lambda _button: question.skip())
-        self._stop.on_click(lambda _button: question.stop())
+        self._on_click(self._approve, lambda: question.approve(self._name.value))
+        self._on_click(self._skip, question.skip)
+        self._on_click(self._stop, question.stop)
         self._name.observe(lambda _change: self._refresh(), names="value")
         buttons = ipywidgets.HBox([self._approve, self._skip, self._stop])
         asked = [self._name] if question.target.production else []
@@ -77,11 +78,14 @@ class GateView:
         self._refresh_open()
         return box
 
-    def _try_to_approve(self) -> None:
-        try:
-            self._question.approve(self._name.value)
-        except RunbookError as error:
-            self._status.value = _status_html(str(error), "rb-stopped", "!")
+    def _on_click(self, button: ipywidgets.Button, decide: Callable[[], None]) -> None:
+        def clicked(_button: ipywidgets.Button) -> None:
+            try:
+                decide()
+            except RunbookError as error:
+                self._status.value = _status_html(str(error), "rb-stopped", "!")
+
+        button.on_click(clicked)
 
     def _refresh(self) -> None:
         if not self._question.case.closed:
@@ -89,7 +93,8 @@ class GateView:
             return
         # Buttons that decide nothing any more must not look as if they did.
         self._output.show(*self._fallback())
-        self._box.close_all()
+        for widget in (*self._box.children, self._approve, self._skip, self._stop, self._box):
+            widget.close()
 
     def _refresh_open(self) -> None:
         question = self._question

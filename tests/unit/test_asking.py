@@ -11,7 +11,7 @@ from runbook_lib import evidence as records
 from runbook_lib.asking import AskingGate, Question
 from runbook_lib.context import Context
 from runbook_lib.desk import Desk
-from runbook_lib.errors import NotApproved, PlanChanged
+from runbook_lib.errors import NotApproved, PlanChanged, RunbookError
 from runbook_lib.evidence import Evidence
 from runbook_lib.gate import APPROVE_VARIABLE, operator
 from runbook_lib.plan import Change, Plan
@@ -124,6 +124,15 @@ def test_who_when_and_what_is_recorded(kernel: Kernel) -> None:
     assert all(event["digest"] == PLAN.digest for event in events)
     assert all(event["by"] == operator() for event in events)
     assert events[0]["approved_at"] == AT.isoformat()
+
+
+def test_no_decision_counts_that_could_not_be_recorded(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.evidence.path.mkdir()
+    with pytest.raises(RunbookError, match="cannot write evidence"):
+        kernel.ask().approve()
+    with pytest.raises(NotApproved):
+        kernel.gate.require(PLAN)
 
 
 def test_pressing_a_button_twice_records_one_decision(kernel: Kernel) -> None:

@@ -69,8 +69,8 @@ def test_another_decision_at_the_same_gate_lifts_the_stop(desk: Desk) -> None:
 def test_a_case_that_was_put_again_takes_no_decision(desk: Desk) -> None:
     old, _ = desk.put(PLAN)
     desk.put(PLAN)
-    assert not desk.rule(old, ruling(Answer.APPROVED))
-    assert desk.ruling(PLAN) is None
+    desk.rule(old, ruling(Answer.STOPPED))
+    assert (desk.ruling(PLAN), desk.stopped) == (None, None)
 
 
 def test_an_approval_is_used_up_when_its_plan_was_applied(desk: Desk) -> None:

@@ -9,7 +9,7 @@ from nbconvert import HTMLExporter
 
 from runbook_lib import widget
 from runbook_lib.widget import GateView
-from tests.unit.test_asking import LAB, PLAN, PRODUCTION, Kernel
+from tests.unit.test_asking import LAB, LATER, PLAN, PRODUCTION, Kernel
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -92,6 +92,27 @@ def test_once_used_the_buttons_give_way_to_a_record(output: Output, kernel: Kern
     assert WIDGET not in last
     assert "it was applied" in last["text/html"]
     assert "No buttons here?" not in last["text/html"]
+
+
+def test_closing_one_gate_leaves_the_buttons_of_another_alive(
+    output: Output, kernel: Kernel
+) -> None:
+    first, other = GateView(kernel.ask()), GateView(kernel.ask(LATER))
+    kernel.ask()
+    assert (first._box.comm, first._approve.comm) == (None, None)
+    assert other._box.comm is not None
+    assert output.bundles
+
+
+def test_a_decision_that_cannot_be_recorded_is_refused_on_the_screen(
+    output: Output, kernel: Kernel
+) -> None:
+    kernel.evidence.path.mkdir()
+    view = GateView(kernel.ask())
+    view._skip.click()
+    assert "cannot write evidence" in view._status.value
+    assert not kernel.gate.skipped(PLAN)
+    assert output.bundles == []
 
 
 def test_warnings_and_texts_are_escaped(output: Output, kernel: Kernel) -> None:
