@@ -101,29 +101,52 @@ def expected_answer(
 
 
 def port_mode(parameters: Parameters, policies: Policies) -> str:
-    """Return the mutual TLS mode in force on the web container's port.
+    """Return the mutual TLS mode in force on the web container's port."""
+    application = parameters.application
+    return mode_on_port(policies, application.namespace, application.web.port)
+
+
+def mode_on_port(policies: Policies, namespace: str, port: int) -> str:
+    """Return the mutual TLS mode in force on a port of the workload that `policies` are about.
 
     The narrowest setting wins: port, workload, namespace, mesh; the oldest of equals does.
+
+    Args:
+        policies: The policies, with the workload's labels.
+        namespace: The workload's namespace.
+        port: The container's port.
     """
-    application = parameters.application
     scopes: dict[str, Object] = {}
     for policy in sorted(policies.peer_authentications, key=_age):
-        namespace, selector = policy["metadata"]["namespace"], _selector(policy)
-        if namespace == application.namespace and selector:
+        where, selector = policy["metadata"]["namespace"], _selector(policy)
+        if where == namespace and selector:
             if _selects(policy, policies.web_labels):
                 scopes.setdefault("workload", policy)
         elif not selector:
-            scopes.setdefault("namespace" if namespace == application.namespace else "mesh", policy)
+            scopes.setdefault("namespace" if where == namespace else "mesh", policy)
     modes = []
     if "workload" in scopes:
         ports = (scopes["workload"].get("spec") or {}).get("portLevelMtls") or {}
-        modes.append((ports.get(str(application.web.port)) or {}).get("mode"))
+        modes.append((ports.get(str(port)) or {}).get("mode"))
     modes += [
         ((scopes[scope].get("spec") or {}).get("mtls") or {}).get("mode")
         for scope in ("workload", "namespace", "mesh")
         if scope in scopes
     ]
     return next((mode for mode in modes if mode and mode != "UNSET"), "PERMISSIVE")
+
+
+def enforced(policies: Policies) -> list[Object]:
+    """Return the AuthorizationPolicies that decide at the workload `policies` are about."""
+    return [
+        policy
+        for policy in policies.authorization_policies
+        if not is_dry_run(policy)
+        and _selects(policy, policies.web_labels)
+        # Policies with targets are for waypoints and gateways, not for sidecars.
+        and not (policy.get("spec") or {}).get("targetRefs")
+        and not (policy.get("spec") or {}).get("targetRef")
+    ]
 
 
 def allowed_methods(policy: Object | None) -> frozenset[str]:
@@ -163,13 +186,8 @@ def _list(cluster: Cluster, kind: str, namespaces: Sequence[str]) -> Iterator[Ob
 def _allowed(policies: Policies, request: _Request) -> bool:
     """Apply Istio's order: DENY wins, then any ALLOW that matches, then no ALLOW at all."""
     denying, allowing = [], []
-    for policy in policies.authorization_policies:
-        spec = policy.get("spec") or {}
-        # Policies with targets are for waypoints and gateways, not for sidecars.
-        targeted = spec.get("targetRefs") or spec.get("targetRef")
-        if targeted or is_dry_run(policy) or not _selects(policy, policies.web_labels):
-            continue
-        action = spec.get("action", "ALLOW")
+    for policy in enforced(policies):
+        action = (policy.get("spec") or {}).get("action", "ALLOW")
         if action == "DENY":
             denying.append(policy)
         elif action == "ALLOW":
