@@ -146,6 +146,7 @@ def prove(
     probe_timeout: float = 10.0,
     verify: bool | Path = True,
     on_change: Callable[[str], None] | None = None,
+    on_answers: Callable[[ProbeTable], object] | None = None,
 ) -> ProbeTable:
     """Send all probes until every answer is as expected `successes` times in a row.
 
@@ -156,7 +157,8 @@ def prove(
         successes: How many rounds in a row must be right.
         probe_timeout: Seconds for one request.
         verify: As for `send`.
-        on_change: Told the round's answers whenever they differ.
+        on_change: Told the round's answers in words whenever they differ.
+        on_answers: Told the round's answers whenever they differ.
 
     Raises:
         VerificationFailed: Not proved in time; the error shows the last table.
@@ -165,12 +167,15 @@ def prove(
 
     def observe() -> wait.State:
         nonlocal table
+        before = table.summary
         table = ProbeTable(
             tuple(
                 ProbeRow(probe, send(url, probe, timeout=probe_timeout, verify=verify))
                 for probe in probes
             )
         )
+        if on_answers is not None and table.summary != before:
+            on_answers(table)
         return wait.State(table.ok, table.summary)
 
     try:

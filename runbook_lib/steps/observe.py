@@ -18,19 +18,24 @@ def prove_traffic(context: Context) -> Table:
     Raises:
         VerificationFailed: They are not in time; the error shows the table.
     """
-    parameters = context.parameters
+    parameters, url = context.parameters, context.target.url
+
+    def record(answers: probe.ProbeTable, *, proved: bool = False) -> Table:
+        result = table.of_probes("From outside, over fresh connections", answers)
+        context.evidence.record("probe", url=url, rows=result.rows, proved=proved)
+        return result
+
     policies = traffic.policies_in_force(context.cluster, parameters)
     proved = probe.prove(
-        context.target.url,
+        url,
         traffic.expected_probes(parameters, policies),
         timeout=parameters.timeouts.policy,
         probe_timeout=parameters.timeouts.probe,
         verify=context.verify_tls,
         on_change=context.waiting,
+        on_answers=record,
     )
-    result = table.of_probes("From outside, over fresh connections", proved)
-    context.evidence.record("probe", url=context.target.url, rows=result.rows)
-    return result
+    return record(proved, proved=True)
 
 
 def look_at_traffic(context: Context) -> Table:
