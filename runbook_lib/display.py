@@ -89,7 +89,7 @@ def decision_html(decision: Decision) -> str:
     """Whether a plan is approved, for which cluster, and by whom."""
     target, approval = decision.target, decision.approval
     by = f" by {escape(approval.by)}" if approval else ""
-    tint = "" if decision.plan.empty else _GOOD if approval else _BAD
+    tint = "" if not decision.needed else _GOOD if approval else _BAD
     return (
         f"<p><span style='{tint}'><b>{escape(decision.verdict.capitalize())}</b></span>{by} "
         f"for {escape(target.name)} ({escape(target.server)}, cluster {escape(target.uid)}). "

@@ -6,7 +6,7 @@ import getpass
 import os
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from runbook_lib.errors import NotApproved, PlanChanged
@@ -51,17 +51,19 @@ class Decision:
         target: The cluster it would change.
         approval: The permission; None if there is none, or none is needed.
         reason: Why it is, is not, or need not be approved.
+        needed: Whether anything is going to be applied that needs an approval.
     """
 
     plan: Plan
     target: Target
     approval: Approval | None
     reason: str
+    needed: bool = field(default=True, kw_only=True)
 
     @property
     def verdict(self) -> str:
         """The decision in two words at most."""
-        if self.plan.empty:
+        if not self.needed:
             return "not needed"
         return "approved" if self.approval else "not approved"
 
@@ -94,7 +96,8 @@ class Gate:
         """Approve a plan if the operator's policy covers it; forget any earlier approval."""
         self._approvals.pop(plan.step, None)
         if plan.empty:
-            return Decision(plan, self._target, None, "There is nothing to change.")
+            reason = "There is nothing to change."
+            return Decision(plan, self._target, None, reason, needed=False)
         allowed, reason = self._policy()
         if not allowed:
             return Decision(plan, self._target, None, reason)

@@ -127,9 +127,9 @@ class LifeCycle:
         self._refuse_after_failure()
         plan = self._shown_plan("gate")
         if self.plan_only:
-            decision = self._gate.decide(plan)
-        else:
-            decision = self._gate.ask(plan, self.step, self._context.evidence, self._left_out())
+            reason = "In plan mode nothing is applied."
+            return Decision(plan, self._context.target, None, reason, needed=False)
+        decision = self._gate.ask(plan, self.step, self._context.evidence, self._left_out())
         if decision.approval is not None:
             approval = decision.approval
             self._context.evidence.record(

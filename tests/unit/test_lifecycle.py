@@ -256,11 +256,12 @@ def test_plan_mode_changes_nothing_and_says_so(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path, mode="plan")
     for step in (kernel.one, kernel.two):
         step.plan()
-        step.gate()
+        assert step.gate().verdict == "not needed"
         assert str(step.apply()) == "Plan mode: nothing was applied."
         assert str(step.verify()) == "Not verified in plan mode."
     assert kernel.cluster == set()
-    assert records.read(kernel.record)[0]["plan_only"] is True
+    (planned,) = [e for e in records.read(kernel.record) if e["step"] == "one"]
+    assert (planned["event"], planned["plan_only"]) == ("step-planned", True)
 
 
 def test_an_unexpected_error_is_recorded_too(tmp_path: Path) -> None:
