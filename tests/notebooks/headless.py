@@ -1,0 +1,76 @@
+"""Run the runbook's commands as a user would, on a lab of the tests."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from runbook_lib import evidence
+from runbook_lib.locations import repository_root
+from tests.labs import Lab
+
+LIMIT = 240
+"""Seconds for one run: many times what it takes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended."""
+
+    code: int
+    output: str
+    folder: Path
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the run says about itself."""
+        found: dict[str, Any] = json.loads((self.folder / "summary.json").read_text())
+        return found
+
+    @property
+    def outcomes(self) -> dict[str, str]:
+        """Every step's outcome."""
+        return {step["step"]: step["outcome"] for step in self.summary["steps"]}
+
+    @property
+    def changed(self) -> dict[str, list[str]]:
+        """What the steps changed that changed something."""
+        return {step["step"]: step["changed"] for step in self.summary["steps"] if step["changed"]}
+
+    @property
+    def events(self) -> list[dict[str, Any]]:
+        """The evidence."""
+        return evidence.read(self.folder / "evidence.jsonl")
+
+    def answers(self, step: str) -> dict[str, str]:
+        """What the site answered to each method when a step was verified."""
+        probe = [e for e in self.events if e["event"] == "probe" and e["step"] == step][-1]
+        return {row[0]: f"{row[2]} {row[3]}".strip() for row in probe["rows"]}
+
+
+def run(lab: Lab, output: Path, *options: str, **environ: str) -> Run:
+    """Run `python -m runbook_lib run` with its folder under `output`."""
+    earlier = set(output.glob("*"))
+    done = execute(lab, "-m", "runbook_lib", "run", "--output", str(output), *options, **environ)
+    (folder,) = set(output.glob("*")) - earlier
+    return Run(done.returncode, done.stdout, folder)
+
+
+def execute(lab: Lab, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run Python in the repository; both streams become the output."""
+    clean = {k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"}
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=repository_root(),
+        env={**clean, **environ},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=LIMIT,
+        check=False,
+    )

@@ -1,0 +1,220 @@
+"""Every notebook in order, headless, on a fresh lab; then again; then with things in the way."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from runbook_lib import steps
+from runbook_lib.locations import repository_root
+from tests.labs import Lab
+from tests.notebooks.headless import Run, execute, run
+from tests.unit.samples import lab_parameters
+
+pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
+
+STEPS = [step.name for notebook in steps.CHAPTERS for step in steps.of(notebook, lab_parameters())]
+OWN = {"GET": "200 XNAT stand-in", "HEAD": "200", "POST": "200 received 0 bytes"}
+DENIED = "403 RBAC: access denied"
+
+
+@pytest.fixture(scope="module")
+def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the run folders of this module are made."""
+    return tmp_path_factory.mktemp("runs")
+
+
+@pytest.fixture(scope="module")
+def planned(lab: Lab, output: Path) -> Run:
+    """A run in plan mode on the fresh lab."""
+    return run(lab, output, "--plan")
+
+
+@pytest.fixture(scope="module")
+def first(lab: Lab, output: Path, planned: Run) -> Run:
+    """The first real run."""
+    assert planned.code == 0
+    return run(lab, output)
+
+
+@pytest.fixture(scope="module")
+def second(lab: Lab, output: Path, first: Run) -> Run:
+    """The same once more."""
+    assert first.code == 0, first.output
+    return run(lab, output)
+
+
+def test_plan_mode_plans_every_step_and_changes_nothing(lab: Lab, planned: Run) -> None:
+    assert planned.code == 0, planned.output
+    assert planned.outcomes == dict.fromkeys(STEPS, "planned")
+    assert "Plan mode: nothing was changed." in planned.output
+    namespaces = lab.run("kubectl", "get", "namespaces", "--show-labels")
+    assert "istio" not in namespaces
+    assert {e["event"] for e in planned.events} == {"notebook-started", "step-planned"}
+
+
+def test_plan_mode_says_what_cannot_be_known_yet(planned: Run) -> None:
+    (strict,) = [e for e in planned.events if e.get("step") == "mutual-tls-strict"]
+    assert "does not know PeerAuthentication yet" in strict["unpredictable"][0]
+    assert "+    mode: STRICT" in strict["changes"][0]["text"]
+
+
+def test_the_first_run_verifies_every_step(first: Run) -> None:
+    assert first.code == 0, first.output
+    assert first.outcomes == dict.fromkeys(STEPS, "verified")
+    assert list(first.changed) == STEPS
+
+
+def test_the_site_breaks_and_heals_as_the_documented_story_says(first: Run) -> None:
+    assert first.answers("injection-restart") == {**OWN, "DELETE": "405 DELETE is not allowed"}
+    bad = first.answers("mutual-tls-strict")
+    assert [bad[method].split()[0] for method in ("GET", "HEAD", "POST", "DELETE")] == ["502"] * 4
+    assert first.answers("mutual-tls-exception") == first.answers("injection-restart")
+    reading = first.answers("authorization-read-only")
+    assert reading == {**OWN, "POST": DENIED, "DELETE": DENIED}
+    assert first.answers("authorization-methods") == {**OWN, "DELETE": DENIED}
+
+
+def test_every_change_was_approved_before_it_was_made(first: Run) -> None:
+    for step in STEPS:
+        events = [e for e in first.events if e.get("step") == step]
+        kinds = [e["event"] for e in events if e["event"].startswith("step-")]
+        assert kinds == ["step-planned", "step-approved", "step-applied", "step-verified"]
+        assert len({e["digest"] for e in events if "digest" in e}) == 1
+
+
+def test_the_run_leaves_executed_notebooks_without_errors(first: Run) -> None:
+    for notebook in steps.CHAPTERS:
+        executed = nbformat.read(first.folder / f"{notebook}.ipynb", as_version=4)
+        code = [cell for cell in executed.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in code)
+        assert [o for cell in code for o in cell.outputs if o.output_type == "error"] == []
+
+
+def test_the_run_shows_progress_a_summary_and_where_everything_is(first: Run) -> None:
+    for notebook in steps.CHAPTERS:
+        assert f"\n{notebook}\n" in f"\n{first.output}"
+    for step in STEPS:
+        assert f"✓ {step}: verified" in first.output
+    assert f"All {len(STEPS)} steps verified, {len(STEPS)} changed." in first.output
+    assert str(first.folder / "report.html") in first.output
+    assert (first.folder / "report.html").is_file()
+
+
+def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None:
+    assert second.code == 0, second.output
+    assert second.outcomes == dict.fromkeys(STEPS, "verified")
+    assert second.changed == {}
+    assert "0 changed: everything was in place" in second.output
+    assert "step-approved" not in {e["event"] for e in second.events}
+    history = json.loads(
+        lab.run("helm", "history", "istiod", "--namespace", "istio-system", "--output", "json")
+    )
+    assert [entry["revision"] for entry in history] == [1]
+
+
+def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path: Path) -> None:
+    assert second.code == 0
+    executed = tmp_path / "out.ipynb"
+    done = execute(
+        lab,
+        *("-m", "papermill", "notebooks/04_mutual_tls.ipynb", str(executed)),
+        *("-f", "parameters/lab.yaml"),
+        RUNBOOK_RUN_DIR=str(tmp_path),
+    )
+    assert done.returncode == 0, done.stdout
+    assert "Verified." in executed.read_text()
+
+
+def test_a_parameter_that_papermill_does_not_know_is_an_error(lab: Lab, tmp_path: Path) -> None:
+    done = execute(
+        lab,
+        *("-m", "papermill", "notebooks/04_mutual_tls.ipynb", str(tmp_path / "out.ipynb")),
+        *("-p", "stroy", "safe"),
+        RUNBOOK_RUN_DIR=str(tmp_path),
+    )
+    assert done.returncode != 0
+    assert "stroy is not a parameter; did you mean 'story'?" in done.stdout
+    assert not (tmp_path / "evidence.jsonl").exists()
+
+
+def test_without_approval_nothing_changes(lab: Lab, second: Run, output: Path) -> None:
+    assert second.code == 0
+    lab.run("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default")
+    refused = run(lab, output, "--approve", "none", "--notebook", "04_mutual_tls")
+    assert refused.code == 3
+    assert refused.outcomes == {
+        "mutual-tls-strict": "verified",
+        "mutual-tls-exception": "not approved",
+    }
+    assert "Stopped in 04_mutual_tls, cell apply-second-step: NotApproved" in refused.output
+    assert "--approve lab-" in refused.output
+    assert "NotFound" in lab.run(
+        *("kubectl", "--namespace", "xnat", "get", "peerauthentication", "default"), check=False
+    )
+    wrong = run(lab, output, "--approve", "prod", "--notebook", "04_mutual_tls")
+    assert wrong.code == 3
+
+
+def test_a_run_mends_what_was_taken_away(lab: Lab, second: Run, output: Path) -> None:
+    lab.run(
+        *("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default"),
+        "--ignore-not-found",
+    )
+    mended = run(lab, output, "--approve", lab_name(second))
+    assert mended.code == 0, mended.output
+    assert mended.changed == {"mutual-tls-exception": ["create PeerAuthentication xnat/default"]}
+    assert mended.answers("mutual-tls-exception")["GET"] == OWN["GET"]
+
+
+def test_a_field_that_others_manage_is_shown_and_not_taken(
+    lab: Lab, second: Run, output: Path
+) -> None:
+    assert second.code == 0
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "istio-system"},
+        "spec": {"mtls": {"mode": "PERMISSIVE"}},
+    }
+    apply = ("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-")
+    lab.run(*apply, "--field-manager", "somebody", stdin=json.dumps(policy))
+    refused = run(lab, output, "--notebook", "04_mutual_tls")
+    assert refused.code == 1
+    assert "somebody manages .spec.mtls.mode" in refused.output
+    assert refused.outcomes["mutual-tls-exception"] == "not run"
+    shown = lab.run("kubectl", "get", "peerauthentication", "--all-namespaces")
+    assert "PERMISSIVE" in shown
+    lab.run("kubectl", "--namespace", "istio-system", "delete", "peerauthentication", "default")
+    assert run(lab, output, "--notebook", "04_mutual_tls").code == 0
+
+
+def test_a_lab_that_is_not_running_is_bad_input(lab: Lab, output: Path) -> None:
+    missing = run(lab, output, RUNBOOK_LAB="nobody-started-this")
+    assert missing.code == 2
+    assert "lab 'nobody-started-this' is not running" in missing.output
+    assert "python -m runbook_lib lab up" in missing.output
+    assert set(missing.outcomes.values()) == {"not run"}
+
+
+def test_bad_parameters_make_no_run_folder(lab: Lab, tmp_path: Path) -> None:
+    (tmp_path / "bad.yaml").write_text("target: {kind: lab}\nstroy: safe\n")
+    done = execute(
+        lab,
+        *("-m", "runbook_lib", "run", "--parameters", str(tmp_path / "bad.yaml")),
+        *("--output", str(tmp_path / "runs")),
+    )
+    assert done.returncode == 2
+    assert not (tmp_path / "runs").exists()
+
+
+def test_nothing_is_left_in_the_repository() -> None:
+    assert not list(repository_root().glob("out*.ipynb"))
+
+
+def lab_name(done: Run) -> str:
+    """The target's name, as an approval names it."""
+    return str(done.events[0]["target"])

@@ -1,0 +1,39 @@
+"""nbval: the stored outputs are what a fresh lab gives, and comparing them can fail."""
+
+from __future__ import annotations
+
+import subprocess
+
+import pytest
+
+from runbook_lib.locations import repository_root
+from tests.labs import Lab
+from tests.notebooks.headless import execute
+
+pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
+
+
+def nbval(lab: Lab, *paths: str, run_folder: str) -> subprocess.CompletedProcess[str]:
+    """Compare notebooks with `pytest --nbval`, in the order of their names."""
+    return execute(
+        lab,
+        *("-m", "pytest", "--nbval", "--nbval-current-env", "-x", "--nbval-cell-timeout", "120"),
+        # The project's own settings are for its tests: kernels may warn.
+        *("-o", "addopts=", "-o", "filterwarnings=default", "-o", "timeout=240"),
+        *("-p", "no:cacheprovider", "--color", "no", *paths),
+        RUNBOOK_RUN_DIR=run_folder,
+    )
+
+
+def test_every_notebook_gives_its_stored_outputs_on_a_fresh_lab(
+    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = str(tmp_path_factory.mktemp("run"))
+    notebooks = sorted((repository_root() / "notebooks").glob("*.ipynb"))
+    done = nbval(lab, *map(str, notebooks), run_folder=folder)
+    assert done.returncode == 0, done.stdout
+
+    # The same lab is no fresh one any more: now the first notebook's outputs differ.
+    again = nbval(lab, str(notebooks[0]), run_folder=folder)
+    assert again.returncode == 1
+    assert "pods with a sidecar" in again.stdout

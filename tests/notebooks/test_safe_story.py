@@ -1,0 +1,87 @@
+"""The safe story: the same final state, without an answer that users should not see."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.labs import Lab
+from tests.notebooks.headless import run
+
+pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
+
+POLICIES = "peerauthentications,authorizationpolicies,destinationrules"
+
+
+@contextmanager
+def visitor(lab: Lab) -> Iterator[list[str]]:
+    """Somebody who keeps using the site, each time over a new connection."""
+    answers: list[str] = []
+    leaving = threading.Event()
+
+    def visit() -> None:
+        while not leaving.wait(0.03):
+            for method in ("GET", "HEAD", "POST"):
+                try:
+                    answers.append(f"{method} {lab.request(method).status_code}")
+                except httpx.HTTPError as error:
+                    answers.append(f"{method} {error!r}")
+
+    thread = threading.Thread(target=visit)
+    thread.start()
+    try:
+        yield answers
+    finally:
+        leaving.set()
+        thread.join()
+
+
+def policies(lab: Lab) -> list[dict[str, Any]]:
+    """The policies of all namespaces, without what the cluster writes by itself."""
+    found = json.loads(lab.run("kubectl", "get", POLICIES, "--all-namespaces", "-o", "json"))
+    return [
+        {
+            "kind": item["kind"],
+            "name": (item["metadata"]["namespace"], item["metadata"]["name"]),
+            "annotations": item["metadata"].get("annotations"),
+            "spec": item["spec"],
+        }
+        for item in found["items"]
+        if item["metadata"]["namespace"] in ("istio-system", "xnat")
+    ]
+
+
+def test_the_safe_story_ends_as_the_documented_one_and_nobody_notices(
+    make_lab: Callable[[str], Lab], tmp_path: Path
+) -> None:
+    safe, documented = make_lab("safe"), make_lab("documented")
+    for lab in (safe, documented):
+        lab.install_mesh()
+    (tmp_path / "safe.yaml").write_text("story: safe\n")
+    chapters = ("--notebook", "04_mutual_tls", "--notebook", "05_authorization")
+    with visitor(safe) as answers:
+        done = run(safe, tmp_path / "s", "-f", str(tmp_path / "safe.yaml"), *chapters)
+    assert done.code == 0, done.output
+    assert list(done.changed) == [
+        "mutual-tls-exception",
+        "mutual-tls-strict",
+        "authorization-destination-rule",
+        "authorization-dry-run",
+        "authorization-methods",
+    ]
+    assert len(answers) > 30
+    assert set(answers) == {"GET 200", "HEAD 200", "POST 200"}
+
+    assert run(documented, tmp_path / "d", *chapters).code == 0
+    assert policies(safe) == policies(documented)
+    assert len(policies(safe)) == 4
+
+    again = run(safe, tmp_path / "s", "-f", str(tmp_path / "safe.yaml"), *chapters)
+    assert (again.code, again.changed) == (0, {})
