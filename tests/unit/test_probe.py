@@ -253,6 +253,18 @@ def test_proving_waits_until_the_answers_are_right_in_a_row(site: Site) -> None:
     assert changes == ["GET 502 Bad Gateway", "GET 200", "GET 502 Bad Gateway", "GET 200"]
 
 
+def test_answers_on_the_way_are_told_whenever_they_differ(site: Site) -> None:
+    site.answers = [(502, "Bad Gateway"), (502, "Bad Gateway"), (200, "")]
+    seen: list[tuple[int | None, bool]] = []
+    prove(
+        site.url,
+        [GET],
+        timeout=10,
+        on_answers=lambda table: seen.append((table.rows[0].observed.status, table.ok)),
+    )
+    assert seen == [(502, False), (200, True)]
+
+
 def test_what_cannot_be_proved_shows_the_last_table(site: Site) -> None:
     post = Probe("POST", "/", DENIED)
     with pytest.raises(VerificationFailed) as caught:
