@@ -120,7 +120,7 @@ class Question(Decision):
     def _decide(self, answer: Answer) -> None:
         """Record a decision, then take it down: none counts without evidence."""
         current = self.case.ruling
-        if self.case.closed or (current is not None and current.answer is answer):
+        if not self.case.open or (current is not None and current.answer is answer):
             return
         ruling = Ruling(answer, operator(), self.now())
         at = ruling.at.isoformat()

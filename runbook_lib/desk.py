@@ -59,6 +59,12 @@ class Case:
     closed: str = ""
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
+    @property
+    def open(self) -> bool:
+        """Whether it takes a decision: not once closed, nor after a stop."""
+        stopped = self.ruling is not None and self.ruling.answer is Answer.STOPPED
+        return not (self.closed or stopped)
+
     def changed(self) -> None:
         """Tell those who show it."""
         for listener in self.listeners:
@@ -101,14 +107,12 @@ class Desk:
         return case, void
 
     def rule(self, case: Case, ruling: Ruling) -> None:
-        """Take a decision down, in place of an earlier one; a closed case takes none."""
-        if case.closed:
+        """Take a decision down, in place of an earlier one, if the case is open."""
+        if not case.open:
             return
         case.ruling = ruling
         if ruling.answer is Answer.STOPPED:
             self._stopped = case
-        elif self._stopped is case:
-            self._stopped = None
         case.changed()
 
     def asks(self, plan: Plan) -> bool:

@@ -99,8 +99,10 @@ class GateView:
     def _refresh_open(self) -> None:
         question = self._question
         ruling = question.case.ruling
-        # Not the button just pressed: it would lose the keyboard's focus.
-        self._approve.disabled = ruling is None and question.name_missing(self._name.value)
+        # Never the button just pressed: it would lose the keyboard's focus.
+        nameless = ruling is None and question.name_missing(self._name.value)
+        self._approve.disabled = nameless or not question.case.open
+        self._skip.disabled = not question.case.open
         self._status.value = _ruling_html(question)
 
     def _fallback(self) -> tuple[str, str]:

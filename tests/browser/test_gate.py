@@ -127,6 +127,7 @@ def test_stop_applies_nothing_until_the_gate_is_run_again(notebook: Notebook, me
     notebook.button("first_step", "Stop").click()
     expect(notebook.output(GATE)).to_contain_text("Stopped by")
     notebook.picture("stopped", GATE)
+    expect(notebook.button("first_step", "Approve")).to_be_disabled()
     notebook.run_from(APPLY)
     expect(notebook.output(APPLY)).to_contain_text("NotApproved: mutual-tls-strict is not applied")
     assert policies(mesh) == []

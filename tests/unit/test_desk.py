@@ -59,11 +59,12 @@ def test_a_stop_holds_until_the_plan_of_the_same_step_is_put_again(desk: Desk) -
     assert (desk.stopped, again.ruling, void) == (None, None, None)
 
 
-def test_another_decision_at_the_same_gate_lifts_the_stop(desk: Desk) -> None:
+def test_a_stop_is_not_taken_back_by_another_decision(desk: Desk) -> None:
     case, _ = desk.put(PLAN)
     desk.rule(case, ruling(Answer.STOPPED))
     desk.rule(case, ruling(Answer.APPROVED))
-    assert desk.stopped is None
+    assert desk.stopped is case
+    assert desk.ruling(PLAN) == ruling(Answer.STOPPED)
 
 
 def test_a_case_that_was_put_again_takes_no_decision(desk: Desk) -> None:

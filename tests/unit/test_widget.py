@@ -8,6 +8,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from runbook_lib import widget
+from runbook_lib.errors import NotApproved
 from runbook_lib.widget import GateView
 from tests.unit.test_asking import LAB, LATER, PLAN, PRODUCTION, Kernel
 
@@ -53,11 +54,14 @@ def test_the_buttons_decide_and_the_status_says_so(output: Output, kernel: Kerne
     view._skip.click()
     assert kernel.gate.skipped(PLAN)
     assert "Skipped by" in view._status.value
-    view._stop.click()
-    assert "Stopped by" in view._status.value
     view._approve.click()
     assert "✓ Approved by" in view._status.value
     assert kernel.gate.require(PLAN)
+    view._stop.click()
+    assert "Stopped by" in view._status.value
+    assert (view._approve.disabled, view._skip.disabled, view._stop.disabled) == (True, True, False)
+    with pytest.raises(NotApproved):
+        kernel.gate.require(PLAN)
     assert output.bundles == []
 
 
