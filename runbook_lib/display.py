@@ -14,12 +14,17 @@ from typing import Any
 from runbook_lib.asking import Question
 from runbook_lib.gate import Decision
 from runbook_lib.lifecycle import Applied, Proposal
+from runbook_lib.mesh_map import MeshMap
+from runbook_lib.overview import Overview, Progress, StepProgress
 from runbook_lib.parameters import Parameters
+from runbook_lib.picture import mesh_html
+from runbook_lib.picture_timeline import timeline_html
 from runbook_lib.plan import Plan
 from runbook_lib.plan_view import plan_html
 from runbook_lib.step import Verification
 from runbook_lib.table import Table
 from runbook_lib.target import Target
+from runbook_lib.timeline import Timeline
 
 _GOOD = "background:rgba(46,160,67,.18)"
 _BAD = "background:rgba(248,81,73,.22)"
@@ -103,6 +108,28 @@ def verification_html(verification: Verification) -> str:
     return "\n".join([_TABLE_STYLE, *tables, f"<p><b>{escape(verification.headline)}</b></p>"])
 
 
+def overview_html(overview: Overview) -> str:
+    """All steps with links to their notebooks; the state is a sign and a word."""
+    columns = ("notebook", "step", "state", "takes", "risk", "undo")
+    head = "".join(f"<th>{name}</th>" for name in columns)
+    rows = "\n".join(map(_overview_row, overview.rows))
+    return (
+        f"{_TABLE_STYLE}\n<table class='rb-table'>\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table>"
+    )
+
+
+def _overview_row(row: StepProgress) -> str:
+    step, name = row.step, escape(row.notebook)
+    tint = " class='rb-good'" if row.progress is Progress.DONE else ""
+    detail = f"<br><small>{escape(row.detail)}</small>" if row.detail else ""
+    return (
+        f"<tr><td><a href='{name}.ipynb'>{name}</a></td><td>{escape(step.title)}</td>"
+        f"<td{tint}><b>{escape(row.progress)}</b>{detail}</td><td>{escape(step.takes)}</td>"
+        f"<td>{escape(step.risk)}</td><td>{escape(step.undo)}</td></tr>"
+    )
+
+
 def _table(table: Table) -> str:
     # A line a row: stored outputs are compared, and read as differences.
     title = f"<caption><b>{escape(table.title)}</b></caption>\n" if table.title else ""
@@ -137,8 +164,11 @@ def _pretty(shown: object, printer: Any, _cycle: bool) -> None:
 _HTML: dict[type, Callable[[Any], str]] = {
     Applied: _applied_html,
     Decision: decision_html,
+    MeshMap: mesh_html,
+    Overview: overview_html,
     Plan: plan_html,
     Proposal: proposal_html,
     Table: table_html,
+    Timeline: timeline_html,
     Verification: verification_html,
 }

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_lib import checks, display, kernel, parameters, runs, steps, target, wait
+from runbook_lib import (
+    checks,
+    display,
+    kernel,
+    mesh_survey,
+    overview,
+    parameters,
+    runs,
+    steps,
+    target,
+    timeline,
+    wait,
+)
 from runbook_lib.asking import AskingGate
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.gate import Gate
 from runbook_lib.lifecycle import LifeCycle
+from runbook_lib.mesh_map import MeshMap
+from runbook_lib.overview import Overview
 from runbook_lib.steps import observe
 from runbook_lib.table import Table
+from runbook_lib.timeline import Timeline
 from runbook_lib.waiting import WaitingView
 
 
@@ -63,14 +78,17 @@ class Runbook:
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"
 
-    def overview(self) -> Table:
-        """The chapters and their steps, with what each one risks."""
-        rows = [
-            (notebook, step.title, step.risk)
-            for notebook in steps.CHAPTERS
-            for step in steps.of(notebook, self._context.parameters)
-        ]
-        return Table("Steps", ("notebook", "step", "risk"), tuple(rows))
+    def overview(self) -> Overview:
+        """The steps of all chapters: how far each is, what it costs and risks, how to undo it."""
+        return overview.of(self._context, runs.default_root())
+
+    def mesh(self) -> MeshMap:
+        """The mesh now: who stands where, and what becomes of the traffic between."""
+        return mesh_survey.survey(self._context)
+
+    def timeline(self) -> Timeline:
+        """The answers from outside over this run, and the changes between."""
+        return timeline.of_run(self._context.evidence.path)
 
     def starting_point(self) -> Table:
         """Whether what the runbook takes for granted is there."""

@@ -44,13 +44,15 @@ class Step(ABC):
         name: Identifies the step in plans, approvals and evidence.
         title: What it does, for people.
         why: Why it is done.
+        takes: How long it takes, in words.
         risk: What could go wrong, and for whom.
-        undo: The command that takes it back.
+        undo: How it is taken back.
     """
 
     name: str
     title: str
     why: str
+    takes: str
     risk: str
     undo: str
 

@@ -23,6 +23,7 @@ class _RouteToWeb(Step):
     name = "authorization-destination-rule"
     title = "Tell sidecars how to call the web Service"
     why = "callers in the mesh must speak plaintext where the server was told not to speak TLS"
+    takes = "seconds"
     risk = "a wrong mode turns calls inside the mesh into 503; requests from outside do not use it"
     undo = "delete the DestinationRule"
 
@@ -68,6 +69,7 @@ class _AllowMethods(Step):
         self.name = name
         self.title = title
         self.why = "what nobody needs, nobody can misuse: Istio answers it before the application"
+        self.takes = "seconds"
         self.risk = risk
         self.undo = "delete the AuthorizationPolicy: then every method is allowed again"
         self._methods = tuple(methods)

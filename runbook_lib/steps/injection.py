@@ -26,6 +26,7 @@ class _LabelNamespace(Step):
     name = "injection-label"
     title = "Label the namespace for sidecar injection"
     why = "istiod adds a sidecar to every pod that is created in a namespace with this label"
+    takes = "a second"
     risk = "none yet: running pods stay as they are"
     undo = "remove the label and restart the workloads"
 
@@ -69,6 +70,7 @@ class _RestartWorkloads(Step):
     name = "injection-restart"
     title = "Restart the workloads whose pods have no sidecar"
     why = "a sidecar is added only when a pod is created"
+    takes = "as long as each workload needs to start, one after the other"
     risk = "each workload is away while its pods are replaced, unless it has several"
     undo = "remove the namespace's label and restart again"
 

@@ -26,6 +26,7 @@ class _InstallBase(Step):
     name = "install-base"
     title = "Install istio-base"
     why = "the cluster learns Istio's kinds, such as PeerAuthentication; nothing runs yet"
+    takes = "seconds"
     risk = "none for the application: kinds without objects do nothing"
     undo = "uninstall the release last; Helm keeps the kinds, because deleting them deletes "
     undo += "every object of theirs"
@@ -79,6 +80,7 @@ class _InstallIstiod(Step):
     name = "install-istiod"
     title = "Install istiod"
     why = "istiod injects the sidecars, issues their certificates and tells them the policies"
+    takes = "a minute; longer where the image has to be pulled"
     risk = "none for the application: no pod has a sidecar before its namespace is labelled"
     undo = "uninstall the release, after the sidecars are gone"
 

@@ -50,6 +50,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     name = "mutual-tls-strict"
     title = "Require mutual TLS in the whole mesh"
     why = "workloads prove who they are to each other, and nobody between them can listen"
+    takes = "seconds"
     undo = "set its mode to PERMISSIVE, then delete it; see 'Undo' below"
 
     def __init__(self, *, exception_first: bool) -> None:
@@ -69,6 +70,7 @@ class _MutualTlsException(_PeerAuthenticationStep):
     name = "mutual-tls-exception"
     title = "Except the web container's port from mutual TLS"
     why = "the load balancer is outside the mesh and speaks plaintext to this port"
+    takes = "seconds"
     risk = "whoever reaches the pod's IP can use this port without an identity"
     undo = "delete it, once nothing outside the mesh needs the port"
 

@@ -37,7 +37,7 @@ LATER = replace(PLAN, step="exception")
 
 class Strict(Step):
     name, title, why = "strict", "Be strict", "it is safer"
-    risk, undo = "users see 502", "be lenient again"
+    takes, risk, undo = "a second", "users see 502", "be lenient again"
 
     def plan(self, context: Context) -> Plan:
         raise NotImplementedError

@@ -32,7 +32,8 @@ from tests.unit.samples import LAB, lab_parameters
 class ALabel(Step):
     """A step on a cluster that is a set: it adds its name."""
 
-    title, why, risk, undo = "Add a name", "because", "none", "remove it"
+    title, why, takes = "Add a name", "because", "a second"
+    risk, undo = "none", "remove it"
 
     def __init__(self, name: str, cluster: set[str]) -> None:
         self.name = name
