@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser format clean
+.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser chromium test-browser format clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -53,7 +53,13 @@ test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/notebooks
 
-test-browser: $(READY) ## Step through JupyterLab in Chromium; screenshots in runs/screenshots
+# The browser comes from the distribution; its package is installed where it is missing.
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+chromium:
+	@command -v chromium >/dev/null || { $(SUDO) apt-get -qq update && \
+	  $(SUDO) apt-get -qq --yes --no-install-recommends install chromium; }
+
+test-browser: $(READY) chromium ## Step through JupyterLab in Chromium; screenshots in runs/screenshots
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/browser
 

@@ -78,8 +78,13 @@ def run(
     folder = runs.create(output or runs.default_root())
     console = Console(highlight=False, soft_wrap=True)
     total = len(runner.results(notebooks, checked, folder))
-    with progress.follow(folder, total, console):
-        result = runner.execute(notebooks, checked, folder, approve=approve)
+    try:
+        with progress.follow(folder, total, console):
+            result = runner.execute(notebooks, checked, folder, approve=approve)
+    except KeyboardInterrupt:
+        console.print("Interrupted. What was done so far stays; run again to go on.")
+        console.print(f"Notebooks: {folder}", markup=False)
+        raise typer.Exit(130) from None
     console.print()
     console.print(progress.summary_table(result))
     console.print()

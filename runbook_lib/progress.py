@@ -94,16 +94,17 @@ def changed_text(step: StepResult) -> str:
     """Say how much a step changed."""
     if step.changed:
         return "1 change" if len(step.changed) == 1 else f"{len(step.changed)} changes"
-    return "nothing to change" if step.outcome == "verified" else ""
+    return "nothing" if step.outcome == "verified" else ""
 
 
 def conclusion(result: Result) -> str:
     """Say in a few lines how a run ended, and why."""
     if result.failure:
         failure = result.failure
+        cell = f", cell {failure.cell}" if failure.cell else ""
         return "\n".join(
             [
-                f"Stopped in {failure.notebook}, cell {failure.cell}: {failure.error}",
+                f"Stopped in {failure.notebook}{cell}: {failure.error}",
                 *(f"  {line}" for line in failure.message.splitlines()),
                 f"See the cell in {failure.executed}",
             ]

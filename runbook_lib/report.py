@@ -18,7 +18,10 @@ _OUTCOMES = {
     "step-applied": "applied",
     "step-verified": "verified",
     "step-failed": "failed",
+    "step-skipped": "skipped",
 }
+# Errors that stop a step without anything being wrong: a person has not decided, or decides anew.
+_UNDECIDED = ("NotApproved", "PlanChanged")
 
 
 @dataclass
@@ -26,7 +29,8 @@ class StepRecord:
     """What the evidence says about one step.
 
     Attributes:
-        outcome: `planned`, `applied`, `verified` or `failed`: how far it came last.
+        outcome: How far it came last: `planned`, `applied`, `verified`, `skipped`,
+            `not approved` or `failed`.
         changes: What the plan showed: ref, action and text of each change.
         changed: What was changed.
         tables: What was seen when it was verified.
@@ -67,7 +71,11 @@ class StepRecord:
             self.tables, self.note = event["tables"], event["note"]
             self.seconds += event["seconds"]
         elif kind == "step-failed":
+            if event["error"] in _UNDECIDED:
+                self.outcome = "not approved"
             self.cause, self.remedy = event["cause"], event["remedy"]
+        if kind != "step-failed":
+            self.cause = self.remedy = ""  # of an attempt that was followed by another
 
 
 def steps_of(events: Iterable[Event]) -> list[StepRecord]:

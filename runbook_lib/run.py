@@ -54,7 +54,7 @@ class Failure:
 
     Attributes:
         notebook: Its name.
-        cell: The id of the cell that failed.
+        cell: The id of the cell that failed; empty if the kernel failed.
         error: The error's class.
         message: What it says.
         executed: The notebook as far as it was executed.
@@ -199,9 +199,10 @@ def _execute_one(
         )
     except papermill.PapermillExecutionError as error:
         return _failure(notebook, executed, error)
+    # A cell that never ends, or a kernel that died or did not start.
     except (CellControlSignal, RuntimeError) as error:
-        # A cell that never ends, or a kernel that died or did not start.
-        return Failure(notebook, "?", type(error).__name__, str(error), executed)
+        message = f"{str(error).strip()}\n→ what was done so far stays; run again to go on"
+        return Failure(notebook, "", type(error).__name__, message, executed)
     return None
 
 
@@ -214,7 +215,7 @@ def _failure(notebook: str, executed: Path, error: PapermillExecutionError) -> F
         for cell in nbformat.read(executed, as_version=4).cells  # type: ignore[no-untyped-call]
         if any(output["output_type"] == "error" for output in cell.get("outputs", []))
     ]
-    return Failure(notebook, failed[0] if failed else "?", error.ename, error.evalue, executed)
+    return Failure(notebook, failed[0] if failed else "", error.ename, error.evalue, executed)
 
 
 def _cell_timeout(parameters: Parameters) -> int:

@@ -64,7 +64,7 @@ def test_the_summary_names_every_step_in_full_on_a_narrow_screen() -> None:
 
 def test_the_summary_tells_changes_from_none() -> None:
     assert "1 change " in table_text(Result(Path("x"), "apply", (VERIFIED,), None))
-    assert "nothing to change" in table_text(Result(Path("x"), "apply", (UNCHANGED,), None))
+    assert "nothing " in table_text(Result(Path("x"), "apply", (UNCHANGED,), None))
 
 
 def test_a_run_that_changed_nothing_says_so() -> None:
@@ -88,6 +88,12 @@ def test_a_failure_names_cause_notebook_cell_and_the_executed_copy() -> None:
         "  → look at the policies",
         "See the cell in runs/x/04_mutual_tls.ipynb",
     ]
+
+
+def test_a_kernel_that_died_has_no_cell_to_blame() -> None:
+    failure = Failure("04_mutual_tls", "", "DeadKernelError", "Kernel died", Path("x.ipynb"))
+    text = progress.conclusion(Result(Path("x"), "apply", (), failure))
+    assert text.startswith("Stopped in 04_mutual_tls: DeadKernelError\n  Kernel died\n")
 
 
 def test_plan_mode_says_that_nothing_was_changed() -> None:

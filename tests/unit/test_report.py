@@ -61,3 +61,21 @@ def test_a_step_that_was_only_planned_is_not_verified(tmp_path: Path) -> None:
 def test_text_from_the_cluster_is_escaped(tmp_path: Path) -> None:
     _planned(_evidence(tmp_path), "strict", text="+<script>alert(1)</script>")
     assert "<script>" not in report.write(tmp_path).read_text()
+
+
+def test_a_step_that_waits_for_a_person_has_not_failed(tmp_path: Path) -> None:
+    evidence = _evidence(tmp_path)
+    _planned(evidence, "strict")
+    evidence.record("step-failed", step="strict", error="NotApproved", cause="not yet", remedy="")
+    assert "! not approved" in report.write(tmp_path).read_text()
+    evidence.record("step-applied", step="strict", changed=["create X"], seconds=1.0)
+    page = report.write(tmp_path).read_text()
+    assert "not approved" not in page.partition("<body>")[2]
+    assert "not yet" not in page
+
+
+def test_a_skipped_step_is_called_skipped(tmp_path: Path) -> None:
+    evidence = _evidence(tmp_path)
+    _planned(evidence, "strict")
+    evidence.record("step-skipped", step="strict")
+    assert "– skipped" in report.write(tmp_path).read_text()
