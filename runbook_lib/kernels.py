@@ -29,12 +29,13 @@ _ARGUMENTS = (
 class Kernels:
     """Kernels for a number of notebooks; the first one boots at once.
 
-    A kernel that was taken belongs to its taker. Leaving the block ends one that nobody took.
+    Leaving the block ends those that still run, however the block was left.
     """
 
     def __init__(self, count: int) -> None:
         self._left = count
         self._ready: AsyncKernelManager | None = None
+        self._started: list[AsyncKernelManager] = []
         self._folder = tempfile.TemporaryDirectory(prefix="runbook-")
 
     def __enter__(self) -> Kernels:
@@ -42,8 +43,9 @@ class Kernels:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        if self._ready is not None:
-            run_sync(self._ready.shutdown_kernel)(now=True)
+        for kernel in self._started:
+            if kernel.has_kernel:
+                run_sync(kernel.shutdown_kernel)(now=True)
         self._folder.cleanup()
 
     def take(self) -> AsyncKernelManager:
@@ -57,6 +59,7 @@ class Kernels:
         self._ready = None
         if self._left:
             self._ready = _start(Path(self._folder.name) / f"kernel-{self._left}.json")
+            self._started.append(self._ready)
             self._left -= 1
 
 

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import nbformat
+import psutil
 import pytest
 
 from runbook_lib import steps
@@ -209,6 +213,26 @@ def test_bad_parameters_make_no_run_folder(lab: Lab, tmp_path: Path) -> None:
     )
     assert done.returncode == 2
     assert not (tmp_path / "runs").exists()
+
+
+def test_an_interrupted_run_ends_its_kernels_and_can_go_on(
+    lab: Lab, second: Run, output: Path
+) -> None:
+    assert second.code == 0
+    command = [sys.executable, "-m", "runbook_lib", "run", "--output", str(output)]
+    with subprocess.Popen(
+        command, cwd=repository_root(), env=lab.environment, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert any(line == "01_install_istio\n" for line in process.stdout)
+        kernels = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()
+    assert process.returncode == 130
+    assert "run again to go on" in rest
+    assert kernels
+    assert [kernel for kernel in kernels if kernel.is_running()] == []
+    assert run(lab, output).code == 0
 
 
 def test_nothing_is_left_in_the_repository() -> None:
