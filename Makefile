@@ -1,12 +1,16 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser chromium test-browser format clean
+.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser chromium format outputs clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PARAMETERS ?= parameters/lab.yaml
+# What Jupyter and papermill write into notebooks besides outputs, and what differs between runs.
+LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
+RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
+  cell.metadata.papermill cell.metadata.execution
 PYTEST := $(BIN)/python -m pytest
 
 help: ## Show the commands
@@ -66,7 +70,13 @@ test-browser: $(READY) chromium ## Step through JupyterLab in Chromium; screensh
 format: $(READY) ## Format the code, strip the notebooks
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
-	$(BIN)/nbstripout --keep-count --keep-id notebooks/*.ipynb
+	$(BIN)/nbstripout --keep-count --keep-id --extra-keys "$(RUN_METADATA)" notebooks/*.ipynb
+
+outputs: $(READY) ## Execute the notebooks on a fresh lab and store the outputs that are compared
+	@$(BIN)/python -m runbook_lib lab up --name outputs
+	RUNBOOK_LAB=outputs $(BIN)/jupyter nbconvert --to notebook --inplace --execute notebooks/*.ipynb; \
+	  code=$$?; $(BIN)/python -m runbook_lib lab down --name outputs; exit $$code
+	@$(MAKE) --no-print-directory format
 
 clean: ## Remove the virtual environment and all runs; the lab's cache stays
 	rm -rf $(VENV) runs
