@@ -135,6 +135,12 @@ class Helm:
         output = self.cli("list", *scope, *states, "--output", "json").stdout
         return [_release(entry) for entry in json.loads(output)]
 
+    def show_chart(self, chart: Chart) -> dict[str, Any]:
+        """Return a chart's `Chart.yaml`, such as to learn which version is the newest."""
+        output = self.cli("show", "chart", *chart.arguments(), timeout=_READ_TIMEOUT).stdout
+        found: dict[str, Any] = yaml.safe_load(output)
+        return found
+
     def status(self, release: str, *, namespace: str) -> Release | None:
         """Return the release's last revision; None if there is no such release.
 
@@ -151,9 +157,25 @@ class Helm:
         return None if last.status == "uninstalled" else last
 
     def template(
-        self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
+        self,
+        release: str,
+        chart: Chart,
+        *,
+        namespace: str,
+        values: Mapping[str, Any],
+        kube_version: str | None = None,
     ) -> Documents:
-        """Render a chart's objects, CRDs included, without asking the cluster."""
+        """Render a chart's objects, CRDs included, without asking the cluster.
+
+        Args:
+            release: The release's name.
+            chart: What to render.
+            namespace: The release's namespace.
+            values: All values that differ from the chart's.
+            kube_version: The API server's version, which charts may ask for; None for the newest
+                that Helm knows.
+        """
+        options = ["--kube-version", kube_version] if kube_version else []
         return _documents(
             self.cli(
                 "template",
@@ -162,6 +184,7 @@ class Helm:
                 "--namespace",
                 namespace,
                 "--include-crds",
+                *options,
                 "--values",
                 "-",
                 timeout=_READ_TIMEOUT + _NETWORK_MARGIN,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from dataclasses import replace
 from typing import Any
 
 from runbook_lib.cluster import Object
@@ -31,6 +32,7 @@ class ReleasePlanner:
         self._parameters = chart
         self._extra = values or {}
         self._rendered: list[Object] | None = None
+        self._newest: str | None = None
 
     @property
     def ref(self) -> str:
@@ -48,6 +50,7 @@ class ReleasePlanner:
                 self._chart(context),
                 namespace=context.parameters.istio.namespace,
                 values=self._values(context),
+                kube_version=context.cluster.server_version(),
             )
         return self._rendered
 
@@ -132,13 +135,19 @@ class ReleasePlanner:
         if local is not None:
             return Chart(local)
         istio = context.parameters.istio
-        return Chart(name, repository=istio.chart_repository, version=istio.version)
+        version = istio.version or self._newest
+        chart = Chart(name, repository=istio.chart_repository, version=version)
+        if version is None:
+            # The newest is looked up once: what was planned is what will be applied.
+            self._newest = str(context.helm.show_chart(chart)["version"])
+            return replace(chart, version=self._newest)
+        return chart
 
     def _describe(self, context: Context) -> str:
         chart = self._chart(context)
         if chart.repository is None:
             return f"{self._parameters.chart} (local folder)"
-        return f"{chart.reference} {chart.version or 'newest'} from {chart.repository}"
+        return f"{chart.reference} {chart.version} from {chart.repository}"
 
     def _values(self, context: Context) -> dict[str, Any]:
         values = {**self._parameters.values, **self._extra}

@@ -231,3 +231,20 @@ def test_a_list_covers_failed_and_pending_releases(subject: Helm, fake: Fake) ->
     (release,) = subject.list(namespace="istio-system")
     assert (release.chart, release.chart_version) == ("base", "1.31.1-rc.0")
     assert {"--failed", "--pending"} <= set(fake.argv)
+
+
+def test_a_chart_is_rendered_for_the_clusters_version(subject: Helm, fake: Fake) -> None:
+    chart = Chart("istiod", "https://charts.example.com", "1.31.1")
+    fake.on("template", "istiod", "istiod", "--repo", stdout="kind: A\n---\n---\nkind: B\n")
+    rendered = subject.template(
+        "istiod", chart, namespace="istio-system", values={"a": 1}, kube_version="v1.32.0"
+    )
+    assert [item["kind"] for item in rendered] == ["A", "B"]
+    assert fake.argv[fake.argv.index("--kube-version") + 1] == "v1.32.0"
+    assert yaml.safe_load(fake.inputs[-1] or "") == {"a": 1}
+
+
+def test_a_charts_own_description_says_its_version(subject: Helm, fake: Fake) -> None:
+    fake.on("show", "chart", "base", "--repo", stdout="name: base\nversion: 1.31.1\n")
+    shown = subject.show_chart(Chart("base", "https://charts.example.com"))
+    assert shown["version"] == "1.31.1"

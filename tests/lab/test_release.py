@@ -1,0 +1,138 @@
+"""Helm releases from a chart repository: planned once, and applied exactly as planned."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runbook_lib import parameters, target
+from runbook_lib.cluster import Cluster
+from runbook_lib.context import Context
+from runbook_lib.evidence import Evidence
+from runbook_lib.parameter_model import ChartParameters
+from runbook_lib.plan import Plan
+from runbook_lib.steps.release import ReleasePlanner
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+MANIFEST = """\
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: settings
+  namespace: {{ .Release.Namespace }}
+data:
+  version: {{ .Chart.Version | quote }}
+  kubernetes: {{ .Capabilities.KubeVersion.Version | quote }}
+  colour: {{ .Values.colour | quote }}
+"""
+
+
+class Repository:
+    """A chart repository on this machine."""
+
+    def __init__(self, lab: Lab, folder: Path, url: str) -> None:
+        self.lab = lab
+        self.folder = folder
+        self.url = url
+
+    def publish(self, version: str) -> None:
+        """Add a version of the chart."""
+        source = self.folder / "source" / "settings"
+        (source / "templates").mkdir(parents=True, exist_ok=True)
+        (source / "Chart.yaml").write_text(f"apiVersion: v2\nname: settings\nversion: {version}\n")
+        (source / "values.yaml").write_text("colour: blue\n")
+        (source / "templates" / "settings.yaml").write_text(MANIFEST)
+        self.lab.run("helm", "package", str(source), "--destination", str(self.folder))
+        self.lab.run("helm", "repo", "index", str(self.folder), "--url", self.url)
+
+
+@pytest.fixture(scope="module")
+def repository(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    """A chart repository with one version of one chart."""
+    folder = tmp_path_factory.mktemp("charts")
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(folder))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        found = Repository(lab, folder, f"http://127.0.0.1:{server.server_port}")
+        found.publish("1.0.0")
+        yield found
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def context(
+    lab: Lab, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Context:
+    """The lab as a cluster that takes its charts from the repository, at the newest version."""
+    monkeypatch.setenv("RUNBOOK_LAB", lab.name)
+    given = parameters.from_mapping({})
+    istio = given.istio.model_copy(
+        update={"chart_repository": repository.url, "namespace": "default"}
+    )
+    pinned = replace(target.resolve(given), charts={})
+    evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r")
+    given = given.model_copy(update={"istio": istio})
+    return Context(given, pinned, Cluster.of(pinned), evidence)
+
+
+def planner(**values: str) -> ReleasePlanner:
+    return ReleasePlanner(ChartParameters(release="settings", chart="settings", values=values))
+
+
+def plan(subject: ReleasePlanner, context: Context) -> Plan:
+    return Plan("settings", context.target.uid, subject.changes(context))
+
+
+def deployed(context: Context) -> dict[str, str]:
+    found = context.cluster.get("v1", "ConfigMap", "settings", "default")
+    assert found is not None
+    data: dict[str, str] = found["data"]
+    return data
+
+
+def test_a_release_lives_as_it_was_planned(context: Context, repository: Repository) -> None:
+    first = planner()
+    shown = plan(first, context)
+    assert shown.summary == "install Helm release settings"
+    assert f"chart settings 1.0.0 from {repository.url}" in shown.changes[0].text
+    assert "create ConfigMap default/settings" in shown.changes[0].text
+
+    # A newer version appears between plan and apply: the plan is for the older one.
+    repository.publish("2.0.0")
+    assert plan(first, context).digest == shown.digest
+    first.apply(context, shown)
+    assert deployed(context) == {
+        "version": "1.0.0",
+        "kubernetes": context.cluster.server_version(),
+        "colour": "blue",
+    }
+    assert plan(first, context).empty
+
+    # A new run finds it, and shows what it changes.
+    second = planner(colour="green")
+    upgrade = plan(second, context)
+    assert upgrade.summary == "upgrade Helm release settings"
+    text = upgrade.changes[0].text
+    for line in ("+colour: green", "-  version: 1.0.0", "+  version: 2.0.0", "-  colour: blue"):
+        assert line in text
+    second.apply(context, upgrade)
+    assert deployed(context)["colour"] == "green"
+    assert plan(second, context).empty
+
+    # What was deleted behind Helm's back is brought back.
+    assert context.cluster.delete("v1", "ConfigMap", "settings", "default")
+    missing = plan(second, context)
+    assert "create ConfigMap default/settings: it was deleted" in missing.changes[0].text
+    second.apply(context, missing)
+    assert deployed(context)["version"] == "2.0.0"
+    assert second.check(context).ok
