@@ -1,0 +1,184 @@
+"""Steps on a real mesh, where things are not as the parameters say."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib import parameters, target
+from runbook_lib.cluster import Cluster
+from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError, WaitFailed, WaitTimeout
+from runbook_lib.evidence import Evidence
+from runbook_lib.step import Step
+from runbook_lib.steps import authorization, injection
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+
+MakeContext = Callable[..., Context]
+
+
+@pytest.fixture
+def make(mesh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeContext:
+    """Contexts on the mesh, with some parameters given."""
+    monkeypatch.setenv("RUNBOOK_LAB", mesh.name)
+
+    def context(**given: Any) -> Context:
+        checked = parameters.from_mapping(given)
+        pinned = target.resolve(checked)
+        evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r", step="s")
+        return Context(checked, pinned, Cluster.of(pinned), evidence)
+
+    return context
+
+
+def label_and_restart(context: Context) -> tuple[Step, Step]:
+    first, second = injection.steps(context.parameters)
+    return first, second
+
+
+@pytest.fixture
+def kubectl(mesh: Lab) -> Callable[..., str]:
+    """Run kubectl in the application's namespace."""
+    return lambda *words, **more: mesh.run("kubectl", "--namespace", "xnat", *words, **more)
+
+
+@pytest.fixture
+def stranger(kubectl: Callable[..., str]) -> Iterator[str]:
+    """A pod without a sidecar that belongs to nothing."""
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "stranger"},
+        "spec": {"containers": [{"name": "c", "image": "lab.invalid/c:1"}]},
+    }
+    kubectl("label", "namespace", "xnat", "istio-injection-")
+    kubectl("apply", "--filename", "-", stdin=json.dumps(pod))
+    kubectl("label", "namespace", "xnat", "istio-injection=enabled")
+    yield "stranger"
+    kubectl("delete", "pod", "stranger", "--wait")
+
+
+def test_a_missing_namespace_is_an_error_and_is_not_created(make: MakeContext) -> None:
+    context = make(application={"namespace": "nowhere"})
+    with pytest.raises(RunbookError, match="there is no namespace nowhere"):
+        label_and_restart(context)[0].plan(context)
+    assert context.cluster.get("v1", "Namespace", "nowhere") is None
+
+
+def test_two_ways_to_ask_for_sidecars_contradict_each_other(make: MakeContext) -> None:
+    context = make(istio={"revision": "canary"})
+    with pytest.raises(RunbookError, match=r"istio-injection, which contradicts .*IST0123"):
+        label_and_restart(context)[0].plan(context)
+
+
+def test_in_a_mesh_there_is_nothing_to_label_or_restart(make: MakeContext) -> None:
+    context = make()
+    for step in label_and_restart(context):
+        assert step.plan(context).empty
+        assert step.verify(context).ok
+
+
+def test_a_workload_that_does_not_exist_is_named(make: MakeContext) -> None:
+    order = ["StatefulSet/xnat-xnat-web", "Deployment/typo"]
+    context = make(application={"restart_order": order})
+    with pytest.raises(RunbookError, match="there is no Deployment xnat/typo"):
+        label_and_restart(context)[1].plan(context)
+
+
+def test_a_pod_that_no_restart_would_reach_is_named(make: MakeContext, stranger: str) -> None:
+    context = make()
+    step = label_and_restart(context)[1]
+    with pytest.raises(RunbookError, match=f"pod xnat/{stranger} has no istio-proxy") as caught:
+        step.plan(context)
+    assert "sidecar.istio.io/inject" in caught.value.remedy
+    assert not step.verify(context).ok
+
+
+def test_a_pod_that_wants_no_sidecar_is_left_alone(
+    make: MakeContext, stranger: str, kubectl: Callable[..., str]
+) -> None:
+    kubectl("label", "pod", stranger, "sidecar.istio.io/inject=false")
+    context = make()
+    step = label_and_restart(context)[1]
+    assert step.plan(context).empty
+    assert step.verify(context).ok
+
+
+def test_a_restart_without_the_label_ends_at_once_and_says_why(
+    make: MakeContext, kubectl: Callable[..., str]
+) -> None:
+    kubectl("label", "namespace", "xnat", "istio-injection-")
+    kubectl("rollout", "restart", "statefulset/xnat-postgresql")
+    kubectl("rollout", "status", "statefulset/xnat-postgresql", "--timeout=60s")
+    context = make()
+    step = label_and_restart(context)[1]
+    plan = step.plan(context)
+    assert plan.summary == "restart StatefulSet xnat/xnat-postgresql"
+    assert plan.changes[0].text == "xnat-postgresql-0: has no istio-proxy"
+    with pytest.raises(WaitFailed, match="was created without istio-proxy") as caught:
+        step.apply(context, plan)
+    assert not isinstance(caught.value, WaitTimeout)
+    kubectl("label", "namespace", "xnat", "istio-injection=enabled")
+    step.apply(context, step.plan(context))
+    assert step.verify(context).ok
+    template = json.loads(kubectl("get", "statefulset", "xnat-postgresql", "-o", "json"))
+    annotations = template["spec"]["template"]["metadata"]["annotations"]
+    assert "no sidecar" in annotations["istio-runbook/restart-reason"]
+
+
+def test_a_restart_that_hangs_ends_in_time_and_says_what_it_waited_for(
+    make: MakeContext, kubectl: Callable[..., str], mesh: Lab
+) -> None:
+    kubectl("label", "namespace", "xnat", "istio-injection-")
+    kubectl("rollout", "restart", "statefulset/xnat-postgresql")
+    kubectl("rollout", "status", "statefulset/xnat-postgresql", "--timeout=60s")
+    kubectl("label", "namespace", "xnat", "istio-injection=enabled")
+    context = make(timeouts={"rollout": 3})
+    step = label_and_restart(context)[1]
+    # Nobody answers for the webhook: the API server refuses every new pod.
+    mesh.run("kubectl", "--namespace", "istio-system", "scale", "deployment/istiod", "--replicas=0")
+    gone = ("wait", "pod", "--selector=app=istiod", "--for=delete", "--timeout=60s")
+    mesh.run("kubectl", "--namespace", "istio-system", *gone)
+    try:
+        with pytest.raises(WaitTimeout) as caught:
+            step.apply(context, step.plan(context))
+    finally:
+        back = ("scale", "deployment/istiod", "--replicas=1")
+        mesh.run("kubectl", "--namespace", "istio-system", *back)
+        ready = ("rollout", "status", "deployment/istiod", "--timeout=60s")
+        mesh.run("kubectl", "--namespace", "istio-system", *ready)
+    assert "StatefulSet xnat/xnat-postgresql to be rolled out" in str(caught.value)
+    assert "FailedCreate" in str(caught.value)
+    assert "webhook" in str(caught.value)
+    kubectl("delete", "pod", "xnat-postgresql-0", "--ignore-not-found")
+    kubectl("rollout", "status", "statefulset/xnat-postgresql", "--timeout=60s")
+
+
+def test_the_services_ports_are_found_through_the_containers_port(make: MakeContext) -> None:
+    assert authorization.service_ports(make()) == [80]
+
+
+def test_a_named_target_port_is_found_too(make: MakeContext, kubectl: Callable[..., str]) -> None:
+    patch = '[{"op": "replace", "path": "/spec/ports/0/targetPort", "value": "http"}]'
+    kubectl("patch", "service", "xnat-xnat-web", "--type", "json", "--patch", patch)
+    assert authorization.service_ports(make()) == [80]
+    back = patch.replace('"http"', "8080")
+    kubectl("patch", "service", "xnat-xnat-web", "--type", "json", "--patch", back)
+
+
+def test_the_services_port_in_place_of_the_containers_is_explained(make: MakeContext) -> None:
+    context = make(application={"web": {"port": 80}})
+    with pytest.raises(RunbookError, match=r"leads to the container port 80 .*80 → 8080"):
+        authorization.service_ports(context)
+
+
+def test_a_missing_service_is_named(make: MakeContext) -> None:
+    context = make(application={"web": {"service": "typo"}})
+    with pytest.raises(RunbookError, match="there is no Service xnat/typo"):
+        authorization.service_ports(context)
