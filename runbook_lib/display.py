@@ -132,6 +132,8 @@ def _overview_row(row: StepProgress) -> str:
 
 def _table(table: Table) -> str:
     # A line a row: stored outputs are compared, and read as differences.
+    if not table.rows:
+        return f"<p><b>{escape(table.title)}</b></p><p>none</p>"
     title = f"<caption><b>{escape(table.title)}</b></caption>\n" if table.title else ""
     head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
     rows = "\n".join(f"<tr>{''.join(map(_cell, table.columns, row))}</tr>" for row in table.rows)

@@ -24,6 +24,8 @@ class Table:
 
     def __str__(self) -> str:
         """The table as aligned text."""
+        if not self.rows:
+            return "\n".join(filter(None, [self.title, "none"]))
         lines = [self.columns, *self.rows]
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [

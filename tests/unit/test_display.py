@@ -67,6 +67,12 @@ def test_a_row_of_a_table_is_a_line_so_that_stored_outputs_can_be_compared() -> 
     assert "<tr><td>GET</td><td class='rb-good'>yes</td></tr>" in lines
 
 
+def test_a_table_without_rows_says_so() -> None:
+    empty = Table("Policies", ("name",), ())
+    assert str(empty) == "Policies\nnone"
+    assert display.table_html(empty).endswith("<p><b>Policies</b></p><p>none</p>")
+
+
 def test_the_headline_names_the_target_and_how_it_is_worked_on() -> None:
     text = display.headline(PRODUCTION, lab_parameters(mode="plan"), Path("runs/x"))
     for expected in ("prod (production)", "https://prod.example.com", "uid-2", "documented"):
