@@ -68,8 +68,8 @@ test-browser: $(READY) chromium ## Step through JupyterLab in Chromium; screensh
 	$(PYTEST) tests/browser
 
 format: $(READY) ## Format the code, strip the notebooks
-	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
 	$(BIN)/nbstripout --keep-count --keep-id --extra-keys "$(RUN_METADATA)" notebooks/*.ipynb
 
 outputs: $(READY) ## Execute the notebooks on a fresh lab and store the outputs that are compared

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,6 +10,9 @@ import typer
 from typer.core import TyperGroup
 
 from runbook_lib.errors import ParameterError, RunbookError
+from runbook_lib.locations import repository_root
+
+LAB_PARAMETERS = repository_root() / "parameters" / "lab.yaml"
 
 
 class _Commands(TyperGroup):
@@ -43,9 +47,9 @@ def _root() -> None:
 
 @app.command()
 def run(
-    parameters: Annotated[Path, typer.Option("--parameters", "-f", help="Parameters file.")] = Path(
-        "parameters/lab.yaml"
-    ),
+    parameters: Annotated[
+        Path, typer.Option("--parameters", "-f", help="Parameters file.")
+    ] = LAB_PARAMETERS,
     approve: Annotated[
         str | None,
         typer.Option(help="Name of the cluster whose changes you approve, or 'none'."),
@@ -78,11 +82,20 @@ def run(
     folder = runs.create(output or runs.default_root())
     console = Console(highlight=False, soft_wrap=True)
     total = len(runner.results(notebooks, checked, folder))
+    # A pipeline that gives up sends TERM; it ends like Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with progress.follow(folder, total, console):
             result = runner.execute(notebooks, checked, folder, approve=approve)
     except KeyboardInterrupt:
-        console.print("Interrupted. What was done so far stays; run again to go on.")
+        reached = runner.results(notebooks, checked, folder)
+        console.print()
+        console.print(progress.summary_table(runner.Result(folder, checked.mode, reached, None)))
+        console.print(
+            "\nInterrupted. What was done so far stays, which may be between two steps that "
+            "belong together: run again to go on, or see 'Undo' in the notebooks."
+        )
+        console.print(f"Report:    {report.write(folder)}", markup=False)
         console.print(f"Notebooks: {folder}", markup=False)
         raise typer.Exit(130) from None
     console.print()

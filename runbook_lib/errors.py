@@ -162,7 +162,8 @@ class ApplyConflict(RunbookError):
         self.fields = tuple(fields)
         super().__init__(
             f"{ref}: {', '.join(managers)} manages {', '.join(fields)}",
-            "change it there, or remove the field there, or apply with force to take it over",
+            "change it there or remove the field there; if that manager is gone, take it over: "
+            "kubectl apply --server-side --field-manager istio-runbook --force-conflicts",
         )
 
 

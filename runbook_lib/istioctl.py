@@ -91,6 +91,12 @@ class Istioctl:
         options = ["--port", str(port)] if port else []
         return self.cli("proxy-config", "listeners", f"{pod}.{namespace}", *options).stdout
 
+    def proxy_config_listeners_json(self, pod: str, *, namespace: str) -> list[dict[str, Any]]:
+        """Return the listeners of a pod's proxy as Envoy has them now."""
+        argv = ("proxy-config", "listeners", f"{pod}.{namespace}", "--output", "json")
+        listeners: list[dict[str, Any]] = json.loads(self.cli(*argv).stdout)
+        return listeners
+
     def proxy_status(self) -> str:
         """Return the table of proxies and what each has acknowledged."""
         return self.cli("proxy-status").stdout

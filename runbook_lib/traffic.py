@@ -8,7 +8,7 @@ pod. The rules follow https://istio.io/latest/docs/reference/config/security/.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from runbook_lib.cluster import Cluster, Object
 from runbook_lib.diff import reference
@@ -60,6 +60,47 @@ def policies_in_force(cluster: Cluster, parameters: Parameters) -> Policies:
         web_labels=web[0]["metadata"]["labels"] if web else labels,
         in_mesh=any(has_sidecar(pod) for pod in web),
     )
+
+
+def of_the_runbook(parameters: Parameters, policies: Policies) -> Policies:
+    """Return the runbook's own policies: what it wants, whatever anybody else has applied."""
+    own, _ = _parted(parameters, policies)
+    return own
+
+
+def of_others(parameters: Parameters, policies: Policies) -> tuple[Object, ...]:
+    """Return the policies of others that concern the web pods, and so may change the answers."""
+    _, others = _parted(parameters, policies)
+    found = (*others.peer_authentications, *others.authorization_policies)
+    return tuple(policy for policy in found if _selects(policy, policies.web_labels))
+
+
+def _parted(parameters: Parameters, policies: Policies) -> tuple[Policies, Policies]:
+    namespace = parameters.application.namespace
+    own = {
+        ("PeerAuthentication", parameters.istio.namespace, parameters.mutual_tls.policy),
+        ("PeerAuthentication", namespace, parameters.mutual_tls.exception),
+        ("AuthorizationPolicy", namespace, parameters.authorization.policy),
+    }
+
+    def part(kind: str, found: Sequence[Object], *, ours: bool) -> tuple[Object, ...]:
+        names = [(kind, p["metadata"]["namespace"], p["metadata"]["name"]) for p in found]
+        return tuple(
+            policy for policy, name in zip(found, names, strict=True) if (name in own) is ours
+        )
+
+    def half(*, ours: bool) -> Policies:
+        return replace(
+            policies,
+            peer_authentications=part(
+                "PeerAuthentication", policies.peer_authentications, ours=ours
+            ),
+            authorization_policies=part(
+                "AuthorizationPolicy", policies.authorization_policies, ours=ours
+            ),
+        )
+
+    return half(ours=True), half(ours=False)
 
 
 def expected_probes(parameters: Parameters, policies: Policies) -> list[Probe]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 
-from runbook_lib import manifest, table
+from runbook_lib import manifest, sidecars, table
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
@@ -39,6 +39,7 @@ class _PeerAuthenticationStep(Step):
             (
                 table.of_checks("Policy", checks),
                 observe.peer_authentication_table(context),
+                sidecars.prove_modes(context),
                 observe.prove_traffic(context),
             ),
         )
@@ -51,7 +52,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     title = "Require mutual TLS in the whole mesh"
     why = "workloads prove who they are to each other, and nobody between them can listen"
     takes = "seconds"
-    undo = "set its mode to PERMISSIVE, then delete it; see 'Undo' below"
+    undo = "set its mode to PERMISSIVE, look at the traffic, then delete it"
 
     def __init__(self, *, exception_first: bool) -> None:
         self.risk = (

@@ -5,18 +5,22 @@ from __future__ import annotations
 from runbook_lib import pods, probe, table, traffic
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
-from runbook_lib.errors import KindNotInstalled
+from runbook_lib.diff import reference
+from runbook_lib.errors import KindNotInstalled, VerificationFailed
 from runbook_lib.rollout import has_ended
 from runbook_lib.table import Table
 
 
 def prove_traffic(context: Context) -> Table:
-    """Wait until the answers from outside are those that the policies in force imply.
+    """Wait until the answers from outside are those that the runbook's policies in force imply.
 
-    Every answer must be right three times in a row, over fresh connections.
+    Every answer must be right three times in a row, over fresh connections. What others have
+    applied changes nothing about what is expected: if it breaks or widens the access that the
+    runbook is there to bring about, that is not verified.
 
     Raises:
-        VerificationFailed: They are not in time; the error shows the table.
+        VerificationFailed: They are not in time; the error shows the table, and who else has
+            policies on the web pods.
     """
     parameters, url = context.parameters, context.target.url
 
@@ -26,22 +30,33 @@ def prove_traffic(context: Context) -> Table:
         return result
 
     policies = traffic.policies_in_force(context.cluster, parameters)
-    proved = probe.prove(
-        url,
-        traffic.expected_probes(parameters, policies),
-        timeout=parameters.timeouts.policy,
-        probe_timeout=parameters.timeouts.probe,
-        verify=context.verify_tls,
-        on_change=context.waiting,
-        on_answers=record,
-    )
+    own = traffic.of_the_runbook(parameters, policies)
+    try:
+        proved = probe.prove(
+            url,
+            traffic.expected_probes(parameters, own),
+            timeout=parameters.timeouts.policy,
+            probe_timeout=parameters.timeouts.probe,
+            verify=context.verify_tls,
+            on_change=context.waiting,
+            on_answers=record,
+        )
+    except VerificationFailed as error:
+        others = ", ".join(map(reference, traffic.of_others(parameters, policies)))
+        if not others:
+            raise
+        raise VerificationFailed(
+            f"{error.cause}\nAlso in force on the web pods, and not of this runbook: {others}",
+            "ask whoever applied them; remove or change what blocks or widens access",
+        ) from error
     return record(proved, proved=True)
 
 
 def look_at_traffic(context: Context) -> Table:
-    """Ask once, and show the answers next to those that the policies in force imply."""
+    """Ask once, and show the answers next to those that the runbook's policies imply."""
     parameters = context.parameters
-    policies = traffic.policies_in_force(context.cluster, parameters)
+    in_force = traffic.policies_in_force(context.cluster, parameters)
+    policies = traffic.of_the_runbook(parameters, in_force)
     seen = probe.ProbeTable(
         tuple(
             probe.ProbeRow(

@@ -12,10 +12,11 @@ import pytest
 from runbook_lib import parameters, target
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError, WaitFailed, WaitTimeout
+from runbook_lib.errors import RunbookError, VerificationFailed, WaitFailed, WaitTimeout
 from runbook_lib.evidence import Evidence
+from runbook_lib.lab.state import marked_processes
 from runbook_lib.step import Step
-from runbook_lib.steps import authorization, injection
+from runbook_lib.steps import authorization, injection, mutual_tls
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -182,3 +183,81 @@ def test_a_missing_service_is_named(make: MakeContext) -> None:
     context = make(application={"web": {"service": "typo"}})
     with pytest.raises(RunbookError, match="there is no Service xnat/typo"):
         authorization.service_ports(context)
+
+
+@pytest.fixture
+def foreign(kubectl: Callable[..., str]) -> Iterator[Callable[..., None]]:
+    """Apply a policy as another team would; gone after the test."""
+    kinds: list[str] = []
+
+    def apply(kind: str, **spec: Any) -> None:
+        selector = {"matchLabels": {"app": "xnat-xnat-web"}}
+        policy = {
+            "apiVersion": "security.istio.io/v1",
+            "kind": kind,
+            "metadata": {"name": "other-team", "namespace": "xnat"},
+            "spec": {"selector": selector, **spec},
+        }
+        kinds.append(kind)
+        kubectl("apply", "--filename", "-", stdin=json.dumps(policy))
+
+    yield apply
+    for kind in kinds:
+        kubectl("delete", kind, "other-team", "--wait")
+
+
+def _methods(*names: str) -> list[dict[str, Any]]:
+    return [{"to": [{"operation": {"methods": list(names)}}]}]
+
+
+def test_a_site_that_another_policy_blocks_is_not_verified(
+    make: MakeContext, foreign: Callable[..., None]
+) -> None:
+    """What others forbid does not become what is expected; their policy is named."""
+    context = make(timeouts={"policy": 3})
+    foreign("AuthorizationPolicy", action="DENY", rules=_methods("GET"))
+    _, restart = label_and_restart(context)
+    with pytest.raises(VerificationFailed, match=r"AuthorizationPolicy xnat/other-team"):
+        restart.verify(context)
+
+
+def test_a_lockdown_that_another_policy_widens_is_not_verified(
+    make: MakeContext, foreign: Callable[..., None], kubectl: Callable[..., str]
+) -> None:
+    """DELETE must be denied, whoever else allows it."""
+    context = make(timeouts={"policy": 3})
+    final = authorization.steps(context.parameters)[-1]
+    try:
+        final.apply(context, final.plan(context))
+        assert final.verify(context).ok
+        foreign("AuthorizationPolicy", action="ALLOW", rules=_methods("DELETE"))
+        with pytest.raises(VerificationFailed, match=r"(?s)DELETE.*xnat/other-team"):
+            final.verify(context)
+    finally:
+        kubectl("delete", "authorizationpolicy", "xnat-all", "--wait")
+
+
+def test_strict_is_verified_only_when_every_sidecar_has_it(mesh: Lab, make: MakeContext) -> None:
+    """The database's agent takes nothing up while it is stopped; its sidecar is named."""
+    context = make(story="safe", timeouts={"policy": 3})
+    exception, strict = mutual_tls.steps(context.parameters)
+    agent = next(
+        process
+        for process in marked_processes(mesh.name)
+        if process.name() == "pilot-agent" and "_xnat-postgresql-0_" in process.cwd()
+    )
+    try:
+        exception.apply(context, exception.plan(context))
+        assert exception.verify(context).ok
+        agent.suspend()
+        strict.apply(context, strict.plan(context))
+        with pytest.raises(
+            WaitTimeout, match=r"xnat-postgresql-0 port 5432: plaintext is accepted"
+        ):
+            strict.verify(context)
+        agent.resume()
+        assert strict.verify(context).ok
+    finally:
+        agent.resume()
+        for namespace in ("istio-system", "xnat"):
+            mesh.run("kubectl", "-n", namespace, "delete", "peerauthentication", "default")

@@ -230,3 +230,17 @@ def test_allowed_methods_are_those_of_all_rules() -> None:
     policy = allow(to(methods=["GET"]), to(methods=["POST", "HEAD"]))
     assert traffic.allowed_methods(policy) == {"GET", "HEAD", "POST"}
     assert traffic.allowed_methods(None) == set()
+
+
+def test_what_others_apply_changes_nothing_about_what_is_wanted() -> None:
+    """A foreign policy is told apart by its name, and is named."""
+
+    def named(name: str, selector: dict[str, Any]) -> dict[str, Any]:
+        spec = {**READ["spec"], "selector": {"matchLabels": selector}}
+        return {**READ, "metadata": {**READ["metadata"], "name": name}, "spec": spec}
+
+    own = named(PARAMETERS.authorization.policy, {})
+    theirs, elsewhere = named("other-team", {}), named("another", {"app": "another"})
+    found = Policies((), (own, theirs, elsewhere), WEB)
+    assert traffic.of_the_runbook(PARAMETERS, found).authorization_policies == (own,)
+    assert [p["metadata"]["name"] for p in traffic.of_others(PARAMETERS, found)] == ["other-team"]
