@@ -171,8 +171,10 @@ class Cluster:
                 status=404,
                 reason="NotFound",
             )
+        # Finer than kubectl's seconds: two restarts in the same one would be a single one.
+        moment = datetime.now(UTC).isoformat(timespec="microseconds")
         annotations = {
-            RESTARTED_AT: datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z"),
+            RESTARTED_AT: moment.replace("+00:00", "Z"),
             RESTART_REASON: reason,
         }
         return self.apply(
