@@ -17,6 +17,7 @@ from runbook_lib.evidence import Evidence
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.step import Step
 from runbook_lib.steps import authorization, injection, mutual_tls
+from runbook_lib.wait import State, until
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -210,27 +211,40 @@ def _methods(*names: str) -> list[dict[str, Any]]:
     return [{"to": [{"operation": {"methods": list(names)}}]}]
 
 
+def _until_answer(mesh: Lab, method: str, status: int) -> None:
+    """Wait until a policy that was applied shows from outside."""
+
+    def observe() -> State:
+        seen = mesh.request(method).status_code
+        return State(seen == status, f"{method} answers {seen}")
+
+    until(f"{method} to answer {status}", observe, timeout=30, successes=3)
+
+
 def test_a_site_that_another_policy_blocks_is_not_verified(
-    make: MakeContext, foreign: Callable[..., None]
+    mesh: Lab, make: MakeContext, foreign: Callable[..., None]
 ) -> None:
     """What others forbid does not become what is expected; their policy is named."""
     context = make(timeouts={"policy": 3})
-    foreign("AuthorizationPolicy", action="DENY", rules=_methods("GET"))
     _, restart = label_and_restart(context)
+    assert restart.verify(make()).ok
+    foreign("AuthorizationPolicy", action="DENY", rules=_methods("GET"))
+    _until_answer(mesh, "GET", 403)
     with pytest.raises(VerificationFailed, match=r"AuthorizationPolicy xnat/other-team"):
         restart.verify(context)
 
 
 def test_a_lockdown_that_another_policy_widens_is_not_verified(
-    make: MakeContext, foreign: Callable[..., None], kubectl: Callable[..., str]
+    mesh: Lab, make: MakeContext, foreign: Callable[..., None], kubectl: Callable[..., str]
 ) -> None:
     """DELETE must be denied, whoever else allows it."""
     context = make(timeouts={"policy": 3})
     final = authorization.steps(context.parameters)[-1]
     try:
         final.apply(context, final.plan(context))
-        assert final.verify(context).ok
+        assert final.verify(make()).ok
         foreign("AuthorizationPolicy", action="ALLOW", rules=_methods("DELETE"))
+        _until_answer(mesh, "DELETE", 405)
         with pytest.raises(VerificationFailed, match=r"(?s)DELETE.*xnat/other-team"):
             final.verify(context)
     finally:
@@ -248,7 +262,7 @@ def test_strict_is_verified_only_when_every_sidecar_has_it(mesh: Lab, make: Make
     )
     try:
         exception.apply(context, exception.plan(context))
-        assert exception.verify(context).ok
+        assert exception.verify(make()).ok
         agent.suspend()
         strict.apply(context, strict.plan(context))
         with pytest.raises(
@@ -256,7 +270,7 @@ def test_strict_is_verified_only_when_every_sidecar_has_it(mesh: Lab, make: Make
         ):
             strict.verify(context)
         agent.resume()
-        assert strict.verify(context).ok
+        assert strict.verify(make()).ok
     finally:
         agent.resume()
         for namespace in ("istio-system", "xnat"):
