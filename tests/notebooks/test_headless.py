@@ -231,7 +231,9 @@ def test_an_interrupted_run_ends_its_kernels_and_can_go_on(
     assert process.returncode == 130
     assert "run again to go on" in rest
     assert kernels
-    assert [kernel for kernel in kernels if kernel.is_running()] == []
+    # One that has ended may wait to be reaped by whoever inherited it; it has ended all the same.
+    _, alive = psutil.wait_procs(kernels, timeout=5)
+    assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
     assert run(lab, output).code == 0
 
 
