@@ -8,7 +8,7 @@ from typing import Any
 
 from runbook_lib import traffic, wait
 from runbook_lib.context import Context
-from runbook_lib.pods import has_sidecar
+from runbook_lib.pods import PROXY, has_sidecar
 from runbook_lib.rollout import has_ended
 from runbook_lib.table import Table, yes_no
 
@@ -85,7 +85,7 @@ def _ports(pod: dict[str, Any]) -> list[int]:
     return [
         port["containerPort"]
         for container in pod["spec"]["containers"]
-        if container["name"] != "istio-proxy"
+        if container["name"] != PROXY
         for port in container.get("ports") or []
         if port.get("protocol", "TCP") == "TCP"
     ]

@@ -101,15 +101,15 @@ class Supervisor:
         api = Api(plane.server, plane.credentials.authority.certificate, plane.credentials.admin)
         stack.push_async_callback(api.close)
         addresses = choose_addresses(addresses_in_use())
-        memory, cpus = psutil.virtual_memory().total, os.cpu_count() or 1
+        # More cores than there may be: the requests of a lab's pods are for show.
+        memory, cpus = psutil.virtual_memory().total, max(os.cpu_count() or 1, 8)
         around = Surroundings(
             build=self._build,
             addresses=addresses,
             server=plane.server,
             authority=plane.credentials.authority.certificate,
             discovery=(addresses.services, choose_port(addresses.services, 15012)),
-            # More cores than there are: the requests of a lab's pods are for show.
-            node={"cpu": max(cpus, 8), "memory": memory},
+            node={"cpu": cpus, "memory": memory},
         )
         workloads = Workloads(api, around, self._folder / "pods", self._mark)
         kubelet_port = free_port()
@@ -139,7 +139,7 @@ class Supervisor:
         await self._start(
             "kwok", [self._build.program("kwok"), f"--kubeconfig={config}", f"--config={kwok}"]
         )
-        await api.create("/api/v1/nodes", node(kubernetes_version(), **_node_size(around.node)))
+        await api.create("/api/v1/nodes", node(kubernetes_version(), cpus, memory))
 
         self.report(doing="starting the application and the edge")
         edge = Edge(self._folder, free_port())
@@ -248,10 +248,6 @@ def _environment(folder: Path) -> dict[str, str]:
         # Collect garbage earlier than Go's 100: a lab should fit on a laptop.
         "GOGC": "30",
     }
-
-
-def _node_size(size: dict[str, int]) -> dict[str, int]:
-    return {"cpus": size["cpu"], "memory_bytes": size["memory"]}
 
 
 def _pod_summary(pod: Object) -> str:
