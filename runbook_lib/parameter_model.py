@@ -20,6 +20,9 @@ LAB_VARIABLE = "RUNBOOK_LAB"
 RELEASED_CHARTS = "https://istio-release.storage.googleapis.com/charts"
 """Istio's chart repository; see https://istio.io/latest/docs/setup/install/helm/."""
 
+RELEASED_KIALI_CHARTS = "https://kiali.org/helm-charts"
+"""Kiali's chart repository; see https://kiali.io/docs/installation/installation-guide/."""
+
 LAB_ISTIOD_VALUES: dict[str, Any] = {
     "telemetry": {"enabled": False},
     "pilot": {
@@ -35,6 +38,9 @@ _LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 _SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
 _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
+_HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
+_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
+_CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
 _WORKLOAD = re.compile(r"(StatefulSet|Deployment|DaemonSet)/(.+)")
 
@@ -124,6 +130,41 @@ def _repository(value: str) -> str:
             f"{value!r} is not a chart repository", f"write a URL, such as {RELEASED_CHARTS}"
         )
     return value
+
+
+def _quantity(value: str) -> str:
+    if not _QUANTITY.fullmatch(value):
+        raise problem(f"{value!r} is not a Kubernetes quantity", "write it as 100m, 2 or 128Mi")
+    return value
+
+
+def _host(value: str) -> str:
+    if len(value) > 253 or not _HOST.fullmatch(value):
+        raise problem(
+            f"{value!r} is not a host name", "write it without scheme: kiali.example.com"
+        )
+    return value
+
+
+def _certificate(value: str) -> str:
+    if not _CERTIFICATE.fullmatch(value):
+        raise problem(
+            f"{value!r} is not the ARN of an ACM certificate",
+            "copy it from: aws acm list-certificates",
+        )
+    return value
+
+
+def _web_root(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
+        raise problem(f"{value!r} is not a path for Kiali", "write it as /kiali")
+    return value
+
+
+def _manifest_location(value: str) -> str:
+    if re.fullmatch(r"https?://\S+", value):
+        return value
+    return str(_existing_file(Path(value)))
 
 
 def _existing_file(value: Path) -> Path:
@@ -260,11 +301,79 @@ class AuthorizationParameters(Section):
     denied_method: Method = "DELETE"
 
 
+Quantity = Annotated[str, AfterValidator(_quantity)]
+
+
+class ProxyResources(Section):
+    """What a sidecar asks for where its requests are made smaller.
+
+    All four, because one annotation replaces the whole block of the injection template.
+    """
+
+    cpu: Quantity = "10m"
+    memory: Quantity = "64Mi"
+    cpu_limit: Quantity = "2"
+    memory_limit: Quantity = "1Gi"
+
+
+class AutoscalingParameters(Section):
+    """How HorizontalPodAutoscalers that sidecars skew are mended."""
+
+    remedy: Literal["container-resource", "average-value", "sidecar-requests"] = (
+        "container-resource"
+    )
+    proxy: ProxyResources = ProxyResources()
+
+
+class OperatorChartParameters(ChartParameters):
+    """The chart of Kiali's operator."""
+
+    release: LabelName = "kiali-operator"
+    chart: LabelName = "kiali-operator"
+
+
+Manifest = Annotated[str, AfterValidator(_manifest_location)]
+
+
+class KialiParameters(Section):
+    """Kiali, and the two add-ons that it reads."""
+
+    operator_namespace: LabelName = "kiali-operator"
+    chart_repository: Annotated[str, AfterValidator(_repository)] | None = None
+    version: Annotated[str, AfterValidator(_version)] | None = None
+    operator: OperatorChartParameters = OperatorChartParameters()
+    prometheus_manifest: Manifest | None = None
+    jaeger_manifest: Manifest | None = None
+    name: LabelName = "kiali"
+    web_root: Annotated[str, AfterValidator(_web_root)] = "/kiali"
+    view_only: bool = False
+    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress"] = "load-balancer"
+    host: Annotated[str, AfterValidator(_host)] | None = None
+    certificate_arn: Annotated[str, AfterValidator(_certificate)] | None = None
+    readers: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
+    token_minutes: Annotated[int, Field(ge=10, le=1440)] = 60
+
+
+class RollbackParameters(Section):
+    """How far notebook 90 goes back."""
+
+    keep: Literal[
+        "00_start_here",
+        "01_install_istio",
+        "02_label_namespace",
+        "03_autoscaling",
+        "04_mutual_tls",
+        "05_authorization",
+    ] = "00_start_here"
+    kinds: bool = False
+
+
 class TimeoutParameters(Section):
     """Limits in seconds."""
 
     istiod: Seconds = 300
     rollout: Seconds = 600
+    kiali: Seconds = 600
     policy: Seconds = 60
     probe: Seconds = 10
 
@@ -277,6 +386,9 @@ class Parameters(Section):
     istio: IstioParameters = IstioParameters()
     mutual_tls: MutualTlsParameters = MutualTlsParameters()
     authorization: AuthorizationParameters = AuthorizationParameters()
+    autoscaling: AutoscalingParameters = AutoscalingParameters()
+    kiali: KialiParameters = KialiParameters()
+    rollback: RollbackParameters = RollbackParameters()
     story: Literal["documented", "safe"] = "documented"
     mode: Literal["apply", "plan"] = "apply"
     timeouts: TimeoutParameters = TimeoutParameters()

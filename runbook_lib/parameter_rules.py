@@ -23,6 +23,7 @@ def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
     yield from _application(parameters)
     yield from _istio(parameters)
     yield from _authorization(parameters)
+    yield from _kiali(parameters)
 
 
 def _target(parameters: Parameters) -> Iterator[Contradiction]:
@@ -195,3 +196,23 @@ def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
                 f"no probe for {method}, so whether it is allowed cannot be proved",
                 f"add one, such as {{method: {method}, path: /, status: 200}}",
             )
+
+
+def _kiali(parameters: Parameters) -> Iterator[Contradiction]:
+    kiali = parameters.kiali
+    if parameters.target.production and kiali.exposure == "load-balancer":
+        yield (
+            ("kiali", "exposure"),
+            "a plain load balancer sends the tokens of those who log in as clear text",
+            "write nlb-tls or alb-ingress, which end TLS, or cluster and kubectl port-forward",
+        )
+    if kiali.exposure in ("nlb-tls", "alb-ingress"):
+        for key in ("host", "certificate_arn"):
+            if getattr(kiali, key) is None:
+                yield ("kiali", key), f"exposure {kiali.exposure} needs it", "add it"
+    if kiali.operator_namespace == parameters.istio.namespace:
+        yield (
+            ("kiali", "operator_namespace"),
+            "the operator shares istiod's namespace, so neither could be removed alone",
+            "give it a namespace of its own, such as kiali-operator",
+        )

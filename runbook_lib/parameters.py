@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 from runbook_lib import yaml_source
 from runbook_lib.errors import ParameterError
-from runbook_lib.parameter_model import RELEASED_CHARTS, Parameters
+from runbook_lib.parameter_model import RELEASED_CHARTS, RELEASED_KIALI_CHARTS, Parameters
 from runbook_lib.parameter_rules import contradictions
 from runbook_lib.yaml_source import Location
 
@@ -103,6 +103,11 @@ def _with_cluster_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
             **_fill(istio, {"chart_repository": RELEASED_CHARTS}),
             "istiod": istiod,
         }
+    kiali = data.get("kiali", {})
+    if isinstance(kiali, Mapping):
+        # Nothing is exposed without TLS unless it is asked for.
+        defaults = {"chart_repository": RELEASED_KIALI_CHARTS, "exposure": "cluster"}
+        filled["kiali"] = _fill(kiali, defaults)
     return filled
 
 

@@ -97,7 +97,9 @@ def notebook_path(notebook: str) -> Path:
 
 
 def choose(names: Sequence[str]) -> list[str]:
-    """Return the notebooks to run, in the runbook's order; all if none is named.
+    """Return the notebooks to run, in the runbook's order.
+
+    If none is named, these are all but those that run only on request.
 
     Raises:
         ParameterError: A name is not one of the runbook's notebooks.
@@ -109,7 +111,9 @@ def choose(names: Sequence[str]) -> list[str]:
             f"there is no notebook {', '.join(unknown)}",
             f"choose from: {', '.join(steps.CHAPTERS)}",
         )
-    return [name for name in steps.CHAPTERS if not wanted or name in wanted]
+    if not wanted:
+        return [name for name in steps.CHAPTERS if name not in steps.ON_REQUEST]
+    return [name for name in steps.CHAPTERS if name in wanted]
 
 
 def execute(

@@ -18,6 +18,9 @@ CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
 }
 """The steps of each notebook, by its name, in the order in which the notebooks are run."""
 
+ON_REQUEST = ("90_rollback",)
+"""Notebooks that a run takes only when they are named."""
+
 
 def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:
     """Return the steps of a notebook.

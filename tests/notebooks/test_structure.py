@@ -137,11 +137,12 @@ def test_code_cells_make_one_call_and_nothing_else(path: Path) -> None:
 
 def test_no_cell_defines_loops_tries_or_shells_out(path: Path) -> None:
     forbidden = (ast.FunctionDef, ast.ClassDef, ast.For, ast.While, ast.Try, ast.With, ast.If)
-    for cell in cells(path, "code"):
+    for number, cell in enumerate(cells(path, "code")):
         # A line that begins with ! or % is no Python, so parsing refuses it.
         found = [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, forbidden)]
         assert found == [], cell.id
-        assert len(cell.source.splitlines()) <= 8, cell.id
+        # The first holds a line for each parameter.
+        assert number == 0 or len(cell.source.splitlines()) <= 8, cell.id
 
 
 def test_prose_comes_before_code(path: Path) -> None:
