@@ -140,9 +140,7 @@ def _quantity(value: str) -> str:
 
 def _host(value: str) -> str:
     if len(value) > 253 or not _HOST.fullmatch(value):
-        raise problem(
-            f"{value!r} is not a host name", "write it without scheme: kiali.example.com"
-        )
+        raise problem(f"{value!r} is not a host name", "write it without scheme: kiali.example.com")
     return value
 
 

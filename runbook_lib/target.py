@@ -39,6 +39,8 @@ class Target:
         tools: The folder with kubectl, helm and istioctl; None means PATH.
         charts: Local chart folders by chart name; empty means the chart repository.
         istio_version: The Istio version of the local charts.
+        addons: Local manifests of Istio's sample add-ons, such as `prometheus`; empty means those
+            that the parameters name.
     """
 
     name: str
@@ -52,6 +54,7 @@ class Target:
     tools: Path | None = None
     charts: Mapping[str, Path] = field(default_factory=dict)
     istio_version: str | None = None
+    addons: Mapping[str, Path] = field(default_factory=dict)
 
     def verify_same(self, cluster: Identified) -> None:
         """Check that `cluster` is still the one that was pinned.
@@ -96,6 +99,7 @@ def _lab(parameters: Parameters) -> Target:
         tools=Path(state["bin"]),
         charts={chart: Path(folder) for chart, folder in state["charts"].items()},
         istio_version=state["istio_version"],
+        addons={addon: Path(manifest) for addon, manifest in state.get("addons", {}).items()},
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -24,6 +24,7 @@ class State:
         url: The site through the edge.
         bin: Folder with kubectl, helm and istioctl that fit the cluster.
         charts: Chart folders, `base` and `istiod`.
+        addons: Manifests of Istio's sample add-ons, by the name of the program.
         pid: Process id of the supervisor.
         addresses: Second octet of the loopback addresses of its pods.
     """
@@ -39,6 +40,7 @@ class State:
     istio_version: str
     pid: int
     addresses: int
+    addons: dict[str, str] = field(default_factory=dict)
 
     def stopping(self) -> State:
         """The same lab on its way down."""
@@ -55,9 +57,12 @@ def write_state(name: str, state: State) -> None:
 def read_state(name: str) -> State | None:
     """The lab's own words; None if it never became ready or is gone. It may have crashed since."""
     try:
-        return State(**json.loads(lab_state_file(name).read_text()))
+        words = json.loads(lab_state_file(name).read_text())
     except FileNotFoundError:
         return None
+    # Other checkouts of this user run labs too, and newer ones say more.
+    known = {each.name for each in dataclasses.fields(State)}
+    return State(**{key: value for key, value in words.items() if key in known})
 
 
 def marked_processes(name: str) -> Iterator[psutil.Process]:

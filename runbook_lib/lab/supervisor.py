@@ -39,6 +39,8 @@ Object = dict[str, Any]
 
 START_TIMEOUT = 60.0
 RESTART_DELAY = 1.0
+ADDONS = ("prometheus", "jaeger")
+"""Istio's sample add-ons that have a process in the lab."""
 APPLICATION = Path(__file__).with_name("application.yaml")
 COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
@@ -166,6 +168,7 @@ class Supervisor:
             istio_version=istio_version(),
             pid=os.getpid(),
             addresses=addresses.outside,
+            addons={each: str(self._build.share(f"samples/addons/{each}.yaml")) for each in ADDONS},
         )
 
     async def _serve(self, stack: AsyncExitStack, starting: Awaitable[asyncio.Server]) -> None:

@@ -57,6 +57,7 @@ def write_lab(name: str, **changes: Any) -> None:
         "url": "http://127.0.0.1:7080",
         "bin": "/lab/bin",
         "charts": {"base": "/charts/base", "istiod": "/charts/istiod"},
+        "addons": {"jaeger": "/samples/addons/jaeger.yaml"},
         "istio_version": "1.31.0",
         "pid": 1,
         **changes,
@@ -72,6 +73,7 @@ def test_a_lab_describes_itself(uid: str) -> None:
     assert (found.name, found.kind, found.uid) == ("lab-default", "lab", uid)
     assert (found.url, found.production) == ("http://127.0.0.1:7080", False)
     assert found.charts["istiod"] == Path("/charts/istiod")
+    assert found.addons["jaeger"] == Path("/samples/addons/jaeger.yaml")
     assert found.tools == Path("/lab/bin")
 
 
