@@ -12,6 +12,8 @@ LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygm
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
   cell.metadata.papermill cell.metadata.execution
 PYTEST := $(BIN)/python -m pytest
+# Tests of one file share a lab, and mostly wait for it: two files at a time.
+PARALLEL := --numprocesses 2 --dist loadfile
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,15 +49,15 @@ lint: $(READY) ## Check style and types
 	$(BIN)/mypy
 
 unit: $(READY) ## Test the pure logic
-	$(PYTEST) tests/unit
+	$(PYTEST) $(PARALLEL) tests/unit
 
 test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) tests/lab
+	$(PYTEST) $(PARALLEL) tests/lab
 
 test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) tests/notebooks
+	$(PYTEST) $(PARALLEL) tests/notebooks
 
 # The browser comes from the distribution; its package is installed where it is missing.
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
