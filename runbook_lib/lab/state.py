@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -88,9 +89,10 @@ def lab_names() -> list[str]:
 
 
 def addresses_in_use() -> set[int]:
-    """Second octets claimed by labs of this user, alive or not."""
-    states = (read_state(name) for name in lab_names())
-    return {state.addresses for state in states if state}
+    """Second octets claimed by labs of this user, alive or not, of any version."""
+    return {
+        written["addresses"] for name in lab_names() if "addresses" in (written := _written(name))
+    }
 
 
 def log_files(name: str) -> dict[str, Path]:
