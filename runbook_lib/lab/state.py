@@ -56,14 +56,29 @@ def write_state(name: str, state: State) -> None:
 
 
 def read_state(name: str) -> State | None:
-    """The lab's own words; None if it never became ready or is gone. It may have crashed since."""
-    try:
-        words = json.loads(lab_state_file(name).read_text())
-    except FileNotFoundError:
+    """The lab's own words; None if it never became ready, is gone, or another version started it.
+
+    It may have crashed since.
+    """
+    written = _written(name)
+    required = {
+        each.name
+        for each in dataclasses.fields(State)
+        if each.default is dataclasses.MISSING and each.default_factory is dataclasses.MISSING
+    }
+    if not required <= written.keys():
         return None
-    # Other checkouts of this user run labs too, and newer ones say more.
     known = {each.name for each in dataclasses.fields(State)}
-    return State(**{key: value for key, value in words.items() if key in known})
+    return State(**{key: value for key, value in written.items() if key in known})
+
+
+def _written(name: str) -> dict[str, Any]:
+    """The contents of a lab's lab.json, whichever version wrote them; empty without a file."""
+    try:
+        written: dict[str, Any] = json.loads(lab_state_file(name).read_text())
+    except FileNotFoundError:
+        return {}
+    return written
 
 
 def marked_processes(name: str) -> Iterator[psutil.Process]:

@@ -38,7 +38,8 @@ def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     return content
 
 
-def test_a_state_is_read_as_it_was_written(written: dict[str, Any]) -> None:
+@pytest.mark.usefixtures("written")
+def test_a_state_is_read_as_it_was_written() -> None:
     assert read_state("one") == STATE
     assert read_state("two") is None
 
