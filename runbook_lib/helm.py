@@ -141,6 +141,13 @@ class Helm:
         found: dict[str, Any] = yaml.safe_load(output)
         return found
 
+    def show_crds(self, chart: Chart) -> Documents:
+        """Return the kinds in a chart's folder `crds`; Helm installs them and never changes them.
+
+        Kinds among a chart's templates are not in it.
+        """
+        return _documents(self.cli("show", "crds", *chart.arguments()).stdout)
+
     def status(self, release: str, *, namespace: str) -> Release | None:
         """Return the release's last revision; None if there is no such release.
 

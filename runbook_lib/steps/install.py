@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from runbook_lib import manifest, rollout, table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
+from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects
-from runbook_lib.steps.release import ReleasePlanner
+from runbook_lib.steps import definitions, objects
+from runbook_lib.steps.release import CRD, ReleasePlanner, Source
 from runbook_lib.table import Check
-from runbook_lib.wait import State
 
-_CRD_API = "apiextensions.k8s.io/v1"
-_CRD = "CustomResourceDefinition"
 _GATEWAYS = ("ingressgateway", "egressgateway")
 """Values of the label `istio` on the gateways of Istio's charts."""
 
@@ -32,7 +32,8 @@ class _InstallBase(Step):
     undo += "every object of theirs"
 
     def __init__(self, parameters: Parameters) -> None:
-        self._release = ReleasePlanner(parameters.istio.base)
+        istio = parameters.istio
+        self._release = ReleasePlanner(istio.base, *_from_istio(parameters, istio.base))
 
     def plan(self, context: Context) -> Plan:
         namespace = manifest.istio_namespace(context.parameters)
@@ -48,23 +49,10 @@ class _InstallBase(Step):
         wanted = {
             item["metadata"]["name"]
             for item in self._release.rendered(context)
-            if item["kind"] == _CRD
+            if item["kind"] == CRD
         }
-
-        def observe(found: list[Object]) -> State:
-            established = {item["metadata"]["name"] for item in found if _is_established(item)}
-            missing = sorted(wanted - established)
-            text = f"not served yet: {', '.join(missing)}" if missing else "all served"
-            return State(not missing, text)
-
-        context.cluster.watch_until(
-            "Istio's kinds to be served",
-            _CRD_API,
-            _CRD,
-            None,
-            observe,
-            timeout=context.parameters.timeouts.istiod,
-            on_change=context.waiting,
+        definitions.wait_until_served(
+            context, "Istio's kinds", wanted, timeout=context.parameters.timeouts.istiod
         )
         checks = [
             self._release.check(context),
@@ -86,8 +74,10 @@ class _InstallIstiod(Step):
 
     def __init__(self, parameters: Parameters) -> None:
         istio = parameters.istio
-        values = {} if istio.revision == "default" else {"revision": istio.revision}
-        self._release = ReleasePlanner(istio.istiod, values)
+        source, values = _from_istio(parameters, istio.istiod)
+        if istio.revision != "default":
+            values["revision"] = istio.revision
+        self._release = ReleasePlanner(istio.istiod, source, values)
 
     def plan(self, context: Context) -> Plan:
         return Plan(self.name, context.target.uid, self._release.changes(context))
@@ -130,9 +120,15 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
     return _InstallBase(parameters), _InstallIstiod(parameters)
 
 
-def _is_established(definition: Object) -> bool:
-    conditions = (definition.get("status") or {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+def _from_istio(parameters: Parameters, chart: ChartParameters) -> tuple[Source, dict[str, Any]]:
+    """Return where Istio's charts come from, and the values that follow from their namespace."""
+    istio = parameters.istio
+    source = Source(
+        istio.namespace, istio.chart_repository, istio.version, parameters.timeouts.istiod
+    )
+    if istio.namespace == "istio-system":
+        return source, {}
+    return source, {"global": {**chart.values.get("global", {}), "istioNamespace": istio.namespace}}
 
 
 def _version_check(context: Context) -> Check:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runbook_lib.cluster import Object
@@ -18,19 +18,43 @@ from runbook_lib.plan import Change, Plan
 from runbook_lib.redact import redact
 from runbook_lib.table import Check
 
+CRD = "CustomResourceDefinition"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a release goes, and where its chart comes from unless the target brings it.
+
+    Attributes:
+        namespace: The release's namespace.
+        repository: URL of the chart repository; it is named in every call, so that nothing of the
+            user's own Helm configuration is used or changed.
+        version: The chart's version; None for the newest.
+        timeout: Seconds that Helm may take.
+    """
+
+    namespace: str
+    repository: str | None
+    version: str | None
+    timeout: float
+
 
 class ReleasePlanner:
     """One release: what it would change, and how to bring it about."""
 
-    def __init__(self, chart: ChartParameters, values: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, chart: ChartParameters, source: Source, values: dict[str, Any] | None = None
+    ) -> None:
         """Nothing is looked at yet.
 
         Args:
             chart: Release, chart and values as the parameters give them.
+            source: Where it goes and comes from.
             values: Values that follow from other parameters; they win.
         """
         self._parameters = chart
-        self._extra = values or {}
+        self._source = source
+        self._values = {**chart.values, **(values or {})}
         self._rendered: list[Object] | None = None
         self._newest: str | None = None
 
@@ -48,11 +72,18 @@ class ReleasePlanner:
             self._rendered = context.helm.template(
                 self._parameters.release,
                 self._chart(context),
-                namespace=context.parameters.istio.namespace,
-                values=self._values(context),
+                namespace=self._source.namespace,
+                values=self._values,
                 kube_version=context.cluster.server_version(),
             )
         return self._rendered
+
+    def definitions(self, context: Context) -> list[Object]:
+        """Return the kinds of the chart's folder `crds`, which Helm installs and never changes.
+
+        See https://helm.sh/docs/chart_best_practices/custom_resource_definitions/.
+        """
+        return context.helm.show_crds(self._chart(context))
 
     def changes(self, context: Context) -> tuple[Change, ...]:
         """Return what installing or upgrading would change; empty if nothing.
@@ -60,9 +91,7 @@ class ReleasePlanner:
         Raises:
             RunbookError: An earlier Helm left the release in the middle of an operation.
         """
-        release = self._parameters.release
-        namespace = context.parameters.istio.namespace
-        current = context.helm.status(release, namespace=namespace)
+        current = context.helm.status(self._parameters.release, namespace=self._source.namespace)
         if current is None:
             return (self._install(context),)
         sections = self._differences(context, current)
@@ -79,24 +108,22 @@ class ReleasePlanner:
         context.helm.upgrade_install(
             self._parameters.release,
             self._chart(context),
-            namespace=context.parameters.istio.namespace,
-            values=self._values(context),
+            namespace=self._source.namespace,
+            values=self._values,
             # Waiting is done by the step, which can say what it waits for and why.
             wait=False,
-            timeout=context.parameters.timeouts.istiod,
+            timeout=self._source.timeout,
         )
 
     def check(self, context: Context) -> Check:
         """Look at the release's state."""
-        release = context.helm.status(
-            self._parameters.release, namespace=context.parameters.istio.namespace
-        )
+        release = context.helm.status(self._parameters.release, namespace=self._source.namespace)
         if release is None:
             return Check(self.ref, "missing", ok=False)
         return Check(self.ref, release.status, release.deployed)
 
     def _install(self, context: Context) -> Change:
-        values = canonical_yaml(self._values(context)).rstrip()
+        values = canonical_yaml(self._values).rstrip()
         names = [reference(item) for item in self.rendered(context)]
         text = "\n".join(
             [
@@ -111,16 +138,20 @@ class ReleasePlanner:
 
     def _differences(self, context: Context, current: Release) -> list[str]:
         """Return what differs from the deployed release, a section a kind of difference."""
-        namespace = context.parameters.istio.namespace
+        namespace = self._source.namespace
         sections = []
         if not current.deployed:
             sections.append(f"its last operation left it {current.status}")
         before = context.helm.get_values(current.name, namespace=namespace)
-        after = self._values(context)
+        after = self._values
         if before != after:
             sections.append(_text_diff("values", canonical_yaml(before), canonical_yaml(after)))
         old = _by_reference(context.helm.get_manifest(current.name, namespace=namespace))
         new = _by_reference(self.rendered(context))
+        if any(item["kind"] == CRD for name, item in new.items() if name not in old):
+            # Helm stores none of a chart's folder `crds`, and leaves those in the cluster alone.
+            for item in self.definitions(context):
+                new.pop(reference(item), None)
         for name in sorted(old.keys() | new.keys()):
             diff = object_diff(old.get(name), new.get(name))
             if diff.action != "none":
@@ -134,9 +165,8 @@ class ReleasePlanner:
         local = context.target.charts.get(name)
         if local is not None:
             return Chart(local)
-        istio = context.parameters.istio
-        version = istio.version or self._newest
-        chart = Chart(name, repository=istio.chart_repository, version=version)
+        version = self._source.version or self._newest
+        chart = Chart(name, repository=self._source.repository, version=version)
         if version is None:
             # The newest is looked up once: what was planned is what will be applied.
             self._newest = str(context.helm.show_chart(chart)["version"])
@@ -148,13 +178,6 @@ class ReleasePlanner:
         if chart.repository is None:
             return f"{self._parameters.chart} (local folder)"
         return f"{chart.reference} {chart.version} from {chart.repository}"
-
-    def _values(self, context: Context) -> dict[str, Any]:
-        values = {**self._parameters.values, **self._extra}
-        namespace = context.parameters.istio.namespace
-        if namespace != "istio-system":
-            values["global"] = {**values.get("global", {}), "istioNamespace": namespace}
-        return values
 
     def _content(self, context: Context) -> str:
         return json.dumps(self.rendered(context), sort_keys=True, default=str)

@@ -17,7 +17,7 @@ from runbook_lib.context import Context
 from runbook_lib.evidence import Evidence
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Plan
-from runbook_lib.steps.release import ReleasePlanner
+from runbook_lib.steps.release import ReleasePlanner, Source
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
@@ -34,6 +34,22 @@ data:
   colour: {{ .Values.colour | quote }}
 """
 
+KIND = """\
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata:
+  name: gadgets.example.com
+spec:
+  group: example.com
+  scope: Namespaced
+  names: {kind: Gadget, listKind: GadgetList, plural: gadgets, singular: gadget}
+  versions:
+    - name: v1
+      served: true
+      storage: true
+      schema: {openAPIV3Schema: {type: object}}
+"""
+
 
 class Repository:
     """A chart repository on this machine."""
@@ -47,6 +63,8 @@ class Repository:
         """Add a version of the chart."""
         source = self.folder / "source" / "settings"
         (source / "templates").mkdir(parents=True, exist_ok=True)
+        (source / "crds").mkdir(exist_ok=True)
+        (source / "crds" / "gadget.yaml").write_text(KIND)
         (source / "Chart.yaml").write_text(f"apiVersion: v2\nname: settings\nversion: {version}\n")
         (source / "values.yaml").write_text("colour: blue\n")
         (source / "templates" / "settings.yaml").write_text(MANIFEST)
@@ -70,23 +88,18 @@ def repository(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 
 @pytest.fixture
-def context(
-    lab: Lab, repository: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Context:
-    """The lab as a cluster that takes its charts from the repository, at the newest version."""
+def context(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    """The lab as a cluster that brings no charts of its own."""
     monkeypatch.setenv("RUNBOOK_LAB", lab.name)
     given = parameters.from_mapping({})
-    istio = given.istio.model_copy(
-        update={"chart_repository": repository.url, "namespace": "default"}
-    )
     pinned = replace(target.resolve(given), charts={})
     evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r")
-    given = given.model_copy(update={"istio": istio})
     return Context(given, pinned, Cluster.of(pinned), evidence)
 
 
-def planner(**values: str) -> ReleasePlanner:
-    return ReleasePlanner(ChartParameters(release="settings", chart="settings", values=values))
+def planner(repository: Repository, **values: str) -> ReleasePlanner:
+    chart = ChartParameters(release="settings", chart="settings", values=values)
+    return ReleasePlanner(chart, Source("default", repository.url, None, timeout=60))
 
 
 def plan(subject: ReleasePlanner, context: Context) -> Plan:
@@ -101,7 +114,7 @@ def deployed(context: Context) -> dict[str, str]:
 
 
 def test_a_release_lives_as_it_was_planned(context: Context, repository: Repository) -> None:
-    first = planner()
+    first = planner(repository)
     shown = plan(first, context)
     assert shown.summary == "install Helm release settings"
     assert f"chart settings 1.0.0 from {repository.url}" in shown.changes[0].text
@@ -119,7 +132,7 @@ def test_a_release_lives_as_it_was_planned(context: Context, repository: Reposit
     assert plan(first, context).empty
 
     # A new run finds it, and shows what it changes.
-    second = planner(colour="green")
+    second = planner(repository, colour="green")
     upgrade = plan(second, context)
     assert upgrade.summary == "upgrade Helm release settings"
     text = upgrade.changes[0].text
@@ -136,3 +149,15 @@ def test_a_release_lives_as_it_was_planned(context: Context, repository: Reposit
     second.apply(context, missing)
     assert deployed(context)["version"] == "2.0.0"
     assert second.check(context).ok
+
+
+def test_kinds_that_helm_never_changes_are_no_difference(
+    context: Context, repository: Repository
+) -> None:
+    """They are in the chart's folder `crds`, and so in no stored release."""
+    subject = planner(repository)
+    subject.apply(context, plan(subject, context))
+    assert [item["metadata"]["name"] for item in subject.definitions(context)] == [
+        "gadgets.example.com"
+    ]
+    assert plan(subject, context).empty
