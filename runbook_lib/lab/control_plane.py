@@ -10,6 +10,7 @@ from pathlib import Path
 
 import yaml
 
+from runbook_lib.lab import metrics
 from runbook_lib.lab.binaries import Build
 from runbook_lib.lab.certificates import (
     Authority,
@@ -47,6 +48,7 @@ class Credentials:
     etcd_node: Pair
     service_accounts: Pair
     kubelet: Pair
+    metrics: Pair
 
     @classmethod
     def create(cls, folder: Path) -> Credentials:
@@ -68,6 +70,7 @@ class Credentials:
             etcd_node=etcd.issue("etcd", addresses=[LOOPBACK]),
             service_accounts=signing_key(folder),
             kubelet=main.issue("kubelet", addresses=[LOOPBACK]),
+            metrics=main.issue("metrics-server", names=[metrics.HOST]),
         )
 
 
@@ -211,6 +214,10 @@ class ControlPlane:
             f"--cluster-signing-cert-file={made.authority.certificate}",
             f"--cluster-signing-key-file={made.authority.key}",
             "--horizontal-pod-autoscaler-sync-period=5s",
+            # The default is 5 min, for which nobody at a lab would wait to see the pods go. New
+            # pods need no flag: until five minutes old they count once they have been ready for
+            # a whole window of their metrics, so what starting costs never scales out.
+            "--horizontal-pod-autoscaler-downscale-stabilization=15s",
         ]
 
     def scheduler(self, config: Path) -> Argv:

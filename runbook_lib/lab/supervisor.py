@@ -21,6 +21,7 @@ import psutil
 import yaml
 
 from runbook_lib.errors import RunbookError
+from runbook_lib.lab import metrics
 from runbook_lib.lab.api import Api
 from runbook_lib.lab.binaries import Build, find_build, istio_version, kubernetes_version
 from runbook_lib.lab.control_plane import ControlPlane
@@ -32,6 +33,7 @@ from runbook_lib.lab.process import Check, Process
 from runbook_lib.lab.programs import Surroundings
 from runbook_lib.lab.state import State, addresses_in_use, write_state
 from runbook_lib.lab.tunnel import Endpoint, Relay, Tunnel
+from runbook_lib.lab.usage import Meter
 from runbook_lib.lab.workloads import Workloads
 from runbook_lib.locations import lab_directory
 
@@ -114,15 +116,21 @@ class Supervisor:
             node={"cpu": cpus, "memory": memory},
         )
         workloads = Workloads(api, around, self._folder / "pods", self._mark)
-        kubelet_port = free_port()
+        meter = Meter(workloads.processes)
+        made = plane.credentials
+        measuring = metrics.MetricsServer(api, meter, made.metrics, made.front_proxy.certificate)
+        kubelet_port, metrics_port = free_port(), free_port()
 
         def resolve(host: str, port: int) -> Endpoint | None:
             if (host, port) == (LOOPBACK, kubelet_port):
                 return host, port
+            if (host, port) == metrics.ADDRESS:
+                return LOOPBACK, metrics_port
             return workloads.exposed(host, port)
 
         await self._serve(stack, Tunnel(plane.tunnel, resolve).start())
         await self._serve(stack, Relay(around.discovery, workloads.istiod).start())
+        await self._serve(stack, measuring.start(LOOPBACK, metrics_port))
         stack.push_async_callback(self._stop_components)
 
         self.report(doing="starting etcd and the API server")
@@ -131,6 +139,7 @@ class Supervisor:
         self.report(doing="starting controllers, scheduler and kubelet")
         await self._start("kube-controller-manager", plane.controller_manager(config))
         await self._start("kube-scheduler", plane.scheduler(config))
+        await metrics.register(api, made.authority.certificate)
         await self._apply_crds(api)
         kwok = write_config(
             self._folder / "kwok.yaml",
@@ -148,6 +157,7 @@ class Supervisor:
         await self._start("edge", edge.command())
         tasks = [
             asyncio.create_task(workloads.run()),
+            asyncio.create_task(meter.run()),
             asyncio.create_task(_follow_targets(api, workloads, edge)),
         ]
         stack.push_async_callback(workloads.stop)
@@ -156,6 +166,9 @@ class Supervisor:
         for document in yaml.safe_load_all(APPLICATION.read_text()):
             await _apply(api, document)
         await self._until_site_answers(edge, api)
+        await self._components["kube-apiserver"].until_healthy(
+            lambda: metrics.missing(api), START_TIMEOUT
+        )
         return State(
             name=self._name,
             state="ready",
