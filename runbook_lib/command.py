@@ -74,7 +74,8 @@ def run(
             text=True,
             encoding="utf-8",
             errors="replace",
-            # A process group of its own, so that a timeout reaches grandchildren too.
+            # A process group of its own, so that a timeout reaches grandchildren too. It also goes
+            # on when this process is killed: half of what Helm does is worse than all of it.
             start_new_session=True,
         )
     except OSError as error:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +62,7 @@ class Release:
         chart: The chart's name, such as `istiod`.
         chart_version: The chart's version.
         app_version: The version of what it installs.
+        since: When its last operation began, by the clock of whoever ran Helm; None if unknown.
     """
 
     name: str
@@ -71,6 +72,16 @@ class Release:
     chart: str
     chart_version: str
     app_version: str
+    since: datetime | None = field(default=None, compare=False)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it is in a state that only a running Helm should be in.
+
+        A Helm that was killed half-way leaves it there, and every later `helm upgrade` refuses
+        with "another operation (install/upgrade/rollback) is in progress".
+        """
+        return self.status.startswith("pending-") or self.status == "uninstalling"
 
     @property
     def deployed(self) -> bool:
@@ -107,13 +118,18 @@ class Helm:
             input=input,
         )
 
-    def get_manifest(self, release: str, *, namespace: str) -> Documents:
-        """Return the objects of a release as they were rendered."""
-        return _documents(self.cli("get", "manifest", release, "--namespace", namespace).stdout)
+    def get_manifest(
+        self, release: str, *, namespace: str, revision: int | None = None
+    ) -> Documents:
+        """Return the objects of a release, or of one revision, as they were rendered."""
+        arguments = ["get", "manifest", release, "--namespace", namespace]
+        return _documents(self.cli(*arguments, *_revision(revision)).stdout)
 
-    def get_values(self, release: str, *, namespace: str, all: bool = False) -> dict[str, Any]:
-        """Return the values given to a release; with `all` also the chart's own."""
-        options = ["--all"] if all else []
+    def get_values(
+        self, release: str, *, namespace: str, all: bool = False, revision: int | None = None
+    ) -> dict[str, Any]:
+        """Return the values given to a release or revision; with `all` also the chart's own."""
+        options = [*(["--all"] if all else []), *_revision(revision)]
         arguments = ["get", "values", release, "--namespace", namespace, "--output", "json"]
         return json.loads(self.cli(*arguments, *options).stdout) or {}
 
@@ -148,20 +164,37 @@ class Helm:
         """
         return _documents(self.cli("show", "crds", *chart.arguments()).stdout)
 
-    def status(self, release: str, *, namespace: str) -> Release | None:
-        """Return the release's last revision; None if there is no such release.
+    def rollback(self, release: str, revision: int, *, namespace: str, timeout: float) -> None:
+        """Apply a revision once more, as a new one; does not wait for workloads.
 
-        Raises:
-            RunbookError: An earlier Helm was interrupted, and the release is stuck; the error
-                names the command that mends it.
+        Unlike `helm upgrade` it works in every state, also where `revision` is the last one: then
+        it completes what was begun, and removes nothing. Seen in `pkg/action/rollback.go` of Helm
+        4.2, which asks for no state and compares the last revision's objects with `revision`'s.
         """
+        self.cli(
+            "rollback",
+            release,
+            str(revision),
+            "--namespace",
+            namespace,
+            "--wait=hookOnly",
+            "--timeout",
+            _duration(timeout),
+            timeout=timeout + _NETWORK_MARGIN,
+        )
+
+    def status(self, release: str, *, namespace: str) -> Release | None:
+        """Return the release's last revision; None if there is no such release."""
         history = self.history(release, namespace=namespace)
-        if not history:
+        if not history or history[-1].status == "uninstalled":
             return None
         last = history[-1]
-        if last.status.startswith("pending-") or last.status == "uninstalling":
-            raise self._stuck(last, history)
-        return None if last.status == "uninstalled" else last
+        if last.status == "uninstalling":
+            # The history goes on saying when it was installed.
+            output = self.cli("status", release, "--namespace", namespace, "--output", "json")
+            deleted = json.loads(output.stdout)["info"].get("deleted", "")
+            return replace(last, since=_moment(deleted))
+        return last
 
     def template(
         self,
@@ -287,27 +320,12 @@ class Helm:
             )
         except CommandError as error:
             if "another operation" in error.stderr:
-                self.status(release, namespace=namespace)  # explains
+                raise RunbookError(
+                    f"another Helm began to work on the release {namespace}/{release}",
+                    "run this again: it waits for that Helm, and shows what is then to be done",
+                ) from error
             raise
         return done.stdout
-
-    def _stuck(self, last: Release, history: Releases) -> RunbookError:
-        """Say how to get a release out of a state that only a running Helm should be in.
-
-        A Helm that was killed half-way leaves it there, and every later one then refuses with
-        "another operation (install/upgrade/rollback) is in progress".
-        """
-        worked = [item.revision for item in history if item.status in ("deployed", "superseded")]
-        command = ["uninstall", last.name]
-        if worked and last.status != "uninstalling":
-            command = ["rollback", last.name, str(worked[-1])]
-        options = ["--namespace", last.namespace, *self._cluster_options]
-        return RunbookError(
-            f"Helm release {last.namespace}/{last.name} is {last.status} (revision "
-            f"{last.revision}): another Helm is at work on it, or was interrupted",
-            f"if no other Helm is running: {shlex.join(['helm', *command, *options])}; "
-            "then run this again",
-        )
 
 
 def _release(entry: Mapping[str, Any]) -> Release:
@@ -322,6 +340,7 @@ def _release(entry: Mapping[str, Any]) -> Release:
         chart=chart,
         chart_version="".join(version),
         app_version=entry["app_version"],
+        since=_moment(entry.get("updated", "")),
     )
 
 
@@ -345,6 +364,19 @@ def _not_found(error: CommandError) -> bool:
 
 def _documents(text: str) -> Documents:
     return [item for item in yaml.load_all(text, Loader=_LOADER) if item]
+
+
+def _revision(number: int | None) -> list[str]:
+    return [] if number is None else ["--revision", str(number)]
+
+
+def _moment(text: str) -> datetime | None:
+    """Read a time as `helm history` prints it; `helm list` has a form of its own, left out."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from typing import Literal
 
 from runbook_lib.diff import ObjectDiff
 
-Action = Literal["create", "change", "delete", "install", "upgrade", "restart"]
+Action = Literal["create", "change", "delete", "install", "upgrade", "recover", "restart"]
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from runbook_lib.helm import Chart, Release
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.redact import redact
+from runbook_lib.steps import recovery
 from runbook_lib.table import Check
 
 CRD = "CustomResourceDefinition"
@@ -89,11 +90,13 @@ class ReleasePlanner:
         """Return what installing or upgrading would change; empty if nothing.
 
         Raises:
-            RunbookError: An earlier Helm left the release in the middle of an operation.
+            RunbookError: Another Helm may be at work on the release.
         """
-        current = context.helm.status(self._parameters.release, namespace=self._source.namespace)
+        current = recovery.settled(context, self._parameters.release, self._source.namespace)
         if current is None:
             return (self._install(context),)
+        if current.stuck:
+            return (self._recover(context, current),)
         sections = self._differences(context, current)
         if not sections:
             return ()
@@ -105,10 +108,18 @@ class ReleasePlanner:
         """Install or upgrade the release, if the plan changes it; does not wait for workloads."""
         if self.ref not in {change.ref for change in plan.changes}:
             return
+        release, namespace = self._parameters.release, self._source.namespace
+        current = context.helm.status(release, namespace=namespace)
+        if current is not None and current.stuck:
+            current = recovery.recover(
+                context, self._to_recover(context, current), timeout=self._source.timeout
+            )
+            if not self._differences(context, current):
+                return
         context.helm.upgrade_install(
-            self._parameters.release,
+            release,
             self._chart(context),
-            namespace=self._source.namespace,
+            namespace=namespace,
             values=self._values,
             # Waiting is done by the step, which can say what it waits for and why.
             wait=False,
@@ -136,17 +147,33 @@ class ReleasePlanner:
         )
         return Change(self.ref, "install", redact(text), _digest([text, self._content(context)]))
 
+    def _recover(self, context: Context, stuck: Release) -> Change:
+        base = self._to_recover(context, stuck)
+        parts = [recovery.explain(stuck, base), *self._differences_from(context, base)]
+        text = "\n".join(parts)
+        return Change(self.ref, "recover", text, _digest([text, self._content(context)]))
+
+    def _to_recover(self, context: Context, stuck: Release) -> Release:
+        as_wanted = not self._differences_from(context, stuck, look_for_missing=False)
+        history = context.helm.history(stuck.name, namespace=stuck.namespace)
+        return recovery.base(stuck, history, as_wanted=as_wanted)
+
     def _differences(self, context: Context, current: Release) -> list[str]:
         """Return what differs from the deployed release, a section a kind of difference."""
-        namespace = self._source.namespace
+        state = [] if current.deployed else [f"its last operation left it {current.status}"]
+        return state + self._differences_from(context, current)
+
+    def _differences_from(
+        self, context: Context, revision: Release, *, look_for_missing: bool = True
+    ) -> list[str]:
+        """Return what differs between a revision and what shall be, and what of it is missing."""
+        which: dict[str, Any] = {"namespace": revision.namespace, "revision": revision.revision}
         sections = []
-        if not current.deployed:
-            sections.append(f"its last operation left it {current.status}")
-        before = context.helm.get_values(current.name, namespace=namespace)
+        before = context.helm.get_values(revision.name, **which)
         after = self._values
         if before != after:
             sections.append(_text_diff("values", canonical_yaml(before), canonical_yaml(after)))
-        old = _by_reference(context.helm.get_manifest(current.name, namespace=namespace))
+        old = _by_reference(context.helm.get_manifest(revision.name, **which))
         new = _by_reference(self.rendered(context))
         if any(item["kind"] == CRD for name, item in new.items() if name not in old):
             # Helm stores none of a chart's folder `crds`, and leaves those in the cluster alone.
@@ -156,8 +183,8 @@ class ReleasePlanner:
             diff = object_diff(old.get(name), new.get(name))
             if diff.action != "none":
                 sections.append(f"{diff.action} {name}\n{diff.text}")
-            elif not _exists(context, new[name]):
-                sections.append(f"create {name}: it was deleted from the cluster")
+            elif look_for_missing and not _exists(context, new[name]):
+                sections.append(f"create {name}: it is not in the cluster")
         return sections
 
     def _chart(self, context: Context) -> Chart:

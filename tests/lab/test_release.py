@@ -145,7 +145,7 @@ def test_a_release_lives_as_it_was_planned(context: Context, repository: Reposit
     # What was deleted behind Helm's back is brought back.
     assert context.cluster.delete("v1", "ConfigMap", "settings", "default")
     missing = plan(second, context)
-    assert "create ConfigMap default/settings: it was deleted" in missing.changes[0].text
+    assert "create ConfigMap default/settings: it is not in the cluster" in missing.changes[0].text
     second.apply(context, missing)
     assert deployed(context)["version"] == "2.0.0"
     assert second.check(context).ok

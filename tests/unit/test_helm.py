@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -118,32 +119,54 @@ def test_other_failures_of_history_are_not_taken_for_a_missing_release(
 
 
 @pytest.mark.parametrize(
-    ("states", "command"),
+    ("status", "stuck"),
     [
-        (["pending-install"], "helm uninstall istiod --namespace istio-system"),
-        (["failed", "pending-upgrade"], "helm uninstall istiod --namespace istio-system"),
-        (["superseded", "deployed", "pending-upgrade"], "helm rollback istiod 2 --namespace"),
-        (["deployed", "failed", "pending-rollback"], "helm rollback istiod 1 --namespace"),
-        (["deployed", "uninstalling"], "helm uninstall istiod --namespace istio-system"),
+        ("pending-install", True),
+        ("pending-upgrade", True),
+        ("pending-rollback", True),
+        ("failed", False),
+        ("deployed", False),
     ],
 )
-def test_a_stuck_release_names_the_command_that_mends_it_on_this_cluster(
-    subject: Helm, fake: Fake, states: list[str], command: str
+def test_only_a_running_helm_should_leave_a_release_pending(
+    subject: Helm, fake: Fake, status: str, stuck: bool
 ) -> None:
-    fake.on("history", "istiod", stdout=history(*states))
-    with pytest.raises(RunbookError) as caught:
-        subject.status("istiod", namespace="istio-system")
-    assert f"istio-system/istiod is {states[-1]} (revision {len(states)})" in caught.value.cause
-    assert command in caught.value.remedy
-    assert "--kubeconfig /k --kube-context prod" in caught.value.remedy
+    fake.on("history", "istiod", stdout=history("deployed", status))
+    release = subject.status("istiod", namespace="istio-system")
+    assert release is not None
+    assert release.stuck is stuck
+    assert release.since == datetime(2026, 11, 24, 1, tzinfo=UTC)
 
 
-def test_an_upgrade_of_a_stuck_release_explains_it(subject: Helm, fake: Fake) -> None:
-    fake.on("upgrade", stderr=BUSY).on("history", stdout=history("pending-install"))
-    with pytest.raises(RunbookError, match="is pending-install"):
+def test_a_removal_began_when_helm_says_so_and_not_with_the_last_upgrade(
+    subject: Helm, fake: Fake
+) -> None:
+    fake.on("history", "istiod", stdout=history("uninstalling"))
+    fake.on("status", "istiod", stdout='{"info": {"deleted": "2026-11-24T02:00:00Z"}}')
+    release = subject.status("istiod", namespace="istio-system")
+    assert release is not None
+    assert release.stuck
+    assert release.since == datetime(2026, 11, 24, 2, tzinfo=UTC)
+
+
+def test_a_revision_is_read_and_applied_by_its_number(subject: Helm, fake: Fake) -> None:
+    fake.on("get", "values", "istiod", stdout="{}").on("get", "manifest", stdout="")
+    fake.on("rollback", "istiod", "2", "--namespace", "x", "--wait=hookOnly")
+    subject.get_values("istiod", namespace="x", revision=2)
+    assert fake.argv[-8:-6] == ["--revision", "2"]
+    subject.get_manifest("istiod", namespace="x", revision=2)
+    assert fake.argv[-8:-6] == ["--revision", "2"]
+    subject.rollback("istiod", 2, namespace="x", timeout=300)
+    assert "300s" in fake.argv
+
+
+def test_an_upgrade_that_meets_another_helm_explains_it(subject: Helm, fake: Fake) -> None:
+    fake.on("upgrade", stderr=BUSY)
+    with pytest.raises(RunbookError, match="another Helm began to work") as caught:
         subject.upgrade_install(
             "istiod", Chart("/c"), namespace="istio-system", values={}, timeout=5
         )
+    assert "run this again" in caught.value.remedy
 
 
 def test_an_upgrade_passes_all_values_and_leaves_helm_time_to_report(
