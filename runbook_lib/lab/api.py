@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from pathlib import Path
 from typing import Any
 
@@ -23,15 +23,44 @@ Object = dict[str, Any]
 FIELD_MANAGER = "istio-runbook-lab"
 
 
-class Api:
-    """The API server, spoken to with an administrator's client certificate."""
+class Refused(LabError):
+    """The API server answered a request with an error.
 
-    def __init__(self, server: str, authority: Path, client: Pair) -> None:
+    Attributes:
+        message: Its own words.
+    """
+
+    def __init__(self, request: str, status: int, message: str) -> None:
+        self.message = message
+        super().__init__(f"{request}: {status} {message}")
+
+
+class TokenFile(httpx.Auth):
+    """A service account's token, read for each request: the file's content is renewed."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the header."""
+        request.headers["Authorization"] = f"Bearer {self._path.read_text().strip()}"
+        yield request
+
+
+class Api:
+    """The API server, spoken to with a client certificate or a service account's token."""
+
+    def __init__(self, server: str, authority: Path, client: Pair | TokenFile) -> None:
         context = ssl.create_default_context(cafile=str(authority))
-        context.load_cert_chain(client.certificate, client.key)
+        if isinstance(client, Pair):
+            context.load_cert_chain(client.certificate, client.key)
         # A watch stays silent for as long as nothing happens.
         self._http = httpx.AsyncClient(
-            base_url=server, verify=context, timeout=httpx.Timeout(10, read=30), trust_env=False
+            base_url=server,
+            verify=context,
+            auth=client if isinstance(client, TokenFile) else None,
+            timeout=httpx.Timeout(10, read=30),
+            trust_env=False,
         )
 
     async def close(self) -> None:
@@ -125,4 +154,4 @@ def _checked(answer: httpx.Response) -> Object:
     except ValueError:
         message = answer.text
     request = answer.request
-    raise LabError(f"{request.method} {request.url.path}: {answer.status_code} {message}")
+    raise Refused(f"{request.method} {request.url.path}", answer.status_code, message)

@@ -7,12 +7,13 @@ import re
 PILOT = "pilot"
 PROXY = "proxyv2"
 XNAT = "xnat-stand-in"
+KIALI_OPERATOR = "kiali-operator-stand-in"
 
 # Read both by Python and, as a jq test, by KWOK; so it keeps to what both understand.
-PROCESS_IMAGE = f"/({PILOT}|{PROXY}|{XNAT})(:|@|$)"
+PROCESS_IMAGE = f"/({PILOT}|{PROXY}|{XNAT}|{KIALI_OPERATOR})(:|@|$)"
 
 
 def program_of(image: str) -> str | None:
-    """`pilot`, `proxyv2` or `xnat-stand-in`; None for an image without a process here."""
+    """The last part of its name, such as `pilot`; None for an image without a process here."""
     match = re.search(PROCESS_IMAGE, image)
     return match[1] if match else None

@@ -16,7 +16,7 @@ from typing import Any
 
 from runbook_lib.lab.binaries import Build, envoy
 from runbook_lib.lab.certificates import kubeconfig, write_private
-from runbook_lib.lab.images import PILOT, PROXY, XNAT
+from runbook_lib.lab.images import KIALI_OPERATOR, PILOT, PROXY, XNAT
 from runbook_lib.lab.pods import Container, containers, environment, expand
 from runbook_lib.lab.ports import LOOPBACK, Addresses, choose_port, free_port
 from runbook_lib.lab.process import DIE_WITH_PARENT
@@ -131,6 +131,7 @@ def launch(
         PILOT: _istiod,
         PROXY: _sidecar,
         XNAT: _xnat,
+        KIALI_OPERATOR: _kiali_operator,
     }
     return launchers[container.program](arguments, env, network=network, root=root, around=around)
 
@@ -228,10 +229,32 @@ def _moved_probers(probers: str, network: PodNetwork) -> str:
 
 
 def _xnat(arguments: list[str], env: dict[str, str], *, network: PodNetwork, **_: object) -> Launch:
+    return _python("runbook_lib.lab.standin", arguments, env, network)
+
+
+def _kiali_operator(
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    network: PodNetwork,
+    root: Path,
+    around: Surroundings,
+) -> Launch:
+    places = {
+        "server": around.server,
+        "authority": around.authority,
+        "token": root / SERVICE_ACCOUNT_FOLDER / "token",
+        "sample": around.build.share("samples/addons/kiali.yaml"),
+    }
+    flags = [f"--{name}={value}" for name, value in places.items()]
+    return _python("runbook_lib.lab.kiali_operator", [*flags, *arguments], env, network)
+
+
+def _python(module: str, arguments: list[str], env: dict[str, str], network: PodNetwork) -> Launch:
+    """A stand-in of the lab's own, listening on the container's first port."""
     address, port = next(
         endpoint for declared, endpoint in network.local.items() if declared < ADMIN
     )
-    module = "runbook_lib.lab.standin"
     env["PYTHONPATH"] = str(Path(__file__).resolve().parents[2])
     return Launch(
         [sys.executable, "-m", module, f"--address={address}", f"--port={port}", *arguments], env

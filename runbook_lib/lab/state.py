@@ -24,7 +24,7 @@ class State:
         state: `ready` or `stopping`.
         url: The site through the edge.
         bin: Folder with kubectl, helm and istioctl that fit the cluster.
-        charts: Chart folders, `base` and `istiod`.
+        charts: Chart folders: `base`, `istiod` and `kiali-operator`.
         addons: Manifests of Istio's sample add-ons, by the name of the program.
         pid: Process id of the supervisor.
         addresses: Second octet of the loopback addresses of its pods.

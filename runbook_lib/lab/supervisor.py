@@ -44,6 +44,7 @@ RESTART_DELAY = 1.0
 ADDONS = ("prometheus", "jaeger")
 """Istio's sample add-ons that have a process in the lab."""
 APPLICATION = Path(__file__).with_name("application.yaml")
+CHART = Path(__file__).with_name("charts") / "kiali-operator"
 COLLECTIONS = {
     "Namespace": "/api/v1/namespaces",
     "Service": "/api/v1/namespaces/{namespace}/services",
@@ -177,7 +178,8 @@ class Supervisor:
             server=plane.server,
             url=edge.url,
             bin=str(self._build.bin),
-            charts={each: str(self._build.share(f"charts/{each}")) for each in ("base", "istiod")},
+            charts={each: str(self._build.share(f"charts/{each}")) for each in ("base", "istiod")}
+            | {CHART.name: str(CHART)},
             istio_version=istio_version(),
             pid=os.getpid(),
             addresses=addresses.outside,
