@@ -56,25 +56,21 @@ def operated(lab: Lab) -> Lab:
     return lab
 
 
-def _resource(spec: dict[str, Any], annotations: dict[str, str] | None = None) -> str:
+def _resource(spec: dict[str, Any]) -> str:
     return json.dumps(
         {
             "apiVersion": "kiali.io/v1alpha1",
             "kind": "Kiali",
-            "metadata": {
-                "name": "kiali",
-                "namespace": "istio-system",
-                "annotations": annotations or {},
-            },
+            "metadata": {"name": "kiali", "namespace": "istio-system"},
             "spec": spec,
         }
     )
 
 
-def _apply(lab: Lab, spec: dict[str, Any], annotations: dict[str, str] | None = None) -> None:
+def _apply(lab: Lab, spec: dict[str, Any]) -> None:
     """As the runbook does it: server-side, with its field manager."""
     apply = ("kubectl", "apply", "--server-side", "--field-manager=istio-runbook", "-f-")
-    lab.run(*apply, stdin=_resource(spec, annotations))
+    lab.run(*apply, stdin=_resource(spec))
 
 
 def _get(lab: Lab, kind: str, name: str = "kiali") -> dict[str, Any]:
@@ -248,27 +244,39 @@ def test_a_load_balancer_of_the_resource_lands_in_the_service(operated: Lab) -> 
     _until_condition(operated, "Successful")
 
 
-def test_changes_by_hand_last_until_the_next_reconciliation(operated: Lab) -> None:
-    """The real operator watches its resource alone, unless that asks for a period."""
+def test_the_next_reconciliation_undoes_changes_by_hand(operated: Lab) -> None:
+    """It comes with a change of the resource, as in the real operator, or with its period."""
     key = "service.beta.kubernetes.io/aws-load-balancer-scheme"
     patch = {"metadata": {"annotations": {key: "internet-facing"}}, "spec": {"type": "ClusterIP"}}
-    operated.run(
-        *("kubectl", "-n", "istio-system", "patch", "service", "kiali", "-p", json.dumps(patch))
-    )
-    spec = {"deployment": {"service_type": "LoadBalancer", "service_annotations": NLB}}
-    _apply(operated, spec, {PERIOD: "1s"})
-    _until(
-        operated,
-        "the Service as the resource says",
-        "service",
-        lambda found: (
-            found["spec"]["type"] == "LoadBalancer" and found["metadata"]["annotations"] == NLB
-        ),
-    )
+    by_hand = ("kubectl", "-n", "istio-system", "patch", "service", "kiali", "-p")
+
+    def until_undone() -> None:
+        _until(
+            operated,
+            "the Service as the resource says",
+            "service",
+            lambda found: (
+                found["spec"]["type"] == "LoadBalancer" and found["metadata"]["annotations"] == NLB
+            ),
+        )
+
+    def annotate(period: str) -> None:
+        operated.run(
+            *("kubectl", "-n", "istio-system", "annotate", "--overwrite", "kiali", "kiali"),
+            f"{PERIOD}={period}",
+        )
+
+    operated.run(*by_hand, json.dumps(patch))
+    annotate("1s")
+    until_undone()
+    operated.run(*by_hand, json.dumps(patch))
+    until_undone()
     operated.run("kubectl", "-n", "istio-system", "delete", "service", "kiali")
-    _until(operated, "the Service again", "service", lambda _: True)
-    _apply(operated, spec, {PERIOD: "soon"})
+    until_undone()
+    annotate("soon")
     _until_condition(operated, "Failure", 'invalid duration "soon"')
+    operated.run(*("kubectl", "-n", "istio-system", "annotate", "kiali", "kiali", f"{PERIOD}-"))
+    _until_condition(operated, "Successful")
 
 
 def test_an_ingress_of_the_resource_is_made_and_taken_away(operated: Lab) -> None:
