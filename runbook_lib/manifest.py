@@ -25,6 +25,19 @@ INJECTION_LABEL = "istio-injection"
 REVISION_LABEL = "istio.io/rev"
 """Two ways to ask for sidecars; a namespace must carry only one (istioctl analyze: IST0123)."""
 
+KIALI_PORT = 20001
+"""Kiali's port, in the pod and of the Service."""
+
+READER_LABEL = "istio-runbook/kiali-reader"
+"""Marks the accounts of those who may look, so that one that is no longer wanted is found."""
+
+_READER_PREFIX = "kiali-reader-"
+_NLB = "service.beta.kubernetes.io/aws-load-balancer"
+_ALB = "alb.ingress.kubernetes.io"
+"""Both of the AWS Load Balancer Controller, see
+https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/service/annotations/.
+"""
+
 
 def names() -> list[str]:
     """Return the manifests there are."""
@@ -111,6 +124,95 @@ def authorization_policy(
     (to,) = rule["to"]
     to["operation"]["methods"] = list(methods)
     return manifest
+
+
+def operator_namespace(parameters: Parameters) -> Object:
+    """The namespace of Kiali's operator."""
+    return _named("namespace-kiali-operator", parameters.kiali.operator_namespace)
+
+
+def kiali(parameters: Parameters) -> Object:
+    """The Kiali resource: all that the operator shall do, exposure included."""
+    wanted, istio = parameters.kiali, parameters.istio.namespace
+    manifest = _named("kiali", wanted.name, istio)
+    spec = manifest["spec"]
+    spec["deployment"]["instance_name"] = wanted.name
+    spec["deployment"]["view_only_mode"] = wanted.view_only
+    spec["server"]["web_root"] = wanted.web_root
+    services = spec["external_services"]
+    services["prometheus"]["url"] = wanted.prometheus_url or f"http://prometheus.{istio}:9090"
+    services["tracing"]["internal_url"] = wanted.tracing_url or f"http://tracing.{istio}:80/jaeger"
+    if wanted.exposure == "cluster":
+        spec["deployment"]["service_type"] = "ClusterIP"
+    elif wanted.exposure in _EXPOSURES:
+        manifest["spec"] = _merged(spec, _EXPOSURES[wanted.exposure](parameters)["spec"])
+    return manifest
+
+
+def kiali_nlb_tls(parameters: Parameters) -> Object:
+    """What a network load balancer with TLS adds to the Kiali resource."""
+    wanted = parameters.kiali
+    manifest = _named("kiali-nlb-tls", wanted.name, parameters.istio.namespace)
+    annotations = manifest["spec"]["deployment"]["service_annotations"]
+    annotations[f"{_NLB}-ssl-cert"] = wanted.certificate_arn
+    annotations[f"{_NLB}-ssl-ports"] = str(KIALI_PORT)
+    manifest["spec"]["server"].update(web_fqdn=wanted.host, web_port=str(KIALI_PORT))
+    return manifest
+
+
+def kiali_alb_ingress(parameters: Parameters) -> Object:
+    """What an application load balancer with TLS adds to the Kiali resource."""
+    wanted = parameters.kiali
+    manifest = _named("kiali-alb-ingress", wanted.name, parameters.istio.namespace)
+    override = manifest["spec"]["deployment"]["ingress"]["override_yaml"]
+    override["metadata"]["annotations"].update(
+        {
+            f"{_ALB}/certificate-arn": wanted.certificate_arn,
+            f"{_ALB}/healthcheck-path": f"{wanted.web_root}/healthz",
+        }
+    )
+    (rule,) = override["spec"]["rules"]
+    rule["host"] = wanted.host
+    (path,) = rule["http"]["paths"]
+    path["path"] = wanted.web_root
+    path["backend"]["service"] = {"name": wanted.name, "port": {"number": KIALI_PORT}}
+    manifest["spec"]["server"]["web_fqdn"] = wanted.host
+    return manifest
+
+
+def kiali_reader_role() -> Object:
+    """What people who may look at the mesh through Kiali may read."""
+    return load("kiali-reader-role")
+
+
+def kiali_reader_account(parameters: Parameters, reader: str) -> Object:
+    """The account of one person."""
+    name = f"{_READER_PREFIX}{reader}"
+    manifest = _named("kiali-reader-account", name, parameters.istio.namespace)
+    manifest["metadata"]["labels"] = {READER_LABEL: reader}
+    return manifest
+
+
+def kiali_reader_binding(parameters: Parameters, reader: str) -> Object:
+    """What lets that account read."""
+    name = f"{_READER_PREFIX}{reader}"
+    manifest = _named("kiali-reader-binding", name)
+    manifest["metadata"]["labels"] = {READER_LABEL: reader}
+    (subject,) = manifest["subjects"]
+    subject.update(name=name, namespace=parameters.istio.namespace)
+    return manifest
+
+
+_EXPOSURES = {"nlb-tls": kiali_nlb_tls, "alb-ingress": kiali_alb_ingress}
+
+
+def _merged(base: Object, more: Object) -> Object:
+    """Return `base` with what `more` adds or replaces, mapping by mapping."""
+    result = dict(base)
+    for key, value in more.items():
+        inside = isinstance(value, dict) and isinstance(base.get(key), dict)
+        result[key] = _merged(base[key], value) if inside else value
+    return result
 
 
 def _named(manifest: str, name: str, namespace: str | None = None) -> Object:

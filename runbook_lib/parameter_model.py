@@ -159,6 +159,18 @@ def _web_root(value: str) -> str:
     return value
 
 
+def _url(value: str) -> str:
+    parts = urlsplit(value)
+    if not re.fullmatch(r"https?://\S+", value) or not parts.hostname:
+        raise problem(
+            f"{value!r} is not an http or https URL",
+            "write the address inside the cluster, such as http://prometheus.monitoring:9090",
+        )
+    if parts.username or parts.password:
+        raise problem("the URL holds credentials", "remove them: Kiali reads them from a Secret")
+    return value.rstrip("/")
+
+
 def _manifest_location(value: str) -> str:
     if re.fullmatch(r"https?://\S+", value):
         return value
@@ -331,6 +343,7 @@ class OperatorChartParameters(ChartParameters):
 
 
 Manifest = Annotated[str, AfterValidator(_manifest_location)]
+Url = Annotated[str, AfterValidator(_url)]
 
 
 class KialiParameters(Section):
@@ -341,7 +354,9 @@ class KialiParameters(Section):
     version: Annotated[str, AfterValidator(_version)] | None = None
     operator: OperatorChartParameters = OperatorChartParameters()
     prometheus_manifest: Manifest | None = None
+    prometheus_url: Url | None = None
     jaeger_manifest: Manifest | None = None
+    tracing_url: Url | None = None
     name: LabelName = "kiali"
     web_root: Annotated[str, AfterValidator(_web_root)] = "/kiali"
     view_only: bool = False

@@ -206,10 +206,31 @@ def _kiali(parameters: Parameters) -> Iterator[Contradiction]:
             "a plain load balancer sends the tokens of those who log in as clear text",
             "write nlb-tls or alb-ingress, which end TLS, or cluster and kubectl port-forward",
         )
+    if parameters.target.kind == "lab":
+        for key in ("version", "chart_repository"):
+            if getattr(kiali, key) is not None:
+                yield (
+                    ("kiali", key),
+                    "the lab brings its own Kiali",
+                    "remove it, or set target.kind: cluster",
+                )
     if kiali.exposure in ("nlb-tls", "alb-ingress"):
         for key in ("host", "certificate_arn"):
             if getattr(kiali, key) is None:
                 yield ("kiali", key), f"exposure {kiali.exposure} needs it", "add it"
+    for manifest, url in (
+        ("prometheus_manifest", "prometheus_url"),
+        ("jaeger_manifest", "tracing_url"),
+    ):
+        if getattr(kiali, manifest) is not None and getattr(kiali, url) is not None:
+            yield (
+                ("kiali", manifest),
+                f"nothing is installed where {url} names one that is there already",
+                "remove one of the two",
+            )
+    for index, reader in enumerate(kiali.readers):
+        if reader in kiali.readers[:index]:
+            yield ("kiali", "readers", index), f"{reader} is there twice", "remove one"
     if kiali.operator_namespace == parameters.istio.namespace:
         yield (
             ("kiali", "operator_namespace"),

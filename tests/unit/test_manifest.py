@@ -7,7 +7,17 @@ from typing import Any
 import pytest
 
 from runbook_lib import manifest
+from runbook_lib.parameters import Parameters
 from tests.unit.samples import lab_parameters
+
+CERTIFICATE = "arn:aws:acm:ap-southeast-2:111122223333:certificate/0a1b2c3d"
+
+
+def exposed(how: str, **kiali: Any) -> Parameters:
+    """Parameters with a way into Kiali that ends TLS."""
+    given = {"exposure": how, "host": "kiali.example.com", "certificate_arn": CERTIFICATE}
+    return lab_parameters(kiali={**given, **kiali})
+
 
 DEFAULTS = lab_parameters()
 RENDERED: dict[str, dict[str, Any]] = {
@@ -17,6 +27,13 @@ RENDERED: dict[str, dict[str, Any]] = {
     "peer-authentication-exception": manifest.mutual_tls_exception(DEFAULTS),
     "destination-rule": manifest.destination_rule(DEFAULTS, [80]),
     "authorization-policy": manifest.authorization_policy(DEFAULTS, ["GET", "HEAD"]),
+    "namespace-kiali-operator": manifest.operator_namespace(DEFAULTS),
+    "kiali": manifest.kiali(DEFAULTS),
+    "kiali-nlb-tls": manifest.kiali_nlb_tls(exposed("nlb-tls")),
+    "kiali-alb-ingress": manifest.kiali_alb_ingress(exposed("alb-ingress")),
+    "kiali-reader-role": manifest.kiali_reader_role(),
+    "kiali-reader-account": manifest.kiali_reader_account(DEFAULTS, "ana"),
+    "kiali-reader-binding": manifest.kiali_reader_binding(DEFAULTS, "ana"),
 }
 OTHER = lab_parameters(
     application={
@@ -106,4 +123,82 @@ def test_no_manifest_uses_an_outdated_api(name: str) -> None:
         "v1",
         "security.istio.io/v1",
         "networking.istio.io/v1",
+        "kiali.io/v1alpha1",
+        "rbac.authorization.k8s.io/v1",
     }
+
+
+def test_kiali_is_told_where_everything_is() -> None:
+    rendered = manifest.kiali(
+        lab_parameters(
+            istio={"namespace": "mesh"}, kiali={"name": "look", "web_root": "/k", "view_only": True}
+        )
+    )
+    assert rendered["metadata"] == {"name": "look", "namespace": "mesh"}
+    spec = rendered["spec"]
+    assert spec["deployment"]["instance_name"] == "look"
+    assert spec["deployment"]["view_only_mode"] is True
+    assert spec["server"]["web_root"] == "/k"
+    assert spec["external_services"]["prometheus"]["url"] == "http://prometheus.mesh:9090"
+    assert spec["external_services"]["tracing"]["internal_url"] == "http://tracing.mesh:80/jaeger"
+
+
+def test_kiali_reads_a_prometheus_and_a_jaeger_that_are_there_already() -> None:
+    rendered = manifest.kiali(
+        lab_parameters(
+            kiali={"prometheus_url": "http://prom.monitoring:80/", "tracing_url": "https://j/x"}
+        )
+    )
+    services = rendered["spec"]["external_services"]
+    assert services["prometheus"]["url"] == "http://prom.monitoring:80"
+    assert services["tracing"]["internal_url"] == "https://j/x"
+
+
+@pytest.mark.parametrize("how", ["cluster", "load-balancer", "nlb-tls", "alb-ingress"])
+def test_every_exposure_asks_for_a_token_and_publishes_no_metrics(how: str) -> None:
+    spec = manifest.kiali(exposed(how))["spec"]
+    assert spec["auth"] == {"strategy": "token"}
+    assert spec["server"]["observability"] == {"metrics": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("cluster", "ClusterIP"),
+        ("load-balancer", "LoadBalancer"),
+        ("nlb-tls", "LoadBalancer"),
+        ("alb-ingress", "ClusterIP"),
+    ],
+)
+def test_only_a_load_balancer_of_its_own_makes_kialis_service_one(how: str, kind: str) -> None:
+    assert manifest.kiali(exposed(how))["spec"]["deployment"]["service_type"] == kind
+
+
+def test_tls_at_a_network_load_balancer_is_on_kialis_port_alone() -> None:
+    spec = manifest.kiali(exposed("nlb-tls"))["spec"]
+    annotations = spec["deployment"]["service_annotations"]
+    name = "service.beta.kubernetes.io/aws-load-balancer"
+    assert annotations[f"{name}-ssl-cert"] == CERTIFICATE
+    assert annotations[f"{name}-ssl-ports"] == "20001"
+    assert annotations[f"{name}-scheme"] == "internal"
+    assert spec["server"]["web_fqdn"] == "kiali.example.com"
+    assert (spec["server"]["web_schema"], spec["server"]["web_port"]) == ("https", "20001")
+
+
+def test_an_application_load_balancer_asks_where_kiali_answers() -> None:
+    rendered = manifest.kiali(exposed("alb-ingress", name="look", web_root="/k"))
+    ingress = rendered["spec"]["deployment"]["ingress"]
+    assert (ingress["enabled"], ingress["class_name"]) == (True, "alb")
+    annotations = ingress["override_yaml"]["metadata"]["annotations"]
+    assert annotations["alb.ingress.kubernetes.io/healthcheck-path"] == "/k/healthz"
+    assert annotations["alb.ingress.kubernetes.io/certificate-arn"] == CERTIFICATE
+    (rule,) = ingress["override_yaml"]["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert (rule["host"], path["path"]) == ("kiali.example.com", "/k")
+    assert path["backend"]["service"] == {"name": "look", "port": {"number": 20001}}
+
+
+def test_readers_may_read_and_nothing_else_and_no_secrets() -> None:
+    for rule in manifest.kiali_reader_role()["rules"]:
+        assert rule["verbs"] == ["get", "list", "watch"]
+        assert rule["apiGroups"] != [""] or not {"secrets", "*"} & set(rule["resources"])
