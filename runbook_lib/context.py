@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from runbook_lib import port_forward
 from runbook_lib import tools as command_line_tools
 from runbook_lib.cluster import Cluster
 from runbook_lib.evidence import Evidence
@@ -51,6 +53,18 @@ class Context:
             kubeconfig=self.target.kubeconfig,
             context=self.target.context,
             istio_namespace=self.parameters.istio.namespace,
+        )
+
+    def forwarded(self, service: str, port: int, namespace: str) -> AbstractContextManager[str]:
+        """A URL on this machine that leads to a Service, for as long as it is entered."""
+        return port_forward.forwarded(
+            self.tools.kubectl,
+            self.target.kubeconfig,
+            self.target.context,
+            namespace=namespace,
+            service=service,
+            port=port,
+            timeout=self.parameters.timeouts.probe,
         )
 
     @property

@@ -51,7 +51,7 @@ def read(path: Path) -> Source:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ParameterError(f"{path} is not YAML: {_explain(error)}", _remedy(error)) from error
+        raise ParameterError(f"{path} is not YAML: {explain(error)}", _remedy(error)) from error
     if root is None:
         raise ParameterError(f"{path} is empty", "start from a copy of parameters/lab.yaml")
     lines: dict[Location, int] = {}
@@ -86,7 +86,8 @@ def _walk(node: yaml.Node, location: Location, visited: set[int]) -> Iterator[tu
             yield from _walk(item, (*location, index), visited)
 
 
-def _explain(error: yaml.YAMLError) -> str:
+def explain(error: yaml.YAMLError) -> str:
+    """Say what is wrong with a text, and where in it."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark is not None:
         mark = error.problem_mark
         parts = [part for part in (error.context, error.problem) if part]

@@ -1,0 +1,207 @@
+"""Prometheus and Jaeger, which Kiali reads."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from runbook_lib import addons, rollout, table, wait
+from runbook_lib.cluster import Object, ref
+from runbook_lib.context import Context
+from runbook_lib.errors import CommandError, WaitTimeout
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Plan
+from runbook_lib.step import Step, Verification
+from runbook_lib.steps import objects
+from runbook_lib.table import Check
+
+_SAMPLES = (
+    "Istio calls its sample add-ons unfit for production: they keep their data in the pod, ask for "
+    "no login, and are not sized for your traffic."
+)
+
+
+@dataclass(frozen=True)
+class _Addon:
+    """One add-on, and how to tell that it works.
+
+    Attributes:
+        name: The name of its sample.
+        title: Its name for people.
+        service: The Service through which Kiali reads it.
+        port: That Service's port.
+        path: A question to which it answers with JSON.
+        parameter: The parameter that names its manifest.
+    """
+
+    name: str
+    title: str
+    service: str
+    port: int
+    path: str
+    parameter: str
+
+
+_PROMETHEUS = _Addon(
+    "prometheus",
+    "Prometheus",
+    "prometheus",
+    9090,
+    "/api/v1/targets?state=active",
+    "prometheus_manifest",
+)
+_JAEGER = _Addon("jaeger", "Jaeger", "tracing", 80, "/jaeger/api/services", "jaeger_manifest")
+
+
+class _InstallAddons(Step):
+    """Apply the manifests of both, or of the one that is not there already."""
+
+    name = "kiali-addons"
+    title = "Install Prometheus and Jaeger"
+    why = "Kiali stores nothing: it draws what Prometheus has measured and Jaeger has traced"
+    takes = "a minute; longer where images have to be pulled"
+    risk = "none for the application; Prometheus reads every pod that offers metrics"
+    undo = "delete the objects of both manifests; their data goes with the pods"
+
+    def __init__(self, parameters: Parameters) -> None:
+        kiali = parameters.kiali
+        self._addons = tuple(
+            addon
+            for addon, own in (
+                (_PROMETHEUS, kiali.prometheus_url),
+                (_JAEGER, kiali.tracing_url),
+            )
+            if own is None
+        )
+        self._read: dict[str, list[Object]] = {}
+
+    def plan(self, context: Context) -> Plan:
+        if not self._addons:
+            note = "Kiali reads a Prometheus and a Jaeger that are there already."
+            return Plan(self.name, context.target.uid, note=note)
+        return objects.plan_objects(context, self.name, self._objects(context), note=_SAMPLES)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, self._objects(context))
+        for deployment in self._deployments(context):
+            metadata = deployment["metadata"]
+            rollout.wait_until_complete(
+                context,
+                deployment["kind"],
+                metadata["name"],
+                metadata["namespace"],
+                timeout=context.parameters.timeouts.kiali,
+            )
+
+    def verify(self, context: Context) -> Verification:
+        found = [self._deployment_check(context, item) for item in self._deployments(context)]
+        if table.all_ok(found):
+            found += [_answer_check(context, addon) for addon in self._addons]
+        checks = found or [Check("add-ons", "others, named by the parameters", ok=None)]
+        return Verification(self.name, table.all_ok(checks), (table.of_checks("Add-ons", checks),))
+
+    def _objects(self, context: Context) -> list[Object]:
+        """Return the objects of all add-ons; each manifest is read once, when it is planned."""
+        return [
+            item
+            for addon in self._addons
+            for item in addons.moved(
+                self._manifest(context, addon), context.parameters.istio.namespace
+            )
+        ]
+
+    def _manifest(self, context: Context, addon: _Addon) -> list[Object]:
+        if addon.name not in self._read:
+            self._read[addon.name] = addons.read(
+                _location(context, addon),
+                timeout=context.parameters.timeouts.probe,
+                remedy=f"save the manifest to a file and name it in kiali.{addon.parameter}",
+            )
+        return self._read[addon.name]
+
+    def _deployments(self, context: Context) -> list[Object]:
+        kinds = ("Deployment", "StatefulSet", "DaemonSet")
+        return [item for item in self._objects(context) if item["kind"] in kinds]
+
+    @staticmethod
+    def _deployment_check(context: Context, wanted: Object) -> Check:
+        metadata = wanted["metadata"]
+        where = ref(wanted["kind"], metadata["name"], metadata["namespace"])
+        found = objects.live(context, wanted)
+        if found is None:
+            return Check(where, "missing", ok=False)
+        done, counts = rollout.progress(found)
+        return Check(where, counts, done)
+
+
+def step(parameters: Parameters) -> Step:
+    """The step that installs what the parameters do not name as there already."""
+    return _InstallAddons(parameters)
+
+
+def _location(context: Context, addon: _Addon) -> str:
+    """Return where an add-on's manifest is: as the parameters say, in the lab, or released."""
+    given = getattr(context.parameters.kiali, addon.parameter)
+    if given is not None:
+        return str(given)
+    local = context.target.addons.get(addon.name)
+    if local is not None:
+        return str(local)
+    version = context.parameters.istio.version or context.istioctl.version().client
+    return addons.RELEASED.format(version=version, name=addon.name)
+
+
+def _answer_check(context: Context, addon: _Addon) -> Check:
+    """Ask an add-on what Kiali will ask it, until it answers as it should."""
+    found = ""
+
+    def observe() -> wait.State:
+        nonlocal found
+        ok, found = _ask(context, addon)
+        return wait.State(ok, found)
+
+    try:
+        wait.until(
+            f"{addon.title} to answer",
+            observe,
+            timeout=context.parameters.timeouts.policy,
+            interval=1.0,
+            on_change=context.waiting,
+        )
+    except WaitTimeout:
+        return Check(addon.title, found, ok=False)
+    return Check(addon.title, found, ok=True)
+
+
+def _ask(context: Context, addon: _Addon) -> tuple[bool, str]:
+    namespace = context.parameters.istio.namespace
+    try:
+        with context.forwarded(addon.service, addon.port, namespace) as url:
+            answer = httpx.get(
+                url + addon.path, timeout=context.parameters.timeouts.probe, trust_env=False
+            )
+    except CommandError as error:
+        return False, f"no way to its Service: {error.stderr or error.cause}"
+    except httpx.HTTPError as error:
+        return False, f"no answer: {error or type(error).__name__}"
+    if answer.status_code != 200:
+        return False, f"{addon.path} answers {answer.status_code}"
+    try:
+        return _judge(addon, json.loads(answer.text))
+    except (ValueError, KeyError, TypeError):
+        return False, f"{addon.path} answers something else than expected"
+
+
+def _judge(addon: _Addon, answer: Any) -> tuple[bool, str]:
+    """Say whether an answer shows that the add-on works."""
+    if addon is not _PROMETHEUS:
+        return isinstance(answer["data"], list | None), "answers queries"
+    targets = answer["data"]["activeTargets"]
+    if any(target["health"] == "up" for target in targets):
+        return True, "answers, and reads metrics"
+    errors = sorted({target["lastError"] for target in targets if target["lastError"]})
+    reasons = "; ".join(errors[:3]) or "none has been read yet"
+    return False, f"reads none of its {len(targets)} targets: {reasons}"

@@ -1,0 +1,313 @@
+"""Kiali: its operator, what it reads, the resource that describes it, and who may look."""
+
+from __future__ import annotations
+
+from runbook_lib import accounts, manifest, rollout, table, wait
+from runbook_lib.cluster import Object, ref
+from runbook_lib.context import Context
+from runbook_lib.diff import object_diff, reference
+from runbook_lib.errors import WaitFailed, WaitTimeout
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Change, Plan
+from runbook_lib.step import Step, Verification
+from runbook_lib.steps import (
+    addons,
+    definitions,
+    kiali_access,
+    kiali_checks,
+    kiali_status,
+    objects,
+)
+from runbook_lib.steps.release import CRD, ReleasePlanner, Source
+from runbook_lib.table import Check
+
+_API = "kiali.io/v1alpha1"
+_RBAC = "rbac.authorization.k8s.io/v1"
+
+_MAY = (("list", "pods", ""), ("list", "authorizationpolicies", "security.istio.io"))
+_MAY_NOT = (
+    ("patch", "pods", ""),
+    ("create", "authorizationpolicies", "security.istio.io"),
+    ("get", "secrets", ""),
+)
+"""Verb, resource and API group: what a reader's account is tried with."""
+
+
+class _InstallOperator(Step):
+    """Install the chart of Kiali's operator."""
+
+    name = "kiali-operator"
+    title = "Install Kiali's operator"
+    why = "the operator makes Kiali of one resource, and puts back what is changed behind its back"
+    takes = "a minute; longer where the image has to be pulled"
+    risk = "none for the application; the operator may create roles in the whole cluster"
+    undo = "delete the Kiali resource first, then uninstall the release: without its operator the "
+    undo += "resource could not be deleted any more"
+
+    def __init__(self, parameters: Parameters) -> None:
+        kiali = parameters.kiali
+        self._namespace = kiali.operator_namespace
+        source = Source(
+            self._namespace, kiali.chart_repository, kiali.version, parameters.timeouts.kiali
+        )
+        self._release = ReleasePlanner(kiali.operator, source)
+
+    def plan(self, context: Context) -> Plan:
+        planned = objects.plan_objects(context, self.name, self._first(context))
+        changes = planned.changes + self._release.changes(context)
+        return Plan(self.name, context.target.uid, changes, planned.unpredictable)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, self._first(context))
+        self._release.apply(context, plan)
+        for deployment in self._deployments(context):
+            rollout.wait_until_complete(
+                context,
+                "Deployment",
+                deployment["metadata"]["name"],
+                self._namespace,
+                timeout=context.parameters.timeouts.kiali,
+            )
+
+    def verify(self, context: Context) -> Verification:
+        kinds = [item for item in self._release.rendered(context) if item["kind"] == CRD]
+        names = {item["metadata"]["name"] for item in kinds}
+        definitions.wait_until_served(
+            context, "Kiali's kinds", names, timeout=context.parameters.timeouts.kiali
+        )
+        checks = [
+            self._release.check(context),
+            *(self._deployment_check(context, item) for item in self._deployments(context)),
+            Check("Kiali's kinds", f"{len(names)} of {len(names)} served", ok=bool(names)),
+        ]
+        return Verification(self.name, table.all_ok(checks), (table.of_checks("Operator", checks),))
+
+    def _first(self, context: Context) -> list[Object]:
+        """The namespace, and the kinds: Helm would install them once and never bring them up."""
+        namespace = manifest.operator_namespace(context.parameters)
+        return [namespace, *self._release.definitions(context)]
+
+    def _deployments(self, context: Context) -> list[Object]:
+        return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]
+
+    def _deployment_check(self, context: Context, rendered: Object) -> Check:
+        name = rendered["metadata"]["name"]
+        where = ref("Deployment", name, self._namespace)
+        found = context.cluster.get("apps/v1", "Deployment", name, self._namespace)
+        if found is None:
+            return Check(where, "missing", ok=False)
+        done, counts = rollout.progress(found)
+        return Check(where, counts, done)
+
+
+class _DescribeKiali(Step):
+    """Apply the Kiali resource and wait until its operator is done."""
+
+    name = "kiali-instance"
+    title = "Describe Kiali to its operator"
+    why = "one resource says how people log in, how they reach Kiali and what it reads"
+    takes = "one to three minutes; a new load balancer on AWS takes as long again"
+    undo = "delete the Kiali resource while the operator runs: it removes what it made"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self.risk = {
+            "cluster": "none: there is no way in from outside",
+            "load-balancer": "tokens travel in clear text through a load balancer that may be "
+            "public",
+            "nlb-tls": "whoever reaches the load balancer sees the login page",
+            "alb-ingress": "whoever reaches the load balancer sees the login page",
+        }[parameters.kiali.exposure]
+
+    def plan(self, context: Context) -> Plan:
+        return objects.plan_objects(context, self.name, [manifest.kiali(context.parameters)])
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        wanted = manifest.kiali(context.parameters)
+        before = kiali_status.conditions(objects.live(context, wanted))
+        objects.apply_objects(context, plan, [wanted])
+        self._wait_for_operator(context, before)
+        self._wait_for_deployment(context)
+
+    def verify(self, context: Context) -> Verification:
+        wanted = manifest.kiali(context.parameters)
+        in_place = objects.in_place(context, wanted)
+        self._wait_for_operator(context, None)
+        self._wait_for_deployment(context)
+        checks = [
+            Check(reference(wanted), "as planned" if in_place else "missing or changed", in_place),
+            Check("operator", "done", ok=True),
+            *kiali_access.service_checks(context),
+            *self._address_checks(context),
+        ]
+        answers, findings = kiali_checks.prove(context)
+        ok = table.all_ok(checks) and all(row[-1] != table.yes_no(False) for row in answers.rows)
+        return Verification(self.name, ok, (table.of_checks("Kiali", checks), answers, findings))
+
+    @staticmethod
+    def _wait_for_operator(context: Context, before: kiali_status.Conditions | None) -> None:
+        """Wait until the operator has done what the resource says.
+
+        Raises:
+            WaitFailed: It failed; the error has its own words.
+            WaitTimeout: Time is up; the error shows how far it is.
+        """
+        parameters = context.parameters
+        name, namespace = parameters.kiali.name, parameters.istio.namespace
+
+        def observe(found: list[Object]) -> wait.State:
+            return kiali_status.state(found[0] if found else None, before)
+
+        what = f"the operator to carry out {ref('Kiali', name, namespace)}"
+        log = f"kubectl --namespace {parameters.kiali.operator_namespace} logs deployment/"
+        log += parameters.kiali.operator.release
+        try:
+            context.cluster.watch_until(
+                what,
+                _API,
+                "Kiali",
+                namespace,
+                observe,
+                name=name,
+                timeout=parameters.timeouts.kiali,
+                on_change=context.waiting,
+            )
+        except WaitTimeout as error:
+            raise WaitTimeout(
+                error.what,
+                error.last_state,
+                error.elapsed,
+                f"see what the operator does: {log}",
+            ) from error
+        except WaitFailed as error:
+            raise WaitFailed(
+                error.what,
+                error.last_state,
+                error.elapsed,
+                "correct the parameters under kiali and run this step again; the operator's log "
+                f"says more: {log}",
+            ) from error
+
+    @staticmethod
+    def _wait_for_deployment(context: Context) -> None:
+        parameters = context.parameters
+        rollout.wait_until_complete(
+            context,
+            "Deployment",
+            parameters.kiali.name,
+            parameters.istio.namespace,
+            timeout=parameters.timeouts.kiali,
+        )
+
+    @staticmethod
+    def _address_checks(context: Context) -> list[Check]:
+        """Wait for the load balancer, where there shall be one."""
+        if context.parameters.kiali.exposure == "cluster":
+            return [Check("address", "none from outside, as wanted", ok=None)]
+
+        def observe() -> wait.State:
+            found = kiali_access.address(context)
+            return wait.State(bool(found.url), found.lacking or "there")
+
+        try:
+            wait.until(
+                "Kiali's load balancer",
+                observe,
+                timeout=context.parameters.timeouts.kiali,
+                interval=1.0,
+                on_change=context.waiting,
+            )
+        except WaitTimeout as error:
+            return [Check("address", error.last_state, ok=False)]
+        return [Check("address", "there", ok=True)]
+
+
+class _LetReadersIn(Step):
+    """Accounts for people who may look, and the end of those that are no longer wanted."""
+
+    name = "kiali-readers"
+    title = "Give each reader an account"
+    why = "Kiali acts with the rights of whoever logged in: with one account for all, nobody "
+    why += "could tell afterwards who it was"
+    takes = "seconds"
+    risk = "a reader sees configuration and logs of every namespace, and no Secrets"
+    undo = "take the name out of kiali.readers and run this step again: deleting an account ends "
+    undo += "its tokens"
+
+    def plan(self, context: Context) -> Plan:
+        planned = objects.plan_objects(context, self.name, self._wanted(context.parameters))
+        gone = [Change.of_object(object_diff(item, None)) for item in self._unwanted(context)]
+        note = "" if context.parameters.kiali.readers else "kiali.readers names nobody."
+        return Plan(
+            self.name,
+            context.target.uid,
+            (*planned.changes, *gone),
+            planned.unpredictable,
+            "" if gone else note,
+        )
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, self._wanted(context.parameters))
+        planned = {change.ref for change in plan.changes}
+        for item in self._unwanted(context):
+            if reference(item) in planned:
+                metadata = item["metadata"]
+                context.cluster.delete(
+                    item["apiVersion"], item["kind"], metadata["name"], metadata.get("namespace")
+                )
+
+    def verify(self, context: Context) -> Verification:
+        parameters = context.parameters
+        namespace, where = parameters.istio.namespace, parameters.application.namespace
+        rows = []
+        ok = not self._unwanted(context)
+        for reader in parameters.kiali.readers:
+            name = manifest.kiali_reader_account(parameters, reader)["metadata"]["name"]
+            for rights, wanted in ((_MAY, True), (_MAY_NOT, False)):
+                for verb, resource, group in rights:
+                    found = accounts.may(
+                        context.cluster, namespace, name, verb, resource, where, group
+                    )
+                    ok = ok and found is wanted
+                    answer = "may" if found else "may not"
+                    rows.append((name, f"{verb} {resource}", answer, table.yes_no(found is wanted)))
+        columns = ("account", "what", "found", "ok")
+        return Verification(self.name, ok, (table.Table("Readers", columns, tuple(rows)),))
+
+    @staticmethod
+    def _wanted(parameters: Parameters) -> list[Object]:
+        readers = parameters.kiali.readers
+        role = [manifest.kiali_reader_role()] if readers else []
+        return role + [
+            item
+            for reader in readers
+            for item in (
+                manifest.kiali_reader_account(parameters, reader),
+                manifest.kiali_reader_binding(parameters, reader),
+            )
+        ]
+
+    @staticmethod
+    def _unwanted(context: Context) -> list[Object]:
+        """Accounts and bindings that this step once made, of people who are named no more."""
+        readers = context.parameters.kiali.readers
+        namespace = context.parameters.istio.namespace
+        found = [
+            *context.cluster.list("v1", "ServiceAccount", namespace),
+            *context.cluster.list(_RBAC, "ClusterRoleBinding"),
+        ]
+        marks = [(item, (item["metadata"].get("labels") or {})) for item in found]
+        return [
+            item
+            for item, labels in marks
+            if manifest.READER_LABEL in labels and labels[manifest.READER_LABEL] not in readers
+        ]
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter; its order does not depend on the story."""
+    return (
+        _InstallOperator(parameters),
+        addons.step(parameters),
+        _DescribeKiali(parameters),
+        _LetReadersIn(),
+    )

@@ -1,0 +1,136 @@
+"""How people reach Kiali: its Service, its address, and whose account they log in with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from runbook_lib.cluster import Object, ref
+from runbook_lib.context import Context
+from runbook_lib.manifest import KIALI_PORT, READER_LABEL
+from runbook_lib.parameters import Parameters
+from runbook_lib.table import Check, Table
+
+_INGRESS_API = "networking.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where Kiali is from outside.
+
+    Attributes:
+        url: What to open; empty as long as there is none.
+        balancer: The load balancer's own name, which the host must point to; may be empty.
+        lacking: Why there is no address yet; empty if there is one, or none is wanted.
+    """
+
+    url: str
+    balancer: str = ""
+    lacking: str = ""
+
+
+def account(parameters: Parameters) -> str:
+    """The service account that the operator makes for Kiali itself."""
+    return f"{parameters.kiali.name}-service-account"
+
+
+def accounts(context: Context) -> list[str]:
+    """The accounts to log in with: those of readers, then Kiali's own."""
+    namespace = context.parameters.istio.namespace
+    found = context.cluster.list("v1", "ServiceAccount", namespace)
+    readers = [item["metadata"] for item in found]
+    marked = [each["name"] for each in readers if READER_LABEL in (each.get("labels") or {})]
+    own = account(context.parameters)
+    return [*sorted(marked), *(each["name"] for each in readers if each["name"] == own)]
+
+
+def service(context: Context) -> Object | None:
+    """Kiali's Service."""
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    return context.cluster.get("v1", "Service", name, namespace)
+
+
+def address(context: Context) -> Address:
+    """Look up where Kiali is from outside, and say why it is nowhere yet."""
+    wanted = context.parameters.kiali
+    if wanted.exposure == "cluster":
+        return Address("")
+    kind = "Ingress" if wanted.exposure == "alb-ingress" else "Service"
+    balancer = _balancer(context, kind)
+    if not balancer:
+        return Address("", lacking=_why_no_balancer(context, kind))
+    if wanted.exposure == "alb-ingress":
+        return Address(f"https://{wanted.host}{wanted.web_root}", balancer)
+    if wanted.exposure == "nlb-tls":
+        return Address(f"https://{wanted.host}:{KIALI_PORT}{wanted.web_root}", balancer)
+    return Address(f"http://{balancer}:{KIALI_PORT}{wanted.web_root}", balancer)
+
+
+def forward_command(context: Context) -> str:
+    """The command that brings Kiali to this machine, whatever its exposure."""
+    wanted, namespace = context.parameters.kiali, context.parameters.istio.namespace
+    return (
+        f"kubectl --namespace {namespace} port-forward service/{wanted.name} "
+        f"{KIALI_PORT}:{KIALI_PORT}"
+    )
+
+
+def token_command(context: Context, name: str) -> str:
+    """The command that makes a token of an account."""
+    namespace, minutes = context.parameters.istio.namespace, context.parameters.kiali.token_minutes
+    return f"kubectl --namespace {namespace} create token {name} --duration={minutes}m"
+
+
+def ways_in(context: Context) -> Table:
+    """Where Kiali is, how to log in, and what the lab lacks."""
+    wanted, found = context.parameters.kiali, address(context)
+    local = f"http://127.0.0.1:{KIALI_PORT}{wanted.web_root}"
+    rows = [("from outside", found.url or found.lacking or "no way in: exposure is cluster")]
+    if wanted.exposure in ("nlb-tls", "alb-ingress") and found.balancer:
+        rows.append(("DNS", f"{wanted.host} must lead to {found.balancer}"))
+    rows.append(("from this machine", f"{forward_command(context)}, then {local}"))
+    rows += [("token", token_command(context, name)) for name in accounts(context)]
+    if context.target.kind == "lab":
+        rows.append(
+            (
+                "in the lab",
+                "Kiali answers its API and has no pages: its build comes without them",
+            )
+        )
+    return Table("Ways into Kiali", ("what", "how"), tuple(rows))
+
+
+def service_checks(context: Context) -> list[Check]:
+    """Whether the Service is what the exposure wants, and publishes Kiali's port alone."""
+    parameters = context.parameters
+    where = ref("Service", parameters.kiali.name, parameters.istio.namespace)
+    found = service(context)
+    if found is None:
+        return [Check(where, "missing", ok=False)]
+    inside = parameters.kiali.exposure in ("cluster", "alb-ingress")
+    wanted = "ClusterIP" if inside else "LoadBalancer"
+    ports = [port["port"] for port in found["spec"]["ports"]]
+    return [
+        Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == wanted),
+        Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [KIALI_PORT]),
+    ]
+
+
+def _balancer(context: Context, kind: str) -> str:
+    """Return the name or address that a load balancer's controller has written down."""
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    version = _INGRESS_API if kind == "Ingress" else "v1"
+    found = context.cluster.get(version, kind, name, namespace) or {}
+    entries = ((found.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return next((str(e.get("hostname") or e.get("ip") or "") for e in entries), "")
+
+
+def _why_no_balancer(context: Context, kind: str) -> str:
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    where = ref(kind, name, namespace)
+    events = context.cluster.events(namespace, name, kind=kind)
+    if events:
+        return f"no address yet, because {where} says: {events[-1]}"
+    return (
+        f"no address yet, and no event says why: is there a controller for {where}, such as the "
+        "AWS Load Balancer Controller?"
+    )
