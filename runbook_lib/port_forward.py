@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import selectors
+import shlex
 import subprocess
 import tempfile
 import time
@@ -69,10 +70,7 @@ def forwarded(
             assert process.stdout is not None
             address = _address(process.stdout, timeout)
             if address is None:
-                _end(process)
-                errors.seek(0)
-                code = process.returncode
-                raise CommandError(argv, code if code > 0 else None, "", errors.read())
+                raise _failure(argv, process, errors, timeout)
             yield f"http://{address}"
         finally:
             _end(process)
@@ -87,11 +85,22 @@ def _address(stream: IO[str], timeout: float) -> str | None:
         selector.register(stream, selectors.EVENT_READ)
         while selector.select(max(0.0, deadline - time.monotonic())):
             line = stream.readline()
-            if not line:
+            if not line:  # it has closed its output, and so ends
                 return None
             if found := _READY.match(line):
                 return found.group(1)
     return None
+
+
+def _failure(
+    argv: list[str], process: subprocess.Popen[str], errors: IO[str], timeout: float
+) -> CommandError:
+    late = process.poll() is None
+    _end(process)
+    errors.seek(0)
+    problem = f"the way did not open within {timeout:g} s: {shlex.join(argv)}" if late else ""
+    code = None if late else process.returncode
+    return CommandError(argv, code, "", errors.read(), problem=problem)
 
 
 def _end(process: subprocess.Popen[str]) -> None:

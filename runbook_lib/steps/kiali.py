@@ -123,6 +123,9 @@ class _DescribeKiali(Step):
 
     def apply(self, context: Context, plan: Plan) -> None:
         wanted = manifest.kiali(context.parameters)
+        if kiali_status.at_work(objects.live(context, wanted)):
+            # Its result would be about the resource as it is now.
+            self._wait_until_idle(context)
         before = kiali_status.conditions(objects.live(context, wanted))
         objects.apply_objects(context, plan, [wanted])
         self._wait_for_operator(context, before)
@@ -142,6 +145,25 @@ class _DescribeKiali(Step):
         answers, findings = kiali_checks.prove(context)
         ok = table.all_ok(checks) and all(row[-1] != table.yes_no(False) for row in answers.rows)
         return Verification(self.name, ok, (table.of_checks("Kiali", checks), answers, findings))
+
+    @staticmethod
+    def _wait_until_idle(context: Context) -> None:
+        parameters = context.parameters
+
+        def observe(found: list[Object]) -> wait.State:
+            busy = bool(found) and kiali_status.at_work(found[0])
+            return wait.State(not busy, "at work" if busy else "idle")
+
+        context.cluster.watch_until(
+            "the operator to end what it is at",
+            _API,
+            "Kiali",
+            parameters.istio.namespace,
+            observe,
+            name=parameters.kiali.name,
+            timeout=parameters.timeouts.kiali,
+            on_change=context.waiting,
+        )
 
     @staticmethod
     def _wait_for_operator(context: Context, before: kiali_status.Conditions | None) -> None:

@@ -37,18 +37,20 @@ def state(resource: Object | None, before: Conditions | None = None) -> State:
         return State(False, "the operator has not taken it up yet")
     if before is not None and before == found:
         return State(False, f"the operator has not taken up the change yet; before: {_said(found)}")
+    if at_work(resource):
+        return State(False, _progress(resource) or "at work")
     failure = _true(found, "Failure")
     if failure is not None:
         return State(False, f"the operator failed: {_message(failure)}", failed=True)
     if _true(found, "Successful") is not None:
         return State(True, "done")
-    return State(False, _progress(resource) or _said(found))
+    return State(False, _said(found))
 
 
-def failure_message(resource: Object | None) -> str:
-    """Return the operator's own words about a failure that holds now; empty if there is none."""
-    failure = _true(conditions(resource), "Failure")
-    return "" if failure is None else _message(failure)
+def at_work(resource: Object | None) -> bool:
+    """Whether a run is going on; between runs the same condition holds for another reason."""
+    running = _true(conditions(resource), "Running")
+    return running is not None and running.get("reason") == "Running"
 
 
 def _true(found: Conditions, kind: str) -> dict[str, Any] | None:

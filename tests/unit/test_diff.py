@@ -128,3 +128,10 @@ def test_canonical_yaml_sorts_keys_and_uses_block_style() -> None:
 def test_a_reference_names_kind_namespace_and_name() -> None:
     assert reference(POLICY) == "PeerAuthentication istio-system/default"
     assert reference(CONFIG) == "ConfigMap a"
+
+
+def test_a_change_in_a_file_of_a_config_map_is_a_line_of_the_difference() -> None:
+    before = {"kind": "ConfigMap", "metadata": {"name": "c"}, "data": {"f": "a: 1\n  b: 2\n"}}
+    after = {**before, "data": {"f": "a: 1\n  b: 3\n"}}
+    lines = object_diff(before, after).lines
+    assert [line for line in lines if line[:2] in ("+ ", "- ")] == ["-      b: 2", "+      b: 3"]
