@@ -146,8 +146,13 @@ class Reconciliation:
         )
         config = configure(self._resource, sample, operator)
         deployment = config["deployment"]
+        cluster = await self._tools.api.get("/version") or {}
         await self._progress(
-            environment={"isKubernetes": True, "operatorVersion": operator.version},
+            environment={
+                "isKubernetes": True,
+                "kubernetesVersion": cluster.get("gitVersion", "").removeprefix("v"),
+                "operatorVersion": operator.version,
+            },
             deployment={
                 "instanceName": deployment["instance_name"],
                 "namespace": deployment["namespace"],
@@ -480,8 +485,9 @@ def main() -> None:
     parser.add_argument("--token", type=Path, required=True, help="the service account's token")
     parser.add_argument("--sample", type=Path, required=True, help="Istio's Kiali add-on")
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s %(message)s")
-    # One line a request would bury the rest.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # One line a request, a health check or an event would bury the rest.
+    for noisy in ("httpx", "aiohttp.access", "kopf"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     asyncio.run(serve(parser.parse_args()))
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.lab.binaries import kubernetes_version
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.wait import State, until
 from tests.labs import Lab
@@ -159,6 +160,11 @@ def test_a_resource_becomes_a_deployed_kiali(operated: Lab) -> None:
         "instanceName": "kiali",
         "namespace": "istio-system",
         "remoteClusterResourcesOnly": False,
+    }
+    assert found["status"]["environment"] == {
+        "isKubernetes": True,
+        "kubernetesVersion": kubernetes_version().removeprefix("v"),
+        "operatorVersion": "v1.89.0",
     }
     assert found["status"]["progress"]["message"] == "6. Finished all resource creation"
     running = _conditions(operated)["Running"]
