@@ -120,12 +120,13 @@ class Reconciliation:
         self._conditions: status.Conditions = list(
             (resource.get("status") or {}).get("conditions") or []
         )
-        self._started = time.monotonic()
+        self._started, self._began = time.monotonic(), ""
         self._step = 0
 
     async def run(self) -> bool:
         """Reconcile and report; returns whether it succeeded."""
-        await self._report(status.running(self._conditions, _now()))
+        self._began = _now()
+        await self._report(status.running(self._conditions, self._began))
         try:
             period = self._resource["metadata"].get("annotations", {}).get(PERIOD)
             if period is not None:
@@ -135,7 +136,7 @@ class Reconciliation:
             return await self._fail(f"Failed to patch object: {error.message}")
         except LabError as error:
             return await self._fail(error.cause)
-        await self._report(status.succeeded(self._conditions, _now()))
+        await self._report(status.succeeded(self._conditions, await self._end()))
         return True
 
     async def _reconcile(self) -> None:
@@ -288,8 +289,18 @@ class Reconciliation:
 
     async def _fail(self, message: str) -> bool:
         log.error("%s: %s", self._path, message)
-        await self._report(status.failed(self._conditions, message, _now()))
+        await self._report(status.failed(self._conditions, message, await self._end()))
         return False
+
+    async def _end(self) -> str:
+        """The time of the end, in a later second than the start.
+
+        A run of Ansible takes longer than the second in which conditions count, so that no two runs
+        leave the same conditions; this is how their readers tell a new result from an old one.
+        """
+        while _now() == self._began:
+            await asyncio.sleep(1 - time.time() % 1)
+        return _now()
 
     async def _patch_status(self, change: Object) -> None:
         await self._tools.api.merge(f"{self._path}/status", {"status": change})
