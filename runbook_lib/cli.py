@@ -71,8 +71,8 @@ def run(
     """
     from rich.console import Console
 
+    from runbook_lib import interruption, progress, report, runs
     from runbook_lib import parameters as checking
-    from runbook_lib import progress, report, runs
     from runbook_lib import run as runner
 
     checked = checking.load(parameters)
@@ -91,10 +91,9 @@ def run(
         reached = runner.results(notebooks, checked, folder)
         console.print()
         console.print(progress.summary_table(runner.Result(folder, checked.mode, reached, None)))
-        console.print(
-            "\nInterrupted. What was done so far stays, which may be between two steps that "
-            "belong together: run again to go on, or see 'Undo' in the notebooks."
-        )
+        console.print()
+        for line in interruption.describe(folder, checked):
+            console.print(line, markup=False)
         console.print(f"Report:    {report.write(folder)}", markup=False)
         console.print(f"Notebooks: {folder}", markup=False)
         raise typer.Exit(130) from None

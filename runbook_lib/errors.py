@@ -129,7 +129,7 @@ class KindNotInstalled(RunbookError):
         self.kind = kind
         super().__init__(
             f"the cluster does not know the kind {kind} ({api_version})",
-            "Istio's kinds come with the chart istio-base: install it first"
+            "Istio's kinds come with the chart istio-base: run the notebook 01_install_istio first"
             if api_version.split("/")[0].endswith(".istio.io")
             else "check the spelling, or install what defines it first",
         )

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +18,19 @@ from runbook_lib.errors import CommandError, RunbookError
 
 # The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_NO_CHART = (
+    "cannot be reached",
+    "dial tcp",
+    "failed to fetch",
+    "not found in",
+    "no chart version found",
+    "x509:",
+    "i/o timeout",
+    "unauthorized",
+    "denied",
+)
+"""What Helm 4 says when it gets no chart; the cluster is not asked for these commands."""
 
 _READ_TIMEOUT = 60.0
 _NETWORK_MARGIN = 60.0
@@ -153,7 +167,8 @@ class Helm:
 
     def show_chart(self, chart: Chart) -> dict[str, Any]:
         """Return a chart's `Chart.yaml`, such as to learn which version is the newest."""
-        output = self.cli("show", "chart", *chart.arguments(), timeout=_READ_TIMEOUT).stdout
+        with _fetching(chart):
+            output = self.cli("show", "chart", *chart.arguments()).stdout
         found: dict[str, Any] = yaml.safe_load(output)
         return found
 
@@ -162,7 +177,9 @@ class Helm:
 
         Kinds among a chart's templates are not in it.
         """
-        return _documents(self.cli("show", "crds", *chart.arguments()).stdout)
+        with _fetching(chart):
+            output = self.cli("show", "crds", *chart.arguments()).stdout
+        return _documents(output)
 
     def rollback(self, release: str, revision: int, *, namespace: str, timeout: float) -> None:
         """Apply a revision once more, as a new one; does not wait for workloads.
@@ -216,8 +233,8 @@ class Helm:
                 that Helm knows.
         """
         options = ["--kube-version", kube_version] if kube_version else []
-        return _documents(
-            self.cli(
+        with _fetching(chart):
+            done = self.cli(
                 "template",
                 release,
                 *chart.arguments(),
@@ -229,8 +246,8 @@ class Helm:
                 "-",
                 timeout=_READ_TIMEOUT + _NETWORK_MARGIN,
                 input=yaml.safe_dump(dict(values)),
-            ).stdout
-        )
+            )
+        return _documents(done.stdout)
 
     def uninstall(self, release: str, *, namespace: str, timeout: float) -> None:
         """Remove a release and wait until its objects are gone; fine if there is none.
@@ -326,6 +343,24 @@ class Helm:
                 ) from error
             raise
         return done.stdout
+
+
+@contextmanager
+def _fetching(chart: Chart) -> Iterator[None]:
+    """Say which repository did not give a chart, and where its address is set."""
+    try:
+        yield
+    except CommandError as error:
+        if not chart.repository or not any(sign in error.stderr for sign in _NO_CHART):
+            raise
+        version = f" {chart.version}" if chart.version else ""
+        raise RunbookError(
+            f"{chart.repository} does not give the chart {chart.reference}{version}: "
+            f"{error.stderr.strip().splitlines()[-1]}",
+            "check that this machine reaches it (proxy? HTTPS_PROXY) and that it has this version; "
+            "its address and the version are parameters: istio.chart_repository and istio.version "
+            "(for Kiali: kiali.chart_repository and kiali.version)",
+        ) from error
 
 
 def _release(entry: Mapping[str, Any]) -> Release:

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from runbook_lib import evidence
+from runbook_lib import evidence, runs
 
 Event = dict[str, Any]
 
@@ -110,5 +110,6 @@ def render(events: list[Event]) -> str:
 def write(run_folder: Path) -> Path:
     """Write `report.html` beside the run's evidence; returns its path."""
     path = run_folder / "report.html"
-    path.write_text(render(evidence.read(run_folder / "evidence.jsonl")), encoding="utf-8")
+    with runs.written_to(run_folder):
+        path.write_text(render(evidence.read(run_folder / runs.EVIDENCE)), encoding="utf-8")
     return path

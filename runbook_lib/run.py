@@ -126,14 +126,19 @@ def execute(
         parameters: Given to each of them.
         folder: Where executed notebooks, evidence and summary go; it exists.
         approve: The cluster whose changes are approved, or `none`; None leaves the environment's.
+
+    Raises:
+        RunbookError: The folder cannot be written to.
     """
     failure = None
-    with _environment({runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}):
-        failure = _execute_in_order(notebooks, parameters, folder)
-    result = Result(folder, parameters.mode, results(notebooks, parameters, folder), failure)
-    summary = {**asdict(result), "complete": result.complete}
-    text = json.dumps(summary, indent=2, default=str)
-    (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+    with runs.written_to(folder):
+        with _environment({runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}):
+            failure = _execute_in_order(notebooks, parameters, folder)
+        reached = results(notebooks, parameters, folder)
+        result = Result(folder, parameters.mode, reached, failure)
+        summary = {**asdict(result), "complete": result.complete}
+        text = json.dumps(summary, indent=2, default=str)
+        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     return result
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,6 +20,31 @@ RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 """Names the folder of a run to the notebooks that are part of it."""
 
 EVIDENCE = "evidence.jsonl"
+
+
+_CANNOT_WRITE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
+
+
+@contextmanager
+def written_to(folder: Path) -> Iterator[None]:
+    """Name the folder, and a remedy, where a run's files cannot be written.
+
+    Raises:
+        RunbookError: They cannot: the disk is full, for example.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise RunbookError(
+            f"cannot write the run's files to {error.filename or folder}: {error.strerror}",
+            "free the disk, or choose another folder with --output; what was done so far stays: "
+            "run again to go on",
+        ) from error
 
 
 def default_root() -> Path:

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from runbook_lib.errors import RunbookError
 from runbook_lib.lab import binaries, lifecycle
-from runbook_lib.lab.state import alive, log_files, marked_processes, read_state
+from runbook_lib.lab.state import alive, lab_names, log_files, marked_processes, read_state
 
 app = typer.Typer(
     help="The embedded lab: a real mesh from ordinary processes.", no_args_is_help=True
@@ -90,13 +90,19 @@ def logs(
 ) -> None:
     """Print a log; without a name, list the logs there are."""
     files = log_files(name)
+    if not files:
+        known = ", ".join(lab_names())
+        raise RunbookError(
+            f"there is no lab {name!r}, and no log of one",
+            remedy=f"labs that were started: {known}" if known else "start it: lab up",
+        )
     if not log:
-        console.print("\n".join(files) or f"lab {name!r} has no logs")
+        console.print("\n".join(files))
         return
     if log not in files:
         raise RunbookError(
             f"lab {name!r} has no log {log!r}",
-            remedy=f"choose one of: {', '.join(files) or 'none: the lab was never started'}",
+            remedy=f"choose one of: {', '.join(files)}",
         )
     typer.echo(files[log].read_text(errors="replace"), nl=False)
 

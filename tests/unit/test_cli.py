@@ -67,3 +67,34 @@ def test_starting_up_does_not_import_what_is_not_needed() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=50, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_a_full_disk_is_a_message_with_a_remedy(tmp_path: Path) -> None:
+    # No file may grow beyond a kilobyte: what the notebooks' folder then answers is an error of
+    # the operating system while papermill writes, as on a full disk.
+    script = (
+        "import resource, sys\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "from runbook_lib.cli import main\n"
+        f"sys.argv = ['runbook', 'run', '--output', {str(tmp_path / 'runs')!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-B", "-c", script],
+        cwd=repository_root(),
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "cannot write the run's files to" in done.stderr
+    assert "→ free the disk, or choose another folder with --output" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("log", [(), ("istiod",)])
+def test_logs_of_a_lab_that_there_is_not_are_an_error(log: tuple[str, ...]) -> None:
+    done = runbook("lab", "logs", *log, "--name", "nobody-started-this")
+    assert done.returncode == 1
+    assert "there is no lab 'nobody-started-this'" in done.stderr

@@ -70,3 +70,9 @@ def test_the_remedy_for_a_missing_kind_depends_on_whose_kind_it_is() -> None:
 def test_the_tail_of_a_long_line_is_marked_as_cut() -> None:
     assert tail("x" * 10, characters=4) == "…xxxx"
     assert tail("a\nb\nc\n", lines=2) == "b\nc"
+
+
+def test_a_missing_kind_of_istio_names_the_notebook_that_installs_it() -> None:
+    error = KindNotInstalled("security.istio.io/v1", "PeerAuthentication")
+    assert "01_install_istio" in error.remedy
+    assert "01_install_istio" not in KindNotInstalled("example.com/v1", "X").remedy

@@ -271,3 +271,27 @@ def test_a_charts_own_description_says_its_version(subject: Helm, fake: Fake) ->
     fake.on("show", "chart", "base", "--repo", stdout="name: base\nversion: 1.31.1\n")
     shown = subject.show_chart(Chart("base", "https://charts.example.com"))
     assert shown["version"] == "1.31.1"
+
+
+def test_a_repository_that_gives_no_chart_names_the_parameter(subject: Helm, fake: Fake) -> None:
+    refused = (
+        'Error: looks like "https://x/charts" is not a valid chart repository or cannot be '
+        'reached: Get "https://x/charts/index.yaml": dial tcp: lookup x: no such host'
+    )
+    chart = Chart("base", "https://x/charts", "1.31.1")
+    fake.on("template", stderr=refused).on("show", "chart", stderr=refused)
+    with pytest.raises(
+        RunbookError, match=r"x/charts does not give the chart base 1\.31\.1"
+    ) as one:
+        subject.template("istio-base", chart, namespace="x", values={})
+    assert "istio.chart_repository" in one.value.remedy
+    with pytest.raises(RunbookError, match="no such host"):
+        subject.show_chart(chart)
+
+
+def test_a_chart_that_cannot_be_rendered_is_no_matter_of_the_repository(
+    subject: Helm, fake: Fake
+) -> None:
+    fake.on("template", stderr="Error: values don't meet the specifications of the schema")
+    with pytest.raises(CommandError):
+        subject.template("x", Chart("base", "https://x/charts"), namespace="x", values={})
