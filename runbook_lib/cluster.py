@@ -108,6 +108,24 @@ class Cluster:
         items = [{"apiVersion": api_version, "kind": kind, **item} for item in answer["items"]]
         return items, answer["metadata"]["resourceVersion"]
 
+    def list_everything(self, namespace: str | None = None) -> Objects:
+        """Return all stored objects: of one namespace, or of all and those outside of any.
+
+        Kinds that this user may not list, and those that vanish meanwhile, are left out.
+        """
+        with self._errors("look up all kinds"):
+            resources = self.dynamic.resources.stored()
+        found: Objects = []
+        for resource in resources:
+            if namespace is not None and not resource.namespaced:
+                continue
+            try:
+                found += self.list(resource.group_version, resource.kind, namespace)
+            except ClusterRefused as error:
+                if error.status not in (403, 404, 405):
+                    raise
+        return found
+
     def apply(self, manifest: Object, *, dry_run: bool = False, force: bool = False) -> Object:
         """Apply a manifest server-side as `FIELD_MANAGER` and return the resulting object.
 

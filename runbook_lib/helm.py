@@ -147,6 +147,16 @@ class Helm:
         arguments = ["get", "values", release, "--namespace", namespace, "--output", "json"]
         return json.loads(self.cli(*arguments, *options).stdout) or {}
 
+    def get_labels(self, release: str, *, namespace: str) -> dict[str, str]:
+        """Return the labels of a release, Helm's own included; none if there is no release."""
+        arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
+        try:
+            return json.loads(self.cli(*arguments).stdout).get("labels") or {}
+        except CommandError as error:
+            if _not_found(error):
+                return {}
+            raise
+
     def history(self, release: str, *, namespace: str) -> Releases:
         """Return the revisions of a release, oldest first; none if there is no such release."""
         arguments = ["history", release, "--namespace", namespace, "--output", "json"]
@@ -285,6 +295,7 @@ class Helm:
         wait: bool = True,
         timeout: float,
         create_namespace: bool = False,
+        labels: Mapping[str, str] | None = None,
     ) -> Release:
         """Install a release, or bring it to these values.
 
@@ -296,10 +307,13 @@ class Helm:
             wait: Whether to wait until its workloads are ready.
             timeout: Seconds that Helm may wait.
             create_namespace: Make the namespace if it is missing.
+            labels: Added to the release's own; later upgrades keep them.
         """
         options = ["--wait" if wait else "--wait=hookOnly", "--timeout", _duration(timeout)]
         if create_namespace:
             options.append("--create-namespace")
+        if labels:
+            options += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
         output = self._upgrade(release, chart, namespace, values, options, timeout=timeout)
         return _from_status(json.loads(output))
 

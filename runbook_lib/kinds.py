@@ -36,16 +36,26 @@ class Kinds:
         except KeyError:
             raise KindNotInstalled(api_version, kind) from None
 
+    def stored(self) -> list[Resource]:
+        """Return every kind whose objects are stored and can be listed, asking anew for all.
+
+        Kinds without watches, such as metrics, are computed when they are asked for.
+        """
+        groups = self._ask("/apis")["groups"]
+        versions = ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]
+        for version in versions:
+            self._discover(version)
+        return [
+            resource
+            for (version, _), resource in self._found.items()
+            if version in versions and {"list", "watch"} <= set(resource.verbs)
+        ]
+
     def _discover(self, api_version: str) -> None:
         group, _, version = api_version.rpartition("/")
         prefix = "apis" if group else "api"
         try:
-            answer = self._client.request(
-                "get",
-                f"/{prefix}/{api_version}",
-                serializer=lambda _client, data: data,
-                _request_timeout=REQUEST_TIMEOUT,
-            )
+            answer = self._ask(f"/{prefix}/{api_version}")
         except ApiException as error:
             if error.status == 404:
                 return
@@ -55,6 +65,15 @@ class Kinds:
                 self._found[api_version, entry["kind"]] = self._resource(
                     prefix, group, version, entry
                 )
+
+    def _ask(self, path: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self._client.request(
+            "get",
+            path,
+            serializer=lambda _client, data: data,
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+        return answer
 
     def _resource(self, prefix: str, group: str, version: str, entry: dict[str, Any]) -> Resource:
         return Resource(

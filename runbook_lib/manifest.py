@@ -76,6 +76,13 @@ def strict_mutual_tls(parameters: Parameters) -> Object:
     )
 
 
+def permissive_mutual_tls(parameters: Parameters) -> Object:
+    """The mesh-wide policy on its way out: mutual TLS where it can be had, plaintext elsewhere."""
+    manifest = strict_mutual_tls(parameters)
+    manifest["spec"]["mtls"]["mode"] = "PERMISSIVE"
+    return manifest
+
+
 def mutual_tls_exception(parameters: Parameters) -> Object:
     """The web container's port without mutual TLS; everything else STRICT."""
     application = parameters.application
@@ -213,6 +220,17 @@ def _merged(base: Object, more: Object) -> Object:
         inside = isinstance(value, dict) and isinstance(base.get(key), dict)
         result[key] = _merged(base[key], value) if inside else value
     return result
+
+
+def without_fields(item: Object) -> Object:
+    """Name an object and nothing else: applying it gives up every field applied before.
+
+    Server-side apply removes fields that nobody else manages, see
+    https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields.
+    """
+    metadata = item["metadata"]
+    names = {key: metadata[key] for key in ("name", "namespace") if key in metadata}
+    return {"apiVersion": item["apiVersion"], "kind": item["kind"], "metadata": names}
 
 
 def _named(manifest: str, name: str, namespace: str | None = None) -> Object:

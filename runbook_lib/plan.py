@@ -9,7 +9,17 @@ from typing import Literal
 
 from runbook_lib.diff import ObjectDiff
 
-Action = Literal["create", "change", "delete", "install", "upgrade", "recover", "restart"]
+Action = Literal[
+    "create",
+    "change",
+    "delete",
+    "install",
+    "upgrade",
+    "recover",
+    "uninstall",
+    "restart",
+    "restore",
+]
 
 
 @dataclass(frozen=True)

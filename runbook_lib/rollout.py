@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runbook_lib import pods
-from runbook_lib.cluster import Object, ref
+from runbook_lib.cluster import RESTART_REASON, RESTARTED_AT, Object, ref
 from runbook_lib.context import Context
 from runbook_lib.wait import State
 
@@ -41,7 +41,7 @@ def wait_until_complete(
         if not found:
             return State(done=False, text=f"{ref(kind, name, namespace)} does not exist")
         workload = found[0]
-        newest = [pod for pod in pods_of(context, workload) if _is_newest(pod, workload)]
+        newest = [pod for pod in pods_of(context, workload) if is_newest(pod, workload)]
         for pod in newest:
             if problem := refuse(pod):
                 return State(done=False, text=problem, failed=True)
@@ -88,10 +88,14 @@ def has_ended(pod: Object) -> bool:
     return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _is_newest(pod: Object, workload: Object) -> bool:
-    """Whether a pod carries the annotations of its workload's template, such as a restart's."""
+def is_newest(pod: Object, workload: Object) -> bool:
+    """Whether a pod carries the annotations of its workload's template, and no other restart's."""
     template = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
-    return template.items() <= (pod["metadata"].get("annotations") or {}).items()
+    found = pod["metadata"].get("annotations") or {}
+    same_restart = all(
+        found.get(key) == template.get(key) for key in (RESTARTED_AT, RESTART_REASON)
+    )
+    return same_restart and template.items() <= found.items()
 
 
 def _reasons(context: Context, workload: Object) -> str:

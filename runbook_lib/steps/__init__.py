@@ -7,7 +7,7 @@ from collections.abc import Callable
 from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.step import Step
-from runbook_lib.steps import authorization, injection, install, mutual_tls
+from runbook_lib.steps import authorization, injection, install, mutual_tls, rollback
 
 CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "00_start_here": lambda _parameters: (),
@@ -15,6 +15,7 @@ CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "02_label_namespace": injection.steps,
     "04_mutual_tls": mutual_tls.steps,
     "05_authorization": authorization.steps,
+    "90_rollback": rollback.steps,
 }
 """The steps of each notebook, by its name, in the order in which the notebooks are run."""
 

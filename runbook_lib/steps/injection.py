@@ -45,7 +45,7 @@ class _LabelNamespace(Step):
         found = namespace["metadata"].get("labels", {}).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
-            Check("sidecar of a new pod", *_try_injection(context)),
+            Check("sidecar of a new pod", *try_injection(context)),
         ]
         title = ref("Namespace", context.parameters.application.namespace)
         return Verification(self.name, table.all_ok(checks), (table.of_checks(title, checks),))
@@ -132,7 +132,7 @@ def _require_namespace(context: Context) -> Object:
     return namespace
 
 
-def _try_injection(context: Context) -> tuple[str, bool]:
+def try_injection(context: Context) -> tuple[str, bool]:
     """Ask for a pod like the web pods as a dry run: admission webhooks answer as for a real one."""
     application = context.parameters.application
     web = application.web
@@ -174,10 +174,10 @@ def _restarts(context: Context) -> list[_Restart]:
         reasons = [
             f"{pod['metadata']['name']}: {lack}"
             for pod in found
-            if _wants_sidecar(pod) and (lack := _lack(pod))
+            if wants_sidecar(pod) and (lack := _lack(pod))
         ]
         if reasons:
-            _require_rolling_update(workload)
+            require_rolling_update(workload)
             restarts.append(_Restart(workload, "\n".join(sorted(reasons))))
     for pod in _pods_for_sidecars(context):
         name = pod["metadata"]["name"]
@@ -191,7 +191,12 @@ def _restarts(context: Context) -> list[_Restart]:
     return restarts
 
 
-def _require_rolling_update(workload: Object) -> None:
+def require_rolling_update(workload: Object) -> None:
+    """Check that a workload replaces its pods when its template changes.
+
+    Raises:
+        RunbookError: It waits for somebody to delete them.
+    """
     strategy = (workload["spec"].get("updateStrategy") or {}).get("type")
     if strategy == "OnDelete":
         metadata = workload["metadata"]
@@ -205,11 +210,11 @@ def _require_rolling_update(workload: Object) -> None:
 def _pods_for_sidecars(context: Context) -> Iterator[Object]:
     """Yield the namespace's pods that shall have a sidecar."""
     for pod in context.cluster.list("v1", "Pod", context.parameters.application.namespace):
-        if not rollout.has_ended(pod) and _wants_sidecar(pod):
+        if not rollout.has_ended(pod) and wants_sidecar(pod):
             yield pod
 
 
-def _wants_sidecar(pod: Object) -> bool:
+def wants_sidecar(pod: Object) -> bool:
     """Whether istiod would inject: not into pods on the host's network, nor where told not to."""
     metadata = pod["metadata"]
     marks = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
@@ -225,7 +230,7 @@ def _lack(pod: Object) -> str:
 
 
 def _created_without_sidecar(pod: Object) -> str:
-    if not _wants_sidecar(pod) or pods.has_sidecar(pod):
+    if not wants_sidecar(pod) or pods.has_sidecar(pod):
         return ""
     return (
         f"pod {pod['metadata']['name']} was created without istio-proxy: "

@@ -32,17 +32,15 @@ class _InstallBase(Step):
     undo += "every object of theirs"
 
     def __init__(self, parameters: Parameters) -> None:
-        istio = parameters.istio
-        self._release = ReleasePlanner(istio.base, *_from_istio(parameters, istio.base))
+        self._release = base_release(parameters)
 
     def plan(self, context: Context) -> Plan:
-        namespace = manifest.istio_namespace(context.parameters)
-        planned = objects.plan_objects(context, self.name, [namespace])
+        planned = objects.plan_objects(context, self.name, self._namespace(context))
         changes = planned.changes + self._release.changes(context)
         return Plan(self.name, context.target.uid, changes)
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [manifest.istio_namespace(context.parameters)])
+        objects.apply_objects(context, plan, self._namespace(context))
         self._release.apply(context, plan)
 
     def verify(self, context: Context) -> Verification:
@@ -61,6 +59,10 @@ class _InstallBase(Step):
         ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("istio-base", checks),))
 
+    @staticmethod
+    def _namespace(context: Context) -> list[Object]:
+        return objects.own_namespace(context, manifest.istio_namespace(context.parameters))
+
 
 class _InstallIstiod(Step):
     """Install the control plane."""
@@ -73,11 +75,7 @@ class _InstallIstiod(Step):
     undo = "uninstall the release, after the sidecars are gone"
 
     def __init__(self, parameters: Parameters) -> None:
-        istio = parameters.istio
-        source, values = _from_istio(parameters, istio.istiod)
-        if istio.revision != "default":
-            values["revision"] = istio.revision
-        self._release = ReleasePlanner(istio.istiod, source, values)
+        self._release = istiod_release(parameters)
 
     def plan(self, context: Context) -> Plan:
         return Plan(self.name, context.target.uid, self._release.changes(context))
@@ -118,6 +116,20 @@ class _InstallIstiod(Step):
 def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter; its order does not depend on the story."""
     return _InstallBase(parameters), _InstallIstiod(parameters)
+
+
+def base_release(parameters: Parameters) -> ReleasePlanner:
+    """The release with Istio's kinds."""
+    return ReleasePlanner(parameters.istio.base, *_from_istio(parameters, parameters.istio.base))
+
+
+def istiod_release(parameters: Parameters) -> ReleasePlanner:
+    """The release with the control plane."""
+    istio = parameters.istio
+    source, values = _from_istio(parameters, istio.istiod)
+    if istio.revision != "default":
+        values["revision"] = istio.revision
+    return ReleasePlanner(istio.istiod, source, values)
 
 
 def _from_istio(parameters: Parameters, chart: ChartParameters) -> tuple[Source, dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Plan and apply manifests by server-side apply: what steps that set objects have in common."""
+"""Plan, apply and delete manifests: what steps that set or remove objects have in common."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import ObjectDiff, object_diff, reference
-from runbook_lib.errors import ClusterRefused, KindNotInstalled
+from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError
 from runbook_lib.plan import Change, Plan
+from runbook_lib.steps import ownership
+from runbook_lib.wait import State
 
 
 def plan_objects(context: Context, step: str, manifests: Sequence[Object], note: str = "") -> Plan:
@@ -42,6 +44,83 @@ def apply_objects(context: Context, plan: Plan, manifests: Sequence[Object]) -> 
             context.cluster.apply(manifest)
 
 
+def plan_deletion(context: Context, step: str, manifests: Sequence[Object]) -> Plan:
+    """Plan to delete what the runbook applied; what others made stays, and the note says so.
+
+    Args:
+        context: Where to look.
+        step: The step's name.
+        manifests: The objects, by what was applied, in the order in which they will be deleted.
+
+    Raises:
+        RunbookError: Somebody else has changed an object since: their work would be lost.
+    """
+    changes, notes = [], []
+    for manifest in manifests:
+        found = live_if_known(context, manifest)
+        if found is None:
+            continue
+        if not ownership.is_own(found):
+            notes.append(
+                f"{reference(found)} stays: {ownership.makers(found)} made it, not this runbook."
+            )
+            continue
+        if others := ownership.changed_by(found):
+            who = "; ".join(f"{name} changed {', '.join(at)}" for name, at in others.items())
+            raise RunbookError(
+                f"{reference(found)} is not deleted: since the runbook applied it, {who}",
+                "save it if it is still needed, delete it yourself, and run this again",
+            )
+        changes.append(Change.of_object(object_diff(found, None)))
+    return Plan(step, context.target.uid, tuple(changes), note=" ".join(notes))
+
+
+def delete_objects(
+    context: Context, plan: Plan, manifests: Sequence[Object], *, timeout: float
+) -> None:
+    """Delete those objects that the plan deletes, and then wait until all are gone.
+
+    Args:
+        context: Where.
+        plan: What was approved.
+        manifests: As for `plan_deletion`.
+        timeout: Seconds for each object.
+
+    Raises:
+        WaitTimeout: An object is still there; the error names the finalizers that hold it.
+    """
+    planned = {change.ref for change in plan.changes if change.action == "delete"}
+    going = [manifest for manifest in manifests if reference(manifest) in planned]
+    for manifest in going:
+        metadata = manifest["metadata"]
+        context.cluster.delete(
+            manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace")
+        )
+    for manifest in going:
+        wait_until_gone(context, manifest, timeout=timeout)
+
+
+def wait_until_gone(context: Context, manifest: Object, *, timeout: float) -> None:
+    """Wait until an object that was deleted is gone.
+
+    Raises:
+        WaitTimeout: It is still there; the error names the finalizers that hold it.
+    """
+    if live_if_known(context, manifest) is None:
+        return
+    metadata = manifest["metadata"]
+    context.cluster.watch_until(
+        f"{reference(manifest)} to be gone",
+        manifest["apiVersion"],
+        manifest["kind"],
+        metadata.get("namespace"),
+        _is_gone,
+        name=metadata["name"],
+        timeout=timeout,
+        on_change=context.waiting,
+    )
+
+
 def in_place(context: Context, manifest: Object) -> bool:
     """Whether applying the manifest would change nothing."""
     return _compare(context, manifest)[0].action == "none"
@@ -53,6 +132,36 @@ def live(context: Context, manifest: Object) -> Object | None:
     return context.cluster.get(
         manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace")
     )
+
+
+def live_if_known(context: Context, manifest: Object) -> Object | None:
+    """As `live`; of a kind that the cluster does not know there is no object."""
+    try:
+        return live(context, manifest)
+    except KindNotInstalled:
+        return None
+
+
+def own_namespace(context: Context, manifest: Object) -> list[Object]:
+    """Return a namespace's manifest if it is missing, or was made by the runbook.
+
+    One of others is used as it is: marked as the runbook's own, it would go with a rollback.
+    """
+    found = live(context, manifest)
+    return [manifest] if found is None or ownership.is_own(found) else []
+
+
+def _is_gone(found: list[Object]) -> State:
+    if not found:
+        return State(True, "gone")
+    metadata, status = found[0]["metadata"], found[0].get("status") or {}
+    held = [*metadata.get("finalizers", []), *(found[0].get("spec") or {}).get("finalizers", [])]
+    reasons = [
+        c["message"]
+        for c in status.get("conditions") or []
+        if c.get("status") == "True" and c.get("message") and c["type"].endswith("Remaining")
+    ]
+    return State(False, "; ".join([f"held by {', '.join(held) or 'nothing any more'}", *reasons]))
 
 
 def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:

@@ -21,6 +21,9 @@ from runbook_lib.table import Check
 
 CRD = "CustomResourceDefinition"
 
+INSTALLED_BY = {"installed-by": "istio-runbook"}
+"""Labels a release that the runbook installed: only those are uninstalled by a rollback."""
+
 
 @dataclass(frozen=True)
 class Source:
@@ -41,7 +44,7 @@ class Source:
 
 
 class ReleasePlanner:
-    """One release: what it would change, and how to bring it about."""
+    """One release: what installing, changing or removing it does, and how to bring it about."""
 
     def __init__(
         self, chart: ChartParameters, source: Source, values: dict[str, Any] | None = None
@@ -116,6 +119,7 @@ class ReleasePlanner:
             )
             if not self._differences(context, current):
                 return
+        new = any(change.action == "install" for change in plan.changes if change.ref == self.ref)
         context.helm.upgrade_install(
             release,
             self._chart(context),
@@ -124,7 +128,51 @@ class ReleasePlanner:
             # Waiting is done by the step, which can say what it waits for and why.
             wait=False,
             timeout=self._source.timeout,
+            labels=INSTALLED_BY if new else None,
         )
+
+    def removal(self, context: Context) -> tuple[Change | None, str]:
+        """Return what uninstalling changes, None if nothing; and why the release stays, if so.
+
+        Raises:
+            RunbookError: Another Helm may be at work on the release.
+        """
+        release, namespace = self._parameters.release, self._source.namespace
+        # Unlike an upgrade, uninstalling needs no recovery: it works in every state.
+        last = recovery.settled(context, release, namespace)
+        if last is None:
+            return None, ""
+        if not self._is_own(context):
+            return None, f"{self.ref} stays: it was not installed by this runbook."
+        items = context.helm.get_manifest(release, namespace=namespace)
+        kept = [item for item in items if _is_kept(item)]
+        lines = [
+            f"chart {last.chart} {last.chart_version}, revision {last.revision}, {last.status}",
+            f"objects ({len(items) - len(kept)}):",
+            *(f"  delete {reference(item)}" for item in items if item not in kept),
+            *([f"kept by Helm ({len(kept)}):"] if kept else []),
+            *(f"  keep {reference(item)}" for item in kept),
+        ]
+        return Change.of_text(self.ref, "uninstall", redact("\n".join(lines))), ""
+
+    def uninstall(self, context: Context, plan: Plan) -> None:
+        """Uninstall the release, if the plan says so, and wait until its objects are gone."""
+        if ("uninstall", self.ref) not in {(change.action, change.ref) for change in plan.changes}:
+            return
+        context.helm.uninstall(
+            self._parameters.release,
+            namespace=self._source.namespace,
+            timeout=self._source.timeout,
+        )
+
+    def check_removed(self, context: Context) -> Check:
+        """Look whether the release is gone; one of others may stay."""
+        found = context.helm.status(self._parameters.release, namespace=self._source.namespace)
+        if found is None:
+            return Check(self.ref, "gone", ok=True)
+        if not self._is_own(context):
+            return Check(self.ref, "stays: not of this runbook", ok=None)
+        return Check(self.ref, f"still {found.status}", ok=False)
 
     def check(self, context: Context) -> Check:
         """Look at the release's state."""
@@ -132,6 +180,10 @@ class ReleasePlanner:
         if release is None:
             return Check(self.ref, "missing", ok=False)
         return Check(self.ref, release.status, release.deployed)
+
+    def _is_own(self, context: Context) -> bool:
+        labels = context.helm.get_labels(self._parameters.release, namespace=self._source.namespace)
+        return labels.items() >= INSTALLED_BY.items()
 
     def _install(self, context: Context) -> Change:
         values = canonical_yaml(self._values).rstrip()
@@ -219,6 +271,12 @@ def _exists(context: Context, item: Object) -> bool:
     except KindNotInstalled:
         return False
     return found is not None
+
+
+def _is_kept(item: Object) -> bool:
+    """Whether Helm leaves an object behind; see the annotation in Helm's documentation."""
+    annotations = item["metadata"].get("annotations") or {}
+    return annotations.get("helm.sh/resource-policy") == "keep"
 
 
 def _by_reference(items: list[Object]) -> dict[str, Object]:

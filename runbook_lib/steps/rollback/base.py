@@ -1,0 +1,156 @@
+"""What all steps of the rollback have in common: what stays, and asking while they change."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import replace
+
+from runbook_lib import traffic
+from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError
+from runbook_lib.plan import Plan
+from runbook_lib.probe import Expectation, Probe
+from runbook_lib.sampling import Sampler, Samples
+from runbook_lib.step import Step, Verification
+from runbook_lib.table import Check, Table, of_checks
+
+SAMPLED = "sampled"
+"""The event that records the requests sent while a step was applied."""
+
+_HARMLESS = ("GET", "HEAD")
+"""Methods that change nothing, so they can be sent as often as one likes."""
+
+
+class RollbackStep(Step):
+    """Takes back what a chapter brought, unless that chapter stays.
+
+    Attributes:
+        chapter: The notebook whose changes are taken back.
+    """
+
+    chapter: str
+
+    def __init__(self) -> None:
+        self._samples: Samples | None = None
+        self._interruption = ""
+
+    def plan(self, context: Context) -> Plan:
+        """Find out what would go; nothing of a chapter that stays."""
+        if self.stays(context):
+            note = f"{self.chapter} stays: rollback.keep is {context.parameters.rollback.keep}."
+            return Plan(self.name, context.target.uid, note=note)
+        return self.plan_removal(context)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        """Make the changes while asking from outside, and record the answers as evidence."""
+        self._interruption = self.expected_interruption(context, plan)
+        with_answer = _answered(context)
+        if with_answer is None:
+            # Nobody gets an answer that this step could take away.
+            self.remove(context, plan)
+            return
+        parameters = context.parameters
+        sampler = Sampler(
+            context.target.url,
+            with_answer,
+            timeout=parameters.timeouts.probe,
+            verify=context.verify_tls,
+        )
+        try:
+            with sampler:
+                self.remove(context, plan)
+        finally:
+            self._samples = samples = sampler.samples
+            context.evidence.record(
+                SAMPLED,
+                url=context.target.url,
+                method=with_answer.method,
+                path=with_answer.path,
+                requests=len(samples.all),
+                failed=len(samples.failed),
+                outage_seconds=round(samples.outage, 3),
+                expected=self._interruption,
+                text=samples.text,
+            )
+
+    def verify(self, context: Context) -> Verification:
+        """Prove that it is gone, and that nobody noticed.
+
+        Raises:
+            VerificationFailed: It could not be proved in time.
+        """
+        if self.stays(context):
+            checks = [Check(self.chapter, "stays", ok=None)]
+            return Verification(self.name, True, (of_checks("Kept", checks),))
+        result = self.verify_removal(context)
+        check = self._meanwhile()
+        ok = result.ok and check.ok is not False
+        table = of_checks("From outside, while it was applied", [check])
+        return replace(result, ok=ok, tables=(*result.tables, table))
+
+    @abstractmethod
+    def plan_removal(self, context: Context) -> Plan:
+        """Find out what would go, without changing anything."""
+
+    @abstractmethod
+    def remove(self, context: Context, plan: Plan) -> None:
+        """Make the changes of `plan` and wait until they have taken effect."""
+
+    @abstractmethod
+    def verify_removal(self, context: Context) -> Verification:
+        """Prove on the live cluster that it is gone."""
+
+    def expected_interruption(self, context: Context, plan: Plan) -> str:  # noqa: ARG002
+        """Say why requests must fail while this plan is applied; empty if none may."""
+        return ""
+
+    def stays(self, context: Context) -> bool:
+        """Whether the chapter is one of those to keep."""
+        # Chapters begin with two digits, so they sort as they are told.
+        return self.chapter <= context.parameters.rollback.keep
+
+    def _meanwhile(self) -> Check:
+        if self._samples is None:
+            return Check("requests", "nothing was changed in this run", ok=None)
+        if self._samples.down_before:
+            return Check("requests", "the site did not answer before this step either", ok=None)
+        if not self._samples.failed:
+            return Check("requests", "none failed", ok=True)
+        if self._interruption:
+            return Check("requests", f"interrupted: {self._interruption}", ok=None)
+        return Check("requests", self._samples.text, ok=False)
+
+
+def refused(context: Context, cause: str, remedy: str) -> str:
+    """Refuse what would be dangerous now; only looking, return it as what is yet to be seen.
+
+    In plan mode the steps before have not been applied, so their effect cannot be there.
+
+    Raises:
+        RunbookError: This run wants to apply.
+    """
+    if context.parameters.mode != "plan":
+        raise RunbookError(cause, remedy)
+    return f"whether it will be safe: now it is refused, because {cause}"
+
+
+def _answered(context: Context) -> Probe | None:
+    """Return a harmless probe that the application itself answers as things are."""
+    parameters = context.parameters
+    in_force = traffic.policies_in_force(context.cluster, parameters)
+    wanted = traffic.expected_probes(parameters, traffic.of_the_runbook(parameters, in_force))
+    for probe, own in zip(wanted, parameters.application.probes, strict=True):
+        if probe.method in _HARMLESS and probe.expected == Expectation(own.status):
+            return probe
+    return None
+
+
+def samples_table(events: list[dict[str, object]]) -> Table:
+    """Return what the evidence says about requests sent while steps were applied."""
+    rows = tuple(
+        (str(event.get("step")), str(event["text"]), str(event["expected"]) or "-")
+        for event in events
+        if event["event"] == SAMPLED
+    )
+    columns = ("step", "requests from outside while it was applied", "expected interruption")
+    return Table("Interruptions", columns, rows)

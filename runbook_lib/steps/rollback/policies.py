@@ -1,0 +1,178 @@
+"""Take the policies back: authorization at once, mutual TLS by way of PERMISSIVE."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runbook_lib import manifest, sidecars, table, traffic
+from runbook_lib.cluster import Object
+from runbook_lib.context import Context
+from runbook_lib.diff import reference
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Plan
+from runbook_lib.step import Verification
+from runbook_lib.steps import objects, observe, ownership
+from runbook_lib.steps.rollback.base import RollbackStep, refused
+from runbook_lib.table import Check
+
+
+class _RemoveAuthorization(RollbackStep):
+    """Delete the AuthorizationPolicy and the DestinationRule."""
+
+    name = "rollback-authorization"
+    chapter = "05_authorization"
+    title = "Allow every method again"
+    why = "policies go before the sidecars that enforce them, so each effect can be seen"
+    takes = "seconds"
+    risk = "whoever reaches the site may use every method that the application offers"
+    undo = "run 05_authorization again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        return objects.plan_deletion(context, self.name, self._manifests(context))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        timeout = context.parameters.timeouts.policy
+        objects.delete_objects(context, plan, self._manifests(context), timeout=timeout)
+        observe.prove_traffic(context)
+
+    def verify_removal(self, context: Context) -> Verification:
+        checks = [_gone(context, item) for item in self._manifests(context)]
+        tables = table.of_checks("Objects", checks), observe.prove_traffic(context)
+        return Verification(self.name, table.all_ok(checks), tables)
+
+    @staticmethod
+    def _manifests(context: Context) -> list[Object]:
+        parameters = context.parameters
+        methods = parameters.authorization.methods
+        return [
+            manifest.authorization_policy(parameters, methods),
+            manifest.destination_rule(parameters, ()),
+        ]
+
+
+class _MakePermissive(RollbackStep):
+    """Let every sidecar take plaintext again, by an explicit policy."""
+
+    name = "rollback-permissive"
+    chapter = "04_mutual_tls"
+    title = "Accept plaintext in the whole mesh again"
+    why = "PERMISSIVE is seen and proved like any policy, and taken back as fast; absence is not"
+    takes = "seconds"
+    risk = "none for users; callers in the cluster may use plaintext again"
+    undo = "run 04_mutual_tls again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        found = objects.live_if_known(context, self._manifest(context))
+        if found is None:
+            return Plan(self.name, context.target.uid, note="There is no mesh-wide policy.")
+        if not ownership.is_own(found):
+            who = ownership.makers(found)
+            note = f"{reference(found)} stays: {who} made it, not this runbook."
+            return Plan(self.name, context.target.uid, note=note)
+        return objects.plan_objects(context, self.name, [self._manifest(context)])
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [self._manifest(context)])
+        sidecars.prove_modes(context)
+        observe.prove_traffic(context)
+
+    def verify_removal(self, context: Context) -> Verification:
+        found = objects.live_if_known(context, self._manifest(context))
+        mode = ((found or {}).get("spec", {}).get("mtls") or {}).get("mode", "no policy")
+        foreign = found is not None and not ownership.is_own(found)
+        ok = None if foreign else mode != "STRICT"
+        checks = [Check(f"mode of {reference(self._manifest(context))}", mode, ok)]
+        tables = (
+            table.of_checks("Policy", checks),
+            observe.peer_authentication_table(context),
+            sidecars.prove_modes(context),
+            observe.prove_traffic(context),
+        )
+        return Verification(self.name, table.all_ok(checks), tables)
+
+    @staticmethod
+    def _manifest(context: Context) -> Object:
+        return manifest.permissive_mutual_tls(context.parameters)
+
+
+class _RemoveMutualTls(RollbackStep):
+    """Delete the exception, then the mesh-wide policy."""
+
+    name = "rollback-mutual-tls"
+    chapter = "04_mutual_tls"
+    title = "Delete the policies of mutual TLS"
+    why = "the exception is needed for as long as the mesh is STRICT, so it goes only now"
+    takes = "seconds"
+    risk = "none while the mesh is PERMISSIVE: without policies that is the default"
+    undo = "run 04_mutual_tls again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        plan = objects.plan_deletion(context, self.name, self._manifests(context))
+        exception = reference(self._manifests(context)[0])
+        if exception not in {change.ref for change in plan.changes}:
+            return plan
+        strict = self._what_would_refuse(context)
+        if not strict:
+            return plan
+        reason = refused(
+            context,
+            f"without {exception} the load balancer would be refused: {strict} is STRICT",
+            "run the step before, which makes the mesh PERMISSIVE; policies of others are theirs "
+            "to change",
+        )
+        return replace(plan, unpredictable=(reason,))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        timeout = context.parameters.timeouts.policy
+        # One by one: each effect is proved before the next is caused.
+        for item in self._manifests(context):
+            objects.delete_objects(context, plan, [item], timeout=timeout)
+            sidecars.prove_modes(context)
+            observe.prove_traffic(context)
+
+    def verify_removal(self, context: Context) -> Verification:
+        checks = [_gone(context, item) for item in self._manifests(context)]
+        tables = (
+            table.of_checks("Objects", checks),
+            observe.peer_authentication_table(context),
+            sidecars.prove_modes(context),
+            observe.prove_traffic(context),
+        )
+        return Verification(self.name, table.all_ok(checks), tables)
+
+    @staticmethod
+    def _manifests(context: Context) -> list[Object]:
+        parameters = context.parameters
+        return [
+            manifest.mutual_tls_exception(parameters),
+            manifest.strict_mutual_tls(parameters),
+        ]
+
+    def _what_would_refuse(self, context: Context) -> str:
+        """Name the policies under which the port would be STRICT without the exception."""
+        parameters = context.parameters
+        policies = traffic.policies_in_force(context.cluster, parameters)
+        exception = reference(self._manifests(context)[0])
+        left = tuple(p for p in policies.peer_authentications if reference(p) != exception)
+        without = replace(policies, peer_authentications=left)
+        if not policies.in_mesh or traffic.port_mode(parameters, without) != "STRICT":
+            return ""
+        return ", ".join(
+            reference(p)
+            for p in left
+            if ((p.get("spec") or {}).get("mtls") or {}).get("mode") == "STRICT"
+        )
+
+
+def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The steps that take the policies back, in order."""
+    return _RemoveAuthorization(), _MakePermissive(), _RemoveMutualTls()
+
+
+def _gone(context: Context, item: Object) -> Check:
+    found = objects.live_if_known(context, item)
+    if found is None:
+        return Check(reference(item), "gone", ok=True)
+    if not ownership.is_own(found):
+        return Check(reference(item), f"stays: {ownership.makers(found)} made it", ok=None)
+    return Check(reference(item), "still there", ok=False)
