@@ -26,6 +26,7 @@ from runbook_lib.lifecycle import LifeCycle
 from runbook_lib.mesh_map import MeshMap
 from runbook_lib.overview import Overview
 from runbook_lib.steps import observe
+from runbook_lib.steps.rollback.base import interruptions
 from runbook_lib.table import Table
 from runbook_lib.timeline import Timeline
 from runbook_lib.waiting import WaitingView
@@ -89,6 +90,10 @@ class Runbook:
     def timeline(self) -> Timeline:
         """The answers from outside over this run, and the changes between."""
         return timeline.of_run(self._context.evidence.path)
+
+    def interruptions(self) -> Table:
+        """What was answered from outside while steps of a rollback were applied in this run."""
+        return interruptions(self._context.evidence.path)
 
     def starting_point(self) -> Table:
         """Whether what the runbook takes for granted is there."""

@@ -98,3 +98,11 @@ def test_every_step_says_what_it_takes_risks_and_how_to_undo_it() -> None:
                 assert step.takes, step.name
                 assert step.risk, step.name
                 assert step.undo, step.name
+
+
+def test_what_runs_only_on_request_is_not_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chapter = {"90_rollback": lambda _: (_Planned("s", _changing("s")),)}
+    monkeypatch.setattr(steps, "CHAPTERS", chapter)
+    assert overview.of(_context(tmp_path), tmp_path).rows == ()

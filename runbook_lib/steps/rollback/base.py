@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import replace
+from pathlib import Path
 
-from runbook_lib import traffic
+from runbook_lib import evidence, traffic
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan import Plan
@@ -145,12 +146,10 @@ def _answered(context: Context) -> Probe | None:
     return None
 
 
-def samples_table(events: list[dict[str, object]]) -> Table:
-    """Return what the evidence says about requests sent while steps were applied."""
-    rows = tuple(
-        (str(event.get("step")), str(event["text"]), str(event["expected"]) or "-")
-        for event in events
-        if event["event"] == SAMPLED
-    )
-    columns = ("step", "requests from outside while it was applied", "expected interruption")
-    return Table("Interruptions", columns, rows)
+def interruptions(path: Path) -> Table:
+    """Return what the evidence in `path` says about requests sent while steps were applied."""
+    # A step that was applied again replaces what it said before.
+    last = {event["step"]: event for event in evidence.read(path) if event["event"] == SAMPLED}
+    rows = tuple((step, event["text"], event["expected"] or "-") for step, event in last.items())
+    columns = ("step", "requests from outside while it was applied", "interruption to be expected")
+    return Table("Did anybody notice?", columns, rows)
