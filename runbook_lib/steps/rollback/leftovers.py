@@ -99,11 +99,14 @@ class _RemoveLeftovers(RollbackStep):
         found = _look(context)
         wanted = context.parameters.rollback.kinds
         kinds = f"{len(found.kinds)} stay" if found.kinds else "gone"
-        written = ", ".join(sorted({item["metadata"]["name"] for item in found.written}))
+        # Which of istiod's leader elections took place differs from run to run.
+        written = ", ".join(map(reference, found.written)) if wanted else "stays"
         checks = [
             Check("Istio's kinds", kinds, not found.kinds if wanted else None),
             Check(
-                "what istiod has written", written or "gone", not found.written if wanted else None
+                "what istiod has written",
+                written if found.written else "gone",
+                not found.written if wanted else None,
             ),
             self._namespace_check(context, found),
         ]
