@@ -11,6 +11,7 @@ from runbook_lib.lab.api import Api
 from runbook_lib.lab.images import PROXY
 from runbook_lib.lab.pods import containers
 from runbook_lib.lab.programs import PodNetwork, declared_ports
+from runbook_lib.lab.telemetry import metrics_patches
 
 Object = dict[str, Any]
 
@@ -65,8 +66,8 @@ async def bind_sidecar(api: Api, pod: Object, network: PodNetwork) -> None:
 
     Without iptables nothing redirects traffic, so a Sidecar resource binds each declared port
     there and forwards it to the application's inside address (0.0.0.0 means the instance's). An
-    EnvoyFilter moves a listener whose usual port the machine does not leave free. Outbound
-    listeners would all bind 127.0.0.1, so there are none.
+    EnvoyFilter moves a listener whose usual port the machine does not leave free, and adds
+    Istio's metrics. Outbound listeners would all bind 127.0.0.1, so there are none.
     """
     http = await _http_ports(api, pod)
     ports = [
@@ -97,15 +98,16 @@ async def bind_sidecar(api: Api, pod: Object, network: PodNetwork) -> None:
         if network.exposed[port][1] != port
         for patch in _moved(f"{network.outside}_{port}", network.exposed[port][1])
     ]
-    if patches:
-        await _apply(
-            api,
-            pod,
-            "networking.istio.io/v1alpha3",
-            "EnvoyFilter",
-            "envoyfilters",
-            {"workloadSelector": selector, "configPatches": patches},
-        )
+    await _apply(
+        api,
+        pod,
+        "networking.istio.io/v1alpha3",
+        "EnvoyFilter",
+        "envoyfilters",
+        {"workloadSelector": selector, "configPatches": [*patches, *metrics_patches(pod)]},
+        # `istioctl analyze` warns of every EnvoyFilter; this one is not the user's to mend.
+        annotations={"galley.istio.io/analyze-suppress": "IST0133"},
+    )
 
 
 def _moved(listener: str, port: int) -> list[Object]:
@@ -146,8 +148,17 @@ async def _http_ports(api: Api, pod: Object) -> set[int]:
     return result
 
 
-async def _apply(api: Api, pod: Object, version: str, kind: str, plural: str, spec: Object) -> None:
-    meta = _meta(pod)
+async def _apply(
+    api: Api,
+    pod: Object,
+    version: str,
+    kind: str,
+    plural: str,
+    spec: Object,
+    *,
+    annotations: dict[str, str] | None = None,
+) -> None:
+    meta = _meta(pod) | {"annotations": annotations or {}}
     body = {"apiVersion": version, "kind": kind, "metadata": meta, "spec": spec}
     path = f"/apis/{version}/namespaces/{meta['namespace']}/{plural}/{meta['name']}"
     await api.apply(path, body)

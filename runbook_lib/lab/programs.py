@@ -20,6 +20,7 @@ from runbook_lib.lab.images import KIALI_OPERATOR, PILOT, PROXY, XNAT
 from runbook_lib.lab.pods import Container, containers, environment, expand
 from runbook_lib.lab.ports import LOOPBACK, Addresses, choose_port, free_port
 from runbook_lib.lab.process import DIE_WITH_PARENT
+from runbook_lib.lab.telemetry import with_stat_namespace
 from runbook_lib.lab.tunnel import Endpoint
 
 Object = dict[str, Any]
@@ -84,11 +85,13 @@ class PodNetwork:
         return network
 
     def _plan_sidecar(self) -> None:
-        self.local[ADMIN] = (LOOPBACK, free_port())
+        # The agent looks for Envoy's metrics at localhost.
+        for port in (ADMIN, HEALTH, PROMETHEUS):
+            self.local[port] = (LOOPBACK, free_port())
         # The agent listens on all interfaces there and has no setting for it: a port of its own.
         self.local[STATUS] = (LOOPBACK, free_port("0.0.0.0"))
-        for port in (HEALTH, PROMETHEUS):
-            self.local[port] = self._choose(self.inside, port)
+        for port in (STATUS, HEALTH, PROMETHEUS):
+            self.exposed[port] = self.local[port]
 
     @staticmethod
     def _choose(address: str, port: int) -> Endpoint:
@@ -192,7 +195,7 @@ def _sidecar(
         "CA_ROOT_CA": root_certificate,
         "XDS_ROOT_CA": root_certificate,
         "ISTIO_META_INTERCEPTION_MODE": "NONE",
-        "ISTIO_BOOTSTRAP": str(_bootstrap(around.build, network, root)),
+        "ISTIO_BOOTSTRAP": str(_bootstrap(around.build, root)),
         "ENVOY_STATUS_PORT": str(network.local[HEALTH][1]),
         "ENVOY_PROMETHEUS_PORT": str(network.local[PROMETHEUS][1]),
     }
@@ -210,11 +213,11 @@ def _envoy_script(root: Path) -> Path:
     return script
 
 
-def _bootstrap(build: Build, network: PodNetwork, root: Path) -> Path:
+def _bootstrap(build: Build, root: Path) -> Path:
     """Istio's own bootstrap template, with Envoy's health and metrics ports off the wildcard."""
-    template = build.share("envoy_bootstrap.json").read_text()
+    template = with_stat_namespace(build.share("envoy_bootstrap.json").read_text())
     return write_private(
-        root / "envoy_bootstrap.json", template.replace("{{ .wildcard }}", network.inside)
+        root / "envoy_bootstrap.json", template.replace("{{ .wildcard }}", LOOPBACK)
     )
 
 

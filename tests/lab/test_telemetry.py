@@ -1,0 +1,92 @@
+"""A sidecar counts what it receives under Istio's names and labels."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from runbook_lib.wait import State, until
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+POD = "xnat-xnat-web-0"
+
+
+def _metrics(lab: Lab) -> str:
+    """What Prometheus would read: the agent's port, where Envoy's metrics are merged in."""
+    path = f"/api/v1/namespaces/xnat/pods/{POD}:15020/proxy/stats/prometheus"
+    return lab.run("kubectl", "get", "--raw", path)
+
+
+def _samples(text: str, name: str, **labels: str) -> list[tuple[dict[str, str], float]]:
+    """All samples of a metric that have the labels."""
+    found = []
+    for match in re.finditer(rf"^{name}\{{(.*)\}} (\S+)$", text, re.MULTILINE):
+        seen = dict(re.findall(r'(\w+)="([^"]*)"', match[1]))
+        if labels.items() <= seen.items():
+            found.append((seen, float(match[2])))
+    return found
+
+
+def test_requests_through_the_edge_are_counted_by_their_answer(mesh: Lab) -> None:
+    """The edge's own health checks answer 200; nothing but this test is answered 405."""
+
+    def count(name: str) -> float:
+        return sum(value for _, value in _samples(_metrics(mesh), name, response_code="405"))
+
+    before = count("istio_requests_total")
+    for _ in range(5):
+        assert mesh.request("DELETE").status_code == 405
+
+    def observe() -> State:
+        counted = count("istio_requests_total") - before
+        return State(counted == 5, f"{counted:.0f} of 5 are counted")
+
+    until("the requests in istio_requests_total", observe, timeout=20)
+    # Histograms are merged into what is shown every few seconds.
+    until(
+        "the requests in the histogram of durations",
+        lambda: State(count("istio_request_duration_milliseconds_count") >= 5, "not there yet"),
+        timeout=20,
+    )
+
+
+def test_the_labels_are_istios(mesh: Lab) -> None:
+    [(labels, _)] = _samples(_metrics(mesh), "istio_requests_total", response_code="200")
+    assert labels == {
+        "reporter": "destination",
+        "source_workload": "unknown",
+        "source_workload_namespace": "unknown",
+        "source_canonical_service": "unknown",
+        "source_canonical_revision": "unknown",
+        "source_principal": "unknown",
+        "source_app": "unknown",
+        "source_version": "unknown",
+        "source_cluster": "unknown",
+        "destination_workload": "xnat-xnat-web",
+        "destination_workload_namespace": "xnat",
+        "destination_canonical_service": "xnat-xnat-web",
+        "destination_canonical_revision": "latest",
+        "destination_principal": "unknown",
+        "destination_app": "xnat-xnat-web",
+        "destination_version": "unknown",
+        "destination_service": "xnat-xnat-web.xnat.svc.cluster.local",
+        "destination_service_name": "xnat-xnat-web",
+        "destination_service_namespace": "xnat",
+        "destination_cluster": "Kubernetes",
+        "request_protocol": "http",
+        "response_code": "200",
+        "response_flags": "-",
+        "grpc_response_status": "",
+        "connection_security_policy": "none",
+    }
+
+
+def test_the_filter_that_counts_belongs_to_the_pod_and_worries_nobody(mesh: Lab) -> None:
+    """It goes with the pod, and `istioctl analyze` has nothing to say about it."""
+    owner = "jsonpath={.metadata.ownerReferences[0].kind}/{.metadata.ownerReferences[0].name}"
+    found = mesh.run("kubectl", "-n", "xnat", "get", "envoyfilter", POD, "-o", owner)
+    assert found == f"Pod/{POD}"
+    assert "No validation issues" in mesh.run("istioctl", "analyze", "-n", "xnat")
