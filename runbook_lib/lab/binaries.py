@@ -1,8 +1,10 @@
 """Build the lab's programs once and keep them under the user's cache directory.
 
-A build is a folder named by a digest of everything that decides its contents: go.mod, go.sum
-and the flags. It is made beside its final place and renamed into it, so that a folder under
-its final name is always whole. A lock lets two builders take turns; the second finds the work done.
+Programs whose dependencies do not go together are Go modules of their own: a change to one
+rebuilds that one. Each becomes a folder named by a digest of everything that decides its contents:
+go.mod, go.sum and the flags. It is made beside its final place and renamed into it, so that a
+folder under its final name is always whole. A lock for each lets two builders take turns; the
+second finds the work done.
 """
 
 from __future__ import annotations
@@ -14,9 +16,9 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
@@ -45,6 +47,8 @@ KWOK_FILES = {
 
 Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total); total is 0 while it is not known."""
+Compiled = Callable[[int], None]
+"""Called with how many packages of a module are done."""
 
 
 def _module_versions() -> dict[str, str]:
@@ -85,24 +89,78 @@ def _flags() -> list[str]:
     return ["-trimpath", "-buildvcs=false", "-ldflags", _ldflags()]
 
 
-def build_digest() -> str:
-    """The name of the build: a digest of go.mod, go.sum, flags and layout."""
-    digest = hashlib.sha256()
-    for part in (
-        GO_MOD.read_bytes(),
-        GO_MOD.with_name("go.sum").read_bytes(),
-        "\0".join(_flags()).encode(),
-        LAYOUT.encode(),
-    ):
-        digest.update(hashlib.sha256(part).digest())
-    return digest.hexdigest()[:16]
+@dataclass(frozen=True)
+class Module:
+    """A Go module that is built on its own.
+
+    Attributes:
+        name: What progress calls it; for an add-on the name of its program.
+        folder: Holds go.mod, whose `tool` lines name the programs, and go.sum.
+        flags: Arguments of `go build`.
+        tags: Build tags, for listing and building alike.
+    """
+
+    name: str
+    folder: Path
+    flags: Callable[[], list[str]]
+    tags: tuple[str, ...] = ()
+
+    def arguments(self) -> list[str]:
+        """What decides the outcome of `go build`, besides go.mod and go.sum."""
+        return [*self._tagged(), *self.flags()]
+
+    def listing(self) -> list[str]:
+        """What decides which packages are compiled."""
+        return self._tagged()
+
+    def _tagged(self) -> list[str]:
+        return [f"-tags={','.join(self.tags)}"] if self.tags else []
+
+    def digest(self) -> str:
+        """The name of its build: a digest of go.mod, go.sum, flags and layout."""
+        digest = hashlib.sha256()
+        for part in (
+            (self.folder / "go.mod").read_bytes(),
+            (self.folder / "go.sum").read_bytes(),
+            "\0".join(self.arguments()).encode(),
+            LAYOUT.encode(),
+        ):
+            digest.update(hashlib.sha256(part).digest())
+        return digest.hexdigest()[:16]
+
+    def root(self) -> Path:
+        """Where its build is, once it has been made."""
+        return cache_root() / "builds" / self.digest()
+
+
+def _addon(name: str, *tags: str) -> Module:
+    flags = ["-trimpath", "-buildvcs=false", "-ldflags", "-s -w"]
+    return Module(name, GO_MOD.parent / "modules" / name, lambda: flags, tags)
+
+
+BASE = Module("Kubernetes and Istio", GO_MOD.parent, lambda: _flags())
+ADDONS = (
+    # Its Kubernetes client is older than the others'.
+    _addon("kiali"),
+    # Without the discovery of other platforms and their clients.
+    _addon("prometheus", "remove_all_sd", "enable_kubernetes_sd"),
+    # Jaeger 2, which the repository tags as 1 as well.
+    _addon("jaeger"),
+)
+MODULES = (BASE, *ADDONS)
 
 
 @dataclass(frozen=True)
 class Build:
-    """A finished build on disk."""
+    """A finished build on disk.
+
+    Attributes:
+        root: The folder of Kubernetes' and Istio's programs, charts and samples.
+        addons: The folders of the other modules, by program.
+    """
 
     root: Path
+    addons: Mapping[str, Path] = field(default_factory=dict)
 
     @property
     def bin(self) -> Path:
@@ -111,7 +169,7 @@ class Build:
 
     def program(self, name: str) -> Path:
         """The path of one program."""
-        return self.bin / name
+        return self.addons.get(name, self.root) / "bin" / name
 
     def share(self, name: str) -> Path:
         """A file or folder that came with the modules, such as `charts/istiod`."""
@@ -126,13 +184,16 @@ def envoy() -> Path:
 
 
 def find_build() -> Build | None:
-    """The build that belongs to this checkout, if it has been made."""
-    root = cache_root() / "builds" / build_digest()
-    return Build(root) if root.is_dir() else None
+    """The build that belongs to this checkout, if all of it has been made."""
+    return None if _missing() else Build(BASE.root(), {each.name: each.root() for each in ADDONS})
+
+
+def _missing() -> list[Module]:
+    return [module for module in MODULES if not module.root().is_dir()]
 
 
 def ensure_build(progress: Progress) -> Build:
-    """Return the build, making it first if it is not there.
+    """Return the build, making first what of it is not there.
 
     Raises:
         LabError: no Go toolchain, or a step of the build failed; carries its last lines.
@@ -142,22 +203,62 @@ def ensure_build(progress: Progress) -> Build:
         return found
     builds = cache_root() / "builds"
     builds.mkdir(parents=True, exist_ok=True)
-    digest = build_digest()
-    with _lock(builds / f"{digest}.lock", progress):
-        found = find_build()
-        if found:
-            return found
-        for stale in builds.glob(f"{digest}.partial-*"):
-            _remove(stale)
-        partial = Path(tempfile.mkdtemp(prefix=f"{digest}.partial-", dir=builds))
-        try:
-            _build(partial, progress)
-            partial.chmod(0o755)
-            partial.rename(builds / digest)
-        except BaseException:
-            _remove(partial)
-            raise
-    return Build(builds / digest)
+    with ExitStack() as turns:
+        # Always in the same order, so that two builders cannot wait for each other.
+        for module in _missing():
+            turns.enter_context(_lock(builds / f"{module.digest()}.lock", progress))
+        _make(_missing(), progress)
+    made = find_build()
+    assert made is not None, "every missing module was made"
+    return made
+
+
+def _make(modules: Sequence[Module], progress: Progress) -> None:
+    """Build modules one after the other: each uses all cores. They share the progress's total."""
+    if not modules:
+        return
+    go = find_go()
+    env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly"}
+    listed: dict[str, list[str]] = {}
+    for module in modules:
+        progress(f"downloading Go modules of {module.name}", 0, 0)
+        _go([go, "mod", "download"], module, env)
+        argv: list[str | Path] = [go, "list", *module.listing(), "-deps", "tool"]
+        listed[module.name] = _go(argv, module, env).split()
+    total, before = sum(map(len, listed.values())), 0
+    for module in modules:
+        packages = listed[module.name]
+
+        def compiled(done: int, before: int = before, name: str = module.name) -> None:
+            progress(f"compiling {name}", before + done, total)
+
+        _make_one(module, go, env, packages, compiled)
+        before += len(packages)
+
+
+def _make_one(
+    module: Module, go: Path, env: dict[str, str], packages: list[str], compiled: Compiled
+) -> None:
+    digest, final = module.digest(), module.root()
+    for stale in final.parent.glob(f"{digest}.partial-*"):
+        _remove(stale)
+    partial = Path(tempfile.mkdtemp(prefix=f"{digest}.partial-", dir=final.parent))
+    cache = partial / "go-build"
+    env = env | {"GOCACHE": str(cache)}
+    try:
+        binaries = partial / "bin"
+        binaries.mkdir()
+        argv: list[str | Path] = [go, "build", "-v", *module.arguments()]
+        _compile([*argv, "-o", f"{binaries}/", "tool"], module, env, packages, compiled)
+        if module is BASE:
+            _copy_shared(go, env, partial / "share")
+        # Gigabytes that only another build of the same sources would use.
+        _remove(cache)
+        partial.chmod(0o755)
+        partial.rename(final)
+    except BaseException:
+        _remove(partial)
+        raise
 
 
 @contextmanager
@@ -175,42 +276,34 @@ def _remove(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _build(root: Path, progress: Progress) -> None:
-    go = find_go()
-    cache = root / "go-build"
-    env = os.environ | {"CGO_ENABLED": "0", "GOCACHE": str(cache), "GOFLAGS": "-mod=readonly"}
-    progress("downloading Go modules", 0, 0)
-    _go([go, "mod", "download"], env)
-    packages = _go([go, "list", "-deps", "tool"], env).split()
-    binaries = root / "bin"
-    binaries.mkdir()
-    _compile([go, "build", "-v", *_flags(), "-o", f"{binaries}/", "tool"], env, packages, progress)
-    progress("copying charts and templates", 0, 0)
-    share = root / "share"
+def _copy_shared(go: Path, env: dict[str, str], share: Path) -> None:
+    """Copy charts, samples and templates out of the modules that brought the programs."""
     _copy(_module_folder(go, env, "istio.io/istio"), ISTIO_FILES, share)
     _copy(_module_folder(go, env, "sigs.k8s.io/kwok"), KWOK_FILES, share)
     for chart in ("base", "istiod"):
         _stamp_chart(share / "charts" / chart / "Chart.yaml")
-    # Five gigabytes that only another build of the same sources would use.
-    _remove(cache)
 
 
-def _go(argv: list[str | Path], env: dict[str, str]) -> str:
-    done = subprocess.run(argv, cwd=GO_MOD.parent, env=env, capture_output=True, text=True)
+def _go(argv: list[str | Path], module: Module, env: dict[str, str]) -> str:
+    done = subprocess.run(argv, cwd=module.folder, env=env, capture_output=True, text=True)
     if done.returncode:
         raise _failed(argv, done.returncode, done.stderr.splitlines())
     return done.stdout
 
 
 def _compile(
-    argv: list[str | Path], env: dict[str, str], packages: list[str], progress: Progress
+    argv: list[str | Path],
+    module: Module,
+    env: dict[str, str],
+    packages: list[str],
+    compiled: Compiled,
 ) -> None:
     """Run `go build -v`, which names each package on standard error when it starts on it."""
     expected = set(packages)
     seen: set[str] = set()
     lines: list[str] = []
     with subprocess.Popen(
-        argv, cwd=GO_MOD.parent, env=env, stderr=subprocess.PIPE, text=True
+        argv, cwd=module.folder, env=env, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stderr is not None
         try:
@@ -218,7 +311,7 @@ def _compile(
                 lines.append(line.rstrip())
                 if lines[-1] in expected:
                     seen.add(lines[-1])
-                    progress("compiling", len(seen), len(expected))
+                    compiled(len(seen))
         except BaseException:
             process.kill()
             raise
@@ -235,7 +328,7 @@ def _failed(argv: list[str | Path], code: int, lines: list[str]) -> LabError:
 
 
 def _module_folder(go: Path, env: dict[str, str], module: str) -> Path:
-    return Path(_go([go, "list", "-m", "-f", "{{.Dir}}", module], env).strip())
+    return Path(_go([go, "list", "-m", "-f", "{{.Dir}}", module], BASE, env).strip())
 
 
 def _copy(source: Path, names: dict[str, str], target: Path) -> None:
