@@ -13,6 +13,7 @@ from typing import Any
 
 from runbook_lib.asking import Question
 from runbook_lib.gate import Decision
+from runbook_lib.kiali_login import Login
 from runbook_lib.lifecycle import Applied, Proposal
 from runbook_lib.mesh_map import MeshMap
 from runbook_lib.overview import Overview, Progress, StepProgress
@@ -50,7 +51,8 @@ def register() -> None:
     for kind, to_html in _HTML.items():
         formatters["text/html"].for_type(kind, to_html)
         formatters["text/plain"].for_type(kind, _pretty)
-    shell.display_formatter.ipython_display_formatter.for_type(Question, _show_question)
+    for kind, show in ((Question, _show_question), (Login, _show_login)):
+        shell.display_formatter.ipython_display_formatter.for_type(kind, show)
 
 
 def headline(target: Target, parameters: Parameters, folder: Path) -> str:
@@ -157,6 +159,12 @@ def _show_question(question: Question) -> None:
     from runbook_lib import widget
 
     widget.show(question)
+
+
+def _show_login(login: Login) -> None:
+    from runbook_lib import login_view  # as above
+
+    login_view.show(login, table_html(login.ways))
 
 
 def _pretty(shown: object, printer: Any, _cycle: bool) -> None:

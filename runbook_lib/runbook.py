@@ -9,6 +9,7 @@ from runbook_lib import (
     checks,
     display,
     kernel,
+    kiali_login,
     mesh_survey,
     overview,
     parameters,
@@ -22,10 +23,11 @@ from runbook_lib.asking import AskingGate
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.gate import Gate
+from runbook_lib.kiali_login import Login
 from runbook_lib.lifecycle import LifeCycle
 from runbook_lib.mesh_map import MeshMap
 from runbook_lib.overview import Overview
-from runbook_lib.steps import observe
+from runbook_lib.steps import kiali_access, observe
 from runbook_lib.steps.rollback.base import interruptions
 from runbook_lib.table import Table
 from runbook_lib.timeline import Timeline
@@ -122,6 +124,16 @@ class Runbook:
     def peer_authentications(self) -> Table:
         """The PeerAuthentications of all namespaces."""
         return observe.peer_authentication_table(self._context)
+
+    def kiali(self) -> Table:
+        """What there is of Kiali, and of what it reads."""
+        return kiali_access.state_table(self._context)
+
+    def kiali_login(self) -> Login | Table:
+        """Where Kiali is and how to log in; with a person in front, buttons that show tokens."""
+        if kernel.interactive():
+            return kiali_login.of(self._context)
+        return kiali_access.ways_in(self._context)
 
     def authorization_policies(self) -> Table:
         """The AuthorizationPolicies of all namespaces."""

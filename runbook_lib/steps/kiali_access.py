@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from runbook_lib import rollout, table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.manifest import KIALI_PORT, READER_LABEL
@@ -78,6 +79,26 @@ def token_command(context: Context, name: str) -> str:
     """The command that makes a token of an account."""
     namespace, minutes = context.parameters.istio.namespace, context.parameters.kiali.token_minutes
     return f"kubectl --namespace {namespace} create token {name} --duration={minutes}m"
+
+
+def state_table(context: Context) -> Table:
+    """What there is of Kiali and of what it reads, before anything is planned."""
+    parameters = context.parameters
+    kiali, istio = parameters.kiali, parameters.istio.namespace
+    checks = []
+    for name, namespace in (
+        (kiali.operator.release, kiali.operator_namespace),
+        ("prometheus", istio),
+        ("jaeger", istio),
+        (kiali.name, istio),
+    ):
+        found = context.cluster.get("apps/v1", "Deployment", name, namespace)
+        counts = rollout.progress(found)[1] if found else "not there"
+        checks.append(Check(ref("Deployment", name, namespace), counts, ok=None))
+    found = service(context)
+    kind = str(found["spec"]["type"]) if found else "not there"
+    checks.append(Check(ref("Service", kiali.name, istio), kind, ok=None))
+    return table.of_checks("Kiali", checks)
 
 
 def ways_in(context: Context) -> Table:

@@ -60,6 +60,7 @@ class ReleasePlanner:
         self._source = source
         self._values = {**chart.values, **(values or {})}
         self._rendered: list[Object] | None = None
+        self._definitions: list[Object] | None = None
         self._newest: str | None = None
 
     @property
@@ -87,7 +88,9 @@ class ReleasePlanner:
 
         See https://helm.sh/docs/chart_best_practices/custom_resource_definitions/.
         """
-        return context.helm.show_crds(self._chart(context))
+        if self._definitions is None:
+            self._definitions = context.helm.show_crds(self._chart(context))
+        return self._definitions
 
     def changes(self, context: Context) -> tuple[Change, ...]:
         """Return what installing or upgrading would change; empty if nothing.
