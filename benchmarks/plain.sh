@@ -55,6 +55,14 @@ done
 kubectl -n xnat get pods
 for method in GET HEAD POST; do expect "$method" 200; done
 
+echo "# autoscaling"
+kubectl -n xnat patch hpa xnat-xnat-web --type json --patch '[{"op": "replace", "path": "/spec/metrics",
+  "value": [{"type": "ContainerResource", "containerResource": {"name": "cpu", "container": "xnat-web",
+  "target": {"type": "Utilization", "averageUtilization": 70}}}]}]'
+kubectl -n xnat wait hpa/xnat-xnat-web --timeout 120s \
+  --for jsonpath='{.status.currentMetrics[0].type}'=ContainerResource
+kubectl -n xnat get hpa
+
 echo "# mutual TLS"
 peer_authentication istio-system <<<'  mtls: {mode: STRICT}'
 for method in GET HEAD POST; do expect "$method" 502; done

@@ -106,7 +106,8 @@ class Cluster:
             )
         # The server leaves apiVersion and kind out of a list's items.
         items = [{"apiVersion": api_version, "kind": kind, **item} for item in answer["items"]]
-        return items, answer["metadata"]["resourceVersion"]
+        # What is computed for each request, such as metrics, has no version.
+        return items, answer["metadata"].get("resourceVersion", "")
 
     def list_everything(self, namespace: str | None = None) -> Objects:
         """Return all stored objects: of one namespace, or of all and those outside of any.
@@ -126,13 +127,22 @@ class Cluster:
                     raise
         return found
 
-    def apply(self, manifest: Object, *, dry_run: bool = False, force: bool = False) -> Object:
-        """Apply a manifest server-side as `FIELD_MANAGER` and return the resulting object.
+    def apply(
+        self,
+        manifest: Object,
+        *,
+        dry_run: bool = False,
+        force: bool = False,
+        manager: str = FIELD_MANAGER,
+    ) -> Object:
+        """Apply a manifest server-side and return the resulting object.
 
         Args:
             manifest: The fields to own; fields left out are given up if they were owned before.
             dry_run: Ask for the result without storing it. Admission webhooks run, too.
             force: Take over fields that others manage.
+            manager: Who owns the fields. Each apply says all that its manager wants of an object,
+                so parts that come and go by themselves need managers of their own.
 
         Raises:
             ApplyConflict: Others manage fields that would change (and not `force`).
@@ -148,7 +158,7 @@ class Cluster:
                     body=manifest,
                     name=name,
                     namespace=namespace,
-                    field_manager=FIELD_MANAGER,
+                    field_manager=manager,
                     force_conflicts=force,
                     **({"dry_run": "All"} if dry_run else {}),
                 )

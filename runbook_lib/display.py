@@ -19,9 +19,11 @@ from runbook_lib.mesh_map import MeshMap
 from runbook_lib.overview import Overview, Progress, StepProgress
 from runbook_lib.parameters import Parameters
 from runbook_lib.picture import mesh_html
+from runbook_lib.picture_scale_out import scale_out_html
 from runbook_lib.picture_timeline import timeline_html
 from runbook_lib.plan import Plan
 from runbook_lib.plan_view import plan_html
+from runbook_lib.scale_out_view import ScaleOut
 from runbook_lib.step import Verification
 from runbook_lib.table import Table
 from runbook_lib.target import Target
@@ -178,6 +180,7 @@ _HTML: dict[type, Callable[[Any], str]] = {
     Overview: overview_html,
     Plan: plan_html,
     Proposal: proposal_html,
+    ScaleOut: scale_out_html,
     Table: table_html,
     Timeline: timeline_html,
     Verification: verification_html,

@@ -388,6 +388,7 @@ class TimeoutParameters(Section):
     rollout: Seconds = 600
     kiali: Seconds = 600
     policy: Seconds = 60
+    autoscaler: Seconds = 120
     probe: Seconds = 10
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from runbook_lib import pods
 from runbook_lib.cluster import RESTART_REASON, RESTARTED_AT, Object, ref
 from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError
 from runbook_lib.wait import State
 
 APPS = "apps/v1"
@@ -58,6 +59,22 @@ def wait_until_complete(
         timeout=timeout,
         on_change=context.waiting,
     )
+
+
+def require_rolling_update(workload: Object) -> None:
+    """Check that a workload replaces its pods by itself when its template changes.
+
+    Raises:
+        RunbookError: It waits for somebody to delete them.
+    """
+    strategy = (workload["spec"].get("updateStrategy") or {}).get("type")
+    if strategy == "OnDelete":
+        metadata = workload["metadata"]
+        raise RunbookError(
+            f"{ref(workload['kind'], metadata['name'], metadata['namespace'])} replaces pods only "
+            "when they are deleted (updateStrategy OnDelete)",
+            "delete its pods yourself, one by one, and run this step again",
+        )
 
 
 def progress(workload: Object) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runbook_lib import (
+    autoscalers,
     checks,
     display,
     kernel,
@@ -27,7 +28,8 @@ from runbook_lib.kiali_login import Login
 from runbook_lib.lifecycle import LifeCycle
 from runbook_lib.mesh_map import MeshMap
 from runbook_lib.overview import Overview
-from runbook_lib.steps import kiali_access, observe
+from runbook_lib.scale_out_view import ScaleOut
+from runbook_lib.steps import autoscaling, kiali_access, observe
 from runbook_lib.steps.rollback.base import interruptions
 from runbook_lib.table import Table
 from runbook_lib.timeline import Timeline
@@ -116,6 +118,18 @@ class Runbook:
     def pods(self) -> Table:
         """The application's pods, their READY column, and where their sidecar is."""
         return observe.pod_table(self._context, self._context.parameters.application.namespace)
+
+    def autoscalers(self) -> Table:
+        """The application's autoscalers, what they look at, and what is in their way."""
+        return autoscaling.autoscaler_table(self._context)
+
+    def scale_out(self) -> ScaleOut:
+        """The load at which each autoscaler scales out: without sidecars, with them, mended."""
+        return autoscalers.survey(self._context)
+
+    def remedies(self) -> Table:
+        """What can be done about points that sidecars move, and its price."""
+        return autoscaling.remedy_table(self._context)
 
     def traffic(self) -> Table:
         """The answers from outside, now, next to those that the policies imply."""

@@ -7,12 +7,13 @@ from collections.abc import Callable
 from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.step import Step
-from runbook_lib.steps import authorization, injection, install, mutual_tls, rollback
+from runbook_lib.steps import authorization, autoscaling, injection, install, mutual_tls, rollback
 
 CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "00_start_here": lambda _parameters: (),
     "01_install_istio": install.steps,
     "02_label_namespace": injection.steps,
+    "03_autoscaling": autoscaling.steps,
     "04_mutual_tls": mutual_tls.steps,
     "05_authorization": authorization.steps,
     "90_rollback": rollback.steps,

@@ -177,7 +177,7 @@ def _restarts(context: Context) -> list[_Restart]:
             if wants_sidecar(pod) and (lack := _lack(pod))
         ]
         if reasons:
-            require_rolling_update(workload)
+            rollout.require_rolling_update(workload)
             restarts.append(_Restart(workload, "\n".join(sorted(reasons))))
     for pod in _pods_for_sidecars(context):
         name = pod["metadata"]["name"]
@@ -189,22 +189,6 @@ def _restarts(context: Context) -> list[_Restart]:
                 f"{_INJECT}: 'false'",
             )
     return restarts
-
-
-def require_rolling_update(workload: Object) -> None:
-    """Check that a workload replaces its pods when its template changes.
-
-    Raises:
-        RunbookError: It waits for somebody to delete them.
-    """
-    strategy = (workload["spec"].get("updateStrategy") or {}).get("type")
-    if strategy == "OnDelete":
-        metadata = workload["metadata"]
-        raise RunbookError(
-            f"{ref(workload['kind'], metadata['name'], metadata['namespace'])} replaces pods only "
-            "when they are deleted (updateStrategy OnDelete)",
-            "delete its pods yourself, one by one, and run this step again",
-        )
 
 
 def _pods_for_sidecars(context: Context) -> Iterator[Object]:

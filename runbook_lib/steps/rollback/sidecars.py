@@ -153,7 +153,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
         found = [pod for pod in rollout.pods_of(context, workload) if pods.has_sidecar(pod)]
         covered.update(pod["metadata"]["name"] for pod in found)
         if found:
-            injection.require_rolling_update(workload)
+            rollout.require_rolling_update(workload)
             names = sorted(pod["metadata"]["name"] for pod in found)
             underway = not any(rollout.is_newest(pod, workload) for pod in found)
             reason = "\n".join(f"{pod}: has {pods.PROXY}" for pod in names)

@@ -1,0 +1,443 @@
+"""Autoscalers: put the point at which they scale out back to where it was without sidecars."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+from runbook_lib import autoscalers, rollout
+from runbook_lib.autoscalers import METRICS_BEFORE
+from runbook_lib.cluster import FIELD_MANAGER, Object, ref
+from runbook_lib.context import Context
+from runbook_lib.diff import object_diff, reference
+from runbook_lib.errors import RunbookError, VerificationFailed, WaitTimeout
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Change, Plan
+from runbook_lib.scale_out import Metric, Remedy, Scaling, State, amount, compare, mended, words
+from runbook_lib.scale_out_view import Autoscaler, ScaleOut, application_load
+from runbook_lib.step import Step, Verification
+from runbook_lib.table import Table, yes_no
+from runbook_lib.wait import State as Wait
+
+SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
+"""Owns the annotations of pod templates that make sidecars request less, and nothing else."""
+
+_ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
+
+_WORDS = {
+    Remedy.CONTAINER_RESOURCE: (
+        "the autoscaler: a percentage of the application's container alone",
+        "right with and without sidecars, whatever they request or use",
+        "needs Kubernetes 1.30; names the container, so renaming it means changing this too",
+    ),
+    Remedy.AVERAGE_VALUE: (
+        "the autoscaler: an amount in place of a percentage",
+        "works on every version of Kubernetes",
+        "stays behind when the application's request changes; counts what the sidecar uses",
+    ),
+    Remedy.SIDECAR_REQUESTS: (
+        "the pod template: smaller requests of the sidecar, by four annotations",
+        "autoscalers stay as they are, and so does who manages them",
+        "near at best; replaces the pods; less for the sidecar on a full node; counts what it uses",
+    ),
+}
+"""What each remedy changes, what is good about it, and what is not."""
+
+
+class _MendAutoscalers(Step):
+    """Undo what the sidecars' requests do to autoscalers."""
+
+    name = "autoscaling-remedy"
+    title = "Let autoscalers scale out where they did without sidecars"
+    why = "a sidecar requests more than it uses, so a percentage of the pod's requests is late"
+    takes = "seconds; with sidecar-requests as long as the workloads need to start"
+
+    def __init__(self, remedy: Remedy) -> None:
+        self._remedy = remedy
+        if remedy is Remedy.SIDECAR_REQUESTS:
+            self.risk = "the workloads' pods are replaced; their sidecars get less on a full node"
+            self.undo = "remove the four annotations from the pod templates"
+        else:
+            self.risk = "autoscalers scale out earlier than with the sidecar, as they did before it"
+            self.undo = f"set spec.metrics to what the annotation {METRICS_BEFORE} keeps"
+
+    def plan(self, context: Context) -> Plan:
+        found = autoscalers.survey(context)
+        if not any(each.needs_remedy for each in found.autoscalers):
+            note = "No sidecar moves a point." if any(found.compared) else found.nothing
+            return Plan(self.name, context.target.uid, note=note)
+        if self._remedy is Remedy.SIDECAR_REQUESTS:
+            changes = [
+                Change.of_object(diff)
+                for manifest in _templates(context)
+                if (diff := object_diff(*_dry_run(context, manifest))).action != "none"
+            ]
+        else:
+            changes = [
+                _take_over(context, live, manifest)
+                for live, manifest in _manifests(context, self._remedy)
+            ]
+        return Plan(self.name, context.target.uid, tuple(changes))
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        planned = {change.ref for change in plan.changes}
+        if self._remedy is Remedy.SIDECAR_REQUESTS:
+            for manifest in _templates(context):
+                if reference(manifest) in planned:
+                    context.cluster.apply(manifest, manager=SIDECAR_MANAGER)
+                    _wait_for_rollout(context, manifest)
+            return
+        for _, manifest in _manifests(context, self._remedy):
+            if reference(manifest) in planned:
+                # The list of metrics changes hands as a whole; the plan said from whom.
+                context.cluster.apply(manifest, force=True)
+
+    def verify(self, context: Context) -> Verification:
+        if self._remedy is Remedy.SIDECAR_REQUESTS:
+            for manifest in _annotated(context):
+                _wait_for_rollout(context, manifest)
+        found = autoscalers.survey(context)
+        if not found.autoscalers:
+            return Verification(self.name, ok=True, note=found.nothing)
+        decisions = [_wait_for_decision(context, each) for each in found.autoscalers]
+        points = _point_table(found)
+        ok = not any(row[-1] == yes_no(ok=False) for row in points.rows)
+        columns = ("autoscaler", "decides by", "controller", "ok")
+        table = Table("What the autoscaling controller says", columns, tuple(decisions))
+        return Verification(self.name, ok, (points, table))
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter; its order does not depend on the story."""
+    return (_MendAutoscalers(Remedy(parameters.autoscaling.remedy)),)
+
+
+def autoscaler_table(context: Context) -> Table:
+    """Return the namespace's autoscalers, what they look at, and what stands in their way."""
+    found = autoscalers.survey(context)
+    rows = tuple(
+        (
+            each.name,
+            each.target,
+            ", ".join(metric.text for metric in each.metrics),
+            each.replicas,
+            "; ".join(each.problems) or "nothing",
+        )
+        for each in found.autoscalers
+    )
+    columns = ("autoscaler", "scales", "metrics", "pods", "in the way")
+    return Table(f"Autoscalers in {found.namespace}", columns, rows)
+
+
+def remedy_table(context: Context) -> Table:
+    """Return what each remedy changes, its price, and where it would let autoscalers scale out."""
+    found = autoscalers.survey(context)
+    rows = []
+    for remedy in Remedy:
+        results = [
+            _result(found, each, scaling, remedy)
+            for each, scaling, _ in found.compared
+            if scaling.needs_remedy
+        ]
+        chosen = "yes" if remedy is found.chosen else "-"
+        rows.append((remedy.value, *_WORDS[remedy], "; ".join(results) or "-", chosen))
+    columns = ("remedy", "changes", "for it", "against it", "scales out", "chosen")
+    return Table("Remedies", columns, tuple(rows))
+
+
+def _result(found: ScaleOut, autoscaler: Autoscaler, scaling: Scaling, remedy: Remedy) -> str:
+    resource = scaling.resource
+    point = scaling.after(remedy, found.proxy[resource])
+    text = f"{autoscaler.name} above {words(resource, point)} {resource}"
+    load = application_load(scaling, remedy, point)
+    if scaling.requests.added and load not in (None, point):
+        text += f", the application itself at {words(resource, load)}"
+    if scaling.before is not None and compare(point, scaling.before) is State.MOVED:
+        text += f" in place of {words(resource, scaling.before)}: not near enough"
+    return text
+
+
+def _manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object]]:
+    """Yield the autoscalers that need a remedy: as they are, and what to apply to them."""
+    for live in autoscalers.objects(context):
+        judged = autoscalers.judge(context, live)
+        if not any(scaling.needs_remedy for scaling in judged):
+            continue
+        metrics = live["spec"]["metrics"]
+        relative = any(Metric.of(item).relative_to_pod for item in metrics)
+        # A remedy that is out of date is renewed; what was there before it stays what is kept.
+        before = metrics if relative else autoscalers.metrics_before(live)
+        manifest = _skeleton(live)
+        kept = json.dumps(before, sort_keys=True)
+        manifest["metadata"]["annotations"] = {METRICS_BEFORE: kept}
+        manifest["spec"] = {"metrics": mended(metrics, judged, remedy)}
+        yield live, manifest
+
+
+def _take_over(context: Context, live: Object, manifest: Object) -> Change:
+    """Return the change of an autoscaler's metrics, with what it means for who manages them."""
+    diff = object_diff(live, context.cluster.apply(manifest, dry_run=True, force=True))
+    first = autoscalers.made_through_v1(live)
+    sentences = [
+        f"Takes over spec.metrics from {manager}"
+        f"{'' if first else f': {_consequence(manager, operation)}'}."
+        for manager, operation in autoscalers.other_managers(live)
+    ]
+    if first:
+        sentences.append(
+            "It was written as autoscaling/v1, which knows no metric but a percentage of the whole "
+            "pod: applying that file again puts it next to the new metric, and the lower point "
+            "counts. Write it as autoscaling/v2."
+        )
+    text = "\n".join([*sentences, *diff.lines])
+    digest = hashlib.sha256(f"{diff.digest}\n{text}".encode()).hexdigest()
+    return Change(diff.ref, "change", text, digest)
+
+
+def _consequence(manager: str, operation: str) -> str:
+    act, source = f"the next change by {manager}", "what it applies changes"
+    if manager == "helm":
+        act, source = "the next helm upgrade", "the release's values change"
+    elif manager.startswith("kubectl"):
+        act, source = "applying its file again", "the file changes"
+    # An update overwrites; a server-side apply meets a conflict with the new manager.
+    does = "stops at a conflict with it" if operation == "Apply" else "sets it back"
+    return f"{act} {does} unless {source}"
+
+
+def _templates(context: Context) -> list[Object]:
+    """Return what to apply to the workloads whose autoscalers need a remedy.
+
+    Raises:
+        RunbookError: It would not help, or cannot be done.
+    """
+    found: dict[str, Object] = {}
+    for live in autoscalers.objects(context):
+        needing = [s for s in autoscalers.judge(context, live) if s.needs_remedy]
+        if not needing:
+            continue
+        _require_near(context, live, needing)
+        target = autoscalers.target_of(context, live)
+        assert target is not None, "a point was computed from it"
+        if target["kind"] not in _ROLLED_OUT:
+            raise RunbookError(
+                f"{reference(live)} scales a {target['kind']}, whose pods the runbook cannot "
+                "replace",
+                "choose another autoscaling.remedy: container-resource",
+            )
+        rollout.require_rolling_update(target)
+        proxy = context.parameters.autoscaling.proxy
+        annotations = {
+            "sidecar.istio.io/proxyCPU": proxy.cpu,
+            "sidecar.istio.io/proxyMemory": proxy.memory,
+            "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
+            "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
+        }
+        manifest = _skeleton(target)
+        manifest["spec"] = {"template": {"metadata": {"annotations": annotations}}}
+        found[reference(manifest)] = manifest
+    return list(found.values())
+
+
+def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) -> None:
+    """Check that smaller requests of the sidecar are enough."""
+    for scaling in needing:
+        given = getattr(context.parameters.autoscaling.proxy, scaling.resource)
+        point = scaling.after(Remedy.SIDECAR_REQUESTS, amount(scaling.resource, given))
+        assert scaling.before is not None, "what is unknown needs no remedy"
+        if compare(point, scaling.before) is State.MOVED:
+            resource = scaling.resource
+            raise RunbookError(
+                f"{reference(live)} would scale out above {words(resource, point)} {resource} with "
+                f"smaller requests of the sidecar, and did above {words(resource, scaling.before)}"
+                ": that is not near enough",
+                "choose another autoscaling.remedy: container-resource; or make "
+                f"autoscaling.proxy.{resource} smaller",
+            )
+
+
+def _dry_run(context: Context, manifest: Object) -> tuple[Object | None, Object]:
+    metadata = manifest["metadata"]
+    where = (manifest["apiVersion"], manifest["kind"], metadata["name"], metadata["namespace"])
+    live = context.cluster.get(*where)
+    return live, context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER)
+
+
+def _annotated(context: Context) -> list[Object]:
+    """Return the autoscalers' workloads whose templates carry the annotations."""
+    targets = [autoscalers.target_of(context, each) for each in autoscalers.objects(context)]
+    return [
+        _skeleton(target)
+        for target in targets
+        if target is not None
+        and any(
+            entry["manager"] == SIDECAR_MANAGER
+            for entry in target["metadata"].get("managedFields") or []
+        )
+    ]
+
+
+def _skeleton(live: Object) -> Object:
+    """Return an object with its name alone."""
+    metadata = {key: live["metadata"][key] for key in ("name", "namespace")}
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
+
+
+def _wait_for_rollout(context: Context, manifest: Object) -> None:
+    metadata = manifest["metadata"]
+    rollout.wait_until_complete(
+        context,
+        manifest["kind"],
+        metadata["name"],
+        metadata["namespace"],
+        timeout=context.parameters.timeouts.rollout,
+    )
+
+
+def _point_table(found: ScaleOut) -> Table:
+    rows = []
+    for each, scaling, _ in found.compared:
+        state = scaling.state
+        ok = None if state is State.UNKNOWN else not scaling.needs_remedy
+        if state is State.WILL_MOVE and found.chosen is Remedy.SIDECAR_REQUESTS:
+            ok = None  # the annotations wait for the first sidecar
+        points = [words(scaling.resource, p) for p in (scaling.before, scaling.unmended)]
+        now = words(scaling.resource, scaling.now)
+        how = ": ".join(filter(None, [state, scaling.reason]))
+        rows.append((each.name, scaling.resource, *points, now, how, yes_no(ok)))
+    for each in found.autoscalers:
+        if not each.scalings:
+            looks = any(metric.about for metric in each.metrics)
+            problem = "; ".join(each.problems) if looks else "it does not look at CPU or memory"
+            rows.append((each.name, "-", "-", "-", "-", problem, yes_no(None)))
+    columns = ("autoscaler", "resource", "without sidecar", "left alone", "now", "how", "ok")
+    return Table("Scales out above, per pod", columns, tuple(rows))
+
+
+def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> tuple[str, str, str, str]:
+    """Wait until the controller has decided by the metrics that the autoscaler has now.
+
+    Raises:
+        VerificationFailed: It has not in time, or there is no metrics API.
+    """
+    decides = ", ".join(metric.text for metric in autoscaler.metrics)
+    states = {scaling.state for scaling in autoscaler.scalings}
+    if not states or State.UNKNOWN in states:
+        # Sidecars have no part in what is wrong with it, and the runbook changed nothing.
+        return autoscaler.name, decides, "; ".join(autoscaler.problems) or "active", yes_no(None)
+    namespace = context.parameters.application.namespace
+
+    def observe(found: list[Object]) -> Wait:
+        if not found:
+            return Wait(done=False, text="it is gone", failed=True)
+        _require_metrics_api(context, found[0])
+        return _decision(found[0])
+
+    what = f"{ref(autoscalers.KIND, autoscaler.name, namespace)} to decide by {decides}"
+    try:
+        decided = context.cluster.watch_until(
+            what,
+            autoscalers.API,
+            autoscalers.KIND,
+            namespace,
+            observe,
+            name=autoscaler.name,
+            timeout=context.parameters.timeouts.autoscaler,
+            on_change=context.waiting,
+        )
+    except WaitTimeout as error:
+        raise VerificationFailed(
+            error.cause,
+            f"kubectl --namespace {namespace} describe hpa {autoscaler.name} tells more; metrics "
+            "come from: kubectl get apiservice v1beta1.metrics.k8s.io",
+        ) from error
+    return autoscaler.name, decides, decided.text, yes_no(ok=True)
+
+
+def _decision(autoscaler: Object) -> Wait:
+    status, reason, message = autoscalers.condition(autoscaler, "AbleToScale")
+    if status != "True":
+        return Wait(done=False, text=f"AbleToScale is {status}: {reason}: {message}")
+    status, reason, message = autoscalers.condition(autoscaler, "ScalingActive")
+    if reason == "ScalingDisabled":
+        return Wait(done=True, text="disabled, as its target has no replicas")
+    if status != "True":
+        return Wait(done=False, text=f"ScalingActive is {status}: {reason}: {message}")
+    current = (autoscaler.get("status") or {}).get("currentMetrics") or []
+    awaited = [
+        metric.text
+        for metric in map(Metric.of, autoscaler["spec"]["metrics"])
+        if metric.about and not any(_is_current(metric, item) for item in current)
+    ]
+    if awaited:
+        return Wait(done=False, text=f"not decided yet by {', '.join(awaited)}")
+    return Wait(done=True, text="active")
+
+
+def _is_current(metric: Metric, item: Object) -> bool:
+    """Whether an entry of `status.currentMetrics` answers to a metric."""
+    kind = metric.type
+    body = item.get(kind[:1].lower() + kind[1:])
+    if item.get("type") != kind or not body:
+        return False
+    percent = "averageUtilization" in body["current"]
+    same = (body["name"], body.get("container", "")) == (metric.name, metric.container)
+    return same and percent is (metric.percent is not None)
+
+
+def _require_metrics_api(context: Context, autoscaler: Object) -> None:
+    status, reason, message = autoscalers.condition(autoscaler, "ScalingActive")
+    if status != "False" or not autoscalers.metrics_api_missing(context):
+        return
+    raise VerificationFailed(
+        f"the cluster has no metrics API, so {reference(autoscaler)} cannot decide: "
+        f"ScalingActive is {status}: {': '.join(filter(None, [reason, message]))}",
+        "install metrics-server, on EKS: aws eks create-addon --addon-name metrics-server "
+        "--cluster-name CLUSTER; elsewhere: https://github.com/kubernetes-sigs/metrics-server",
+    )
+
+
+def restore_changes(context: Context) -> tuple[Change, ...]:
+    """Return what `restore` would change: nothing where no remedy is in place."""
+    diffs = [
+        object_diff(
+            live, context.cluster.apply(manifest, dry_run=True, force=True, manager=manager)
+        )
+        for live, manifest, manager in _restorations(context)
+    ]
+    return tuple(Change.of_object(diff) for diff in diffs if diff.action != "none")
+
+
+def restore(context: Context) -> None:
+    """Take every remedy back, and wait until workloads whose template changed are complete.
+
+    Autoscalers get the metrics that their annotation keeps, and lose the annotation. Where
+    somebody else has set the metrics since, theirs stay. Pod templates lose the annotations.
+
+    Raises:
+        WaitTimeout: A workload is not complete in time.
+    """
+    for _, manifest, manager in _restorations(context):
+        context.cluster.apply(manifest, force=True, manager=manager)
+        if manager == SIDECAR_MANAGER:
+            _wait_for_rollout(context, manifest)
+
+
+def _restorations(context: Context) -> Iterator[tuple[Object, Object, str]]:
+    """Yield objects with a remedy, what to apply to them, and as which manager."""
+    for live in autoscalers.objects(context):
+        before = autoscalers.metrics_before(live)
+        if not before:
+            continue
+        manifest = _skeleton(live)
+        if autoscalers.managed_by_runbook(live):
+            manifest["spec"] = {"metrics": before}
+        yield live, manifest, FIELD_MANAGER
+    for manifest in _annotated(context):
+        metadata = manifest["metadata"]
+        where = (manifest["apiVersion"], manifest["kind"], metadata["name"], metadata["namespace"])
+        found = context.cluster.get(*where)
+        if found is not None:
+            # An apply without the annotations gives them up, and nobody else owns them.
+            yield found, manifest, SIDECAR_MANAGER

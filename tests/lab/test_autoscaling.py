@@ -1,0 +1,313 @@
+"""The real autoscaling controller: late with a sidecar, in time again with every remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib import autoscalers, parameters, target
+from runbook_lib.cluster import Cluster
+from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError, VerificationFailed
+from runbook_lib.evidence import Evidence
+from runbook_lib.lab.metrics import PLAYED_LOAD
+from runbook_lib.scale_out import Remedy, State
+from runbook_lib.step import Step
+from runbook_lib.steps import autoscaling
+from runbook_lib.wait import State as Wait
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+WEB = "xnat-xnat-web"
+LOADED = {"xnat-web": "80m", "istio-proxy": "10m"}
+"""More than 70 % of what the application requests, and less than 70 % of the pod's requests."""
+
+CPU = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
+
+Kubectl = Callable[..., str]
+MakeContext = Callable[..., Context]
+
+
+def autoscaler(name: str = WEB, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> dict[str, Any]:
+    kind, _, target_name = scales.partition("/")
+    return {
+        "apiVersion": "autoscaling/v2",
+        "kind": "HorizontalPodAutoscaler",
+        "metadata": {"name": name, "namespace": "xnat"},
+        "spec": {
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": kind, "name": target_name},
+            "minReplicas": 1,
+            "maxReplicas": 3,
+            "metrics": [{"type": "Resource", "resource": CPU}],
+            **spec,
+        },
+    }
+
+
+@pytest.fixture
+def make(mesh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeContext:
+    """Contexts on the mesh, with a remedy."""
+    monkeypatch.setenv("RUNBOOK_LAB", mesh.name)
+
+    def context(remedy: str = "container-resource", **proxy: str) -> Context:
+        given = {"autoscaling": {"remedy": remedy, "proxy": proxy}}
+        checked = parameters.from_mapping(given)
+        pinned = target.resolve(checked)
+        evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r", step="s")
+        return Context(checked, pinned, Cluster.of(pinned), evidence)
+
+    return context
+
+
+@pytest.fixture
+def kubectl(mesh: Lab) -> Kubectl:
+    """Run kubectl in the application's namespace."""
+    return lambda *words, **more: mesh.run("kubectl", "--namespace", "xnat", *words, **more)
+
+
+@pytest.fixture
+def scaled(kubectl: Kubectl, make: MakeContext) -> Iterator[None]:
+    """The autoscaler as an owner wrote it, and one idle pod; all of it anew for the next test."""
+    kubectl("delete", "hpa", "--all", "--wait")
+    kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler()))
+    yield
+    context = make()
+    autoscaling.restore(context)
+    kubectl("delete", "hpa", "--all", "--wait")
+    kubectl("annotate", "pods", "--all", f"{PLAYED_LOAD}-")
+    kubectl("scale", f"statefulset/{WEB}", "--replicas=1")
+    # At once: nobody waits for its answers.
+    kubectl("delete", "pod", f"{WEB}-1", "--ignore-not-found", "--force", "--grace-period=0")
+
+
+def play(kubectl: Kubectl, load: dict[str, str]) -> None:
+    annotation = f"{PLAYED_LOAD}={json.dumps(load)}"
+    kubectl("annotate", "pod", f"{WEB}-0", annotation, "--overwrite")
+
+
+def until(context: Context, what: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+    """Wait until the controller has written a status; return it."""
+    seen: list[dict[str, Any]] = []
+
+    def observe(found: list[dict[str, Any]]) -> Wait:
+        seen[:] = [found[0].get("status") or {}]
+        return Wait(done(seen[0]), json.dumps(seen[0]))
+
+    context.cluster.watch_until(
+        what, autoscalers.API, autoscalers.KIND, "xnat", observe, name=WEB, timeout=60
+    )
+    return seen[0]
+
+
+def until_utilization(context: Context, percent: int) -> dict[str, Any]:
+    """Wait for a decision by exactly this utilization: each one is another evaluation."""
+
+    def done(status: dict[str, Any]) -> bool:
+        current = status.get("currentMetrics") or [{}]
+        seen = current[0].get("resource", {}).get("current", {})
+        return bool(seen.get("averageUtilization") == percent)
+
+    return until(context, f"the controller to see {percent} %", done)
+
+
+def mend(context: Context) -> Step:
+    """Plan, apply and verify the remedy of the parameters."""
+    (step,) = autoscaling.steps(context.parameters)
+    plan = step.plan(context)
+    assert not plan.empty
+    step.apply(context, plan)
+    verified = step.verify(context)
+    assert verified.ok, str(verified)
+    return step
+
+
+def conditions(status: dict[str, Any]) -> dict[str, str]:
+    return {each["type"]: each["reason"] for each in status["conditions"]}
+
+
+@pytest.mark.usefixtures("scaled")
+class TestLoad:
+    """What the controller decides under a load that is played."""
+
+    def test_injection_alone_does_not_scale_out(self, make: MakeContext) -> None:
+        """What new sidecars and the application's start cost is not counted."""
+        status = until(
+            make(),
+            "the controller to decide",
+            lambda s: "conditions" in s and "ScalingActive" in conditions(s),
+        )
+        assert conditions(status)["ScalingActive"] == "ValidMetricFound"
+        assert status["desiredReplicas"] == 1
+
+    def test_with_a_sidecar_a_busy_application_does_not_scale_out(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        context = make()
+        for sidecar, percent in (("10m", 45), ("12m", 46), ("14m", 47)):
+            play(kubectl, {**LOADED, "istio-proxy": sidecar})
+            status = until_utilization(context, percent)
+            assert conditions(status)["ScalingActive"] == "ValidMetricFound"
+            assert status["desiredReplicas"] == 1
+
+    @pytest.mark.parametrize("remedy", list(Remedy))
+    def test_a_mended_autoscaler_scales_out(
+        self, make: MakeContext, kubectl: Kubectl, remedy: Remedy
+    ) -> None:
+        context = make(remedy.value)
+        step = mend(context)
+        play(kubectl, {"xnat-web": "60m", "istio-proxy": "5m"})
+        quiet = until(
+            context,
+            "the controller to see the small load",
+            lambda s: any(f'"{each}"' in json.dumps(s) for each in ("60m", "65m")),
+        )
+        assert quiet["desiredReplicas"] == 1
+        play(kubectl, LOADED)
+        until(context, "another pod to be wanted", lambda s: s.get("desiredReplicas") == 2)
+        kubectl("rollout", "status", f"statefulset/{WEB}", "--timeout=60s")
+        assert kubectl("get", "pod", f"{WEB}-1", "--no-headers").split()[1] == "2/2"
+        assert step.plan(context).empty
+
+
+@pytest.mark.usefixtures("scaled")
+class TestPlan:
+    """What is changed, and what that means for whoever else manages it."""
+
+    def test_points_are_computed_from_what_runs(self, make: MakeContext) -> None:
+        (found,) = autoscalers.survey(make()).autoscalers
+        (scaling,) = found.scalings
+        assert (scaling.before, scaling.unmended, scaling.now) == (70, 140, 140)
+        assert scaling.state is State.MOVED
+
+    def test_a_remedy_is_taken_back(self, make: MakeContext, kubectl: Kubectl) -> None:
+        context = make()
+        mend(context)
+        (change,) = autoscaling.restore_changes(context)
+        assert change.ref == f"HorizontalPodAutoscaler xnat/{WEB}"
+        autoscaling.restore(context)
+        live = json.loads(kubectl("get", "hpa", WEB, "-o", "json"))
+        assert live["spec"]["metrics"] == autoscaler()["spec"]["metrics"]
+        assert autoscalers.METRICS_BEFORE not in live["metadata"].get("annotations", {})
+        assert autoscaling.restore_changes(context) == ()
+
+    def test_what_helm_applied_is_taken_over_and_helm_is_told_so(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        helm = ("apply", "--server-side", "--field-manager=helm", "-f", "-")
+        kubectl("delete", "hpa", WEB, "--wait")
+        kubectl(*helm, stdin=json.dumps(autoscaler()))
+        context = make()
+        (step,) = autoscaling.steps(context.parameters)
+        (change,) = step.plan(context).changes
+        assert "Takes over spec.metrics from helm: the next helm upgrade" in change.text
+        mend(context)
+        answer = kubectl(*helm, stdin=json.dumps(autoscaler()), check=False)
+        assert 'conflict with "istio-runbook"' in answer
+        assert ".spec.metrics" in answer
+
+    def test_the_file_of_an_autoscaler_of_version_1_does_not_undo_the_remedy(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        spec = autoscaler()["spec"]
+        del spec["metrics"]
+        first = {
+            **autoscaler(),
+            "apiVersion": "autoscaling/v1",
+            "spec": {**spec, "targetCPUUtilizationPercentage": 70},
+        }
+        kubectl("delete", "hpa", WEB, "--wait")
+        kubectl("apply", "-f", "-", stdin=json.dumps(first))
+        context = make()
+        (step,) = autoscaling.steps(context.parameters)
+        (change,) = step.plan(context).changes
+        assert "from kubectl-client-side-apply." in change.text
+        assert "Write it as autoscaling/v2." in change.text
+        mend(context)
+        kubectl("apply", "-f", "-", stdin=json.dumps(first))
+        live = json.loads(kubectl("get", "hpa", WEB, "-o", "json"))
+        assert [each["type"] for each in live["spec"]["metrics"]] == [
+            "ContainerResource",
+            "Resource",
+        ]
+        assert step.plan(context).empty
+        assert step.verify(context).ok
+
+    def test_smaller_requests_that_are_not_enough_are_refused(self, make: MakeContext) -> None:
+        context = make("sidecar-requests", cpu="50m")
+        (step,) = autoscaling.steps(context.parameters)
+        with pytest.raises(RunbookError, match=r"above 105m cpu .* above 70m: that is not near"):
+            step.plan(context)
+
+    def test_autoscalers_that_sidecars_do_not_move_are_left_alone_and_explained(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        pod = {
+            "metadata": {"labels": {"app": "idle", "sidecar.istio.io/inject": "false"}},
+            "spec": {"containers": [{"name": "idle", "image": "lab.invalid/idle:1"}]},
+        }
+        idle = {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "idle", "namespace": "xnat"},
+            "spec": {"selector": {"matchLabels": {"app": "idle"}}, "template": pod},
+        }
+        memory = {"name": "memory", "target": {"type": "AverageValue", "averageValue": "1Gi"}}
+        requests = {"type": "Pods", "pods": {"metric": {"name": "requests"}}}
+        requests["pods"]["target"] = {"type": "AverageValue", "averageValue": "10"}  # type: ignore[index]
+        for each in (
+            idle,
+            autoscaler(metrics=[{"type": "Resource", "resource": memory}]),
+            autoscaler("gone", "Deployment/gone"),
+            autoscaler("idle", "Deployment/idle"),
+            autoscaler("other", metrics=[requests]),
+        ):
+            kubectl("apply", "-f", "-", stdin=json.dumps(each))
+        try:
+            context = make()
+            (step,) = autoscaling.steps(context.parameters)
+            assert step.plan(context).empty
+            verified = step.verify(context)
+        finally:
+            kubectl("delete", "deployment", "idle", "--wait")
+        assert verified.ok, str(verified)
+        rows = {row[0]: row for row in verified.tables[0].rows}
+        assert rows[WEB][-1] == "yes"
+        assert "there is no Deployment/gone" in rows["gone"][-2]
+        assert "idle has no cpu request" in rows["idle"][-2]
+        assert "does not look at CPU or memory" in rows["other"][-2]
+
+    def test_without_autoscalers_there_is_nothing_to_do(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        kubectl("delete", "hpa", "--all", "--wait")
+        context = make()
+        (step,) = autoscaling.steps(context.parameters)
+        assert step.plan(context).summary == (
+            "Nothing to change. There is no HorizontalPodAutoscaler in xnat."
+        )
+        assert step.verify(context).ok
+
+    def test_a_cluster_without_metrics_is_the_cause(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        name = "v1beta1.metrics.k8s.io"
+        kept = json.loads(kubectl("get", "apiservice", name, "-o", "json"))
+        kubectl("delete", "apiservice", name)
+        try:
+            context = make()
+            (step,) = autoscaling.steps(context.parameters)
+            step.apply(context, step.plan(context))
+            with pytest.raises(VerificationFailed, match="has no metrics API") as caught:
+                step.verify(context)
+        finally:
+            again = {key: kept[key] for key in ("apiVersion", "kind", "spec")}
+            again["metadata"] = {"name": name}
+            kubectl("apply", "-f", "-", stdin=json.dumps(again))
+            kubectl("wait", "apiservice", name, "--for=condition=Available", "--timeout=60s")
+        assert "ScalingActive is False" in caught.value.cause
+        assert "install metrics-server" in caught.value.remedy
