@@ -371,25 +371,35 @@ def mended(items: Sequence[Item], judged: Sequence[Scaling], remedy: Remedy) -> 
     for item in items:
         metric = Metric.of(item)
         scaling = needing.get(metric.about)
-        if scaling is None or metric.type != "Resource":
+        wanted = _wanted(metric, scaling) if scaling else None
+        if scaling is None or wanted is None:
             result.append(item)
         elif remedy is Remedy.CONTAINER_RESOURCE:
-            result += _container_resources(metric, scaling)
+            result += _container_resources(wanted, scaling.requests)
         else:
-            assert scaling.before is not None, "what is unknown needs no remedy"
-            value = quantity(metric.name, scaling.before)
-            target = {"type": "AverageValue", "averageValue": value}
-            result.append({"type": "Resource", "resource": {"name": metric.name, "target": target}})
+            point = wanted.point(scaling.requests, added=False)
+            assert point is not None, "what is unknown needs no remedy"
+            target = {"type": "AverageValue", "averageValue": quantity(wanted.name, point)}
+            result.append({"type": "Resource", "resource": {"name": wanted.name, "target": target}})
     return result
 
 
-def _container_resources(metric: Metric, scaling: Scaling) -> Iterator[Item]:
+def _wanted(metric: Metric, scaling: Scaling) -> Metric | None:
+    """Return the percentage that an entry stands for; None if it is right as it is."""
+    if metric.relative_to_pod:
+        return metric
+    if metric.container or any(m.relative_to_pod for m in scaling.metrics):
+        return None
+    # An amount that took the place of a percentage, and has stayed behind.
+    return next((m for m in scaling.goal if m.relative_to_pod), None)
+
+
+def _container_resources(wanted: Metric, requests: Requests) -> Iterator[Item]:
     """One for each of the application's containers: the first that is short scales out."""
-    percent = next(m.percent for m in (metric, *scaling.goal) if m.percent is not None)
-    for container in scaling.requests.application:
+    for container in requests.application:
         body = {
-            "name": metric.name,
+            "name": wanted.name,
             "container": container,
-            "target": {"type": "Utilization", "averageUtilization": percent},
+            "target": {"type": "Utilization", "averageUtilization": wanted.percent},
         }
         yield {"type": "ContainerResource", "containerResource": body}

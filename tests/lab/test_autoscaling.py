@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import autoscalers, parameters, target
+from runbook_lib import autoscaler_remedies, autoscalers, parameters, target
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, VerificationFailed
@@ -77,7 +77,7 @@ def scaled(kubectl: Kubectl, make: MakeContext) -> Iterator[None]:
     kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler()))
     yield
     context = make()
-    autoscaling.restore(context)
+    autoscaler_remedies.restore(context)
     kubectl("delete", "hpa", "--all", "--wait")
     kubectl("annotate", "pods", "--all", f"{PLAYED_LOAD}-")
     kubectl("scale", f"statefulset/{WEB}", "--replicas=1")
@@ -187,13 +187,13 @@ class TestPlan:
     def test_a_remedy_is_taken_back(self, make: MakeContext, kubectl: Kubectl) -> None:
         context = make()
         mend(context)
-        (change,) = autoscaling.restore_changes(context)
+        (change,) = autoscaler_remedies.restore_changes(context)
         assert change.ref == f"HorizontalPodAutoscaler xnat/{WEB}"
-        autoscaling.restore(context)
+        autoscaler_remedies.restore(context)
         live = json.loads(kubectl("get", "hpa", WEB, "-o", "json"))
         assert live["spec"]["metrics"] == autoscaler()["spec"]["metrics"]
         assert autoscalers.METRICS_BEFORE not in live["metadata"].get("annotations", {})
-        assert autoscaling.restore_changes(context) == ()
+        assert autoscaler_remedies.restore_changes(context) == ()
 
     def test_what_helm_applied_is_taken_over_and_helm_is_told_so(
         self, make: MakeContext, kubectl: Kubectl

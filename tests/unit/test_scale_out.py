@@ -238,6 +238,14 @@ class TestRemedies:
             average("1Gi", "memory"),
         ]
 
+    def test_an_amount_beside_the_percentage_is_kept(self) -> None:
+        items = [average("100m"), resource()]
+
+        assert mended(items, judged(items), Remedy.AVERAGE_VALUE) == [
+            average("100m"),
+            average("70m"),
+        ]
+
     def test_memory_and_cpu_are_both_mended(self) -> None:
         items = [resource("memory", 50), resource()]
 
