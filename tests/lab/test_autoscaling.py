@@ -127,7 +127,7 @@ def mend(context: Context) -> Step:
 
 
 def conditions(status: dict[str, Any]) -> dict[str, str]:
-    return {each["type"]: each["reason"] for each in status["conditions"]}
+    return {each["type"]: each["reason"] for each in status.get("conditions", [])}
 
 
 @pytest.mark.usefixtures("scaled")
@@ -136,13 +136,16 @@ class TestLoad:
 
     def test_injection_alone_does_not_scale_out(self, make: MakeContext) -> None:
         """What new sidecars and the application's start cost is not counted."""
+        context = make()
         status = until(
-            make(),
+            context,
             "the controller to decide",
-            lambda s: "conditions" in s and "ScalingActive" in conditions(s),
+            lambda s: conditions(s).get("ScalingActive") == "ValidMetricFound",
         )
-        assert conditions(status)["ScalingActive"] == "ValidMetricFound"
         assert status["desiredReplicas"] == 1
+        # Nor did it while the pods were replaced, before this autoscaler took the other's place.
+        events = context.cluster.events("xnat", WEB, kind=autoscalers.KIND)
+        assert [each for each in events if each.startswith("SuccessfulRescale")] == []
 
     def test_with_a_sidecar_a_busy_application_does_not_scale_out(
         self, make: MakeContext, kubectl: Kubectl
