@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from runbook_lib import wait
 from runbook_lib.connection import REQUEST_TIMEOUT, api_errors, connect
 from runbook_lib.errors import ApplyConflict, ClusterRefused, ClusterUnreachable
+from runbook_lib.redact import redact
 from runbook_lib.watching import Watched, selectors
 
 if TYPE_CHECKING:
@@ -231,6 +232,20 @@ class Cluster:
             answer = self._request(resource.get, namespace=namespace, field_selector=selector)
         events = sorted(answer["items"], key=_last_seen)
         return [event_text(event) for event in events]
+
+    def logs(self, namespace: str, pod: str, container: str, *, lines: int) -> Texts:
+        """Return the last lines that a container wrote, redacted."""
+        path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
+        with self._errors(f"read the log of {namespace}/{pod} {container}"):
+            answer = self.dynamic.request(
+                "get",
+                path,
+                query_params=[("container", container), ("tailLines", lines)],
+                header_params={"Accept": "*/*"},
+                serialize=False,  # a line may be JSON, and is text all the same
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+        return redact(answer.data.decode("utf-8", "replace")).splitlines()
 
     def watch_until(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,12 @@ class Istioctl:
     """istioctl on one cluster. Every method raises `CommandError` when istioctl fails."""
 
     def __init__(
-        self, istioctl: Path, *, kubeconfig: Path, context: str, istio_namespace: str
+        self,
+        istioctl: Path,
+        *,
+        kubeconfig: Path,
+        context: str,
+        istio_namespace: str,
     ) -> None:
         """Nothing is run yet.
 
@@ -63,6 +69,7 @@ class Istioctl:
             istio_namespace: Where istiod is.
         """
         self._istioctl = istioctl
+        self._timeout = _TIMEOUT
         self._options = (
             "--kubeconfig",
             str(kubeconfig),
@@ -72,9 +79,15 @@ class Istioctl:
             istio_namespace,
         )
 
-    def cli(self, *arguments: str, timeout: float = _TIMEOUT, check: bool = True) -> Completed:
+    def within(self, seconds: float) -> Istioctl:
+        """Return the same with another limit for each command."""
+        other = copy(self)
+        other._timeout = seconds
+        return other
+
+    def cli(self, *arguments: str, check: bool = True) -> Completed:
         """Run any istioctl command against the cluster."""
-        done = run([self._istioctl, *arguments, *self._options], timeout=timeout, check=check)
+        done = run([self._istioctl, *arguments, *self._options], timeout=self._timeout, check=check)
         return replace(done, stdout=_COLOUR.sub("", done.stdout))
 
     def analyze(self, *, namespace: str | None = None) -> list[Message]:
@@ -100,6 +113,16 @@ class Istioctl:
     def proxy_status(self) -> str:
         """Return the table of proxies and what each has acknowledged."""
         return self.cli("proxy-status").stdout
+
+    def proxy_states(self) -> dict[str, dict[str, str]]:
+        """Return what each connected proxy has acknowledged.
+
+        Returns:
+            By proxy, `pod.namespace`: the last word of each configuration type, such as
+            `Listener`, with `SYNCED`, `STALE`, `NOT_SENT` or `ERROR`. The proxies that istiod does
+            not know are missing.
+        """
+        return _states(self.cli("proxy-status", "--output", "json").stdout)
 
     def version(self) -> Versions:
         """Return the versions of istioctl, istiod and the proxies."""
@@ -127,6 +150,21 @@ class Istioctl:
             return [_message(item) for item in json.loads(done.stdout) or []]
         except ValueError as error:
             raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
+
+
+def _states(text: str) -> dict[str, dict[str, str]]:
+    """Read one JSON document for each istiod that answered, one after the other."""
+    states: dict[str, dict[str, str]] = {}
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        document, end = decoder.raw_decode(text)
+        text = text[end:]
+        for proxy in document.get("resources") or []:
+            states[proxy["node"]["id"]] = {
+                kind["typeUrl"].rpartition(".")[2]: kind.get("configStatus", "UNKNOWN")
+                for kind in proxy.get("genericXdsConfigs") or []
+            }
+    return states
 
 
 def _versions(data: dict[str, Any]) -> Versions:

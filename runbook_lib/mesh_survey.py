@@ -95,24 +95,31 @@ def service_port(service: Object, pod: Object) -> tuple[int | None, bool]:
     port = service["spec"]["ports"][0]
     protocol = str(port.get("appProtocol") or port.get("name") or "")
     http = protocol.split("-")[0] in ("http", "http2", "grpc", "kubernetes.io/h2c")
-    number = port.get("targetPort", port["port"])
+    return _target(port, pod), http
+
+
+def service_targets(service: Object, pod: Object) -> list[tuple[int, int]]:
+    """Return each port of a Service with the container's port that it leads to in a pod."""
+    return [
+        (port["port"], target)
+        for port in service["spec"].get("ports") or []
+        if (target := _target(port, pod)) is not None
+    ]
+
+
+def _target(port: Object, pod: Object) -> int | None:
+    number: int | str | None = port.get("targetPort", port["port"])
     if isinstance(number, str):
         declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or []]
-        number = next((p["containerPort"] for p in declared if p.get("name") == number), None)
-    return number, http
+        return next((p["containerPort"] for p in declared if p.get("name") == number), None)
+    return number
 
 
 def rule_mode(rules: Sequence[Object], service: Object) -> str:
     """Return the TLS mode that DestinationRules set for a Service's first port; empty if none."""
-    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
-    full = f"{name}.{namespace}.svc.cluster.local"
     for rule in rules:
-        host = str(rule["spec"].get("host", ""))
-        same = rule["metadata"]["namespace"] == namespace and host == name
-        if not (same or host in (full, f"{name}.{namespace}", f"{name}.{namespace}.svc")):
-            wildcard = host.startswith("*") and full.endswith(host[1:])
-            if not wildcard:
-                continue
+        if not applies_to(rule, service):
+            continue
         policy = rule["spec"].get("trafficPolicy") or {}
         number = service["spec"]["ports"][0]["port"]
         for setting in policy.get("portLevelSettings") or []:
@@ -120,6 +127,16 @@ def rule_mode(rules: Sequence[Object], service: Object) -> str:
                 return str((setting.get("tls") or {}).get("mode", ""))
         return str((policy.get("tls") or {}).get("mode", ""))
     return ""
+
+
+def applies_to(rule: Object, service: Object) -> bool:
+    """Whether a DestinationRule is about a Service."""
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    full = f"{name}.{namespace}.svc.cluster.local"
+    host = str(rule["spec"].get("host", ""))
+    same = rule["metadata"]["namespace"] == namespace and host == name
+    wildcard = host.startswith("*") and full.endswith(host[1:])
+    return same or wildcard or host in (full, f"{name}.{namespace}", f"{name}.{namespace}.svc")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ PROXY = "istio-proxy"
 
 _NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
 
-_TELLING_EVENTS = (
+TELLING_EVENTS = (
     "BackOff",
     "Failed",
     "FailedAttachVolume",
@@ -130,7 +130,7 @@ def explain(cluster: Cluster, namespace: str, names: list[str]) -> list[str]:
         f"{name}: {text}"
         for name in names
         for text in cluster.events(namespace, name)
-        if text.split(":", 1)[0] in _TELLING_EVENTS
+        if text.split(":", 1)[0] in TELLING_EVENTS
     ]
     return list(dict.fromkeys(found))
 

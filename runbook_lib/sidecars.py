@@ -67,20 +67,20 @@ def _rows(context: Context) -> Iterator[_Row]:
     in_force = traffic.policies_in_force(context.cluster, parameters)
     own = traffic.of_the_runbook(parameters, in_force)
     for pod in context.cluster.list("v1", "Pod", namespace):
-        ports = _ports(pod)
-        if has_ended(pod) or not has_sidecar(pod) or not ports:
+        found = ports(pod)
+        if has_ended(pod) or not has_sidecar(pod) or not found:
             continue
         name, labels = pod["metadata"]["name"], pod["metadata"].get("labels") or {}
         listeners = context.istioctl.proxy_config_listeners_json(name, namespace=namespace)
-        for port in ports:
+        for port in found:
             mode = traffic.mode_on_port(replace(own, web_labels=labels), namespace, port)
             accepted = accepts_plaintext(listeners, port)
-            found = "accepted" if accepted else "refused"
+            plaintext = "accepted" if accepted else "refused"
             ok = accepted is (mode != "STRICT")
-            yield name, str(port), mode, found, yes_no(ok)
+            yield name, str(port), mode, plaintext, yes_no(ok)
 
 
-def _ports(pod: dict[str, Any]) -> list[int]:
+def ports(pod: dict[str, Any]) -> list[int]:
     """Return the TCP ports of the pod's own containers; the sidecar's are no workload ports."""
     return [
         port["containerPort"]

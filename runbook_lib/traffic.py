@@ -26,7 +26,7 @@ BAD_GATEWAY = 502
 DENIED = Expectation(403, "RBAC: access denied")
 """Envoy's answer to a request that no policy allows; the body tells it from the application's."""
 
-_IDENTITY_SOURCES = ("principals", "requestPrincipals", "namespaces", "serviceAccounts")
+IDENTITY_SOURCES = ("principals", "requestPrincipals", "namespaces", "serviceAccounts")
 """Sources proved by mutual TLS or a token: requests from the edge have neither."""
 
 _JUDGED_OPERATIONS = ("methods", "notMethods", "paths", "notPaths", "ports", "notPorts")
@@ -72,7 +72,7 @@ def of_others(parameters: Parameters, policies: Policies) -> tuple[Object, ...]:
     """Return the policies of others that concern the web pods, and so may change the answers."""
     _, others = _parted(parameters, policies)
     found = (*others.peer_authentications, *others.authorization_policies)
-    return tuple(policy for policy in found if _selects(policy, policies.web_labels))
+    return tuple(policy for policy in found if selects(policy, policies.web_labels))
 
 
 def _parted(parameters: Parameters, policies: Policies) -> tuple[Policies, Policies]:
@@ -157,14 +157,7 @@ def mode_on_port(policies: Policies, namespace: str, port: int) -> str:
         namespace: The workload's namespace.
         port: The container's port.
     """
-    scopes: dict[str, Object] = {}
-    for policy in sorted(policies.peer_authentications, key=_age):
-        where, selector = policy["metadata"]["namespace"], _selector(policy)
-        if where == namespace and selector:
-            if _selects(policy, policies.web_labels):
-                scopes.setdefault("workload", policy)
-        elif not selector:
-            scopes.setdefault("namespace" if where == namespace else "mesh", policy)
+    scopes = deciding(policies, namespace)
     modes = []
     if "workload" in scopes:
         ports = (scopes["workload"].get("spec") or {}).get("portLevelMtls") or {}
@@ -177,13 +170,34 @@ def mode_on_port(policies: Policies, namespace: str, port: int) -> str:
     return next((mode for mode in modes if mode and mode != "UNSET"), "PERMISSIVE")
 
 
+def deciding(policies: Policies, namespace: str) -> dict[str, Object]:
+    """Return the PeerAuthentications that decide at a workload, by scope.
+
+    The scopes are `workload`, `namespace` and `mesh`; of several in one the oldest decides. A
+    selector in the root namespace has no effect.
+
+    Args:
+        policies: The policies, with the workload's labels.
+        namespace: The workload's namespace.
+    """
+    scopes: dict[str, Object] = {}
+    for policy in sorted(policies.peer_authentications, key=_age):
+        where, for_some = policy["metadata"]["namespace"], bool(selector(policy))
+        if where == namespace and for_some:
+            if selects(policy, policies.web_labels):
+                scopes.setdefault("workload", policy)
+        elif not for_some:
+            scopes.setdefault("namespace" if where == namespace else "mesh", policy)
+    return scopes
+
+
 def enforced(policies: Policies) -> list[Object]:
     """Return the AuthorizationPolicies that decide at the workload `policies` are about."""
     return [
         policy
         for policy in policies.authorization_policies
         if not is_dry_run(policy)
-        and _selects(policy, policies.web_labels)
+        and selects(policy, policies.web_labels)
         # Policies with targets are for waypoints and gateways, not for sidecars.
         and not (policy.get("spec") or {}).get("targetRefs")
         and not (policy.get("spec") or {}).get("targetRef")
@@ -267,23 +281,27 @@ def _operation_matches(policy: Object, operation: Object, request: _Request) -> 
         ("ports", str(request.port)),
     ):
         wanted, unwanted = operation.get(key), operation.get(f"not{key.capitalize()}")
-        if wanted and not any(_text_matches(pattern, value) for pattern in wanted):
+        if wanted and not any(text_matches(pattern, value) for pattern in wanted):
             return False
-        if unwanted and any(_text_matches(pattern, value) for pattern in unwanted):
+        if unwanted and any(text_matches(pattern, value) for pattern in unwanted):
             return False
     return True
 
 
 def _source_matches(policy: Object, source: Object) -> bool:
-    if any(source.get(key) for key in _IDENTITY_SOURCES):
+    if any(source.get(key) for key in IDENTITY_SOURCES):
         return False
     if any(source.values()):
         raise _not_derivable(policy, f"source {', '.join(source)}")
     return True
 
 
-def _text_matches(pattern: str, value: str) -> bool:
-    """Match as Istio does: exact, prefix `a*`, suffix `*a`, or present `*`."""
+def text_matches(pattern: str, value: str) -> bool:
+    """Match as Istio does: exact, prefix `a*`, suffix `*a`, or present `*`.
+
+    Raises:
+        RunbookError: The pattern is a path template, which is not judged.
+    """
     if "{" in pattern:
         # Path templates, see https://istio.io/latest/docs/reference/config/security/authorization-policy/
         raise RunbookError(
@@ -297,15 +315,17 @@ def _text_matches(pattern: str, value: str) -> bool:
     return value == pattern
 
 
-def _selects(policy: Object, labels: Mapping[str, str]) -> bool:
-    return _selector(policy).items() <= labels.items()
+def selects(policy: Object, labels: Mapping[str, str]) -> bool:
+    """Whether a policy's selector matches pods with these labels; one without is for all."""
+    return selector(policy).items() <= labels.items()
 
 
-def _selector(policy: Object) -> dict[str, str]:
-    selector: dict[str, str] = ((policy.get("spec") or {}).get("selector") or {}).get(
-        "matchLabels", {}
-    )
-    return selector
+def selector(policy: Object) -> dict[str, str]:
+    """Return the labels by which a policy selects pods; empty if it is for all."""
+    found: dict[str, str] = ((policy.get("spec") or {}).get("selector") or {}).get(
+        "matchLabels"
+    ) or {}
+    return found
 
 
 def _age(policy: Object) -> tuple[str, str, str]:

@@ -174,7 +174,7 @@ def service_ports(context: Context) -> list[int]:
     if service is None:
         raise RunbookError(f"there is no {where}", "correct application.web.service")
     workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)
-    named = _port_names(workload, web.port)
+    named = port_names(workload, web.port)
     ports = service["spec"].get("ports") or []
     found = [p["port"] for p in ports if p.get("targetPort", p["port"]) in (web.port, *named)]
     if not found:
@@ -186,7 +186,8 @@ def service_ports(context: Context) -> list[int]:
     return found
 
 
-def _port_names(workload: Object | None, port: int) -> list[str]:
+def port_names(workload: Object | None, port: int) -> list[str]:
+    """Return the names that a workload's containers give a port."""
     if workload is None:
         return []
     return [

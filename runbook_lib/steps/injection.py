@@ -133,7 +133,15 @@ def _require_namespace(context: Context) -> Object:
 
 
 def try_injection(context: Context) -> tuple[str, bool]:
-    """Ask for a pod like the web pods as a dry run: admission webhooks answer as for a real one."""
+    """Ask for a pod like the web pods as a dry run: admission webhooks answer as for a real one.
+
+    Returns:
+        The sidecar that it would get, in words, and whether it would get one.
+
+    Raises:
+        RunbookError: There is no web workload.
+        ClusterRefused: The API server refuses the pod, as when a webhook does not answer.
+    """
     application = context.parameters.application
     web = application.web
     workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)

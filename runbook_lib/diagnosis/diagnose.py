@@ -1,0 +1,18 @@
+"""One call: look at everything, then judge it."""
+
+from __future__ import annotations
+
+from runbook_lib.context import Context
+from runbook_lib.diagnosis import rules
+from runbook_lib.diagnosis.looking import Looker
+from runbook_lib.diagnosis.model import Diagnosis
+
+
+def diagnose(context: Context) -> Diagnosis:
+    """Diagnose the mesh, read-only and in bounded time.
+
+    Raises:
+        ClusterUnreachable: The API server does not answer, so nothing can be seen.
+    """
+    seen, looked, unseen = Looker(context).look()
+    return Diagnosis(rules.judge(seen), looked, unseen)

@@ -1,0 +1,47 @@
+"""What no other rule explains."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runbook_lib.diagnosis.model import Finding
+from runbook_lib.diagnosis.observation import Observation
+
+_ANALYSIS = "https://istio.io/latest/docs/reference/config/analysis/"
+_JUDGED = ("IST0102", "IST0103", "IST0118", "IST0123", "IST0127", "IST0139")
+"""Messages about what other rules judge."""
+
+
+def analyze(seen: Observation) -> Iterator[Finding]:
+    """What `istioctl analyze` warns of, and no other rule does."""
+    for message in seen.messages:
+        if message.level == "Info" or message.code in _JUDGED:
+            continue
+        yield Finding(
+            "analyze",
+            "istioctl analyze warns",
+            (f"{message.code} ({message.level}) {message.origin}: {message.text}",),
+            message.text,
+            "istioctl analyze --namespace " + seen.parameters.application.namespace,
+            f"{_ANALYSIS}{message.code.lower()}/",
+        )
+
+
+def unexplained(seen: Observation) -> Finding | None:
+    """Return a finding that says that wrong answers have no cause in what was seen."""
+    if not seen.wrong_answers:
+        return None
+    first = seen.wrong_answers[0]
+    beyond = "it lies beyond the cluster: load balancer, its target health, DNS, certificates"
+    inside = "it lies in the application"
+    return Finding(
+        "unexplained",
+        first.text,
+        tuple(answer.text for answer in seen.wrong_answers),
+        "nothing in the cluster explains the answers: perhaps "
+        + (beyond if first.unreachable else inside),
+        "look at the load balancer's target health, then turn the access log on "
+        "(meshConfig.accessLogFile: /dev/stdout) and read the response flags",
+        "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+        outside=True,
+    )

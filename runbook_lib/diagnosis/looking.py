@@ -1,0 +1,365 @@
+"""Look at everything that rules judge, at once and in bounded time. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import yaml
+
+from runbook_lib import pods, probe, traffic, wait
+from runbook_lib.cluster import Object, event_text
+from runbook_lib.context import Context
+from runbook_lib.diagnosis.model import Look
+from runbook_lib.diagnosis.observation import Answer, Injection, Observation
+from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed
+from runbook_lib.istioctl import Istioctl
+from runbook_lib.parameter_model import ProbeParameters
+from runbook_lib.probe import Expectation, Observed, Probe
+from runbook_lib.rollout import APPS, has_ended
+from runbook_lib.steps import injection
+
+LIMIT = 15.0
+"""Seconds for each istioctl command; the API server and probes have limits of their own."""
+
+_PROBE_LIMIT = 5
+_THREADS = 12
+_LOG_LINES = 100
+_SETTLE = 3.0
+"""Seconds that proxies get to acknowledge what they were sent a moment ago."""
+
+NETWORKING_API = "networking.istio.io/v1"
+_INJECTOR = "sidecar-injector.istio.io"
+
+
+@dataclass(frozen=True)
+class _Looking:
+    """One thing to look at.
+
+    Attributes:
+        field: The field of the observation that it fills.
+        what: Its name for people.
+        see: Looks; what it raises as a `RunbookError` makes the field unseen.
+        tell: Says in stable words what was found.
+    """
+
+    field: str
+    what: str
+    see: Callable[[], Any]
+    tell: Callable[[Any], str]
+
+
+class Looker:
+    """Looks at one cluster."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._parameters = context.parameters
+        self._cluster = context.cluster
+        self._names = context.parameters.application.namespace, context.parameters.istio.namespace
+
+    def look(self) -> tuple[Observation, tuple[Look, ...], tuple[Look, ...]]:
+        """Return what was seen, what was looked at, and what could not be seen.
+
+        Raises:
+            ClusterUnreachable: The API server does not answer, so nothing can be seen.
+        """
+        # In threads a cached property may be made twice; this also fails early.
+        namespace = self._cluster.get("v1", "Namespace", self._names[0])
+        seen = Observation(self._parameters, namespace=namespace)
+        looked = [Look(f"namespace {self._names[0]}", _tell_namespace(namespace))]
+        unseen: list[Look] = []
+        with ThreadPoolExecutor(_THREADS) as threads:
+            rounds = (
+                (threads.map, self._first),
+                (threads.map, self._each_pod),
+                (map, self._patiently),
+            )
+            for mapping, looks in rounds:
+                seen, more, missing = _all(mapping, seen, list(looks(seen)))
+                looked += more
+                unseen += missing
+        return seen, tuple(looked), tuple(unseen)
+
+    def _first(self, _seen: Observation) -> Iterator[_Looking]:
+        """Yield what needs nothing else."""
+        name, istio = self._names
+        cluster = self._cluster
+        yield _Looking("pods", f"pods in {name}", self._pods, _tell_pods)
+        yield _Looking("workloads", f"workloads in {name}", self._workloads, _count("workload"))
+        yield _Looking(
+            "services",
+            f"Services in {name}",
+            lambda: tuple(cluster.list("v1", "Service", name)),
+            _count("Service"),
+        )
+        yield _Looking(
+            "endpoints",
+            f"EndpointSlices in {name}",
+            lambda: tuple(cluster.list("discovery.k8s.io/v1", "EndpointSlice", name)),
+            _tell_endpoints,
+        )
+        yield _Looking(
+            "events", f"events in {name}", self._events, lambda _found: "as evidence for findings"
+        )
+        yield _Looking(
+            "istiod",
+            f"istiod in {istio}",
+            lambda: tuple(cluster.list(APPS, "Deployment", istio, {"app": "istiod"})),
+            _tell_istiod,
+        )
+        yield _Looking(
+            "istiod_pods",
+            "istiod's pods",
+            lambda: tuple(_living(cluster.list("v1", "Pod", istio, {"app": "istiod"}))),
+            _tell_pods,
+        )
+        yield _Looking("webhooks", "injection webhooks", self._webhooks, _count("configuration"))
+        yield _Looking("injection", "a new web pod (dry run)", self._injection, _tell_injection)
+        yield _Looking(
+            "policies",
+            "policies on the web pods",
+            lambda: traffic.policies_in_force(cluster, self._parameters),
+            _tell_policies,
+        )
+        yield _Looking(
+            "elsewhere",
+            "PeerAuthentications of all namespaces",
+            lambda: self._kinds(traffic.SECURITY_API, "PeerAuthentication"),
+            _count("PeerAuthentication"),
+        )
+        yield _Looking(
+            "rules",
+            "DestinationRules of all namespaces",
+            lambda: self._kinds(NETWORKING_API, "DestinationRule"),
+            _count("DestinationRule"),
+        )
+        yield _Looking(
+            "messages",
+            "istioctl analyze",
+            lambda: tuple(self._istioctl.analyze(namespace=name)),
+            lambda found: _count("warning")([m for m in found if m.level != "Info"]),
+        )
+        yield _Looking("answers", "answers from outside", self._answers, _tell_answers)
+        yield _Looking("access_log", "access log of the sidecars", self._access_log, str)
+
+    def _patiently(self, seen: Observation) -> Iterator[_Looking]:
+        """Yield what may have to be waited for; waits are shown, so they stay in this thread."""
+        if seen.in_mesh:
+            yield _Looking("proxies", "istioctl proxy-status", self._proxies, _tell_proxies)
+
+    def _each_pod(self, seen: Observation) -> Iterator[_Looking]:
+        """Yield what is looked at in each pod."""
+        meshed = [pod["metadata"]["name"] for pod in seen.in_mesh]
+        for pod in seen.in_mesh:
+            name = pod["metadata"]["name"]
+            yield _Looking(
+                "listeners",
+                f"listeners of {name}",
+                partial(self._listeners, name),
+                lambda _found: "read from its Envoy",
+            )
+        for pod in seen.web_pods:
+            name = pod["metadata"]["name"]
+            if name in meshed:
+                yield _Looking(
+                    "authorization",
+                    f"istioctl x authz check {name}",
+                    partial(self._authorization, name),
+                    lambda found: _count("policy", "policies")(next(iter(found.values()))),
+                )
+        for name, container in _told_by_logs(seen.pods):
+            yield _Looking(
+                "logs",
+                f"log of {name} {container}",
+                partial(self._log, name, container),
+                lambda _found: f"its last {_LOG_LINES} lines",
+            )
+
+    @property
+    def _istioctl(self) -> Istioctl:
+        return self._context.istioctl.within(LIMIT)
+
+    def _pods(self) -> tuple[Object, ...]:
+        return tuple(_living(self._cluster.list("v1", "Pod", self._names[0])))
+
+    def _workloads(self) -> tuple[Object, ...]:
+        kinds = ("StatefulSet", "Deployment")
+        return tuple(w for kind in kinds for w in self._cluster.list(APPS, kind, self._names[0]))
+
+    def _events(self) -> Mapping[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = defaultdict(list)
+        for event in self._cluster.list("v1", "Event", self._names[0]):
+            if event.get("reason") in pods.TELLING_EVENTS:
+                found[event["involvedObject"]["name"]].append(event_text(event))
+        return {name: tuple(texts) for name, texts in found.items()}
+
+    def _webhooks(self) -> tuple[Object, ...]:
+        api = "admissionregistration.k8s.io/v1"
+        return tuple(
+            item
+            for item in self._cluster.list(api, "MutatingWebhookConfiguration")
+            if any(hook["name"].endswith(_INJECTOR) for hook in item.get("webhooks") or [])
+        )
+
+    def _injection(self) -> Injection:
+        try:
+            return Injection(injection.try_injection(self._context)[1])
+        except ClusterRefused as error:
+            if "webhook" not in error.cause:
+                raise
+            return Injection(injected=False, refused=error.cause)
+
+    def _kinds(self, api: str, kind: str) -> tuple[Object, ...]:
+        try:
+            return tuple(self._cluster.list(api, kind))
+        except KindNotInstalled:
+            return ()
+
+    def _answers(self) -> tuple[Answer, ...]:
+        allowed = self._parameters.authorization.methods
+        probes = self._parameters.application.probes
+        with ThreadPoolExecutor(len(probes)) as threads:
+            observed = list(threads.map(self._ask, probes))
+        return tuple(
+            Answer(wanted.method, wanted.path, wanted.status, wanted.method in allowed, answer)
+            for wanted, answer in zip(probes, observed, strict=True)
+        )
+
+    def _ask(self, wanted: ProbeParameters) -> Observed:
+        return probe.send(
+            self._context.target.url,
+            Probe(wanted.method, wanted.path, Expectation(wanted.status)),
+            timeout=min(self._parameters.timeouts.probe, _PROBE_LIMIT),
+            verify=self._context.verify_tls,
+        )
+
+    def _access_log(self) -> str:
+        found = self._cluster.get("v1", "ConfigMap", "istio", self._names[1])
+        mesh = yaml.safe_load(((found or {}).get("data") or {}).get("mesh") or "{}") or {}
+        if found is not None and not mesh.get("accessLogFile"):
+            raise RunbookError(
+                "access logs are off (meshConfig.accessLogFile), so response flags are not written"
+            )
+        return "written" if found else "there is no mesh yet"
+
+    def _proxies(self) -> Mapping[str, Mapping[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+
+        def observe() -> wait.State:
+            found.clear()
+            found.update(self._istioctl.proxy_states())
+            stale = [name for name, kinds in found.items() if "STALE" in kinds.values()]
+            return wait.State(not stale, ", ".join(stale))
+
+        with suppress(WaitFailed):  # a rule judges what is stale for longer
+            wait.until("proxies to acknowledge", observe, timeout=_SETTLE, interval=0.5)
+        return found
+
+    def _listeners(self, pod: str) -> dict[str, Any]:
+        return {pod: self._istioctl.proxy_config_listeners_json(pod, namespace=self._names[0])}
+
+    def _authorization(self, pod: str) -> dict[str, tuple[str, ...]]:
+        table = self._istioctl.x_authz_check(pod, namespace=self._names[0])
+        rows = [line.split() for line in table.splitlines()[1:]]
+        return {pod: tuple(row[1] for row in rows if len(row) > 1)}
+
+    def _log(self, pod: str, container: str) -> dict[tuple[str, str], tuple[str, ...]]:
+        lines = self._cluster.logs(self._names[0], pod, container, lines=_LOG_LINES)
+        return {(pod, container): tuple(lines)}
+
+
+def _all(
+    mapping: Callable[..., Iterable[Any]], seen: Observation, looks: list[_Looking]
+) -> tuple[Observation, list[Look], list[Look]]:
+    """Look at several things, perhaps at the same time; fields that are mappings are merged."""
+    looked, unseen = [], []
+    found: dict[str, Any] = {}
+    reasons = dict(seen.unseen)
+    for look, result in zip(looks, mapping(_see, looks), strict=True):
+        if isinstance(result, RunbookError):
+            reason = result.cause.split("\n")[0]
+            reasons[look.field] = reason
+            unseen.append(Look(look.what, reason))
+            continue
+        looked.append(Look(look.what, look.tell(result)))
+        if look.field in found:
+            result = {**found[look.field], **result}
+        if look.field in Observation.__dataclass_fields__:
+            found[look.field] = result
+    return replace(seen, unseen=reasons, **found), looked, unseen
+
+
+def _see(look: _Looking) -> Any:
+    try:
+        return look.see()
+    except RunbookError as error:
+        return error
+
+
+def _living(found: Iterable[Object]) -> Iterator[Object]:
+    return (pod for pod in found if not has_ended(pod))
+
+
+def _told_by_logs(found: Iterable[Object]) -> Iterator[tuple[str, str]]:
+    """Yield pod and container whose logs may tell something: all proxies, and what is not ready."""
+    for pod in found:
+        for container in pods.containers(pod):
+            if container.name == pods.PROXY or not container.ready:
+                yield pod["metadata"]["name"], container.name
+
+
+def _count(one: str, many: str = "") -> Callable[[Any], str]:
+    def tell(found: Any) -> str:
+        return f"{len(found)} {one if len(found) == 1 else many or f'{one}s'}"
+
+    return tell
+
+
+def _tell_namespace(found: Object | None) -> str:
+    return "there" if found else "there is none"
+
+
+def _tell_pods(found: tuple[Object, ...]) -> str:
+    ready = sum(pods.is_ready(pod) for pod in found)
+    meshed = sum(pods.has_sidecar(pod) for pod in found)
+    sidecars = f", {meshed} with a sidecar" if meshed else ""
+    return f"{ready} of {len(found)} ready{sidecars}"
+
+
+def _tell_endpoints(found: tuple[Object, ...]) -> str:
+    ready = sum(
+        bool((endpoint.get("conditions") or {}).get("ready"))
+        for each in found
+        for endpoint in each.get("endpoints") or []
+    )
+    return f"{ready} ready endpoints"
+
+
+def _tell_istiod(found: tuple[Object, ...]) -> str:
+    return _count("Deployment")(found) if found else "not installed yet (01_install_istio)"
+
+
+def _tell_injection(found: Injection) -> str:
+    if found.refused:
+        return "refused"
+    return "would get a sidecar" if found.injected else "would get no sidecar"
+
+
+def _tell_policies(found: traffic.Policies) -> str:
+    peers, others = len(found.peer_authentications), len(found.authorization_policies)
+    return f"{peers} PeerAuthentications, {others} AuthorizationPolicies"
+
+
+def _tell_answers(found: tuple[Answer, ...]) -> str:
+    return ", ".join(f"{each.method} {each.observed.status or 'no answer'}" for each in found)
+
+
+def _tell_proxies(found: Mapping[str, Mapping[str, str]]) -> str:
+    states = sorted({state for kinds in found.values() for state in kinds.values()})
+    return f"{_count('proxy', 'proxies')(found)}: {', '.join(states) or 'nothing sent yet'}"

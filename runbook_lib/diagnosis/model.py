@@ -1,0 +1,120 @@
+"""What a diagnosis says: findings, what was looked at, and what could not be."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from enum import StrEnum
+
+_WIDTH = 96
+
+
+class Kind(StrEnum):
+    """Whether something is broken, or a chapter that mends it has not been run yet."""
+
+    FAULT = "fault"
+    NOT_DONE = "not done yet"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One cause.
+
+    Attributes:
+        name: The cause's short name, such as `webhook-missing`; the rule's.
+        symptom: What people notice.
+        evidence: The very lines or fields that show it.
+        cause: What is wrong.
+        remedy: The notebook or command that mends it.
+        link: Where it is documented.
+        kind: A fault, or a chapter not run yet.
+        outside: It explains answers that users get from outside.
+        consequences: What else it explains; these are no causes of their own.
+    """
+
+    name: str
+    symptom: str
+    evidence: tuple[str, ...]
+    cause: str
+    remedy: str
+    link: str
+    kind: Kind = Kind.FAULT
+    outside: bool = False
+    consequences: tuple[Finding, ...] = ()
+
+    @property
+    def reaches_outside(self) -> bool:
+        """Whether it, or what follows from it, explains answers from outside."""
+        return self.outside or any(each.reaches_outside for each in self.consequences)
+
+
+@dataclass(frozen=True)
+class Look:
+    """Something that was looked at, or could not be.
+
+    Attributes:
+        what: What it is.
+        found: What was found, or why nothing could be seen.
+    """
+
+    what: str
+    found: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """The result of one look at everything.
+
+    Attributes:
+        findings: Causes, the likeliest first.
+        looked: What was seen.
+        unseen: What could not be seen, and why: rules that need it were not applied.
+    """
+
+    findings: tuple[Finding, ...]
+    looked: tuple[Look, ...]
+    unseen: tuple[Look, ...] = ()
+
+    @property
+    def healthy(self) -> bool:
+        """Whether nothing was found."""
+        return not self.findings
+
+    @property
+    def headline(self) -> str:
+        """The verdict in a line."""
+        things = f"Looked at {len(self.looked)} things"
+        if self.unseen:
+            things += f", could not look at {len(self.unseen)}"
+        if self.healthy:
+            return f"✓ Nothing found. {things}."
+        count = "1 cause" if len(self.findings) == 1 else f"{len(self.findings)} causes"
+        return f"✗ Found {count}, the likeliest first. {things}."
+
+    def __str__(self) -> str:
+        """The diagnosis as text."""
+        lines = [self.headline]
+        for number, finding in enumerate(self.findings, 1):
+            lines += ["", *_finding_lines(number, finding)]
+        for title, looks in (("Could not look at", self.unseen), ("Looked at", self.looked)):
+            if looks:
+                width = max(len(look.what) for look in looks)
+                lines += ["", title]
+                lines += [f"  {look.what.ljust(width)}  {look.found}" for look in looks]
+        return "\n".join(lines)
+
+
+def _finding_lines(number: int, finding: Finding) -> list[str]:
+    head = f"{number}. {finding.cause} ({finding.kind}: {finding.name})"
+    lines = textwrap.wrap(head, _WIDTH, subsequent_indent="   ")
+    parts = [
+        ("Symptom", finding.symptom),
+        *(("Evidence", line) for line in finding.evidence),
+        ("Remedy", finding.remedy),
+        ("Read", finding.link),
+        *(("Follows", f"{each.name}: {each.symptom}") for each in finding.consequences),
+    ]
+    for name, text in parts:
+        # Lines that people copy are not broken, whatever their length.
+        lines.append(f"   {name + ':':<10}{text}")
+    return lines

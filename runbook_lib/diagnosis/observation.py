@@ -1,0 +1,226 @@
+"""What rules judge: everything that was seen, as plain data, so that a test can make it up."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from runbook_lib import traffic
+from runbook_lib.cluster import Object
+from runbook_lib.istioctl import Message
+from runbook_lib.parameters import Parameters
+from runbook_lib.pods import has_sidecar
+from runbook_lib.probe import Observed
+from runbook_lib.traffic import Policies
+
+_GATEWAY_ERRORS = (None, 502, 503, 504)
+"""No answer, or the load balancer's own answer when it got none."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the site answered to one probe, next to what the finished runbook lets through.
+
+    Attributes:
+        method: The method.
+        path: The path.
+        own_status: What the application itself answers.
+        allowed: Whether the runbook's final policy lets the method through.
+        observed: The answer.
+    """
+
+    method: str
+    path: str
+    own_status: int
+    allowed: bool
+    observed: Observed
+
+    @property
+    def denied(self) -> bool:
+        """Whether a sidecar refused it; the body that tells is not sent for HEAD."""
+        wanted = traffic.DENIED
+        told = self.method == "HEAD" or str(wanted.body_contains) in self.observed.body
+        return self.observed.status == wanted.status and told
+
+    @property
+    def unreachable(self) -> bool:
+        """Whether the application was not reached."""
+        return self.observed.status in _GATEWAY_ERRORS
+
+    @property
+    def text(self) -> str:
+        """The request and its answer."""
+        return f"{self.method} {self.path} from outside: {self.observed.text}"
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What came of a pod that was asked for as a dry run.
+
+    Attributes:
+        injected: Whether it got a sidecar.
+        refused: Why the API server refused it; empty if it did not.
+    """
+
+    injected: bool
+    refused: str = ""
+
+
+@dataclass(frozen=True)
+class Observation:
+    """Everything that was seen. A field that could not be seen is named in `unseen`.
+
+    Attributes:
+        parameters: The run's parameters.
+        unseen: Names of fields that could not be seen, with the reason.
+        namespace: The application's namespace.
+        pods: Its pods that have not ended.
+        workloads: Its StatefulSets and Deployments.
+        events: Events that tell why something is missing or not ready, by the object's name.
+        services: Its Services.
+        endpoints: Its EndpointSlices.
+        istiod: istiod's Deployments.
+        istiod_pods: istiod's pods.
+        webhooks: MutatingWebhookConfigurations that inject sidecars.
+        injection: What came of a dry run.
+        policies: The policies that may concern the web workload.
+        elsewhere: PeerAuthentications of all namespaces.
+        rules: DestinationRules of all namespaces.
+        messages: What `istioctl analyze` says about the application's namespace.
+        answers: What the site answered.
+        proxies: The state of each configuration type, by proxy, as istiod knows it.
+        listeners: Each proxy's listeners, by pod.
+        authorization: Names of the policies in each web proxy, as `name.namespace`, by pod.
+        logs: Last lines of containers, by pod and container.
+    """
+
+    parameters: Parameters
+    unseen: Mapping[str, str] = field(default_factory=dict)
+    namespace: Object | None = None
+    pods: tuple[Object, ...] = ()
+    workloads: tuple[Object, ...] = ()
+    events: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    services: tuple[Object, ...] = ()
+    endpoints: tuple[Object, ...] = ()
+    istiod: tuple[Object, ...] = ()
+    istiod_pods: tuple[Object, ...] = ()
+    webhooks: tuple[Object, ...] = ()
+    injection: Injection | None = None
+    policies: Policies = field(default_factory=Policies)
+    elsewhere: tuple[Object, ...] = ()
+    rules: tuple[Object, ...] = ()
+    messages: tuple[Message, ...] = ()
+    answers: tuple[Answer, ...] = ()
+    proxies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    listeners: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
+    authorization: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """The labels of the application's namespace."""
+        return labels_of(self.namespace or {})
+
+    @property
+    def in_mesh(self) -> tuple[Object, ...]:
+        """The application's pods that have a sidecar."""
+        return tuple(pod for pod in self.pods if has_sidecar(pod))
+
+    @property
+    def web_pods(self) -> tuple[Object, ...]:
+        """The pods of the web workload."""
+        wanted = self.parameters.application.web.labels.items()
+        return tuple(pod for pod in self.pods if wanted <= labels_of(pod).items())
+
+    @property
+    def web_service(self) -> Object | None:
+        """The Service that the load balancer follows."""
+        wanted = self.parameters.application.web.service
+        return next((s for s in self.services if s["metadata"]["name"] == wanted), None)
+
+    @property
+    def mesh_begun(self) -> bool:
+        """Whether the application has been taken into the mesh, at least in part."""
+        return bool(self.in_mesh or self.own_policies)
+
+    @property
+    def own_policies(self) -> tuple[Object, ...]:
+        """The policies of the runbook that exist."""
+        own = traffic.of_the_runbook(self.parameters, self.policies)
+        return (*own.peer_authentications, *own.authorization_policies)
+
+    @property
+    def wrong_answers(self) -> tuple[Answer, ...]:
+        """The answers that are not as they should be."""
+        return tuple(answer for answer in self.answers if not self._is_right(answer))
+
+    @property
+    def let_through(self) -> tuple[Answer, ...]:
+        """The wrong answers to what the runbook's policy is there to deny."""
+        return tuple(answer for answer in self.wrong_answers if not answer.allowed)
+
+    @property
+    def own_authorization(self) -> Object | None:
+        """The runbook's AuthorizationPolicy, if it is enforced."""
+        own = traffic.of_the_runbook(self.parameters, self.policies)
+        found = (p for p in own.authorization_policies if not traffic.is_dry_run(p))
+        return next(found, None)
+
+    @property
+    def unreachable(self) -> tuple[Answer, ...]:
+        """The answers of a load balancer that did not reach the application, or none at all."""
+        return tuple(answer for answer in self.answers if answer.unreachable)
+
+    def workload(self, kind: str, name: str) -> Object | None:
+        """Return one of the application's workloads."""
+        wanted = (kind, name)
+        return next(
+            (w for w in self.workloads if (w["kind"], w["metadata"]["name"]) == wanted), None
+        )
+
+    def wanted_workloads(self) -> Iterator[tuple[str, str, Object | None]]:
+        """Yield kind, name and object of the workloads that the parameters name."""
+        for entry in self.parameters.application.restart_order:
+            kind, _, name = entry.partition("/")
+            yield kind, name, self.workload(kind, name)
+
+    def _is_right(self, answer: Answer) -> bool:
+        own = answer.observed.status == answer.own_status
+        if answer.allowed:
+            return own
+        return answer.denied or (own and self.own_authorization is None)
+
+    def policies_on(self, labels: Mapping[str, str]) -> Policies:
+        """Return the policies, to be judged for a workload with these labels."""
+        return replace(self.policies, web_labels=labels)
+
+    def selected(self, selector: Mapping[str, str]) -> bool:
+        """Whether a selector matches a pod of the application, or one that a workload makes."""
+        templates = [w["spec"]["template"] for w in self.workloads]
+        # What the lab, Istio and controllers add is on pods only.
+        return any(selector.items() <= labels_of(item).items() for item in (*self.pods, *templates))
+
+
+def labels_of(item: Object) -> dict[str, str]:
+    """Return an object's labels."""
+    labels: dict[str, str] = (item.get("metadata") or {}).get("labels") or {}
+    return labels
+
+
+def named(item: Object, path: str = "") -> str:
+    """Name an object and a field of it, as `Kind namespace/name .spec.field: value`."""
+    metadata = item["metadata"]
+    where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
+    return f"{item['kind']} {where}{metadata['name']} {path}".rstrip()
+
+
+def wanted_pods(workload: Object) -> int:
+    """Return how many pods a workload asks for."""
+    return int(workload["spec"].get("replicas", 1))
+
+
+def pods_of(seen: Observation, workload: Object) -> list[Object]:
+    """Return the pods that a workload's selector matches."""
+    selector = workload["spec"]["selector"].get("matchLabels") or {}
+    return [pod for pod in seen.pods if selector.items() <= labels_of(pod).items()]
