@@ -109,6 +109,34 @@ def run(
     raise typer.Exit(result.exit_code)
 
 
+@app.command()
+def diagnose(
+    parameters: Annotated[
+        Path, typer.Option("--parameters", "-f", help="Parameters file.")
+    ] = LAB_PARAMETERS,
+) -> None:
+    """Say what is wrong with the mesh, why, and what mends it; read-only.
+
+    Exit codes: 0 nothing found, 1 causes found (or the cluster does not answer), 2 bad input.
+    """
+    import os
+
+    from runbook_lib import parameters as checking
+    from runbook_lib import target
+    from runbook_lib.cluster import Cluster
+    from runbook_lib.context import Context
+    from runbook_lib.diagnosis.diagnose import diagnose as look
+    from runbook_lib.evidence import Evidence
+
+    checked = checking.load(parameters)
+    pinned = target.resolve(checked)
+    nothing_recorded = Evidence(Path(os.devnull), run_id="diagnose")
+    result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded))
+    typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}\n")
+    typer.echo(str(result))
+    raise typer.Exit(0 if result.healthy else 1)
+
+
 def main() -> None:
     """Run the command line; an error that the user can act on is a message, not a traceback."""
     try:

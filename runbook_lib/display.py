@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.asking import Question
+from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.model import Diagnosis
+from runbook_lib.diagnosis_view import diagnosis_html, transcript_html
 from runbook_lib.gate import Decision
 from runbook_lib.kiali_login import Login
 from runbook_lib.lifecycle import Applied, Proposal
@@ -176,6 +179,7 @@ def _pretty(shown: object, printer: Any, _cycle: bool) -> None:
 _HTML: dict[type, Callable[[Any], str]] = {
     Applied: _applied_html,
     Decision: decision_html,
+    Diagnosis: diagnosis_html,
     MeshMap: mesh_html,
     Overview: overview_html,
     Plan: plan_html,
@@ -183,5 +187,6 @@ _HTML: dict[type, Callable[[Any], str]] = {
     ScaleOut: scale_out_html,
     Table: table_html,
     Timeline: timeline_html,
+    Transcript: transcript_html,
     Verification: verification_html,
 }

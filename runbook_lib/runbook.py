@@ -23,6 +23,10 @@ from runbook_lib import (
 from runbook_lib.asking import AskingGate
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
+from runbook_lib.diagnosis import commands, rules
+from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.diagnose import diagnose
+from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.gate import Gate
 from runbook_lib.kiali_login import Login
 from runbook_lib.lifecycle import LifeCycle
@@ -152,3 +156,39 @@ class Runbook:
     def authorization_policies(self) -> Table:
         """The AuthorizationPolicies of all namespaces."""
         return observe.authorization_policy_table(self._context)
+
+    def diagnose(self) -> Diagnosis:
+        """What is wrong with the mesh, why, and what mends it; changes nothing."""
+        return diagnose(self._context)
+
+    def health(self) -> Table:
+        """A diagnosis in short: whether a cause was found in each area."""
+        return rules.health(diagnose(self._context))
+
+    def proxy_status(self) -> Transcript:
+        """What `istioctl proxy-status` says."""
+        return commands.proxy_status(self._context)
+
+    def describe_pod(self) -> Transcript:
+        """What `istioctl x describe pod` says about the web pod."""
+        return commands.describe_pod(self._context)
+
+    def listeners(self) -> Transcript:
+        """What `istioctl proxy-config listeners` says about the web pod."""
+        return commands.listeners(self._context)
+
+    def authz_check(self) -> Transcript:
+        """What `istioctl x authz check` says about the web pod."""
+        return commands.authz_check(self._context)
+
+    def proxy_log(self) -> Transcript:
+        """The last lines of the web pod's proxy."""
+        return commands.proxy_log(self._context)
+
+    def get_peer_authentications(self) -> Transcript:
+        """What `kubectl get peerauthentication --all-namespaces` says."""
+        return commands.peer_authentications(self._context)
+
+    def get_destination_rules(self) -> Transcript:
+        """What `kubectl get destinationrule --all-namespaces` says."""
+        return commands.destination_rules(self._context)

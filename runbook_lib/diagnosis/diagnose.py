@@ -15,4 +15,5 @@ def diagnose(context: Context) -> Diagnosis:
         ClusterUnreachable: The API server does not answer, so nothing can be seen.
     """
     seen, looked, unseen = Looker(context).look()
-    return Diagnosis(rules.judge(seen), looked, unseen)
+    unjudged = tuple(rule.name for rule in rules.unjudged(seen))
+    return Diagnosis(rules.judge(seen), looked, unseen, unjudged)

@@ -352,8 +352,9 @@ def _tell_injection(found: Injection) -> str:
 
 
 def _tell_policies(found: traffic.Policies) -> str:
-    peers, others = len(found.peer_authentications), len(found.authorization_policies)
-    return f"{peers} PeerAuthentications, {others} AuthorizationPolicies"
+    peers = _count("PeerAuthentication")(found.peer_authentications)
+    others = _count("AuthorizationPolicy", "AuthorizationPolicies")(found.authorization_policies)
+    return f"{peers}, {others}"
 
 
 def _tell_answers(found: tuple[Answer, ...]) -> str:

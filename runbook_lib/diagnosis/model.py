@@ -68,12 +68,14 @@ class Diagnosis:
     Attributes:
         findings: Causes, the likeliest first.
         looked: What was seen.
-        unseen: What could not be seen, and why: rules that need it were not applied.
+        unseen: What could not be seen, and why.
+        unjudged: Names of the causes that for lack of it could not be judged.
     """
 
     findings: tuple[Finding, ...]
     looked: tuple[Look, ...]
     unseen: tuple[Look, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
     @property
     def healthy(self) -> bool:
@@ -96,25 +98,31 @@ class Diagnosis:
         lines = [self.headline]
         for number, finding in enumerate(self.findings, 1):
             lines += ["", *_finding_lines(number, finding)]
-        for title, looks in (("Could not look at", self.unseen), ("Looked at", self.looked)):
+        for title, looks in (("Looked at", self.looked), ("Could not look at", self.unseen)):
             if looks:
                 width = max(len(look.what) for look in looks)
                 lines += ["", title]
                 lines += [f"  {look.what.ljust(width)}  {look.found}" for look in looks]
+        if self.unjudged:
+            lines += ["", f"Not judged for lack of that: {', '.join(self.unjudged)}"]
         return "\n".join(lines)
 
 
-def _finding_lines(number: int, finding: Finding) -> list[str]:
-    head = f"{number}. {finding.cause} ({finding.kind}: {finding.name})"
-    lines = textwrap.wrap(head, _WIDTH, subsequent_indent="   ")
-    parts = [
+def details(finding: Finding) -> list[tuple[str, str]]:
+    """Return what there is to say about a finding besides its cause: names and texts."""
+    return [
         ("Symptom", finding.symptom),
         *(("Evidence", line) for line in finding.evidence),
         ("Remedy", finding.remedy),
         ("Read", finding.link),
         *(("Follows", f"{each.name}: {each.symptom}") for each in finding.consequences),
     ]
-    for name, text in parts:
+
+
+def _finding_lines(number: int, finding: Finding) -> list[str]:
+    head = f"{number}. {finding.cause} ({finding.kind}: {finding.name})"
+    lines = textwrap.wrap(head, _WIDTH, subsequent_indent="   ")
+    for name, text in details(finding):
         # Lines that people copy are not broken, whatever their length.
         lines.append(f"   {name + ':':<10}{text}")
     return lines

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from runbook_lib.diagnosis import (
     application,
@@ -14,8 +15,22 @@ from runbook_lib.diagnosis import (
     mutual_tls,
     proxies,
 )
-from runbook_lib.diagnosis.model import Finding
+from runbook_lib.diagnosis.model import Diagnosis, Finding
 from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.table import Check, Table, of_checks
+
+
+class Area(StrEnum):
+    """What rules are about."""
+
+    CONTROL_PLANE = "istiod and its webhook"
+    INJECTION = "sidecar injection"
+    APPLICATION = "workloads and Services"
+    SIDECARS = "sidecars and their configuration"
+    MUTUAL_TLS = "mutual TLS"
+    AUTHORIZATION = "authorization"
+    CONFIGURATION = "istioctl analyze"
+    OUTSIDE = "answers from outside"
 
 
 @dataclass(frozen=True)
@@ -23,12 +38,14 @@ class Rule:
     """How one cause is recognised.
 
     Attributes:
+        area: What it is about.
         name: The cause, as in its findings.
         find: Finds it in an observation.
         needs: Fields of the observation without which it cannot be judged.
         follows: Causes that explain it: with one of these it is no cause of its own.
     """
 
+    area: Area
     name: str
     find: Callable[[Observation], Iterable[Finding]]
     needs: tuple[str, ...] = ()
@@ -49,86 +66,144 @@ _EXCEPTIONS = tuple(
 _DENIAL_NEEDS = ("pods", "policies", "answers")
 
 RULES: tuple[Rule, ...] = (
-    Rule("istiod-down", control_plane.istiod_down, ("istiod", "istiod_pods", "pods", "webhooks")),
     Rule(
+        Area.CONTROL_PLANE,
+        "istiod-down",
+        control_plane.istiod_down,
+        ("istiod", "istiod_pods", "pods", "webhooks"),
+    ),
+    Rule(
+        Area.CONTROL_PLANE,
         "webhook-unreachable",
         control_plane.webhook_unreachable,
         ("injection", "webhooks", "istiod"),
         _CONTROL,
     ),
     Rule(
+        Area.CONTROL_PLANE,
         "webhook-missing",
         control_plane.webhook_missing,
         ("injection", "webhooks", "istiod"),
         _CONTROL,
     ),
-    Rule("two-labels", membership.two_labels),
-    Rule("label-missing", membership.label_missing, ("pods", "policies")),
-    Rule("workload-missing", application.workload_missing, ("workloads",)),
-    Rule("scaled-to-zero", application.scaled_to_zero, ("workloads",)),
+    Rule(Area.INJECTION, "two-labels", membership.two_labels),
+    Rule(Area.INJECTION, "label-missing", membership.label_missing, ("pods", "policies")),
+    Rule(Area.APPLICATION, "workload-missing", application.workload_missing, ("workloads",)),
+    Rule(Area.APPLICATION, "scaled-to-zero", application.scaled_to_zero, ("workloads",)),
     Rule(
+        Area.APPLICATION,
         "pods-missing",
         application.pods_missing,
         ("workloads", "pods"),
         (*_CONTROL, "webhook-unreachable"),
     ),
-    Rule("pod-without-sidecar", membership.pod_without_sidecar, ("pods",), _NO_SIDECAR),
-    Rule("sidecar-unstable", proxies.sidecar_unstable, ("pods",), _CONTROL),
     Rule(
+        Area.INJECTION,
+        "pod-without-sidecar",
+        membership.pod_without_sidecar,
+        ("pods",),
+        _NO_SIDECAR,
+    ),
+    Rule(Area.SIDECARS, "sidecar-unstable", proxies.sidecar_unstable, ("pods",), _CONTROL),
+    Rule(
+        Area.APPLICATION,
         "container-not-ready",
         application.container_not_ready,
         ("pods", "workloads"),
         ("sidecar-unstable",),
     ),
-    Rule("service-missing", application.service_missing, ("services",)),
-    Rule("service-selects-nothing", application.service_selects_nothing, ("services", "pods")),
-    Rule("target-port-wrong", application.target_port_wrong, ("services", "pods")),
+    Rule(Area.APPLICATION, "service-missing", application.service_missing, ("services",)),
     Rule(
+        Area.APPLICATION,
+        "service-selects-nothing",
+        application.service_selects_nothing,
+        ("services", "pods"),
+    ),
+    Rule(
+        Area.APPLICATION, "target-port-wrong", application.target_port_wrong, ("services", "pods")
+    ),
+    Rule(
+        Area.APPLICATION,
         "no-endpoints",
         application.no_endpoints,
         ("services", "endpoints"),
         (*_NO_POD, "sidecar-unstable", "container-not-ready", "service-selects-nothing"),
     ),
-    Rule("exception-service-port", mutual_tls.service_port_in_exception, _EXCEPTION_NEEDS),
-    Rule("exception-other-port", mutual_tls.other_port_in_exception, _EXCEPTION_NEEDS),
-    Rule("exception-selects-nothing", mutual_tls.exception_selects_nothing, _EXCEPTION_NEEDS),
-    Rule("exception-without-selector", mutual_tls.exception_without_selector, _EXCEPTION_NEEDS),
-    Rule("exception-elsewhere", mutual_tls.exception_elsewhere, _EXCEPTION_NEEDS),
-    Rule("exception-shadowed", mutual_tls.exception_shadowed, _EXCEPTION_NEEDS),
-    Rule("exception-is-strict", mutual_tls.exception_is_strict, _EXCEPTION_NEEDS),
-    Rule("exception-missing", mutual_tls.exception_missing, _EXCEPTION_NEEDS),
-    Rule("protocol-not-http", authorization.protocol_not_http, ("services", "policies", "answers")),
-    Rule("denied-by-policy", authorization.denied_by_policy, _DENIAL_NEEDS),
-    Rule("method-missing", authorization.method_missing, _DENIAL_NEEDS),
-    Rule("allow-policy-excludes", authorization.allow_policy_excludes, _DENIAL_NEEDS),
-    Rule("access-widened", authorization.access_widened, _DENIAL_NEEDS),
     Rule(
+        Area.MUTUAL_TLS,
+        "exception-service-port",
+        mutual_tls.service_port_in_exception,
+        _EXCEPTION_NEEDS,
+    ),
+    Rule(
+        Area.MUTUAL_TLS,
+        "exception-other-port",
+        mutual_tls.other_port_in_exception,
+        _EXCEPTION_NEEDS,
+    ),
+    Rule(
+        Area.MUTUAL_TLS,
+        "exception-selects-nothing",
+        mutual_tls.exception_selects_nothing,
+        _EXCEPTION_NEEDS,
+    ),
+    Rule(
+        Area.MUTUAL_TLS,
+        "exception-without-selector",
+        mutual_tls.exception_without_selector,
+        _EXCEPTION_NEEDS,
+    ),
+    Rule(Area.MUTUAL_TLS, "exception-elsewhere", mutual_tls.exception_elsewhere, _EXCEPTION_NEEDS),
+    Rule(Area.MUTUAL_TLS, "exception-shadowed", mutual_tls.exception_shadowed, _EXCEPTION_NEEDS),
+    Rule(Area.MUTUAL_TLS, "exception-is-strict", mutual_tls.exception_is_strict, _EXCEPTION_NEEDS),
+    Rule(Area.MUTUAL_TLS, "exception-missing", mutual_tls.exception_missing, _EXCEPTION_NEEDS),
+    Rule(
+        Area.AUTHORIZATION,
+        "protocol-not-http",
+        authorization.protocol_not_http,
+        ("services", "policies", "answers"),
+    ),
+    Rule(Area.AUTHORIZATION, "denied-by-policy", authorization.denied_by_policy, _DENIAL_NEEDS),
+    Rule(Area.AUTHORIZATION, "method-missing", authorization.method_missing, _DENIAL_NEEDS),
+    Rule(
+        Area.AUTHORIZATION,
+        "allow-policy-excludes",
+        authorization.allow_policy_excludes,
+        _DENIAL_NEEDS,
+    ),
+    Rule(Area.AUTHORIZATION, "access-widened", authorization.access_widened, _DENIAL_NEEDS),
+    Rule(
+        Area.AUTHORIZATION,
         "policy-selects-nothing",
         authorization.policy_selects_nothing,
         ("pods", "workloads", "policies"),
         ("exception-selects-nothing",),
     ),
     Rule(
+        Area.MUTUAL_TLS,
         "destination-rule-conflict",
         mutual_tls.destination_rule_conflict,
         ("services", "pods", "policies", "rules"),
         # These change what the server does; mended, the rule fits again.
-        (*_NO_SIDECAR, "pod-without-sidecar", *_EXCEPTIONS),
+        (*_NO_SIDECAR, "pod-without-sidecar", "target-port-wrong", *_EXCEPTIONS),
     ),
     Rule(
+        Area.SIDECARS,
         "proxy-disconnected",
         proxies.proxy_disconnected,
         ("proxies", "pods"),
         (*_CONTROL, "sidecar-unstable"),
     ),
-    Rule("proxy-stale", proxies.proxy_stale, ("proxies", "pods"), _CONTROL),
+    Rule(Area.SIDECARS, "proxy-stale", proxies.proxy_stale, ("proxies", "pods"), _CONTROL),
     Rule(
+        Area.SIDECARS,
         "policy-not-in-effect",
         proxies.policy_not_in_effect,
         ("pods", "policies"),
         (*_CONTROL, "sidecar-unstable", "proxy-disconnected", "proxy-stale"),
     ),
     Rule(
+        Area.CONFIGURATION,
         "analyze",
         leftovers.analyze,
         ("messages",),
@@ -136,6 +211,32 @@ RULES: tuple[Rule, ...] = (
     ),
 )
 """First what other things depend on; among causes of equal reach, this is their likelihood."""
+
+
+def unjudged(seen: Observation) -> tuple[Rule, ...]:
+    """Return the rules that lack something which could not be seen."""
+    return tuple(rule for rule in RULES if set(rule.needs) & seen.unseen.keys())
+
+
+def health(diagnosis: Diagnosis) -> Table:
+    """Return a line for each area: whether a cause was found there.
+
+    An area is not well, and not ill, if a rule of it could not be judged.
+    """
+    area_of = {rule.name: rule.area for rule in RULES}
+    found: dict[Area, list[str]] = {area: [] for area in Area}
+    for finding in diagnosis.findings:
+        found[area_of.get(finding.name, Area.OUTSIDE)].append(finding.name)
+    blind = {area_of[name] for name in diagnosis.unjudged}
+    checks = []
+    for area, names in found.items():
+        if names:
+            checks.append(Check(area, ", ".join(names), ok=False))
+        elif area in blind:
+            checks.append(Check(area, "could not be judged", ok=None))
+        else:
+            checks.append(Check(area, "no cause found", ok=True))
+    return of_checks("Health", checks)
 
 
 def judge(seen: Observation, rules: Sequence[Rule] = RULES) -> tuple[Finding, ...]:

@@ -16,6 +16,7 @@ CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "03_autoscaling": autoscaling.steps,
     "04_mutual_tls": mutual_tls.steps,
     "05_authorization": authorization.steps,
+    "07_troubleshoot": lambda _parameters: (),
     "90_rollback": rollback.steps,
 }
 """The steps of each notebook, by its name, in the order in which the notebooks are run."""

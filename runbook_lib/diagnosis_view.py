@@ -1,0 +1,80 @@
+"""Show a diagnosis as HTML: a card for each cause, then what was looked at.
+
+Signs and words say everything; tints lie over the theme's own colours, so that light and dark
+themes work, and front ends without JupyterLab's variables too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+
+from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look, details
+
+_STYLE = """<style>
+.rb-diagnosis { color: var(--jp-content-font-color1, inherit); max-width: 72em; }
+.rb-diagnosis p { margin: .4em 0; }
+.rb-diagnosis .rb-card { margin: .6em 0; padding: .4em .8em; border-radius: 3px;
+  border: 1px solid var(--jp-border-color1, #8888); border-left: 4px solid #f85149; }
+.rb-diagnosis .rb-todo { border-left-color: #d29922; }
+.rb-diagnosis .rb-kind { opacity: .85; font-size: .9em; }
+.rb-diagnosis dl { display: grid; grid-template-columns: max-content minmax(0, 1fr);
+  gap: .15em 1em; margin: .4em 0; }
+.rb-diagnosis dt { opacity: .75; }
+.rb-diagnosis dd { margin: 0; overflow-wrap: anywhere; }
+.rb-diagnosis code, .rb-transcript pre { background: rgba(128,128,128,.12); color: inherit; }
+.rb-diagnosis summary { cursor: pointer; padding: .2em 0; }
+.rb-diagnosis summary:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
+.rb-transcript pre { padding: .4em .6em; overflow-x: auto; line-height: 1.4;
+  font-size: var(--jp-code-font-size, 13px); }
+</style>"""
+
+_CODE = ("Evidence", "Remedy")
+
+
+def diagnosis_html(diagnosis: Diagnosis) -> str:
+    """A diagnosis: the verdict, causes as cards, and what was looked at, folded."""
+    parts = [f"<p><b>{escape(diagnosis.headline)}</b></p>"]
+    parts += [_card(number, each) for number, each in enumerate(diagnosis.findings, 1)]
+    parts.append(_looks("Looked at", diagnosis.looked, opened=False))
+    if diagnosis.unseen:
+        parts.append(_looks("Could not look at", diagnosis.unseen, opened=True))
+    if diagnosis.unjudged:
+        names = ", ".join(diagnosis.unjudged)
+        parts.append(f"<p>Not judged for lack of that: {escape(names)}</p>")
+    body = "\n".join(parts)
+    return f"{_STYLE}<div class='rb-diagnosis'>\n{body}\n</div>"
+
+
+def transcript_html(transcript: Transcript) -> str:
+    """A command line and its output, as in a terminal."""
+    return f"{_STYLE}<div class='rb-transcript'><pre>{escape(str(transcript))}</pre></div>"
+
+
+def _card(number: int, finding: Finding) -> str:
+    todo = " rb-todo" if finding.kind is Kind.NOT_DONE else ""
+    rows = "\n".join(_row(name, text) for name, text in details(finding))
+    return (
+        f"<div class='rb-card{todo}'>\n<p><b>{number}. {escape(finding.cause)}</b> "
+        f"<span class='rb-kind'>({escape(finding.kind)}: {escape(finding.name)})</span></p>\n"
+        f"<dl>\n{rows}\n</dl>\n</div>"
+    )
+
+
+def _row(name: str, text: str) -> str:
+    shown = escape(text)
+    if name == "Read":
+        shown = f"<a href='{shown}' target='_blank' rel='noopener'>{shown}</a>"
+    elif name in _CODE:
+        shown = f"<code>{shown}</code>"
+    return f"<dt>{name}:</dt><dd>{shown}</dd>"
+
+
+def _looks(title: str, looks: Sequence[Look], *, opened: bool) -> str:
+    rows = "\n".join(f"<dt>{escape(each.what)}</dt><dd>{escape(each.found)}</dd>" for each in looks)
+    state = " open" if opened else ""
+    return (
+        f"<details{state}><summary>{escape(title)} ({len(looks)})</summary>\n"
+        f"<dl>\n{rows}\n</dl></details>"
+    )

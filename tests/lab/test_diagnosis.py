@@ -1,0 +1,569 @@
+"""The diagnosis on a real mesh: each injected fault is named first, and a healthy mesh is not."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import psutil
+import pytest
+
+from runbook_lib import manifest, parameters, target
+from runbook_lib.cluster import Cluster, Object
+from runbook_lib.context import Context
+from runbook_lib.diagnosis.diagnose import diagnose
+from runbook_lib.diagnosis.model import Diagnosis
+from runbook_lib.evidence import Evidence
+from runbook_lib.lab.state import marked_processes
+from runbook_lib.locations import repository_root
+from runbook_lib.steps import authorization, mutual_tls
+from runbook_lib.wait import State, until
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+
+WEB = {"app": "xnat-xnat-web"}
+OTHER = {"name": "other-team", "namespace": "xnat"}
+SECURITY = "security.istio.io/v1"
+
+
+class Site:
+    """The lab with the whole runbook applied, and short ways to break it."""
+
+    def __init__(self, lab: Lab, context: Context) -> None:
+        self.lab = lab
+        self.context = context
+        self.seconds: list[float] = []
+        self.diagnoses: dict[str, Diagnosis] = {}
+
+    def kubectl(self, *words: str, namespace: str = "xnat", **more: Any) -> str:
+        return self.lab.run("kubectl", "--namespace", namespace, *words, **more)
+
+    def apply(self, item: Object) -> None:
+        # As a person would: replacing whatever the runbook's fields were.
+        options = ("--server-side", "--force-conflicts", "--field-manager", "other-team")
+        self.lab.run("kubectl", "apply", *options, "--filename", "-", stdin=json.dumps(item))
+
+    def recreate(self, item: Object) -> None:
+        metadata = item["metadata"]
+        where = metadata.get("namespace", "default")
+        self.kubectl(
+            "delete", item["kind"], metadata["name"], "--ignore-not-found", namespace=where
+        )
+        self.lab.run("kubectl", "create", "--filename", "-", stdin=json.dumps(item))
+
+    def get(self, kind: str, name: str) -> Object:
+        found: Object = json.loads(self.kubectl("get", kind, name, "--output", "json"))
+        for key in ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"):
+            found["metadata"].pop(key, None)
+        found.pop("status", None)
+        return found
+
+    def until_answer(self, method: str, *statuses: int) -> None:
+        """Wait until a fault shows from outside."""
+
+        def observe() -> State:
+            seen = self.lab.request(method).status_code
+            return State(seen in statuses, f"{method} answers {seen}")
+
+        until(f"{method} to answer {statuses}", observe, timeout=45, successes=2)
+
+    def until_pod(self, name: str, what: str, holds: Callable[[Object], bool]) -> None:
+        def observe(found: list[Object]) -> State:
+            return State(any(map(holds, found)), f"{len(found)} pods")
+
+        self.context.cluster.watch_until(
+            f"pod {name} {what}", "v1", "Pod", "xnat", observe, name=name, timeout=45
+        )
+
+    def until_rolled_out(self, workload: str = "statefulset/xnat-xnat-web", **more: Any) -> None:
+        self.kubectl("rollout", "status", workload, "--timeout=60s", **more)
+
+    def restart_web(self) -> None:
+        self.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
+        self.until_rolled_out()
+
+    def process(self, name: str) -> psutil.Process:
+        """A process of the web pod."""
+        return next(
+            process
+            for process in marked_processes(self.lab.name)
+            if "_xnat-xnat-web-0_" in process.cwd() and name in " ".join(process.cmdline())
+        )
+
+    def diagnose(self) -> Diagnosis:
+        began = time.monotonic()
+        try:
+            return diagnose(self.context)
+        finally:
+            self.seconds.append(time.monotonic() - began)
+
+    def until_healthy(self) -> None:
+        """Wait until nothing is found: what was mended takes a moment to arrive everywhere."""
+
+        def observe() -> State:
+            found = self.diagnose()
+            return State(found.healthy, str(found))
+
+        until("a healthy mesh to be found healthy", observe, timeout=60, interval=0.5)
+
+
+Fault = Callable[[Site], AbstractContextManager[None]]
+
+
+@contextmanager
+def label_missing(site: Site) -> Iterator[None]:
+    site.kubectl("label", "namespace", "xnat", "istio-injection-")
+    yield
+    site.kubectl("label", "namespace", "xnat", "istio-injection=enabled")
+
+
+@contextmanager
+def two_labels(site: Site) -> Iterator[None]:
+    site.kubectl("label", "namespace", "xnat", "istio.io/rev=canary")
+    yield
+    site.kubectl("label", "namespace", "xnat", "istio.io/rev-")
+
+
+@contextmanager
+def pod_not_restarted(site: Site) -> Iterator[None]:
+    site.kubectl("label", "namespace", "xnat", "istio-injection-")
+    site.restart_web()
+    site.kubectl("label", "namespace", "xnat", "istio-injection=enabled")
+    site.until_answer("DELETE", 405)
+    yield
+    site.restart_web()
+
+
+@contextmanager
+def webhook_deleted(site: Site) -> Iterator[None]:
+    webhook = site.get("mutatingwebhookconfiguration", "istio-sidecar-injector")
+    site.kubectl("delete", "mutatingwebhookconfiguration", "istio-sidecar-injector")
+    yield
+    site.lab.run("kubectl", "create", "--filename", "-", stdin=json.dumps(webhook))
+
+
+@contextmanager
+def webhook_pointing_nowhere(site: Site) -> Iterator[None]:
+    def point_to(service: str) -> None:
+        operations = [
+            {
+                "op": "replace",
+                "path": f"/webhooks/{number}/clientConfig/service/name",
+                "value": service,
+            }
+            for number in range(4)
+        ]
+        patch = ("--type", "json", "--patch", json.dumps(operations))
+        site.kubectl("patch", "mutatingwebhookconfiguration", "istio-sidecar-injector", *patch)
+
+    point_to("nowhere")
+    yield
+    point_to("istiod")
+
+
+@contextmanager
+def istiod_down(site: Site) -> Iterator[None]:
+    istio = {"namespace": "istio-system"}
+    site.kubectl("scale", "deployment/istiod", "--replicas=0", **istio)
+    gone = ("--for=delete", "--timeout=60s")
+    site.kubectl("wait", "pod", "--selector=app=istiod", *gone, **istio)
+    yield
+    site.kubectl("scale", "deployment/istiod", "--replicas=1", **istio)
+    site.until_rolled_out("deployment/istiod", **istio)
+
+
+def exception(**changes: Any) -> Fault:
+    """The exception with some of its fields otherwise; None deletes it."""
+
+    @contextmanager
+    def fault(site: Site) -> Iterator[None]:
+        right = manifest.mutual_tls_exception(site.context.parameters)
+        spec = {**right["spec"], **changes}
+        site.recreate({**right, "spec": spec})
+        site.until_answer("GET", 502)
+        yield
+        site.recreate(right)
+        site.until_answer("GET", 200)
+
+    return fault
+
+
+@contextmanager
+def strict_without_exception(site: Site) -> Iterator[None]:
+    right = manifest.mutual_tls_exception(site.context.parameters)
+    site.kubectl("delete", "peerauthentication", "default")
+    site.until_answer("GET", 502)
+    yield
+    site.recreate(right)
+    site.until_answer("GET", 200)
+
+
+@contextmanager
+def exception_in_another_namespace(site: Site) -> Iterator[None]:
+    right = manifest.mutual_tls_exception(site.context.parameters)
+    wrong = {**right, "metadata": {"name": "default", "namespace": "default"}}
+    site.kubectl("delete", "peerauthentication", "default")
+    site.recreate(wrong)
+    site.until_answer("GET", 502)
+    yield
+    site.kubectl("delete", "peerauthentication", "default", namespace="default")
+    site.recreate(right)
+    site.until_answer("GET", 200)
+
+
+@contextmanager
+def an_older_policy_wins(site: Site) -> Iterator[None]:
+    right = manifest.mutual_tls_exception(site.context.parameters)
+    older = {
+        **right,
+        # In the same second the name decides, so this one comes first either way.
+        "metadata": {"name": "a-team", "namespace": "xnat"},
+        "spec": {"selector": {"matchLabels": WEB}, "mtls": {"mode": "STRICT"}},
+    }
+    site.recreate(older)
+    site.recreate(right)
+    site.until_answer("GET", 502)
+    yield
+    site.kubectl("delete", "peerauthentication", "a-team")
+    site.until_answer("GET", 200)
+
+
+def own_policy(method: str, status: int, healed: int, **operation: Any) -> Fault:
+    """The runbook's AuthorizationPolicy with another operation or selector."""
+
+    @contextmanager
+    def fault(site: Site) -> Iterator[None]:
+        given = site.context.parameters
+        right = manifest.authorization_policy(given, given.authorization.methods)
+        wrong: Object = json.loads(json.dumps(right))
+        wrong["spec"]["selector"]["matchLabels"].update(operation.pop("labels", {}))
+        wrong["spec"]["rules"][0]["to"][0]["operation"].update(operation)
+        site.recreate(wrong)
+        site.until_answer(method, status)
+        yield
+        site.recreate(right)
+        site.until_answer(method, healed)
+
+    return fault
+
+
+def other_policy(
+    action: str, methods: list[str], seen: tuple[str, int], healed: int, *, alone: bool = False
+) -> Fault:
+    """An AuthorizationPolicy by somebody else, perhaps in place of the runbook's."""
+
+    @contextmanager
+    def fault(site: Site) -> Iterator[None]:
+        given = site.context.parameters
+        own = manifest.authorization_policy(given, given.authorization.methods)
+        rules = [{"to": [{"operation": {"methods": methods}}]}]
+        spec = {"action": action, "selector": {"matchLabels": WEB}, "rules": rules}
+        if alone:
+            site.kubectl("delete", "authorizationpolicy", own["metadata"]["name"])
+        policy = {"apiVersion": SECURITY, "kind": "AuthorizationPolicy", "metadata": OTHER}
+        site.recreate({**policy, "spec": spec})
+        site.until_answer(*seen)
+        yield
+        site.kubectl("delete", "authorizationpolicy", "other-team")
+        if alone:
+            site.recreate(own)
+        site.until_answer(seen[0], healed)
+
+    return fault
+
+
+@contextmanager
+def mutual_tls_to_a_plaintext_port(site: Site) -> Iterator[None]:
+    def set_mode(mode: str) -> None:
+        path = "/spec/trafficPolicy/portLevelSettings/0/tls/mode"
+        patch = json.dumps([{"op": "replace", "path": path, "value": mode}])
+        words = ("destinationrule", "xnat-xnat-web", "--type", "json", "--patch", patch)
+        site.kubectl("patch", *words)
+
+    set_mode("ISTIO_MUTUAL")
+    yield
+    set_mode("DISABLE")
+
+
+@contextmanager
+def sidecar_killed(site: Site) -> Iterator[None]:
+    site.process("pilot-agent").kill()
+
+    def restarted(pod: Object) -> bool:
+        states = pod["status"].get("initContainerStatuses") or []
+        return any(s["name"] == "istio-proxy" and s["restartCount"] for s in states)
+
+    site.until_pod("xnat-xnat-web-0", "to have its sidecar restarted", restarted)
+    yield
+    site.restart_web()
+
+
+@contextmanager
+def application_hangs(site: Site) -> Iterator[None]:
+    process = site.process("standin")
+    process.suspend()
+    try:
+        site.until_pod("xnat-xnat-web-0", "not to be ready", lambda pod: not _web_is_ready(pod))
+        yield
+    finally:
+        process.resume()
+    site.until_pod("xnat-xnat-web-0", "to be ready", _web_is_ready)
+
+
+def _web_is_ready(pod: Object) -> bool:
+    states = pod["status"].get("containerStatuses") or []
+    return any(s["name"] == "xnat-web" and s["ready"] for s in states)
+
+
+@contextmanager
+def scaled_to_zero(site: Site) -> Iterator[None]:
+    site.kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=0")
+    site.until_answer("GET", 503)
+    yield
+    site.kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=1")
+    site.until_rolled_out()
+
+
+def service(path: str, value: str | int, *, status: int, restart: bool = False) -> Fault:
+    """The web Service with one field otherwise."""
+
+    @contextmanager
+    def fault(site: Site) -> Iterator[None]:
+        before = site.get("service", "xnat-xnat-web")
+        old: Any = before
+        for key in path.strip("/").split("/"):
+            old = old[int(key)] if isinstance(old, list) else old[key]
+
+        def put(new: str | int) -> None:
+            patch = json.dumps([{"op": "replace", "path": path, "value": new}])
+            site.kubectl("patch", "service", "xnat-xnat-web", "--type", "json", "--patch", patch)
+            if restart:  # the lab's sidecars learn a port's protocol when they start
+                site.restart_web()
+
+        put(value)
+        site.until_answer("GET", status)
+        yield
+        put(old)
+        site.until_answer("GET", 200)
+
+    return fault
+
+
+@contextmanager
+def service_deleted(site: Site) -> Iterator[None]:
+    before = site.get("service", "xnat-xnat-web")
+    for key in ("clusterIP", "clusterIPs"):
+        before["spec"].pop(key)
+    site.kubectl("delete", "service", "xnat-xnat-web")
+    site.until_answer("GET", 503)
+    yield
+    site.recreate(before)
+    site.until_answer("GET", 200)
+
+
+FAULTS: dict[str, tuple[str, Fault]] = {
+    "the namespace's label is gone": ("label-missing", label_missing),
+    "two labels contradict each other": ("two-labels", two_labels),
+    "a pod was not restarted": ("pod-without-sidecar", pod_not_restarted),
+    "the webhook is gone": ("webhook-missing", webhook_deleted),
+    "the webhook points nowhere": ("webhook-unreachable", webhook_pointing_nowhere),
+    "istiod is scaled to 0": ("istiod-down", istiod_down),
+    "STRICT without an exception": ("exception-missing", strict_without_exception),
+    "the Service's port in the exception": (
+        "exception-service-port",
+        exception(portLevelMtls={"80": {"mode": "DISABLE"}}),
+    ),
+    "any other port in the exception": (
+        "exception-other-port",
+        exception(portLevelMtls={"9090": {"mode": "DISABLE"}}),
+    ),
+    "the exception selects nothing": (
+        "exception-selects-nothing",
+        exception(selector={"matchLabels": {"app": "xnat-web"}}),
+    ),
+    "the exception's port is STRICT": (
+        "exception-is-strict",
+        exception(portLevelMtls={"8080": {"mode": "STRICT"}}),
+    ),
+    "the exception is in another namespace": (
+        "exception-elsewhere",
+        exception_in_another_namespace,
+    ),
+    "an older policy for the same pods": ("exception-shadowed", an_older_policy_wins),
+    "a method is missing": (
+        "method-missing",
+        own_policy("POST", 403, 200, methods=["GET", "HEAD"]),
+    ),
+    "the policy forgets the health check's path": (
+        "allow-policy-excludes",
+        own_policy("GET", 403, 200, paths=["/app/*"]),
+    ),
+    "the policy selects nothing": (
+        "policy-selects-nothing",
+        own_policy("DELETE", 405, 403, labels={"app": "xnat-web"}),
+    ),
+    "somebody else's ALLOW forgets GET": (
+        "allow-policy-excludes",
+        other_policy("ALLOW", ["POST"], ("GET", 403), 200, alone=True),
+    ),
+    "somebody else denies GET": (
+        "denied-by-policy",
+        other_policy("DENY", ["GET"], ("GET", 403), 200),
+    ),
+    "somebody else allows DELETE": (
+        "access-widened",
+        other_policy("ALLOW", ["DELETE"], ("DELETE", 405), 403),
+    ),
+    "mutual TLS to a plaintext port": (
+        "destination-rule-conflict",
+        mutual_tls_to_a_plaintext_port,
+    ),
+    "the sidecar was killed": ("sidecar-unstable", sidecar_killed),
+    "the application hangs": ("container-not-ready", application_hangs),
+    "the application is scaled to 0": ("scaled-to-zero", scaled_to_zero),
+    "the Service selects nothing": (
+        "service-selects-nothing",
+        service("/spec/selector/app", "xnat-web", status=503),
+    ),
+    "the Service's targetPort is wrong": (
+        "target-port-wrong",
+        service("/spec/ports/0/targetPort", 9090, status=503),
+    ),
+    "the Service is gone": ("service-missing", service_deleted),
+    "the port is declared to be TCP": (
+        "protocol-not-http",
+        service("/spec/ports/0/name", "tcp-web", status=502, restart=True),
+    ),
+}
+
+
+@dataclass
+class Score:
+    """What came of each fault: the cause that was injected, and the causes found."""
+
+    found: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+
+    @property
+    def recall(self) -> float:
+        """The share of faults whose cause was found first."""
+        return sum(found[:1] == (c,) for c, found in self.found.values()) / len(self.found)
+
+    @property
+    def precision(self) -> float:
+        """The share of all findings that name what was injected."""
+        every = [(cause, name) for cause, found in self.found.values() for name in found]
+        return sum(cause == name for cause, name in every) / max(len(every), 1)
+
+
+@pytest.fixture(scope="module")
+def score() -> Score:
+    """Shared by the faults; the last test judges it."""
+    return Score()
+
+
+@pytest.fixture(scope="module")
+def stages() -> dict[str, Diagnosis]:
+    """What was found at each stage of the runbook."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def site(lab: Lab, stages: dict[str, Diagnosis], tmp_path_factory: pytest.TempPathFactory) -> Site:
+    """The whole runbook, applied stage by stage."""
+    given = parameters.from_mapping({"target": {"lab": lab.name}, "story": "safe"})
+    pinned = target.resolve(given)
+    evidence = Evidence(tmp_path_factory.mktemp("run") / "e.jsonl", run_id="r", step="s")
+    site = Site(lab, Context(given, pinned, Cluster.of(pinned), evidence))
+    stages["nothing installed"] = site.diagnose()
+    lab.install_mesh()
+    stages["after 02_label_namespace"] = site.diagnose()
+    for name, chapter in (("04_mutual_tls", mutual_tls), ("05_authorization", authorization)):
+        for step in chapter.steps(given):
+            step.apply(site.context, step.plan(site.context))
+            step.verify(site.context)
+        stages[f"after {name}"] = site.diagnose()
+    return site
+
+
+def test_every_stage_of_the_runbook_is_healthy(site: Site, stages: dict[str, Diagnosis]) -> None:
+    assert len(stages) == 4
+    for name, diagnosis in stages.items():
+        assert diagnosis.healthy, f"{name}:\n{diagnosis}"
+        assert len(diagnosis.looked) >= 14, name
+    assert [look.what for look in stages["after 05_authorization"].unseen] == [
+        "access log of the sidecars"
+    ]
+    site.until_healthy()
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_an_injected_cause_is_found_first(site: Site, score: Score, name: str) -> None:
+    cause, fault = FAULTS[name]
+    with fault(site):
+        diagnosis = site.diagnoses[name] = site.diagnose()
+        score.found[name] = (cause, tuple(f.name for f in diagnosis.findings))
+    site.until_healthy()
+    assert [finding.name for finding in diagnosis.findings][:1] == [cause], str(diagnosis)
+
+
+def test_what_follows_from_a_cause_hangs_on_it(site: Site) -> None:
+    diagnosis = site.diagnoses.get("istiod is scaled to 0")
+    assert diagnosis, "run this with the faults"
+    (finding,) = diagnosis.findings
+    assert [each.name for each in finding.consequences] == ["webhook-unreachable"]
+    assert "istioctl proxy-status" in [look.what for look in diagnosis.unseen]
+
+
+def _command_line(site: Site) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        (sys.executable, "-m", "runbook_lib", "diagnose"),
+        cwd=repository_root(),
+        env=site.lab.environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_the_command_line_says_the_same_and_its_exit_code_tells(site: Site) -> None:
+    done = _command_line(site)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Nothing found" in done.stdout
+    with label_missing(site):
+        done = _command_line(site)
+    assert done.returncode == 1, done.stderr
+    assert "fault: label-missing" in done.stdout
+    site.until_healthy()
+
+
+def test_the_api_server_refuses_an_exception_without_a_selector(site: Site) -> None:
+    right = manifest.mutual_tls_exception(site.context.parameters)
+    wrong = {**right, "metadata": OTHER, "spec": {"portLevelMtls": right["spec"]["portLevelMtls"]}}
+    answer = site.kubectl("create", "--filename", "-", stdin=json.dumps(wrong), check=False)
+    assert "portLevelMtls requires selector" in answer
+
+
+def test_every_cause_is_found_and_little_else(
+    site: Site, score: Score, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert score.found, "run this with the faults"
+    with capsys.disabled():
+        print(
+            f"\n{len(score.found)} faults: recall {score.recall:.0%}, "
+            f"precision {score.precision:.0%}; {len(site.seconds)} diagnoses, "
+            f"median {sorted(site.seconds)[len(site.seconds) // 2]:.1f} s, "
+            f"longest {max(site.seconds):.1f} s"
+        )
+        for name, (cause, found) in score.found.items():
+            if found != (cause,):
+                print(f"  {name}: injected {cause}, found {', '.join(found)}")
+    assert score.recall == 1.0, score.found
+    assert score.precision >= 0.8, score.found

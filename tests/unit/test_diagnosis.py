@@ -1,0 +1,509 @@
+"""The rules of the diagnosis, each on a small observation; and how findings are ordered."""
+
+from __future__ import annotations
+
+import copy
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from runbook_lib import manifest
+from runbook_lib.cluster import Object
+from runbook_lib.diagnosis import rules
+from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
+from runbook_lib.diagnosis.observation import Answer, Injection, Observation
+from runbook_lib.diagnosis.rules import Area, health, judge
+from runbook_lib.diagnosis_view import diagnosis_html, transcript_html
+from runbook_lib.istioctl import Message
+from runbook_lib.probe import Observed
+from runbook_lib.traffic import Policies
+from tests.unit.samples import lab_parameters
+
+GIVEN = lab_parameters()
+WEB, DATABASE = "xnat-xnat-web", "xnat-postgresql"
+SENT = {"Listener": "SYNCED", "Cluster": "SYNCED"}
+DENIED = Observed("", 403, body="RBAC: access denied")
+BAD_GATEWAY = Observed("", 502)
+
+
+def pod(app: str, port: int, **status: Any) -> Object:
+    names = [app, "istio-proxy"]
+    return {
+        "kind": "Pod",
+        "metadata": {"name": f"{app}-0", "namespace": "xnat", "labels": {"app": app}},
+        "spec": {
+            "containers": [
+                {"name": app, "ports": [{"name": "main", "containerPort": port}]},
+                {"name": "istio-proxy"},
+            ]
+        },
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": name, "ready": True} for name in names],
+            **status,
+        },
+    }
+
+
+def workload(app: str, replicas: int = 1) -> Object:
+    return {
+        "kind": "StatefulSet",
+        "metadata": {"name": app, "namespace": "xnat"},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": {"app": app}},
+            "template": {"metadata": {"labels": {"app": app}}},
+        },
+    }
+
+
+def service(app: str, port: int, target: int | str, name: str) -> Object:
+    ports = [{"port": port, "targetPort": target, "name": name}]
+    return {
+        "kind": "Service",
+        "metadata": {"name": app, "namespace": "xnat"},
+        "spec": {"selector": {"app": app}, "ports": ports},
+    }
+
+
+def listener(port: int, protocol: str) -> dict[str, Any]:
+    match = {"destinationPort": port, "transportProtocol": protocol}
+    return {"trafficDirection": "INBOUND", "filterChains": [{"filterChainMatch": match}]}
+
+
+def answers(**seen: Observed) -> tuple[Answer, ...]:
+    """The right answers, but for some methods."""
+    right = {"GET": 200, "HEAD": 200, "POST": 200, "DELETE": 405}
+    return tuple(
+        Answer(
+            method,
+            "/",
+            status,
+            method in GIVEN.authorization.methods,
+            seen.get(method, DENIED if method == "DELETE" else Observed(method, status)),
+        )
+        for method, status in right.items()
+    )
+
+
+def dated(item: Object, second: int = 0) -> Object:
+    item["metadata"]["creationTimestamp"] = f"2026-01-01T00:00:{second:02}Z"
+    return item
+
+
+STRICT = dated(manifest.strict_mutual_tls(GIVEN))
+EXCEPTION = dated(manifest.mutual_tls_exception(GIVEN), 5)
+METHODS = dated(manifest.authorization_policy(GIVEN, GIVEN.authorization.methods))
+RULE = manifest.destination_rule(GIVEN, [80])
+ISTIOD = {
+    "kind": "Deployment",
+    "metadata": {"name": "istiod", "namespace": "istio-system"},
+    "spec": {"replicas": 1},
+}
+ISTIOD_POD = {
+    **pod("istiod", 15017),
+    "metadata": {"name": "istiod-1", "namespace": "istio-system", "labels": {"app": "istiod"}},
+}
+WEBHOOK = {
+    "kind": "MutatingWebhookConfiguration",
+    "metadata": {"name": "istio-sidecar-injector"},
+    "webhooks": [
+        {
+            "name": "namespace.sidecar-injector.istio.io",
+            "clientConfig": {"service": {"name": "istiod", "namespace": "istio-system"}},
+        }
+    ],
+}
+
+
+def policies(*found: Object) -> dict[str, Any]:
+    """The fields of an observation with exactly these policies."""
+    peers = tuple(p for p in found if p["kind"] == "PeerAuthentication")
+    others = tuple(p for p in found if p["kind"] == "AuthorizationPolicy")
+    here = tuple(p for p in peers if p["metadata"]["namespace"] in ("xnat", "istio-system"))
+    return {"policies": Policies(here, others, {"app": WEB}), "elsewhere": peers}
+
+
+def healthy(**changes: Any) -> Observation:
+    """What is seen of a mesh with the whole runbook applied, but for some fields."""
+    return replace(
+        Observation(
+            GIVEN,
+            namespace={
+                "kind": "Namespace",
+                "metadata": {"name": "xnat", "labels": {"istio-injection": "enabled"}},
+            },
+            pods=(pod(WEB, 8080), pod(DATABASE, 5432)),
+            workloads=(workload(WEB), workload(DATABASE)),
+            services=(
+                service(WEB, 80, 8080, "http"),
+                service(DATABASE, 5432, "main", "tcp-postgresql"),
+            ),
+            endpoints=(
+                {
+                    "metadata": {"labels": {"kubernetes.io/service-name": WEB}},
+                    "endpoints": [{"conditions": {"ready": True}}],
+                },
+            ),
+            istiod=(ISTIOD,),
+            istiod_pods=(ISTIOD_POD,),
+            webhooks=(WEBHOOK,),
+            injection=Injection(injected=True),
+            rules=(RULE,),
+            answers=answers(),
+            proxies={f"{WEB}-0.xnat": SENT, f"{DATABASE}-0.xnat": SENT},
+            listeners={
+                f"{WEB}-0": [listener(8080, "raw_buffer")],
+                f"{DATABASE}-0": [listener(5432, "tls")],
+            },
+            authorization={f"{WEB}-0": ("xnat-all.xnat",)},
+            **policies(STRICT, EXCEPTION, METHODS),
+        ),
+        **changes,
+    )
+
+
+def changed(item: Object, path: str, value: Any) -> Object:
+    """A copy with one field otherwise; None takes it away."""
+    result = copy.deepcopy(item)
+    at: Any = result
+    *parents, last = path.split(".")
+    for key in parents:
+        at = at[int(key)] if isinstance(at, list) else at.setdefault(key, {})
+    if value is None:
+        del at[last]
+    else:
+        at[int(last) if isinstance(at, list) else last] = value
+    return result
+
+
+def without_sidecar(item: Object) -> Object:
+    found = copy.deepcopy(item)
+    found["spec"]["containers"].pop()
+    found["status"]["containerStatuses"].pop()
+    return found
+
+
+def not_ready(item: Object, container: int, **state: Any) -> Object:
+    found = copy.deepcopy(item)
+    found["status"]["conditions"] = [{"type": "Ready", "status": "False"}]
+    found["status"]["containerStatuses"][container].update(ready=False, **state)
+    return found
+
+
+def labelled(**labels: str) -> Object:
+    return {"kind": "Namespace", "metadata": {"name": "xnat", "labels": labels}}
+
+
+def names(found: tuple[Finding, ...]) -> list[str]:
+    return [finding.name for finding in found]
+
+
+LOCKED = {
+    "answers": answers(GET=BAD_GATEWAY, HEAD=BAD_GATEWAY, POST=BAD_GATEWAY, DELETE=BAD_GATEWAY),
+    "listeners": {},
+}
+GONE = {"answers": LOCKED["answers"]}
+OTHER = {"name": "other", "namespace": "xnat"}
+
+
+def with_exception(path: str, value: Any, *more: Object) -> dict[str, Any]:
+    return {**policies(STRICT, changed(EXCEPTION, path, value), METHODS, *more), **LOCKED}
+
+
+def with_methods(path: str, value: Any, **seen: Observed) -> dict[str, Any]:
+    wrong = changed(METHODS, path, value)
+    return {**policies(STRICT, EXCEPTION, wrong), "answers": answers(**seen)}
+
+
+OPERATION = "spec.rules.0.to.0.operation"
+OTHERS_DENY = changed(
+    {**changed(METHODS, f"{OPERATION}.methods", ["GET"]), "metadata": OTHER}, "spec.action", "DENY"
+)
+OTHERS_ALLOW = {**changed(METHODS, f"{OPERATION}.methods", ["DELETE"]), "metadata": OTHER}
+CASES: Mapping[str, dict[str, Any]] = {
+    "istiod-down": {
+        "istiod": (changed(ISTIOD, "spec.replicas", 0),),
+        "istiod_pods": (),
+        "injection": Injection(injected=False, refused="no endpoints for the webhook"),
+    },
+    "webhook-unreachable": {
+        "injection": Injection(injected=False, refused="failed calling webhook"),
+    },
+    "webhook-missing": {"webhooks": (), "injection": Injection(injected=False)},
+    "two-labels": {"namespace": labelled(**{"istio-injection": "enabled", "istio.io/rev": "x"})},
+    "label-missing": {"namespace": labelled(), "injection": Injection(injected=False)},
+    "workload-missing": {"workloads": (workload(WEB),)},
+    "scaled-to-zero": {
+        "workloads": (workload(WEB, 0), workload(DATABASE)),
+        "pods": (pod(DATABASE, 5432),),
+        "endpoints": (),
+        **GONE,
+    },
+    "pods-missing": {"workloads": (workload(WEB, 2), workload(DATABASE))},
+    "pod-without-sidecar": {
+        "pods": (without_sidecar(pod(WEB, 8080)), pod(DATABASE, 5432)),
+        "listeners": {},
+        "answers": answers(DELETE=Observed("DELETE", 405)),
+    },
+    "sidecar-unstable": {
+        "pods": (not_ready(pod(WEB, 8080), 1), pod(DATABASE, 5432)),
+        "endpoints": (),
+        **GONE,
+    },
+    "container-not-ready": {
+        "pods": (not_ready(pod(WEB, 8080), 0), pod(DATABASE, 5432)),
+        "endpoints": (),
+        **GONE,
+    },
+    "service-missing": {"services": (), **GONE},
+    "service-selects-nothing": {
+        "services": (changed(service(WEB, 80, 8080, "http"), "spec.selector.app", "x"),),
+        "endpoints": (),
+        **GONE,
+    },
+    "target-port-wrong": {"services": (service(WEB, 80, 9090, "http"),), **GONE},
+    "no-endpoints": {"endpoints": (), **GONE},
+    "exception-service-port": with_exception("spec.portLevelMtls", {"80": {"mode": "DISABLE"}}),
+    "exception-other-port": with_exception("spec.portLevelMtls", {"9": {"mode": "DISABLE"}}),
+    "exception-selects-nothing": with_exception("spec.selector.matchLabels", {"app": "typo"}),
+    "exception-without-selector": with_exception("spec.selector", None),
+    "exception-elsewhere": with_exception("metadata.namespace", "default"),
+    "exception-is-strict": with_exception("spec.portLevelMtls", {"8080": {"mode": "STRICT"}}),
+    "exception-shadowed": with_exception(
+        "metadata.name",
+        "default",
+        changed(
+            changed(dated(copy.deepcopy(EXCEPTION), 1), "metadata.name", "older"),
+            "spec.portLevelMtls",
+            None,
+        ),
+    ),
+    "exception-missing": {**policies(STRICT, METHODS), **LOCKED},
+    "protocol-not-http": {
+        "services": (service(WEB, 80, 8080, "tcp-web"),),
+        "answers": LOCKED["answers"],
+    },
+    "denied-by-policy": {
+        **policies(STRICT, EXCEPTION, METHODS, OTHERS_DENY),
+        "answers": answers(GET=DENIED),
+        "authorization": {},
+    },
+    "method-missing": with_methods(f"{OPERATION}.methods", ["GET", "HEAD"], POST=DENIED),
+    "allow-policy-excludes": with_methods(f"{OPERATION}.paths", ["/app/*"], GET=DENIED),
+    "access-widened": {
+        **policies(STRICT, EXCEPTION, METHODS, OTHERS_ALLOW),
+        "answers": answers(DELETE=Observed("DELETE", 405)),
+        "authorization": {},
+    },
+    "policy-selects-nothing": {
+        **with_methods(
+            "spec.selector.matchLabels", {"app": "typo"}, DELETE=Observed("DELETE", 405)
+        ),
+        "authorization": {},
+    },
+    "destination-rule-conflict": {
+        "rules": (changed(RULE, "spec.trafficPolicy.portLevelSettings.0.tls.mode", "ISTIO_MUTUAL"),)
+    },
+    "proxy-disconnected": {"proxies": {f"{WEB}-0.xnat": SENT}},
+    "proxy-stale": {
+        "proxies": {f"{WEB}-0.xnat": {"Listener": "STALE"}, f"{DATABASE}-0.xnat": SENT}
+    },
+    "policy-not-in-effect": {"authorization": {f"{WEB}-0": ()}},
+    "analyze": {"messages": (Message("IST0101", "Error", "X xnat/x", "not found"),)},
+    "unexplained": {"answers": answers(GET=Observed("GET", 500))},
+}
+
+
+def test_a_mesh_with_the_whole_runbook_has_no_finding() -> None:
+    assert judge(healthy()) == ()
+
+
+def test_a_cluster_on_which_nothing_was_done_has_no_finding() -> None:
+    bare = healthy(
+        namespace=labelled(),
+        pods=tuple(without_sidecar(p) for p in healthy().pods),
+        istiod=(),
+        istiod_pods=(),
+        webhooks=(),
+        injection=Injection(injected=False),
+        rules=(),
+        answers=answers(DELETE=Observed("DELETE", 405)),
+        proxies={},
+        listeners={},
+        authorization={},
+        **policies(),
+    )
+    assert judge(bare) == ()
+
+
+def test_every_rule_has_a_case() -> None:
+    assert {rule.name for rule in rules.RULES} | {"unexplained"} == set(CASES)
+
+
+@pytest.mark.parametrize("cause", CASES)
+def test_a_cause_is_found_alone(cause: str) -> None:
+    found = judge(healthy(**CASES[cause]))
+    assert names(found) == [cause]
+    assert all([found[0].symptom, found[0].cause, found[0].remedy, found[0].evidence])
+    assert re.match(r"https://(istio|kubernetes)\.io/", found[0].link)
+
+
+@pytest.mark.parametrize(
+    ("cause", "evidence"),
+    [
+        ("istiod-down", "Deployment istio-system/istiod .spec.replicas: 0"),
+        ("label-missing", "Namespace xnat .metadata.labels.istio-injection: missing"),
+        ("exception-service-port", "PeerAuthentication xnat/default .spec.portLevelMtls.80"),
+        (
+            "exception-selects-nothing",
+            "PeerAuthentication xnat/default .spec.selector.matchLabels.app: typo",
+        ),
+        ("exception-shadowed", "PeerAuthentication xnat/older .metadata.creationTimestamp: "),
+        (
+            "allow-policy-excludes",
+            "AuthorizationPolicy xnat/xnat-all .spec.rules[0].to[0].operation.paths",
+        ),
+        (
+            "method-missing",
+            "AuthorizationPolicy xnat/xnat-all .spec.rules[0].to[0].operation.methods: GET, HEAD",
+        ),
+        ("denied-by-policy", "AuthorizationPolicy xnat/other .spec.rules[0]"),
+        (
+            "destination-rule-conflict",
+            "DestinationRule xnat/xnat-xnat-web .spec.trafficPolicy.portLevelSettings[0].tls.mode",
+        ),
+        ("protocol-not-http", "Service xnat/xnat-xnat-web .spec.ports[0].name: tcp-web"),
+        ("target-port-wrong", "Service xnat/xnat-xnat-web .spec.ports[0].targetPort: 9090"),
+    ],
+)
+def test_the_evidence_is_the_very_field(cause: str, evidence: str) -> None:
+    (found,) = judge(healthy(**CASES[cause]))
+    assert found.evidence[0].startswith(evidence)
+
+
+@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
+def test_what_could_not_be_seen_is_not_judged(rule: rules.Rule) -> None:
+    for field in rule.needs:
+        seen = healthy(**CASES[rule.name], unseen={field: "forbidden"})
+        assert rule.name not in names(judge(seen)), field
+        assert rule in rules.unjudged(seen)
+
+
+def test_a_cause_explains_what_follows_from_it() -> None:
+    (found,) = judge(healthy(**CASES["istiod-down"], proxies={}))
+    assert names(found.consequences) == ["webhook-unreachable", "proxy-disconnected"]
+
+
+def test_consequences_of_consequences_hang_on_the_first_cause() -> None:
+    seen = healthy(
+        **{**CASES["scaled-to-zero"], **CASES["istiod-down"]},
+    )
+    found = {finding.name: names(finding.consequences) for finding in judge(seen)}
+    assert found == {"scaled-to-zero": ["no-endpoints"], "istiod-down": ["webhook-unreachable"]}
+
+
+def test_what_users_notice_comes_first() -> None:
+    seen = healthy(**{**CASES["method-missing"], **CASES["webhook-missing"]})
+    assert names(judge(seen)) == ["method-missing", "webhook-missing"]
+
+
+@pytest.mark.parametrize(
+    ("cause", "changes", "kind"),
+    [
+        ("exception-missing", {}, Kind.NOT_DONE),
+        ("method-missing", {}, Kind.NOT_DONE),
+        (
+            "method-missing",
+            with_methods(f"{OPERATION}.methods", ["GET"], POST=DENIED, HEAD=DENIED),
+            Kind.FAULT,
+        ),
+        (
+            "pod-without-sidecar",
+            {
+                "pods": tuple(without_sidecar(p) for p in healthy().pods),
+                "rules": (),
+                "answers": answers(DELETE=Observed("DELETE", 405)),
+                **policies(),
+            },
+            Kind.NOT_DONE,
+        ),
+        ("pod-without-sidecar", {}, Kind.FAULT),
+        ("webhook-missing", {"istiod": (), "pods": ()}, Kind.NOT_DONE),
+    ],
+)
+def test_a_chapter_not_run_yet_is_no_fault(cause: str, changes: dict[str, Any], kind: Kind) -> None:
+    found = judge(healthy(**{**CASES[cause], **changes}))
+    assert {f.kind for f in found if f.name == cause} == {kind}
+
+
+def test_a_sidecar_that_was_restarted_a_moment_ago_is_news_and_later_is_not() -> None:
+    def seen(finished: datetime) -> Observation:
+        web = pod(WEB, 8080)
+        ended = {"exitCode": 137, "finishedAt": finished.isoformat()}
+        web["status"]["containerStatuses"][1].update(
+            restartCount=2, lastState={"terminated": ended}
+        )
+        return healthy(pods=(web, pod(DATABASE, 5432)))
+
+    now = datetime.now(UTC)
+    assert names(judge(seen(now))) == ["sidecar-unstable"]
+    assert judge(seen(now - timedelta(hours=1))) == ()
+
+
+def test_a_policy_whose_path_template_is_not_judged_is_still_named() -> None:
+    changes = with_methods(f"{OPERATION}.paths", ["/app/{*}"], GET=DENIED)
+    assert names(judge(healthy(**changes))) == ["allow-policy-excludes"]
+
+
+def test_health_names_causes_and_blindness_by_area() -> None:
+    found = judge(healthy(**CASES["two-labels"]))
+    table = health(Diagnosis(found, (), (), ("exception-missing",)))
+    rows = {row[0]: row[1:] for row in table.rows}
+    assert list(rows) == list(Area)
+    assert rows[Area.INJECTION] == ("two-labels", "NO")
+    assert rows[Area.MUTUAL_TLS] == ("could not be judged", "-")
+    assert rows[Area.AUTHORIZATION] == ("no cause found", "yes")
+
+
+HOSTILE = "<script>alert('x')</script> & co"
+
+
+def words(text: str) -> set[str]:
+    plain = re.sub(r"<style>.*?</style>|<[^>]*>", " ", text, flags=re.S)
+    return set(re.findall(r"\w+", html.unescape(plain).lower()))
+
+
+@pytest.fixture
+def shown() -> Diagnosis:
+    follows = Finding("later", "it shows", ("e",), "c", "r", "https://istio.io/")
+    finding = Finding(
+        HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, HOSTILE, HOSTILE, consequences=(follows,)
+    )
+    return Diagnosis((finding,), (Look("pods", HOSTILE),), (Look(HOSTILE, "403"),), ("analyze",))
+
+
+def test_html_says_everything_that_the_text_says(shown: Diagnosis) -> None:
+    assert words(str(shown)) - words(diagnosis_html(shown)) == set()
+    said = Transcript("kubectl get x", "nothing")
+    assert words(str(said)) - words(transcript_html(said)) == set()
+
+
+def test_text_from_outside_is_escaped(shown: Diagnosis) -> None:
+    for page in (diagnosis_html(shown), transcript_html(Transcript(HOSTILE, HOSTILE))):
+        assert "<script>" not in page
+        assert "&lt;script&gt;" in page
+
+
+def test_silence_says_what_was_looked_at_and_what_was_not() -> None:
+    quiet = Diagnosis((), (Look("pods", "2"),), (Look("webhooks", "forbidden"),))
+    assert quiet.headline == "✓ Nothing found. Looked at 1 things, could not look at 1."
+    assert "forbidden" in str(quiet)
+    assert "forbidden" in diagnosis_html(quiet)
