@@ -200,7 +200,11 @@ RULES: tuple[Rule, ...] = (
         "policy-not-in-effect",
         proxies.policy_not_in_effect,
         ("pods", "policies"),
-        (*_CONTROL, "sidecar-unstable", "proxy-disconnected", "proxy-stale"),
+        (
+            *(*_CONTROL, "sidecar-unstable", "proxy-disconnected", "proxy-stale"),
+            # On such a port an HTTP policy is not among those that the proxy has.
+            "protocol-not-http",
+        ),
     ),
     Rule(
         Area.CONFIGURATION,
