@@ -226,14 +226,21 @@ def _make(modules: Sequence[Module], progress: Progress) -> None:
         argv: list[str | Path] = [go, "list", *module.listing(), "-deps", "tool"]
         listed[module.name] = _go(argv, module, env).split()
     total, before = sum(map(len, listed.values())), 0
-    for module in modules:
-        packages = listed[module.name]
+    # Shared, so that what several modules need is compiled once. A build that was killed leaves it,
+    # and is gone on with; otherwise it would be gigabytes of no use.
+    cache = cache_root() / "builds" / f"{modules[0].digest()}.go-build"
+    env["GOCACHE"] = str(cache)
+    try:
+        for module in modules:
+            packages = listed[module.name]
 
-        def compiled(done: int, before: int = before, name: str = module.name) -> None:
-            progress(f"compiling {name}", before + done, total)
+            def compiled(done: int, before: int = before, name: str = module.name) -> None:
+                progress(f"compiling {name}", before + done, total)
 
-        _make_one(module, go, env, packages, compiled)
-        before += len(packages)
+            _make_one(module, go, env, packages, compiled)
+            before += len(packages)
+    finally:
+        _remove(cache)
 
 
 def _make_one(
@@ -243,8 +250,6 @@ def _make_one(
     for stale in final.parent.glob(f"{digest}.partial-*"):
         _remove(stale)
     partial = Path(tempfile.mkdtemp(prefix=f"{digest}.partial-", dir=final.parent))
-    cache = partial / "go-build"
-    env = env | {"GOCACHE": str(cache)}
     try:
         binaries = partial / "bin"
         binaries.mkdir()
@@ -252,8 +257,6 @@ def _make_one(
         _compile([*argv, "-o", f"{binaries}/", "tool"], module, env, packages, compiled)
         if module is BASE:
             _copy_shared(go, env, partial / "share")
-        # Gigabytes that only another build of the same sources would use.
-        _remove(cache)
         partial.chmod(0o755)
         partial.rename(final)
     except BaseException:

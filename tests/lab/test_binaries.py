@@ -98,7 +98,7 @@ def test_a_build_reports_packages_and_drops_its_cache() -> None:
         12,
     )
     assert build.program("kubectl").read_text() == "program\n"
-    assert not (build.root / "go-build").exists()
+    assert not list(build.root.parent.glob("*go-build*"))
     assert binaries.istio_version() in build.share("charts/base/Chart.yaml").read_text()
     assert binaries.ensure_build(lambda *_: pytest.fail("built twice")) == build
 
@@ -160,7 +160,7 @@ def test_a_module_that_changed_is_built_alone(toolbox: Path, tmp_path: Path) -> 
     }
     assert len((toolbox / "builders").read_text().splitlines()) == 1
     assert before.program("kiali").parent != before.bin
-    assert not list((tmp_path / "cache").rglob("go-build"))
+    assert not list((tmp_path / "cache").rglob("*go-build*"))
 
 
 def test_an_old_toolchain_is_refused_by_name(
