@@ -105,6 +105,8 @@ def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
             if process.poll() is None and kill.victim not in ("Ctrl-C", "TERM"):
                 process.kill()
             process.wait(LIMIT)
+    codes = {"Ctrl-C": (130,), "TERM": (130,)}.get(kill.victim, (-signal.SIGKILL,))
+    assert not hit or process.returncode in codes, f"{kill}: {log.read_text()}"
     # However it was hit, nothing of it goes on: neither kernels nor the commands that they ran.
     _wait_until_gone(family)
     folders = set(output.glob("*")) - before
@@ -115,6 +117,8 @@ def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
 
 
 def _start(lab: Lab, output: Path, stream: IO[str]) -> subprocess.Popen[str]:
+    # A shell's background jobs ignore Ctrl-C, and so would the run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
         [sys.executable, "-m", "runbook_lib", "run", "--output", str(output)],
         cwd=repository_root(),
