@@ -33,7 +33,7 @@ from runbook_lib.lifecycle import LifeCycle
 from runbook_lib.mesh_map import MeshMap
 from runbook_lib.overview import Overview
 from runbook_lib.scale_out_view import ScaleOut
-from runbook_lib.steps import autoscaling, kiali_access, observe
+from runbook_lib.steps import autoscaling, kiali_access, observe, preflight
 from runbook_lib.steps.rollback.base import interruptions
 from runbook_lib.table import Table
 from runbook_lib.timeline import Timeline
@@ -106,6 +106,10 @@ class Runbook:
     def starting_point(self) -> Table:
         """Whether what the runbook takes for granted is there."""
         return checks.starting_point(self._context)
+
+    def preflight(self) -> Table:
+        """What others, or an interruption, left in the way, and what to do about it."""
+        return preflight.table(self._context)
 
     def tool_versions(self) -> Table:
         """The versions of kubectl, Helm, istioctl and the API server."""

@@ -13,7 +13,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects, observe
+from runbook_lib.steps import objects, observe, preflight
 from runbook_lib.table import Check
 
 _INJECT = "sidecar.istio.io/inject"
@@ -32,6 +32,7 @@ class _LabelNamespace(Step):
 
     def plan(self, context: Context) -> Plan:
         _require_namespace(context)
+        preflight.require(preflight.meshes(context))
         return objects.plan_objects(
             context, self.name, [manifest.injection_label(context.parameters)]
         )
@@ -75,6 +76,8 @@ class _RestartWorkloads(Step):
     undo = "remove the namespace's label and restart again"
 
     def plan(self, context: Context) -> Plan:
+        namespace = context.parameters.application.namespace
+        preflight.require(preflight.namespace(context, namespace), preflight.webhooks(context))
         changes = [
             Change.of_text(restart.ref, "restart", restart.reason) for restart in _restarts(context)
         ]

@@ -12,7 +12,7 @@ from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import definitions, objects
+from runbook_lib.steps import definitions, objects, preflight
 from runbook_lib.steps.release import CRD, ReleasePlanner, Source
 from runbook_lib.table import Check
 
@@ -35,6 +35,8 @@ class _InstallBase(Step):
         self._release = base_release(parameters)
 
     def plan(self, context: Context) -> Plan:
+        istio = context.parameters.istio.namespace
+        preflight.require(preflight.namespace(context, istio), preflight.meshes(context))
         planned = objects.plan_objects(context, self.name, self._namespace(context))
         changes = planned.changes + self._release.changes(context)
         return Plan(self.name, context.target.uid, changes)
@@ -78,6 +80,7 @@ class _InstallIstiod(Step):
         self._release = istiod_release(parameters)
 
     def plan(self, context: Context) -> Plan:
+        preflight.require(preflight.meshes(context), preflight.webhooks(context))
         return Plan(self.name, context.target.uid, self._release.changes(context))
 
     def apply(self, context: Context, plan: Plan) -> None:

@@ -9,7 +9,7 @@ from runbook_lib.context import Context
 from runbook_lib.diff import ObjectDiff, object_diff, reference
 from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError
 from runbook_lib.plan import Change, Plan
-from runbook_lib.steps import ownership
+from runbook_lib.steps import ownership, preflight
 from runbook_lib.wait import State
 
 
@@ -25,7 +25,9 @@ def plan_objects(context: Context, step: str, manifests: Sequence[Object], note:
     Raises:
         ApplyConflict: Somebody else manages fields that would change.
         KindNotInstalled: The kind is missing, and this run wants to apply.
+        RunbookError: An object, or the namespace of one, is being deleted.
     """
+    _refuse_leaving_namespaces(context, manifests)
     changes, unpredictable = [], []
     for manifest in manifests:
         diff, unknown = _compare(context, manifest)
@@ -164,10 +166,19 @@ def _is_gone(found: list[Object]) -> State:
     return State(False, "; ".join([f"held by {', '.join(held) or 'nothing any more'}", *reasons]))
 
 
+def _refuse_leaving_namespaces(context: Context, manifests: Sequence[Object]) -> None:
+    """Refuse early what could not be created: the API server refuses it half-way through."""
+    names = (manifest["metadata"].get("namespace") for manifest in manifests)
+    for name in dict.fromkeys(filter(None, names)):
+        preflight.require(preflight.namespace(context, name))
+
+
 def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:
     """Return the difference, and what about it cannot be known yet."""
     try:
         current = live(context, manifest)
+        if current is not None and (leaving := preflight.deletion(current)) is not None:
+            raise leaving.error
         desired = context.cluster.apply(manifest, dry_run=True)
     except KindNotInstalled as error:
         if context.parameters.mode != "plan":

@@ -26,16 +26,14 @@ _PATIENCE = 15.0
 _WORKED = ("deployed", "superseded")
 
 
-def settled(
-    context: Context, release: str, namespace: str, *, patience: float = _PATIENCE
-) -> Release | None:
+def settled(context: Context, release: str, namespace: str) -> Release | None:
     """Return a release, or None if there is none, when no Helm is at work on it any more.
 
     Raises:
         RunbookError: Another Helm may still be at work on it, on a production cluster.
     """
     found = context.helm.status(release, namespace=namespace)
-    limit = HELM_TIMEOUT if context.target.production else patience
+    limit = HELM_TIMEOUT if context.target.production else _PATIENCE
     if found is None or not found.stuck or _age(found) >= limit:
         return found
 
@@ -49,7 +47,7 @@ def settled(
         wait.until(
             f"the Helm that works on {namespace}/{release} to end",
             observe,
-            timeout=min(patience, limit - _age(found)),
+            timeout=min(_PATIENCE, limit - _age(found)),
             interval=0.5,
             on_change=context.waiting,
         )

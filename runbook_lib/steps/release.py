@@ -16,7 +16,7 @@ from runbook_lib.helm import Chart, Release
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.redact import redact
-from runbook_lib.steps import recovery
+from runbook_lib.steps import preflight, recovery
 from runbook_lib.table import Check
 
 CRD = "CustomResourceDefinition"
@@ -96,10 +96,12 @@ class ReleasePlanner:
         """Return what installing or upgrading would change; empty if nothing.
 
         Raises:
-            RunbookError: Another Helm may be at work on the release.
+            RunbookError: Another Helm may be at work on the release, or objects that it would
+                create are there and belong to others.
         """
         current = recovery.settled(context, self._parameters.release, self._source.namespace)
         if current is None:
+            self._refuse_foreign(context)
             return (self._install(context),)
         if current.stuck:
             return (self._recover(context, current),)
@@ -188,6 +190,18 @@ class ReleasePlanner:
         labels = context.helm.get_labels(self._parameters.release, namespace=self._source.namespace)
         return labels.items() >= INSTALLED_BY.items()
 
+    def _refuse_foreign(self, context: Context) -> None:
+        """Refuse what Helm would refuse: objects that are there already, and another's."""
+        found = [item for each in self.rendered(context) if (item := _live(context, each))]
+        if any(item["kind"] == CRD for item in found):
+            # Helm leaves those of a chart's folder `crds` alone.
+            plain = {reference(item) for item in self.definitions(context)}
+            found = [item for item in found if reference(item) not in plain]
+        release, namespace = self._parameters.release, self._source.namespace
+        preflight.require(
+            preflight.foreign(context, found, release, namespace, "its release's name")
+        )
+
     def _install(self, context: Context) -> Change:
         values = canonical_yaml(self._values).rstrip()
         names = [reference(item) for item in self.rendered(context)]
@@ -238,7 +252,7 @@ class ReleasePlanner:
             diff = object_diff(old.get(name), new.get(name))
             if diff.action != "none":
                 sections.append(f"{diff.action} {name}\n{diff.text}")
-            elif look_for_missing and not _exists(context, new[name]):
+            elif look_for_missing and _live(context, new[name]) is None:
                 sections.append(f"create {name}: it is not in the cluster")
         return sections
 
@@ -265,15 +279,15 @@ class ReleasePlanner:
         return json.dumps(self.rendered(context), sort_keys=True, default=str)
 
 
-def _exists(context: Context, item: Object) -> bool:
+def _live(context: Context, item: Object) -> Object | None:
+    """Return a rendered object as it is in the cluster; None if it is not there."""
     metadata = item["metadata"]
     # Charts leave the release's namespace out of some objects, and kinds without one ignore it.
     namespace = metadata.get("namespace")
     try:
-        found = context.cluster.get(item["apiVersion"], item["kind"], metadata["name"], namespace)
+        return context.cluster.get(item["apiVersion"], item["kind"], metadata["name"], namespace)
     except KindNotInstalled:
-        return False
-    return found is not None
+        return None
 
 
 def _is_kept(item: Object) -> bool:

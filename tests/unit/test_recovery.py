@@ -97,18 +97,22 @@ def test_what_is_older_than_helms_own_limit_was_interrupted(
     assert helm.looks == 1
 
 
-def test_in_production_a_helm_that_may_be_at_work_is_left_alone(tmp_path: Path) -> None:
+def test_in_production_a_helm_that_may_be_at_work_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "_PATIENCE", 0.2)
     (pending,) = revisions("pending-upgrade", age=20)
     subject = context(tmp_path, FakeHelm(pending), PRODUCTION)
     with pytest.raises(RunbookError, match="another Helm may still be at work") as caught:
-        recovery.settled(subject, "istiod", "istio-system", patience=0.2)
+        recovery.settled(subject, "istiod", "istio-system")
     assert "5 minutes" in caught.value.remedy
 
 
-def test_on_the_lab_the_wait_is_short(tmp_path: Path) -> None:
+def test_on_the_lab_the_wait_is_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recovery, "_PATIENCE", 0.2)
     (pending,) = revisions("pending-upgrade", age=0)
     subject = context(tmp_path, FakeHelm(pending))
-    found = recovery.settled(subject, "istiod", "istio-system", patience=0.2)
+    found = recovery.settled(subject, "istiod", "istio-system")
     assert found == pending
 
 

@@ -1,0 +1,348 @@
+"""What others, or an interruption, left in the way: found, refused in time, and mended."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runbook_lib import parameters, target
+from runbook_lib.cluster import Cluster
+from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError
+from runbook_lib.evidence import Evidence
+from runbook_lib.step import Step
+from runbook_lib.steps import injection, install, mutual_tls, preflight, recovery
+from runbook_lib.steps.preflight import Finding
+from runbook_lib.wait import State, until
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+
+FORCED = ("delete", "--ignore-not-found", "--wait=true", "--timeout=60s")
+
+
+@pytest.fixture
+def context(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+    monkeypatch.setenv("RUNBOOK_LAB", lab.name)
+    given = parameters.from_mapping({})
+    pinned = target.resolve(given)
+    evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r", step="s")
+    return Context(given, pinned, Cluster.of(pinned), evidence)
+
+
+def steps(context: Context) -> tuple[Step, Step]:
+    base, istiod = install.steps(context.parameters)
+    return base, istiod
+
+
+def take(step: Step, context: Context) -> None:
+    step.apply(context, step.plan(context))
+    assert step.verify(context).ok
+
+
+def one(findings: Any) -> Finding:
+    (found,) = findings
+    assert isinstance(found, Finding)
+    return found
+
+
+def apply(lab: Lab, *objects: dict[str, Any]) -> None:
+    items = {"apiVersion": "v1", "kind": "List", "items": list(objects)}
+    lab.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(items))
+
+
+def definition(plural: str, group: str, kind: str) -> dict[str, Any]:
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    version = "v1alpha1" if group == "kiali.io" else "v1"
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": f"{plural}.{group}"},
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": {"plural": plural, "kind": kind},
+            "versions": [
+                {
+                    "name": version,
+                    "served": True,
+                    "storage": True,
+                    "schema": {"openAPIV3Schema": schema},
+                }
+            ],
+        },
+    }
+
+
+def test_on_a_fresh_cluster_nothing_is_in_the_way(context: Context) -> None:
+    shown = preflight.table(context)
+    assert [row[0] for row in shown.rows] == list(preflight.CHECKS)
+    assert {row[1] for row in shown.rows} == {"nothing in the way"}
+
+
+@pytest.fixture
+def leaving(lab: Lab) -> Iterator[str]:
+    """The namespace istio-system, held by a finalizer while it is being deleted."""
+    name = "istio-system"
+    held = {"name": "held", "namespace": name, "finalizers": ["example.com/hold"]}
+    apply(
+        lab,
+        {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": held},
+    )
+    lab.run("kubectl", "delete", "namespace", name, "--wait=false")
+    yield name
+    lab.run(
+        *("kubectl", "--namespace", name, "patch", "configmap", "held", "--type=merge"),
+        *("--patch", '{"metadata": {"finalizers": null}}'),
+    )
+    lab.run("kubectl", "wait", "--for=delete", f"namespace/{name}", "--timeout=60s")
+
+
+def test_a_namespace_that_is_being_deleted_says_what_holds_it(
+    context: Context, leaving: str
+) -> None:
+    def observe() -> State:
+        found = one(preflight.namespaces(context))
+        return State("example.com/hold" in found.found, found.found)
+
+    until("the namespace to say what holds it", observe, timeout=30)
+    found = one(preflight.namespaces(context))
+    assert found.where == f"Namespace {leaving}"
+    assert "Terminating since" in found.found
+    assert "kubectl get namespace istio-system" in found.offer
+    with pytest.raises(RunbookError, match=r"example\.com/hold") as refused:
+        steps(context)[0].plan(context)
+    assert refused.value.remedy == found.offer
+
+
+def test_kinds_that_helm_would_refuse_are_handed_over_by_the_offer(
+    lab: Lab, context: Context
+) -> None:
+    apply(lab, definition("gateways", "networking.istio.io", "Gateway"))
+    found = one(preflight.kinds(context))
+    assert "gateways.networking.istio.io" in found.where
+    assert "of no Helm release (made by " in found.found
+    with pytest.raises(RunbookError, match="of no Helm release") as refused:
+        steps(context)[0].plan(context)
+    # Helm itself refuses it, with words of its own.
+    own = lab.run(
+        *("helm", "install", "istio-base", lab.state.charts["base"], "--dry-run=server"),
+        *("--namespace", "default"),
+        check=False,
+    )
+    assert "invalid ownership metadata" in own
+    commands = refused.value.remedy.removeprefix("hand it over: ").split(" && ")
+    for command in commands:
+        lab.run(*command.split())
+    assert list(preflight.kinds(context)) == []
+    steps(context)[0].plan(context)
+    lab.run("kubectl", *FORCED, "crd", "gateways.networking.istio.io")
+
+
+def test_a_webhook_whose_service_is_gone_stops_the_restart_and_not_the_site(
+    lab: Lab, context: Context
+) -> None:
+    webhook = {
+        "name": "gone.example.com",
+        "clientConfig": {"service": {"name": "gone", "namespace": "default", "path": "/"}},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+            }
+        ],
+        "namespaceSelector": {"matchLabels": {"nobody": "here"}},
+        "failurePolicy": "Fail",
+        "sideEffects": "None",
+        "admissionReviewVersions": ["v1"],
+    }
+    apply(
+        lab,
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "gone"},
+            "webhooks": [webhook],
+        },
+    )
+    found = one(preflight.webhooks(context))
+    assert found.where == "ValidatingWebhookConfiguration gone"
+    assert "asks Service default/gone, which does not exist" in found.found
+    with pytest.raises(RunbookError, match="a restart would leave no pod"):
+        injection.steps(context.parameters)[1].plan(context)
+    lab.run(*found.offer.rsplit(": ", 1)[1].split())
+    assert list(preflight.webhooks(context)) == []
+
+
+def istiod(lab: Lab, *options: str) -> list[dict[str, Any]]:
+    """The Deployment and the webhook of another istiod, as its chart renders them."""
+    chart = lab.state.charts["istiod"]
+    text = lab.run("helm", "template", "istiod", chart, "--namespace", "other", *options)
+    wanted = []
+    for item in yaml.safe_load_all(text):
+        if item and item["kind"] == "Deployment":
+            item["spec"]["replicas"] = 0  # only to be found
+            wanted.append(item)
+        if item and item["kind"] == "MutatingWebhookConfiguration":
+            wanted.append(item)
+    return wanted
+
+
+@pytest.mark.parametrize("revision", ["canary", "default"])
+def test_another_istio_is_named_and_blocks_only_if_it_is_of_the_same_revision(
+    lab: Lab, context: Context, revision: str
+) -> None:
+    objects = istiod(lab, "--set", f"revision={revision}")
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
+    apply(lab, namespace, *objects)
+    try:
+        found = one(preflight.meshes(context))
+        assert found.where.startswith("Deployment other/istiod")
+        assert revision in found.found
+        assert found.blocks is (revision == "default")
+        if found.blocks:
+            assert "work with it: istio.namespace: other" in found.offer
+            with pytest.raises(RunbookError, match="another Istio of the same revision"):
+                steps(context)[0].plan(context)
+        else:
+            assert "istio.revision: canary" in found.offer
+            steps(context)[0].plan(context)
+        # Its webhook asks a Service that was never made.
+        (dead,) = preflight.webhooks(context)
+        assert "Service other/istiod" in dead.found
+    finally:
+        for item in objects:
+            scope = ["--namespace", "other"] if item["kind"] == "Deployment" else []
+            lab.run("kubectl", *FORCED, item["kind"], item["metadata"]["name"], *scope)
+        lab.run("kubectl", *FORCED, "namespace", "other")
+
+
+def test_ambient_mode_of_the_application_is_another_mesh(lab: Lab, context: Context) -> None:
+    label = "istio.io/dataplane-mode"
+    lab.run("kubectl", "label", "namespace", "xnat", f"{label}=ambient")
+    found = one(preflight.meshes(context))
+    assert "ambient" in found.found
+    with pytest.raises(RunbookError, match="ambient"):
+        injection.steps(context.parameters)[0].plan(context)
+    lab.run(*found.offer.split(": ", 1)[1].split())
+    assert list(preflight.meshes(context)) == []
+
+
+def test_a_kiali_without_its_operator_is_found(lab: Lab, context: Context) -> None:
+    apply(lab, definition("kialis", "kiali.io", "Kiali"))
+    lab.run("kubectl", "wait", "--for=condition=Established", "crd/kialis.kiali.io")
+    kiali = {
+        "apiVersion": "kiali.io/v1alpha1",
+        "kind": "Kiali",
+        "metadata": {
+            "name": "kiali",
+            "namespace": "default",
+            "finalizers": ["kiali.io/finalizer"],
+        },
+    }
+    apply(lab, kiali)
+    left = one(preflight.operator(context))
+    assert "no operator is there to carry it out" in left.found
+    assert "06_kiali installs the operator" in left.offer
+    assert not left.blocks
+    lab.run("kubectl", "delete", "kiali", "kiali", "--wait=false")
+    held = one(preflight.operator(context))
+    assert "finalizers that hold it: kiali.io/finalizer" in held.found
+    lab.run(
+        *("kubectl", "patch", "kiali", "kiali", "--type=merge"),
+        *("--patch", '{"metadata": {"finalizers": null}}'),
+    )
+    lab.run("kubectl", *FORCED, "crd", "kialis.kiali.io")
+    assert list(preflight.operator(context)) == []
+
+
+@pytest.mark.parametrize("interrupted", ["install", "upgrade", "uninstall"])
+def test_an_interrupted_release_is_found_and_recovered_by_its_step(
+    lab: Lab, context: Context, monkeypatch: pytest.MonkeyPatch, interrupted: str
+) -> None:
+    monkeypatch.setattr(recovery, "_PATIENCE", 2.0)  # that Helm is dead
+    base, istiod = steps(context)
+    if interrupted == "install":
+        take(base, context)
+        command = ["upgrade", "--install", "istiod", lab.state.charts["istiod"], "--wait"]
+    elif interrupted == "upgrade":
+        command = ["upgrade", "istiod", lab.state.charts["istiod"], "--wait"]
+        command += ["--reuse-values", "--set", "pilot.env.SOMETHING=else"]
+    else:
+        # It holds the release in `uninstalling`.
+        lab.run(
+            *("kubectl", "--namespace", "istio-system", "patch", "service", "istiod"),
+            *("--type=merge", "--patch", '{"metadata": {"finalizers": ["example.com/hold"]}}'),
+        )
+        command = ["uninstall", "istiod", "--wait"]
+    kill_helm(lab, context, command)
+    if interrupted == "uninstall":
+        lab.run(
+            *("kubectl", "--namespace", "istio-system", "patch", "service", "istiod"),
+            *("--type=merge", "--patch", '{"metadata": {"finalizers": null}}'),
+        )
+    found = one(preflight.releases(context))
+    assert found.where == "Helm release istio-system/istiod"
+    assert found.found.startswith("uninstalling" if interrupted == "uninstall" else "pending-")
+    assert "01_install_istio waits for that Helm, then plans the recovery" in found.offer
+    assert not found.blocks
+    plan = istiod.plan(context)
+    assert plan.summary == "recover Helm release istiod"
+    assert "its Helm was interrupted" in plan.changes[0].text
+    assert istiod.plan(context).digest == plan.digest
+    take(istiod, context)
+    assert istiod.plan(context).empty
+    assert list(preflight.releases(context)) == []
+    env = lab.run(
+        *("kubectl", "--namespace", "istio-system", "get", "deployment", "istiod"),
+        "--output=yaml",
+    )
+    assert "SOMETHING" not in env
+
+
+def kill_helm(lab: Lab, context: Context, command: list[str]) -> None:
+    """Kill a Helm once it has written that it is at work."""
+    before = context.helm.status("istiod", namespace="istio-system")
+    with subprocess.Popen(
+        ["helm", *command, "--namespace", "istio-system"],
+        env=lab.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+
+        def observe() -> State:
+            found = context.helm.status("istiod", namespace="istio-system")
+            assert process.poll() is None, "Helm ended before it could be killed"
+            return State(found != before and bool(found and found.stuck), str(found))
+
+        until("Helm to be at work", observe, timeout=60, interval=0.05)
+        process.send_signal(signal.SIGKILL)
+
+
+def test_a_policy_of_others_names_them_and_three_ways_out(lab: Lab, context: Context) -> None:
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "istio-system"},
+        "spec": {"mtls": {"mode": "PERMISSIVE"}},
+    }
+    apply(lab, policy)
+    found = one(preflight.policies(context))
+    assert found.where == "PeerAuthentication istio-system/default"
+    assert found.found == "kubectl-client-side-apply manages spec.mtls.mode"
+    for way in ("ask its owner", "mutual_tls.policy", "--force-conflicts"):
+        assert way in found.offer
+    with pytest.raises(RunbookError, match="kubectl-client-side-apply manages"):
+        mutual_tls.steps(context.parameters)[0].plan(context)
+    lab.run("kubectl", "--namespace", "istio-system", *FORCED, "peerauthentication", "default")
+    assert list(preflight.policies(context)) == []
