@@ -8,9 +8,13 @@ PILOT = "pilot"
 PROXY = "proxyv2"
 XNAT = "xnat-stand-in"
 KIALI_OPERATOR = "kiali-operator-stand-in"
+PROMETHEUS = "prometheus"
+JAEGER = "jaeger"
+KIALI = "kiali"
 
 # Read both by Python and, as a jq test, by KWOK; so it keeps to what both understand.
-PROCESS_IMAGE = f"/({PILOT}|{PROXY}|{XNAT}|{KIALI_OPERATOR})(:|@|$)"
+_NAMES = "|".join((PILOT, PROXY, XNAT, KIALI_OPERATOR, PROMETHEUS, JAEGER, KIALI))
+PROCESS_IMAGE = f"/({_NAMES})(:|@|$)"
 
 
 def program_of(image: str) -> str | None:

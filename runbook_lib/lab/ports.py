@@ -64,6 +64,10 @@ class Addresses:
         """The address of the lab's own service relays, outside the range given to pods."""
         return f"127.{self.outside}.255.1"
 
+    def service(self, number: int) -> str:
+        """The address of one Service's relay, counted from 1; outside the range as well."""
+        return f"127.{self.outside}.254.{number}"
+
 
 def choose_addresses(taken: set[int]) -> Addresses:
     """Pick a pair of second octets that no lab in `taken` uses; random, so users rarely meet."""

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.lab.binaries import Build, envoy
 from runbook_lib.lab.certificates import kubeconfig, write_private
-from runbook_lib.lab.images import KIALI_OPERATOR, PILOT, PROXY, XNAT
-from runbook_lib.lab.pods import Container, containers, environment, expand
+from runbook_lib.lab.images import JAEGER, PROXY
+from runbook_lib.lab.pods import Container, containers
 from runbook_lib.lab.ports import LOOPBACK, Addresses, choose_port, free_port
 from runbook_lib.lab.process import DIE_WITH_PARENT
 from runbook_lib.lab.telemetry import with_stat_namespace
@@ -33,6 +33,13 @@ ISTIOD_FLAGS = {
     "monitoringAddr": 15014,
     "httpsAddr": 15017,
 }
+UNDECLARED = {
+    # Istio's sample: queries, OTLP, Zipkin, its own formats, health, metrics, sampling, debugging.
+    JAEGER: (
+        *(16685, 16686, 4317, 4318, 9411, 14250, 14268),
+        *(13132, 13133, 8888, 5778, 5779, 27777, 27778),
+    ),
+}
 SERVICE_ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
 
 
@@ -42,6 +49,8 @@ class Surroundings:
 
     Attributes:
         discovery: Stable address of istiod's secured xDS port.
+        proxy: URL of the forward proxy that reaches pods and Services.
+        relay: From a Service's name and port to a lasting address that leads there.
         node: Allocatable `cpu` (cores) and `memory` (bytes).
     """
 
@@ -50,6 +59,8 @@ class Surroundings:
     server: str
     authority: Path
     discovery: Endpoint
+    proxy: str
+    relay: Callable[[str, int], Awaitable[Endpoint]]
     node: dict[str, int]
 
 
@@ -77,7 +88,7 @@ class PodNetwork:
             if container.program == PROXY:
                 network._plan_sidecar()
                 continue
-            for port in declared_ports(container):
+            for port in opened_ports(container):
                 network.exposed[port] = network._choose(network.outside, port)
                 network.local[port] = (
                     network._choose(network.inside, port) if meshed else network.exposed[port]
@@ -111,35 +122,21 @@ def has_sidecar(pod: Object) -> bool:
     return any(each.program == PROXY for each in containers(pod))
 
 
+def opened_ports(container: Container) -> list[int]:
+    """Its declared TCP ports, and those that its program is known to open besides."""
+    declared = declared_ports(container)
+    more = UNDECLARED.get(container.program or "", ())
+    return [*declared, *(port for port in more if port not in declared)]
+
+
 def declared_ports(container: Container) -> list[int]:
     """The container's TCP ports."""
     ports = container.spec.get("ports", [])
     return [each["containerPort"] for each in ports if each.get("protocol", "TCP") == "TCP"]
 
 
-def launch(
-    container: Container, pod: Object, network: PodNetwork, root: Path, around: Surroundings
-) -> Launch:
-    """The command line for a container that has a program.
-
-    Args:
-        root: The folder that plays the container's root file system.
-    """
-    assert container.program is not None, "simulated containers are not launched"
-    env = environment(container, pod, around.node)
-    # Nothing of the user's own environment: no proxies, credentials or kubeconfigs.
-    env |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(root), "TMPDIR": str(root)}
-    arguments = [expand(argument, env) for argument in container.arguments]
-    launchers: dict[str, Callable[..., Launch]] = {
-        PILOT: _istiod,
-        PROXY: _sidecar,
-        XNAT: _xnat,
-        KIALI_OPERATOR: _kiali_operator,
-    }
-    return launchers[container.program](arguments, env, network=network, root=root, around=around)
-
-
-def _istiod(
+async def istiod(
+    _container: Container,
     arguments: list[str],
     env: dict[str, str],
     *,
@@ -148,6 +145,7 @@ def _istiod(
     around: Surroundings,
     **_: object,
 ) -> Launch:
+    """istiod: its listeners on the pod's addresses, its API server named by a kubeconfig."""
     config = kubeconfig(
         root / "kubeconfig",
         name="in-cluster",
@@ -165,7 +163,8 @@ def _istiod(
     return Launch([program, *kept, *flags, f"--ctrlz_address={network.outside}"], env)
 
 
-def _sidecar(
+async def sidecar(
+    _container: Container,
     arguments: list[str],
     env: dict[str, str],
     *,
@@ -173,6 +172,7 @@ def _sidecar(
     root: Path,
     around: Surroundings,
 ) -> Launch:
+    """pilot-agent, which starts Envoy."""
     proxy_config = json.loads(env.get("PROXY_CONFIG") or "{}")
     istiod = proxy_config.get("discoveryAddress", "istiod.istio-system.svc:15012")
     proxy_config |= {
@@ -231,11 +231,20 @@ def _moved_probers(probers: str, network: PodNetwork) -> str:
     return json.dumps(moved)
 
 
-def _xnat(arguments: list[str], env: dict[str, str], *, network: PodNetwork, **_: object) -> Launch:
+async def xnat(
+    _container: Container,
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    network: PodNetwork,
+    **_: object,
+) -> Launch:
+    """The stand-in for XNAT."""
     return _python("runbook_lib.lab.standin", arguments, env, network)
 
 
-def _kiali_operator(
+async def kiali_operator(
+    _container: Container,
     arguments: list[str],
     env: dict[str, str],
     *,
@@ -243,6 +252,7 @@ def _kiali_operator(
     root: Path,
     around: Surroundings,
 ) -> Launch:
+    """The stand-in for the Kiali operator."""
     places = {
         "server": around.server,
         "authority": around.authority,

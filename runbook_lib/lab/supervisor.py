@@ -31,8 +31,9 @@ from runbook_lib.lab.kubelet import node, write_config
 from runbook_lib.lab.ports import LOOPBACK, choose_addresses, choose_port, free_port
 from runbook_lib.lab.process import Check, Process
 from runbook_lib.lab.programs import Surroundings
+from runbook_lib.lab.services import Services
 from runbook_lib.lab.state import State, addresses_in_use, write_state
-from runbook_lib.lab.tunnel import Endpoint, Relay, Tunnel
+from runbook_lib.lab.tunnel import Endpoint, Proxy, Relay
 from runbook_lib.lab.usage import Meter
 from runbook_lib.lab.workloads import Workloads
 from runbook_lib.locations import lab_directory
@@ -108,12 +109,17 @@ class Supervisor:
         addresses = choose_addresses(addresses_in_use())
         # More cores than there may be: the requests of a lab's pods are for show.
         memory, cpus = psutil.virtual_memory().total, max(os.cpu_count() or 1, 8)
+        services = Services(api, lambda ip, port: workloads.exposed(ip, port), addresses)
+        stack.callback(services.close)
+        proxy = (addresses.services, free_port(addresses.services))
         around = Surroundings(
             build=self._build,
             addresses=addresses,
             server=plane.server,
             authority=plane.credentials.authority.certificate,
             discovery=(addresses.services, choose_port(addresses.services, 15012)),
+            proxy=f"http://{proxy[0]}:{proxy[1]}",
+            relay=services.relay,
             node={"cpu": cpus, "memory": memory},
         )
         workloads = Workloads(api, around, self._folder / "pods", self._mark)
@@ -129,7 +135,8 @@ class Supervisor:
                 return LOOPBACK, metrics_port
             return workloads.exposed(host, port)
 
-        await self._serve(stack, Tunnel(plane.tunnel, resolve).start())
+        await self._serve(stack, Proxy(plane.tunnel, resolve).start())
+        await self._serve(stack, Proxy(proxy, services.resolve).start())
         await self._serve(stack, Relay(around.discovery, workloads.istiod).start())
         await self._serve(stack, measuring.start(LOOPBACK, metrics_port))
         stack.push_async_callback(self._stop_components)
@@ -158,6 +165,7 @@ class Supervisor:
         await self._start("edge", edge.command())
         tasks = [
             asyncio.create_task(workloads.run()),
+            asyncio.create_task(services.run()),
             asyncio.create_task(meter.run()),
             asyncio.create_task(_follow_targets(api, workloads, edge)),
         ]

@@ -6,6 +6,8 @@ programs name all of theirs relative to the working directory, which is that fol
 
 from __future__ import annotations
 
+import base64
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ async def mount(api: Api, pod: Object, container: Container, root: Path) -> None
             write_private(target, content)
 
 
-async def _files(api: Api, pod: Object, volume: Object) -> dict[str, str]:
+async def _files(api: Api, pod: Object, volume: Object) -> Mapping[str, str | bytes]:
     if "projected" in volume:
         result: dict[str, str] = {}
         for source in volume["projected"]["sources"]:
@@ -51,7 +53,10 @@ async def _files(api: Api, pod: Object, volume: Object) -> dict[str, str]:
         return await _config_map(api, pod, reference | {"name": reference["name"]})
     if "downwardAPI" in volume:
         return _fields(pod, volume["downwardAPI"])
-    # emptyDir and the optional Secrets of Istio's charts: an empty folder.
+    if "secret" in volume:
+        reference = volume["secret"]
+        return await _secret(api, pod, reference | {"name": reference["secretName"]})
+    # emptyDir: an empty folder.
     return {}
 
 
@@ -89,13 +94,24 @@ async def token(api: Api, pod: Object, wanted: Object) -> str:
 
 
 async def _config_map(api: Api, pod: Object, reference: Object) -> dict[str, str]:
+    data: dict[str, str] = await _data(api, pod, "ConfigMap", reference)
+    return data
+
+
+async def _secret(api: Api, pod: Object, reference: Object) -> dict[str, bytes]:
+    data = await _data(api, pod, "Secret", reference)
+    return {path: base64.b64decode(content) for path, content in data.items()}
+
+
+async def _data(api: Api, pod: Object, kind: str, reference: Object) -> dict[str, str]:
+    """What a ConfigMap or Secret holds, by the path that the reference gives it."""
     namespace, name = pod["metadata"]["namespace"], reference["name"]
-    found = await api.get(f"/api/v1/namespaces/{namespace}/configmaps/{name}")
+    found = await api.get(f"/api/v1/namespaces/{namespace}/{kind.lower()}s/{name}")
     if found is None:
         if reference.get("optional"):
             return {}
-        raise NotMountable(f"ConfigMap {namespace}/{name} does not exist")
-    data: dict[str, str] = found.get("data", {})
+        raise NotMountable(f"{kind} {namespace}/{name} does not exist")
+    data: dict[str, str] = found.get("data") or {}
     if "items" not in reference:
         return data
     return {item["path"]: data[item["key"]] for item in reference["items"]}

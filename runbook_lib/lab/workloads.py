@@ -22,10 +22,11 @@ from runbook_lib.lab.containers import ContainerRuntime, now
 from runbook_lib.lab.errors import LabError
 from runbook_lib.lab.images import PILOT, PROXY
 from runbook_lib.lab.kubelet import NODE, RUNTIME_LABEL
+from runbook_lib.lab.launchers import launch
 from runbook_lib.lab.plumbing import POD_LABEL, bind_sidecar, serve_logs, serve_ports
 from runbook_lib.lab.pods import Container, containers, has_process
 from runbook_lib.lab.ports import LOOPBACK
-from runbook_lib.lab.programs import Launch, PodNetwork, Surroundings, launch
+from runbook_lib.lab.programs import Launch, PodNetwork, Surroundings
 from runbook_lib.lab.tunnel import Endpoint
 from runbook_lib.lab.volumes import mount
 
@@ -85,7 +86,7 @@ class PodRuntime:
             await mount(self._api, self.pod, container, root)
             if container.program == PROXY:
                 await bind_sidecar(self._api, self.pod, self.network)
-            return launch(container, self.pod, self.network, root, around)
+            return await launch(container, self.pod, self.network, root, around)
 
         meta = self.pod["metadata"]
         return ContainerRuntime(
