@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,11 +30,13 @@ LOADED = {"xnat-web": "80m", "istio-proxy": "10m"}
 
 CPU = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
 
+_NUMBERS = itertools.count()
+
 Kubectl = Callable[..., str]
 MakeContext = Callable[..., Context]
 
 
-def autoscaler(name: str = WEB, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> dict[str, Any]:
+def autoscaler(name: str, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> dict[str, Any]:
     kind, _, target_name = scales.partition("/")
     return {
         "apiVersion": "autoscaling/v2",
@@ -71,11 +74,15 @@ def kubectl(mesh: Lab) -> Kubectl:
 
 
 @pytest.fixture
-def scaled(kubectl: Kubectl, make: MakeContext) -> Iterator[None]:
-    """The autoscaler as an owner wrote it, and one idle pod; all of it anew for the next test."""
+def scaled(kubectl: Kubectl, make: MakeContext) -> Iterator[str]:
+    """The autoscaler as an owner wrote it, and one idle pod; all of it anew for the next test.
+
+    It has a name of its own: the controller remembers by name what it has wanted lately.
+    """
+    name = f"{WEB}-{next(_NUMBERS)}"
     kubectl("delete", "hpa", "--all", "--wait")
-    kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler()))
-    yield
+    kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler(name)))
+    yield name
     context = make()
     autoscaler_remedies.restore(context)
     kubectl("delete", "hpa", "--all", "--wait")
@@ -90,7 +97,9 @@ def play(kubectl: Kubectl, load: dict[str, str]) -> None:
     kubectl("annotate", "pod", f"{WEB}-0", annotation, "--overwrite")
 
 
-def until(context: Context, what: str, done: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def until(
+    context: Context, name: str, what: str, done: Callable[[dict[str, Any]], bool]
+) -> dict[str, Any]:
     """Wait until the controller has written a status; return it."""
     seen: list[dict[str, Any]] = []
 
@@ -99,12 +108,12 @@ def until(context: Context, what: str, done: Callable[[dict[str, Any]], bool]) -
         return Wait(done(seen[0]), json.dumps(seen[0]))
 
     context.cluster.watch_until(
-        what, autoscalers.API, autoscalers.KIND, "xnat", observe, name=WEB, timeout=60
+        what, autoscalers.API, autoscalers.KIND, "xnat", observe, name=name, timeout=60
     )
     return seen[0]
 
 
-def until_utilization(context: Context, percent: int) -> dict[str, Any]:
+def until_utilization(context: Context, name: str, percent: int) -> dict[str, Any]:
     """Wait for a decision by exactly this utilization: each one is another evaluation."""
 
     def done(status: dict[str, Any]) -> bool:
@@ -112,7 +121,7 @@ def until_utilization(context: Context, percent: int) -> dict[str, Any]:
         seen = current[0].get("resource", {}).get("current", {})
         return bool(seen.get("averageUtilization") == percent)
 
-    return until(context, f"the controller to see {percent} %", done)
+    return until(context, name, f"the controller to see {percent} %", done)
 
 
 def mend(context: Context) -> Step:
@@ -130,15 +139,15 @@ def conditions(status: dict[str, Any]) -> dict[str, str]:
     return {each["type"]: each["reason"] for each in status.get("conditions", [])}
 
 
-@pytest.mark.usefixtures("scaled")
 class TestLoad:
     """What the controller decides under a load that is played."""
 
-    def test_injection_alone_does_not_scale_out(self, make: MakeContext) -> None:
+    def test_injection_alone_does_not_scale_out(self, make: MakeContext, scaled: str) -> None:
         """What new sidecars and the application's start cost is not counted."""
         context = make()
         status = until(
             context,
+            scaled,
             "the controller to decide",
             lambda s: conditions(s).get("ScalingActive") == "ValidMetricFound",
         )
@@ -148,82 +157,83 @@ class TestLoad:
         assert [each for each in events if each.startswith("SuccessfulRescale")] == []
 
     def test_with_a_sidecar_a_busy_application_does_not_scale_out(
-        self, make: MakeContext, kubectl: Kubectl
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
         context = make()
         for sidecar, percent in (("10m", 45), ("12m", 46), ("14m", 47)):
             play(kubectl, {**LOADED, "istio-proxy": sidecar})
-            status = until_utilization(context, percent)
+            status = until_utilization(context, scaled, percent)
             assert conditions(status)["ScalingActive"] == "ValidMetricFound"
             assert status["desiredReplicas"] == 1
 
     @pytest.mark.parametrize("remedy", list(Remedy))
     def test_a_mended_autoscaler_scales_out(
-        self, make: MakeContext, kubectl: Kubectl, remedy: Remedy
+        self, make: MakeContext, kubectl: Kubectl, scaled: str, remedy: Remedy
     ) -> None:
         context = make(remedy.value)
         step = mend(context)
         play(kubectl, {"xnat-web": "60m", "istio-proxy": "5m"})
         quiet = until(
             context,
+            scaled,
             "the controller to see the small load",
             lambda s: any(f'"{each}"' in json.dumps(s) for each in ("60m", "65m")),
         )
         assert quiet["desiredReplicas"] == 1
         play(kubectl, LOADED)
-        until(context, "another pod to be wanted", lambda s: s.get("desiredReplicas") == 2)
+        until(context, scaled, "another pod to be wanted", lambda s: s.get("desiredReplicas") == 2)
         kubectl("rollout", "status", f"statefulset/{WEB}", "--timeout=60s")
         assert kubectl("get", "pod", f"{WEB}-1", "--no-headers").split()[1] == "2/2"
         assert step.plan(context).empty
 
 
-@pytest.mark.usefixtures("scaled")
 class TestPlan:
     """What is changed, and what that means for whoever else manages it."""
 
+    @pytest.mark.usefixtures("scaled")
     def test_points_are_computed_from_what_runs(self, make: MakeContext) -> None:
         (found,) = autoscalers.survey(make()).autoscalers
         (scaling,) = found.scalings
         assert (scaling.before, scaling.unmended, scaling.now) == (70, 140, 140)
         assert scaling.state is State.MOVED
 
-    def test_a_remedy_is_taken_back(self, make: MakeContext, kubectl: Kubectl) -> None:
+    def test_a_remedy_is_taken_back(self, make: MakeContext, kubectl: Kubectl, scaled: str) -> None:
         context = make()
         mend(context)
         (change,) = autoscaler_remedies.restore_changes(context)
-        assert change.ref == f"HorizontalPodAutoscaler xnat/{WEB}"
+        assert change.ref == f"HorizontalPodAutoscaler xnat/{scaled}"
         autoscaler_remedies.restore(context)
-        live = json.loads(kubectl("get", "hpa", WEB, "-o", "json"))
-        assert live["spec"]["metrics"] == autoscaler()["spec"]["metrics"]
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
         assert autoscalers.METRICS_BEFORE not in live["metadata"].get("annotations", {})
         assert autoscaler_remedies.restore_changes(context) == ()
 
     def test_what_helm_applied_is_taken_over_and_helm_is_told_so(
-        self, make: MakeContext, kubectl: Kubectl
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
         helm = ("apply", "--server-side", "--field-manager=helm", "-f", "-")
-        kubectl("delete", "hpa", WEB, "--wait")
-        kubectl(*helm, stdin=json.dumps(autoscaler()))
+        kubectl("delete", "hpa", scaled, "--wait")
+        kubectl(*helm, stdin=json.dumps(autoscaler(scaled)))
         context = make()
         (step,) = autoscaling.steps(context.parameters)
         (change,) = step.plan(context).changes
         assert "Takes over spec.metrics from helm: the next helm upgrade" in change.text
         mend(context)
-        answer = kubectl(*helm, stdin=json.dumps(autoscaler()), check=False)
+        answer = kubectl(*helm, stdin=json.dumps(autoscaler(scaled)), check=False)
         assert 'conflict with "istio-runbook"' in answer
         assert ".spec.metrics" in answer
 
     def test_the_file_of_an_autoscaler_of_version_1_does_not_undo_the_remedy(
-        self, make: MakeContext, kubectl: Kubectl
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
-        spec = autoscaler()["spec"]
+        spec = autoscaler(scaled)["spec"]
         del spec["metrics"]
         first = {
-            **autoscaler(),
+            **autoscaler(scaled),
             "apiVersion": "autoscaling/v1",
             "spec": {**spec, "targetCPUUtilizationPercentage": 70},
         }
-        kubectl("delete", "hpa", WEB, "--wait")
+        kubectl("delete", "hpa", scaled, "--wait")
         kubectl("apply", "-f", "-", stdin=json.dumps(first))
         context = make()
         (step,) = autoscaling.steps(context.parameters)
@@ -232,7 +242,7 @@ class TestPlan:
         assert "Write it as autoscaling/v2." in change.text
         mend(context)
         kubectl("apply", "-f", "-", stdin=json.dumps(first))
-        live = json.loads(kubectl("get", "hpa", WEB, "-o", "json"))
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
         assert [each["type"] for each in live["spec"]["metrics"]] == [
             "ContainerResource",
             "Resource",
@@ -240,6 +250,7 @@ class TestPlan:
         assert step.plan(context).empty
         assert step.verify(context).ok
 
+    @pytest.mark.usefixtures("scaled")
     def test_smaller_requests_that_are_not_enough_are_refused(self, make: MakeContext) -> None:
         context = make("sidecar-requests", cpu="50m")
         (step,) = autoscaling.steps(context.parameters)
@@ -247,7 +258,7 @@ class TestPlan:
             step.plan(context)
 
     def test_autoscalers_that_sidecars_do_not_move_are_left_alone_and_explained(
-        self, make: MakeContext, kubectl: Kubectl
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
         pod = {
             "metadata": {"labels": {"app": "idle", "sidecar.istio.io/inject": "false"}},
@@ -264,7 +275,7 @@ class TestPlan:
         requests["pods"]["target"] = {"type": "AverageValue", "averageValue": "10"}  # type: ignore[index]
         for each in (
             idle,
-            autoscaler(metrics=[{"type": "Resource", "resource": memory}]),
+            autoscaler(scaled, metrics=[{"type": "Resource", "resource": memory}]),
             autoscaler("gone", "Deployment/gone"),
             autoscaler("idle", "Deployment/idle"),
             autoscaler("other", metrics=[requests]),
@@ -279,11 +290,12 @@ class TestPlan:
             kubectl("delete", "deployment", "idle", "--wait")
         assert verified.ok, str(verified)
         rows = {row[0]: row for row in verified.tables[0].rows}
-        assert rows[WEB][-1] == "yes"
+        assert rows[scaled][-1] == "yes"
         assert "there is no Deployment/gone" in rows["gone"][-2]
         assert "idle has no cpu request" in rows["idle"][-2]
         assert "does not look at CPU or memory" in rows["other"][-2]
 
+    @pytest.mark.usefixtures("scaled")
     def test_without_autoscalers_there_is_nothing_to_do(
         self, make: MakeContext, kubectl: Kubectl
     ) -> None:
@@ -295,6 +307,7 @@ class TestPlan:
         )
         assert step.verify(context).ok
 
+    @pytest.mark.usefixtures("scaled")
     def test_a_cluster_without_metrics_is_the_cause(
         self, make: MakeContext, kubectl: Kubectl
     ) -> None:
