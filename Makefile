@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser chromium format outputs clean
+.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser test-kills chromium format outputs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -58,6 +58,11 @@ test-lab: $(READY) ## Test the lab with its real processes
 test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/notebooks
+
+KILLS ?= 30
+test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_KILLS=$(KILLS) $(PYTEST) tests/notebooks/test_interrupted.py
 
 # The browser comes from the distribution; its package is installed where it is missing.
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)

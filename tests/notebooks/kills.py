@@ -79,14 +79,14 @@ def choose(chance: random.Random, *, first: bool, seconds: float) -> Kill:
     """
     victim: Victim = chance.choice(["all", "all", "notebook", "runner", "Ctrl-C", "TERM"])
     dice = chance.random()
-    if first or dice < 0.15:
+    if first:
         victim = "all" if chance.random() < 0.7 else victim
         return Kill(victim, "helm", chance.randint(1, 2), chance.uniform(0, 1.5))
-    if dice < 0.65:
+    if dice < 0.6:
         return Kill(victim, "step-approved", chance.randint(1, 2), chance.uniform(0, 1))
     if dice < 0.85:
         return Kill(victim, chance.choice(_EVENTS), chance.randint(1, 4), chance.uniform(0, 0.3))
-    return Kill(victim, "", 0, chance.uniform(0.5, seconds))
+    return Kill(victim, "", 0, chance.uniform(0.5, seconds / 2))
 
 
 def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
