@@ -88,6 +88,31 @@ def may(
     return bool(answer["status"].get("allowed"))
 
 
+def review(cluster: Cluster, given: str) -> tuple[str, str]:
+    """Ask the API server about a token, as Kiali does when somebody logs in with it.
+
+    The token is masked from now on in everything that this process shows or records.
+
+    Returns:
+        Whose it is, and why it is not accepted; one of them is empty.
+    """
+    register(given)
+    answer = _create(
+        cluster,
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": given},
+        },
+        "ask about a token",
+    )
+    status = answer.get("status") or {}
+    if status.get("authenticated"):
+        return str((status.get("user") or {}).get("username", "")), ""
+    return "", str(status.get("error") or "the API server does not know it")
+
+
 def _create(cluster: Cluster, path: str, body: Object, doing: str) -> Object:
     """Send what is answered and not stored."""
     with api_errors(cluster.kubeconfig, cluster.context, doing):

@@ -114,6 +114,10 @@ def diagnose(
     parameters: Annotated[
         Path, typer.Option("--parameters", "-f", help="Parameters file.")
     ] = LAB_PARAMETERS,
+    kiali_token: Annotated[
+        typer.FileText | None,
+        typer.Option(help="File with a token that Kiali refuses; - for standard input."),
+    ] = None,
 ) -> None:
     """Say what is wrong with the mesh, why, and what mends it; read-only.
 
@@ -131,7 +135,8 @@ def diagnose(
     checked = checking.load(parameters)
     pinned = target.resolve(checked)
     nothing_recorded = Evidence(Path(os.devnull), run_id="diagnose")
-    result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded))
+    token = kiali_token.read().strip() if kiali_token else ""
+    result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded), token)
     typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}\n")
     typer.echo(str(result))
     raise typer.Exit(0 if result.healthy else 1)

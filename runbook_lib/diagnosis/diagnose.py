@@ -8,12 +8,16 @@ from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Diagnosis
 
 
-def diagnose(context: Context) -> Diagnosis:
+def diagnose(context: Context, token: str = "") -> Diagnosis:
     """Diagnose the mesh, read-only and in bounded time.
+
+    Args:
+        context: Where to look.
+        token: One with which somebody cannot log in to Kiali; empty if there is none.
 
     Raises:
         ClusterUnreachable: The API server does not answer, so nothing can be seen.
     """
-    seen, looked, unseen = Looker(context).look()
+    seen, looked, unseen = Looker(context, token).look()
     unjudged = tuple(rule.name for rule in rules.unjudged(seen))
     return Diagnosis(rules.judge(seen), looked, unseen, unjudged)

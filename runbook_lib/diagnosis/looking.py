@@ -12,17 +12,18 @@ from typing import Any
 
 import yaml
 
-from runbook_lib import pods, probe, traffic, wait
+from runbook_lib import accounts, autoscalers, pods, probe, rollout, traffic, wait
 from runbook_lib.cluster import Object, event_text
 from runbook_lib.context import Context
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import Answer, Injection, Observation
+from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed
 from runbook_lib.istioctl import Istioctl
 from runbook_lib.parameter_model import ProbeParameters
 from runbook_lib.probe import Expectation, Observed, Probe
 from runbook_lib.rollout import APPS, has_ended
-from runbook_lib.steps import injection
+from runbook_lib.scale_out_view import Autoscaler
+from runbook_lib.steps import injection, kiali, kiali_status
 
 LIMIT = 15.0
 """Seconds for each istioctl command; the API server and probes have limits of their own."""
@@ -57,8 +58,15 @@ class _Looking:
 class Looker:
     """Looks at one cluster."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, token: str = "") -> None:
+        """Nothing is looked at yet.
+
+        Args:
+            context: Where to look.
+            token: One with which somebody cannot log in to Kiali; empty if there is none.
+        """
         self._context = context
+        self._token = token
         self._parameters = context.parameters
         self._cluster = context.cluster
         self._names = context.parameters.application.namespace, context.parameters.istio.namespace
@@ -146,6 +154,17 @@ class Looker:
             lambda found: _count("warning")([m for m in found if m.level != "Info"]),
         )
         yield _Looking("answers", "answers from outside", self._answers, _tell_answers)
+        yield _Looking("autoscalers", f"autoscalers in {name}", self._autoscalers, _tell_scaling)
+        yield _Looking("mended", "remedies of 03_autoscaling", self._mended, _count("autoscaler"))
+        yield _Looking("kiali", "the Kiali resource", self._kiali, _tell_kiali)
+        yield _Looking(
+            "kiali_deployment",
+            "Kiali's Deployment",
+            lambda: cluster.get(APPS, "Deployment", self._parameters.kiali.name, istio),
+            _tell_deployment,
+        )
+        if self._token:
+            yield _Looking("token", "the token for Kiali", self._review, _tell_token)
         yield _Looking("access_log", "access log of the sidecars", self._access_log, str)
 
     def _patiently(self, seen: Observation) -> Iterator[_Looking]:
@@ -238,6 +257,24 @@ class Looker:
             timeout=min(self._parameters.timeouts.probe, _PROBE_LIMIT),
             verify=self._context.verify_tls,
         )
+
+    def _autoscalers(self) -> tuple[Autoscaler, ...]:
+        return autoscalers.survey(self._context).autoscalers
+
+    def _mended(self) -> tuple[str, ...]:
+        found = autoscalers.objects(self._context)
+        return tuple(each["metadata"]["name"] for each in found if autoscalers.metrics_before(each))
+
+    def _kiali(self) -> Object | None:
+        try:
+            return self._cluster.get(
+                kiali.API, "Kiali", self._parameters.kiali.name, self._names[1]
+            )
+        except KindNotInstalled:
+            return None
+
+    def _review(self) -> Token:
+        return Token(*accounts.review(self._cluster, self._token))
 
     def _access_log(self) -> str:
         found = self._cluster.get("v1", "ConfigMap", "istio", self._names[1])
@@ -355,6 +392,23 @@ def _tell_policies(found: traffic.Policies) -> str:
     peers = _count("PeerAuthentication")(found.peer_authentications)
     others = _count("AuthorizationPolicy", "AuthorizationPolicies")(found.authorization_policies)
     return f"{peers}, {others}"
+
+
+def _tell_scaling(found: tuple[Autoscaler, ...]) -> str:
+    states = [str(scaling.state) for each in found for scaling in each.scalings]
+    return f"{_count('autoscaler')(found)}: {', '.join(states)}" if states else "none"
+
+
+def _tell_kiali(found: Object | None) -> str:
+    return kiali_status.state(found).text if found else "not installed yet (06_kiali)"
+
+
+def _tell_deployment(found: Object | None) -> str:
+    return rollout.progress(found)[1] if found else "there is none"
+
+
+def _tell_token(found: Token) -> str:
+    return f"accepted: {found.user}" if found.user else "not accepted"
 
 
 def _tell_answers(found: tuple[Answer, ...]) -> str:

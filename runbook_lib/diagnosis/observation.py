@@ -12,6 +12,7 @@ from runbook_lib.istioctl import Message
 from runbook_lib.parameters import Parameters
 from runbook_lib.pods import has_sidecar
 from runbook_lib.probe import Observed
+from runbook_lib.scale_out_view import Autoscaler
 from runbook_lib.traffic import Policies
 
 _GATEWAY_ERRORS = (None, 502, 503, 504)
@@ -68,6 +69,19 @@ class Injection:
 
 
 @dataclass(frozen=True)
+class Token:
+    """A token for Kiali, without itself.
+
+    Attributes:
+        user: Whose it is; empty if it is not accepted.
+        refused: Why it is not accepted; empty if it is.
+    """
+
+    user: str
+    refused: str = ""
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything that was seen. A field that could not be seen is named in `unseen`.
 
@@ -93,6 +107,11 @@ class Observation:
         listeners: Each proxy's listeners, by pod.
         authorization: Names of the policies in each web proxy, as `name.namespace`, by pod.
         logs: Last lines of containers, by pod and container.
+        autoscalers: The application's HorizontalPodAutoscalers, and where they scale out.
+        mended: The names of those whose metrics the runbook has replaced.
+        kiali: The Kiali resource, if there is one.
+        kiali_deployment: Kiali's Deployment, if there is one.
+        token: What the API server says about a token that somebody cannot log in with.
     """
 
     parameters: Parameters
@@ -116,6 +135,11 @@ class Observation:
     listeners: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     authorization: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    autoscalers: tuple[Autoscaler, ...] = ()
+    mended: tuple[str, ...] = ()
+    kiali: Object | None = None
+    kiali_deployment: Object | None = None
+    token: Token | None = None
 
     @property
     def labels(self) -> Mapping[str, str]:

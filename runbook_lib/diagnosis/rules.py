@@ -10,10 +10,12 @@ from runbook_lib.diagnosis import (
     application,
     authorization,
     control_plane,
+    kiali,
     leftovers,
     membership,
     mutual_tls,
     proxies,
+    scaling,
 )
 from runbook_lib.diagnosis.model import Diagnosis, Finding
 from runbook_lib.diagnosis.observation import Observation
@@ -29,6 +31,8 @@ class Area(StrEnum):
     SIDECARS = "sidecars and their configuration"
     MUTUAL_TLS = "mutual TLS"
     AUTHORIZATION = "authorization"
+    AUTOSCALING = "autoscaling"
+    KIALI = "Kiali"
     CONFIGURATION = "istioctl analyze"
     OUTSIDE = "answers from outside"
 
@@ -206,6 +210,13 @@ RULES: tuple[Rule, ...] = (
             "protocol-not-http",
         ),
     ),
+    Rule(Area.AUTOSCALING, "autoscaler-blind", scaling.autoscaler_blind, ("autoscalers", "pods")),
+    Rule(
+        Area.AUTOSCALING, "autoscaler-skewed", scaling.autoscaler_skewed, ("autoscalers", "mended")
+    ),
+    Rule(Area.KIALI, "kiali-failed", kiali.kiali_failed, ("kiali",)),
+    Rule(Area.KIALI, "kiali-down", kiali.kiali_down, ("kiali_deployment",), ("kiali-failed",)),
+    Rule(Area.KIALI, "kiali-token", kiali.kiali_token, ("token",)),
     Rule(
         Area.CONFIGURATION,
         "analyze",

@@ -21,7 +21,7 @@ from runbook_lib.steps import (
 from runbook_lib.steps.release import CRD, ReleasePlanner, Source
 from runbook_lib.table import Check
 
-_API = "kiali.io/v1alpha1"
+API = "kiali.io/v1alpha1"
 _RBAC = "rbac.authorization.k8s.io/v1"
 
 _MAY = (("list", "pods", ""), ("list", "authorizationpolicies", "security.istio.io"))
@@ -156,7 +156,7 @@ class _DescribeKiali(Step):
 
         context.cluster.watch_until(
             "the operator to end what it is at",
-            _API,
+            API,
             "Kiali",
             parameters.istio.namespace,
             observe,
@@ -185,7 +185,7 @@ class _DescribeKiali(Step):
         try:
             context.cluster.watch_until(
                 what,
-                _API,
+                API,
                 "Kiali",
                 namespace,
                 observe,

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import pytest
 
-from runbook_lib import manifest, parameters, target
+from runbook_lib import accounts, manifest, parameters, target
 from runbook_lib.cluster import Cluster, Object
 from runbook_lib.context import Context
 from runbook_lib.diagnosis.diagnose import diagnose
@@ -22,7 +22,7 @@ from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.evidence import Evidence
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.locations import repository_root
-from runbook_lib.steps import authorization, mutual_tls
+from runbook_lib.steps import authorization, autoscaling, mutual_tls
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
@@ -40,6 +40,7 @@ class Site:
         self.lab = lab
         self.context = context
         self.seconds: list[float] = []
+        self.token = ""
         self.diagnoses: dict[str, Diagnosis] = {}
 
     def kubectl(self, *words: str, namespace: str = "xnat", **more: Any) -> str:
@@ -100,7 +101,7 @@ class Site:
     def diagnose(self) -> Diagnosis:
         began = time.monotonic()
         try:
-            return diagnose(self.context)
+            return diagnose(self.context, self.token)
         finally:
             self.seconds.append(time.monotonic() - began)
 
@@ -368,6 +369,43 @@ def service_deleted(site: Site) -> Iterator[None]:
     site.until_answer("GET", 200)
 
 
+@contextmanager
+def autoscaler_set_back(site: Site) -> Iterator[None]:
+    """Somebody applies the file from before chapter 03 again."""
+    name = ("horizontalpodautoscaler", "xnat-xnat-web")
+    mended = site.get(*name)["spec"]["metrics"]
+    target = {"type": "Utilization", "averageUtilization": 70}
+    old = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+
+    def put(metrics: list[Object]) -> None:
+        patch = json.dumps({"spec": {"metrics": metrics}})
+        site.kubectl("patch", *name, "--type", "merge", "--patch", patch)
+
+    put(old)
+    yield
+    put(mended)
+
+
+@contextmanager
+def token_of_an_account_that_is_gone(site: Site) -> Iterator[None]:
+    site.kubectl("create", "serviceaccount", "reader")
+    site.token = accounts.token(site.context.cluster, "xnat", "reader")
+    assert accounts.review(site.context.cluster, site.token) == (
+        "system:serviceaccount:xnat:reader",
+        "",
+    )
+    site.kubectl("delete", "serviceaccount", "reader", "--wait")
+    yield
+    site.token = ""
+
+
+@contextmanager
+def no_token_at_all(site: Site) -> Iterator[None]:
+    site.token = "not-a-token"
+    yield
+    site.token = ""
+
+
 FAULTS: dict[str, tuple[str, Fault]] = {
     "the namespace's label is gone": ("label-missing", label_missing),
     "two labels contradict each other": ("two-labels", two_labels),
@@ -437,6 +475,9 @@ FAULTS: dict[str, tuple[str, Fault]] = {
         service("/spec/ports/0/targetPort", 9090, status=503),
     ),
     "the Service is gone": ("service-missing", service_deleted),
+    "the autoscaler was set back": ("autoscaler-skewed", autoscaler_set_back),
+    "a token of an account that is gone": ("kiali-token", token_of_an_account_that_is_gone),
+    "a text that is no token": ("kiali-token", no_token_at_all),
     "the port is declared to be TCP": (
         "protocol-not-http",
         service("/spec/ports/0/name", "tcp-web", status=502, restart=True),
@@ -484,7 +525,11 @@ def site(lab: Lab, stages: dict[str, Diagnosis], tmp_path_factory: pytest.TempPa
     stages["nothing installed"] = site.diagnose()
     lab.install_mesh()
     stages["after 02_label_namespace"] = site.diagnose()
-    for name, chapter in (("04_mutual_tls", mutual_tls), ("05_authorization", authorization)):
+    for name, chapter in (
+        ("03_autoscaling", autoscaling),
+        ("04_mutual_tls", mutual_tls),
+        ("05_authorization", authorization),
+    ):
         for step in chapter.steps(given):
             step.apply(site.context, step.plan(site.context))
             step.verify(site.context)
@@ -493,7 +538,7 @@ def site(lab: Lab, stages: dict[str, Diagnosis], tmp_path_factory: pytest.TempPa
 
 
 def test_every_stage_of_the_runbook_is_healthy(site: Site, stages: dict[str, Diagnosis]) -> None:
-    assert len(stages) == 4
+    assert len(stages) == 5
     for name, diagnosis in stages.items():
         assert diagnosis.healthy, f"{name}:\n{diagnosis}"
         assert len(diagnosis.looked) >= 14, name

@@ -17,11 +17,13 @@ from runbook_lib.cluster import Object
 from runbook_lib.diagnosis import rules
 from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
-from runbook_lib.diagnosis.observation import Answer, Injection, Observation
+from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.diagnosis.rules import Area, health, judge
 from runbook_lib.diagnosis_view import diagnosis_html, transcript_html
 from runbook_lib.istioctl import Message
 from runbook_lib.probe import Observed
+from runbook_lib.scale_out import Metric, Requests, Scaling, Usage
+from runbook_lib.scale_out_view import Autoscaler
 from runbook_lib.traffic import Policies
 from tests.unit.samples import lab_parameters
 
@@ -228,6 +230,23 @@ OTHERS_DENY = changed(
     {**changed(METHODS, f"{OPERATION}.methods", ["GET"]), "metadata": OTHER}, "spec.action", "DENY"
 )
 OTHERS_ALLOW = {**changed(METHODS, f"{OPERATION}.methods", ["DELETE"]), "metadata": OTHER}
+KIALI = {
+    "kind": "Kiali",
+    "metadata": {"name": "kiali", "namespace": "istio-system"},
+    "status": {"conditions": [{"type": "Failure", "status": "True", "message": "no such image"}]},
+}
+
+
+def autoscaler(*, proxy: int | None, used: int | None = None) -> Autoscaler:
+    """One that looks at 70 % of the pod's CPU; the application requests 100m."""
+    metric = Metric("Resource", "cpu", percent=70)
+    usage = None if used is None else Usage(application=used, added=5)
+    scaling = Scaling(
+        "cpu", (metric,), (metric,), Requests({WEB: 100}, {"istio-proxy": proxy}), usage
+    )
+    return Autoscaler(WEB, f"StatefulSet/{WEB}", (metric,), (scaling,), "1, wants 1 (1 to 3)", ())
+
+
 CASES: Mapping[str, dict[str, Any]] = {
     "istiod-down": {
         "istiod": (changed(ISTIOD, "spec.replicas", 0),),
@@ -317,6 +336,11 @@ CASES: Mapping[str, dict[str, Any]] = {
         "proxies": {f"{WEB}-0.xnat": {"Listener": "STALE"}, f"{DATABASE}-0.xnat": SENT}
     },
     "policy-not-in-effect": {"authorization": {f"{WEB}-0": ()}},
+    "autoscaler-blind": {"autoscalers": (autoscaler(proxy=None),)},
+    "autoscaler-skewed": {"autoscalers": (autoscaler(proxy=100, used=80),)},
+    "kiali-failed": {"kiali": KIALI},
+    "kiali-down": {"kiali_deployment": changed(ISTIOD, "metadata.name", "kiali")},
+    "kiali-token": {"token": Token("", "invalid bearer token")},
     "analyze": {"messages": (Message("IST0101", "Error", "X xnat/x", "not found"),)},
     "unexplained": {"answers": answers(GET=Observed("GET", 500))},
 }
@@ -456,6 +480,21 @@ def test_a_sidecar_that_was_restarted_a_moment_ago_is_news_and_later_is_not() ->
     now = datetime.now(UTC)
     assert names(judge(seen(now))) == ["sidecar-unstable"]
     assert judge(seen(now - timedelta(hours=1))) == ()
+
+
+def test_a_skewed_autoscaler_is_a_finding_only_where_it_matters() -> None:
+    idle, busy = autoscaler(proxy=100, used=20), autoscaler(proxy=100, used=80)
+    assert judge(healthy(autoscalers=(idle,))) == ()
+    assert judge(healthy(autoscalers=(autoscaler(proxy=100),))) == ()
+    (waiting,) = judge(healthy(autoscalers=(busy,)))
+    assert waiting.kind is Kind.NOT_DONE
+    (undone,) = judge(healthy(autoscalers=(idle,), mended=(WEB,)))
+    assert undone.kind is Kind.FAULT
+    assert "above 140m cpu a pod, and without sidecars did above 70m" in undone.symptom
+
+
+def test_a_token_that_is_accepted_is_no_finding() -> None:
+    assert judge(healthy(token=Token("system:serviceaccount:istio-system:kiali"))) == ()
 
 
 def test_a_policy_whose_path_template_is_not_judged_is_still_named() -> None:
