@@ -566,9 +566,10 @@ def test_what_follows_from_a_cause_hangs_on_it(site: Site) -> None:
     assert "istioctl proxy-status" in [look.what for look in diagnosis.unseen]
 
 
-def _command_line(site: Site) -> subprocess.CompletedProcess[str]:
+def _command_line(site: Site, *options: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        (sys.executable, "-m", "runbook_lib", "diagnose"),
+        (sys.executable, "-m", "runbook_lib", "diagnose", *options),
+        input=stdin,
         cwd=repository_root(),
         env=site.lab.environment,
         capture_output=True,
@@ -587,6 +588,10 @@ def test_the_command_line_says_the_same_and_its_exit_code_tells(site: Site) -> N
     assert done.returncode == 1, done.stderr
     assert "fault: label-missing" in done.stdout
     site.until_healthy()
+    done = _command_line(site, "--kiali-token", "-", stdin="my-old-token")
+    assert done.returncode == 1, done.stderr
+    assert "fault: kiali-token" in done.stdout
+    assert "my-old-token" not in done.stdout + done.stderr
 
 
 def test_the_api_server_refuses_an_exception_without_a_selector(site: Site) -> None:
