@@ -75,6 +75,15 @@ def moved(objects: list[Object], namespace: str) -> list[Object]:
     return result
 
 
+def labelled(item: Object, labels: dict[str, str]) -> Object:
+    """Return a copy of an object that carries these labels as well."""
+    metadata = item["metadata"]
+    return {
+        **item,
+        "metadata": {**metadata, "labels": {**(metadata.get("labels") or {}), **labels}},
+    }
+
+
 def _instead(found: str | None, namespace: str) -> str:
     return namespace if found in (None, _SAMPLE_NAMESPACE) else found
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from runbook_lib import autoscalers, rollout
 from runbook_lib.autoscalers import METRICS_BEFORE
@@ -186,16 +186,22 @@ def restore_changes(context: Context) -> tuple[Change, ...]:
     return tuple(Change.of_object(diff) for diff in diffs if diff.action != "none")
 
 
-def restore(context: Context) -> None:
-    """Take every remedy back, and wait until workloads whose template changed are complete.
+def restore(context: Context, planned: Collection[str]) -> None:
+    """Take remedies back, and wait until workloads whose template changed are complete.
 
     Autoscalers get the metrics that their annotation keeps, and lose the annotation. Where
     somebody else has set the metrics since, theirs stay. Pod templates lose the annotations.
 
+    Args:
+        context: Where.
+        planned: The objects to restore, as `restore_changes` names them.
+
     Raises:
         WaitTimeout: A workload is not complete in time.
     """
-    for _, manifest, manager in _restorations(context):
+    for live, manifest, manager in _restorations(context):
+        if reference(live) not in planned:
+            continue
         context.cluster.apply(manifest, force=True, manager=manager)
         if manager == SIDECAR_MANAGER:
             wait_for_rollout(context, manifest)

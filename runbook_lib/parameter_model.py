@@ -377,6 +377,7 @@ class RollbackParameters(Section):
         "03_autoscaling",
         "04_mutual_tls",
         "05_authorization",
+        "06_kiali",
     ] = "00_start_here"
     kinds: bool = False
 

@@ -18,7 +18,6 @@ Action = Literal[
     "recover",
     "uninstall",
     "restart",
-    "restore",
 ]
 
 

@@ -230,8 +230,10 @@ def _failure(notebook: str, executed: Path, error: PapermillExecutionError) -> F
 def _cell_timeout(parameters: Parameters) -> int:
     """Return the seconds after which a cell is stuck: more than it may wait for by itself."""
     limits = parameters.timeouts
-    restarts = len(parameters.application.restart_order)
-    return max(limits.istiod, limits.rollout * restarts) + limits.policy + _MARGIN
+    restarts = limits.rollout * len(parameters.application.restart_order)
+    # The operator ends what it is at, then does what it shall, then its pods start.
+    kiali = 3 * limits.kiali
+    return max(limits.istiod, restarts, kiali, limits.autoscaler) + limits.policy + _MARGIN
 
 
 @contextmanager

@@ -7,9 +7,15 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import httpx
 
+from runbook_lib import parameters, target
+from runbook_lib.cluster import Cluster
+from runbook_lib.context import Context
+from runbook_lib.evidence import Evidence
 from runbook_lib.lab import lifecycle
 from runbook_lib.lab.state import State
 from runbook_lib.locations import lab_directory
@@ -51,6 +57,18 @@ class Lab:
         if check and done.returncode:
             raise AssertionError(f"{argv} ended with {done.returncode}:\n{done.stdout}")
         return done.stdout
+
+    def context(self, folder: Path, **given: Any) -> Context:
+        """What steps work with on this lab, with some parameters given.
+
+        Args:
+            folder: Where the evidence goes.
+            given: Sections of the parameters.
+        """
+        checked = parameters.from_mapping({**given, "target": {"lab": self.name}})
+        pinned = target.resolve(checked)
+        evidence = Evidence(folder / "evidence.jsonl", run_id="r", step="s")
+        return Context(checked, pinned, Cluster.of(pinned), evidence)
 
     def request(self, method: str) -> httpx.Response:
         """One request from outside, on a connection of its own."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runbook_lib import rollout
 from runbook_lib.diagnosis.model import Finding
 from runbook_lib.diagnosis.observation import Observation, named
-from runbook_lib.steps import kiali_status
+from runbook_lib.steps import kiali_access, kiali_status
 
 _ISTIO = "https://istio.io/latest/docs/ops/integrations/kiali/"
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
@@ -26,9 +26,7 @@ def kiali_failed(seen: Observation) -> Iterator[Finding]:
             "Kiali is not as the resource describes it",
             (named(seen.kiali, f".status.conditions: {state.text}"),),
             "Kiali's operator could not do what the resource asks for",
-            "run notebook 06_kiali; read: kubectl --namespace "
-            f"{seen.parameters.kiali.operator_namespace} logs deployment/"
-            f"{seen.parameters.kiali.operator.release}",
+            f"run notebook 06_kiali; read: {kiali_access.operator_log_command(seen.parameters)}",
             _ISTIO,
         )
 

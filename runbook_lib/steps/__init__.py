@@ -7,7 +7,15 @@ from collections.abc import Callable
 from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.step import Step
-from runbook_lib.steps import authorization, autoscaling, injection, install, mutual_tls, rollback
+from runbook_lib.steps import (
+    authorization,
+    autoscaling,
+    injection,
+    install,
+    kiali,
+    mutual_tls,
+    rollback,
+)
 
 CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "00_start_here": lambda _parameters: (),
@@ -16,6 +24,7 @@ CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "03_autoscaling": autoscaling.steps,
     "04_mutual_tls": mutual_tls.steps,
     "05_authorization": authorization.steps,
+    "06_kiali": kiali.steps,
     "07_troubleshoot": lambda _parameters: (),
     "90_rollback": rollback.steps,
 }

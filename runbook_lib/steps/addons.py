@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 
-from runbook_lib import addons, rollout, table, wait
+from runbook_lib import addons, manifest, rollout, table, wait
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
+from runbook_lib.diff import reference
 from runbook_lib.errors import CommandError, WaitTimeout
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects
+from runbook_lib.steps import objects, ownership
 from runbook_lib.table import Check
 
 _SAMPLES = (
@@ -82,36 +84,51 @@ class _InstallAddons(Step):
         if not self._addons:
             note = "Kiali reads a Prometheus and a Jaeger that are there already."
             return Plan(self.name, context.target.uid, note=note)
-        return objects.plan_objects(context, self.name, self._objects(context), note=_SAMPLES)
+        wanted, used = self._to_apply(context)
+        return objects.plan_objects(context, self.name, wanted, note=" ".join([*used, _SAMPLES]))
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, self._objects(context))
-        for deployment in self._deployments(context):
-            metadata = deployment["metadata"]
+        objects.apply_objects(context, plan, self._to_apply(context)[0])
+        for workload in self._workloads(context):
+            metadata = workload["metadata"]
             rollout.wait_until_complete(
                 context,
-                deployment["kind"],
+                workload["kind"],
                 metadata["name"],
                 metadata["namespace"],
                 timeout=context.parameters.timeouts.kiali,
             )
 
     def verify(self, context: Context) -> Verification:
-        found = [self._deployment_check(context, item) for item in self._deployments(context)]
+        found = [self._workload_check(context, item) for item in self._workloads(context)]
         if table.all_ok(found):
             found += [_answer_check(context, addon) for addon in self._addons]
         checks = found or [Check("add-ons", "others, named by the parameters", ok=None)]
         return Verification(self.name, table.all_ok(checks), (table.of_checks("Add-ons", checks),))
 
-    def _objects(self, context: Context) -> list[Object]:
-        """Return the objects of all add-ons; each manifest is read once, when it is planned."""
-        return [
-            item
-            for addon in self._addons
-            for item in addons.moved(
-                self._manifest(context, addon), context.parameters.istio.namespace
-            )
-        ]
+    def _to_apply(self, context: Context) -> tuple[list[Object], list[str]]:
+        """Return the objects to apply; and what is used as it is, because others made it."""
+        wanted: list[Object] = []
+        used: list[str] = []
+        for addon in self._addons:
+            items = self._objects(context, addon)
+            others = _made_by_others(context, filter(_is_workload, items))
+            if others:
+                used += [
+                    f"{each}, and the rest of {addon.title}, is used as it is." for each in others
+                ]
+            else:
+                wanted += items
+        return wanted, used
+
+    def _workloads(self, context: Context) -> list[Object]:
+        items = (item for addon in self._addons for item in self._objects(context, addon))
+        return [item for item in items if _is_workload(item)]
+
+    def _objects(self, context: Context, addon: _Addon) -> list[Object]:
+        """Return an add-on's objects; its manifest is read once, when it is planned."""
+        items = addons.moved(self._manifest(context, addon), context.parameters.istio.namespace)
+        return [addons.labelled(item, {manifest.ADDON_LABEL: addon.name}) for item in items]
 
     def _manifest(self, context: Context, addon: _Addon) -> list[Object]:
         if addon.name not in self._read:
@@ -122,12 +139,8 @@ class _InstallAddons(Step):
             )
         return self._read[addon.name]
 
-    def _deployments(self, context: Context) -> list[Object]:
-        kinds = ("Deployment", "StatefulSet", "DaemonSet")
-        return [item for item in self._objects(context) if item["kind"] in kinds]
-
     @staticmethod
-    def _deployment_check(context: Context, wanted: Object) -> Check:
+    def _workload_check(context: Context, wanted: Object) -> Check:
         metadata = wanted["metadata"]
         where = ref(wanted["kind"], metadata["name"], metadata["namespace"])
         found = objects.live(context, wanted)
@@ -140,6 +153,20 @@ class _InstallAddons(Step):
 def step(parameters: Parameters) -> Step:
     """The step that installs what the parameters do not name as there already."""
     return _InstallAddons(parameters)
+
+
+def _is_workload(item: Object) -> bool:
+    return item["kind"] in ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def _made_by_others(context: Context, items: Iterable[Object]) -> list[str]:
+    """Say which of these objects are in the cluster and not the runbook's own, and whose."""
+    found = (objects.live(context, item) for item in items)
+    return [
+        f"{reference(item)}, which is there already (made by {ownership.makers(item)})"
+        for item in found
+        if item is not None and not ownership.is_own(item)
+    ]
 
 
 def _location(context: Context, addon: _Addon) -> str:

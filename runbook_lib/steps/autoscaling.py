@@ -88,12 +88,10 @@ class _MendAutoscalers(Step):
         found = autoscalers.survey(context)
         if not found.autoscalers:
             return Verification(self.name, ok=True, note=found.nothing)
-        decisions = [_wait_for_decision(context, each) for each in found.autoscalers]
+        decisions = decision_table(context, found)
         points = _point_table(found)
         ok = not any(row[-1] == yes_no(ok=False) for row in points.rows)
-        columns = ("autoscaler", "decides by", "controller", "ok")
-        table = Table("What the autoscaling controller says", columns, tuple(decisions))
-        return Verification(self.name, ok, (points, table))
+        return Verification(self.name, ok, (points, decisions))
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:
@@ -116,6 +114,17 @@ def autoscaler_table(context: Context) -> Table:
     )
     columns = ("autoscaler", "scales", "metrics", "pods", "in the way")
     return Table(f"Autoscalers in {found.namespace}", columns, rows)
+
+
+def decision_table(context: Context, found: ScaleOut) -> Table:
+    """Wait until the controller has decided by the metrics that each autoscaler has now.
+
+    Raises:
+        VerificationFailed: It has not in time, or there is no metrics API.
+    """
+    rows = tuple(_wait_for_decision(context, each) for each in found.autoscalers)
+    columns = ("autoscaler", "decides by", "controller", "ok")
+    return Table("What the autoscaling controller says", columns, rows)
 
 
 def remedy_table(context: Context) -> Table:
@@ -167,11 +176,6 @@ def _point_table(found: ScaleOut) -> Table:
 
 
 def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> tuple[str, str, str, str]:
-    """Wait until the controller has decided by the metrics that the autoscaler has now.
-
-    Raises:
-        VerificationFailed: It has not in time, or there is no metrics API.
-    """
     decides = ", ".join(metric.text for metric in autoscaler.metrics)
     states = {scaling.state for scaling in autoscaler.scalings}
     if not states or State.UNKNOWN in states:

@@ -1,20 +1,21 @@
-"""Kiali: its operator, what it reads, the resource that describes it, and who may look."""
+"""Kiali: its operator, and the resource that describes it."""
 
 from __future__ import annotations
 
-from runbook_lib import accounts, manifest, rollout, table, wait
+from runbook_lib import manifest, rollout, table, wait
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
-from runbook_lib.diff import object_diff, reference
+from runbook_lib.diff import reference
 from runbook_lib.errors import WaitFailed, WaitTimeout
 from runbook_lib.parameters import Parameters
-from runbook_lib.plan import Change, Plan
+from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
 from runbook_lib.steps import (
     addons,
     definitions,
     kiali_access,
     kiali_checks,
+    kiali_readers,
     kiali_status,
     objects,
 )
@@ -22,15 +23,6 @@ from runbook_lib.steps.release import CRD, ReleasePlanner, Source
 from runbook_lib.table import Check
 
 API = "kiali.io/v1alpha1"
-_RBAC = "rbac.authorization.k8s.io/v1"
-
-_MAY = (("list", "pods", ""), ("list", "authorizationpolicies", "security.istio.io"))
-_MAY_NOT = (
-    ("patch", "pods", ""),
-    ("create", "authorizationpolicies", "security.istio.io"),
-    ("get", "secrets", ""),
-)
-"""Verb, resource and API group: what a reader's account is tried with."""
 
 
 class _InstallOperator(Step):
@@ -45,12 +37,8 @@ class _InstallOperator(Step):
     undo += "resource could not be deleted any more"
 
     def __init__(self, parameters: Parameters) -> None:
-        kiali = parameters.kiali
-        self._namespace = kiali.operator_namespace
-        source = Source(
-            self._namespace, kiali.chart_repository, kiali.version, parameters.timeouts.kiali
-        )
-        self._release = ReleasePlanner(kiali.operator, source)
+        self._namespace = parameters.kiali.operator_namespace
+        self._release = operator_release(parameters)
 
     def plan(self, context: Context) -> Plan:
         planned = objects.plan_objects(context, self.name, self._first(context))
@@ -85,7 +73,10 @@ class _InstallOperator(Step):
     def _first(self, context: Context) -> list[Object]:
         """The namespace, and the kinds: Helm would install them once and never bring them up."""
         namespace = manifest.operator_namespace(context.parameters)
-        return [namespace, *self._release.definitions(context)]
+        return [
+            *objects.own_namespace(context, namespace),
+            *self._release.definitions(context),
+        ]
 
     def _deployments(self, context: Context) -> list[Object]:
         return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]
@@ -180,8 +171,7 @@ class _DescribeKiali(Step):
             return kiali_status.state(found[0] if found else None, before)
 
         what = f"the operator to carry out {ref('Kiali', name, namespace)}"
-        log = f"kubectl --namespace {parameters.kiali.operator_namespace} logs deployment/"
-        log += parameters.kiali.operator.release
+        log = kiali_access.operator_log_command(parameters)
         try:
             context.cluster.watch_until(
                 what,
@@ -243,86 +233,16 @@ class _DescribeKiali(Step):
         return [Check("address", "there", ok=True)]
 
 
-class _LetReadersIn(Step):
-    """Accounts for people who may look, and the end of those that are no longer wanted."""
-
-    name = "kiali-readers"
-    title = "Give each reader an account"
-    why = "Kiali acts with the rights of whoever logged in: with one account for all, nobody "
-    why += "could tell afterwards who it was"
-    takes = "seconds"
-    risk = "a reader sees configuration and logs of every namespace, and no Secrets"
-    undo = "take the name out of kiali.readers and run this step again: deleting an account ends "
-    undo += "its tokens"
-
-    def plan(self, context: Context) -> Plan:
-        planned = objects.plan_objects(context, self.name, self._wanted(context.parameters))
-        gone = [Change.of_object(object_diff(item, None)) for item in self._unwanted(context)]
-        note = "" if context.parameters.kiali.readers else "kiali.readers names nobody."
-        return Plan(
-            self.name,
-            context.target.uid,
-            (*planned.changes, *gone),
-            planned.unpredictable,
-            "" if gone else note,
-        )
-
-    def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, self._wanted(context.parameters))
-        planned = {change.ref for change in plan.changes}
-        for item in self._unwanted(context):
-            if reference(item) in planned:
-                metadata = item["metadata"]
-                context.cluster.delete(
-                    item["apiVersion"], item["kind"], metadata["name"], metadata.get("namespace")
-                )
-
-    def verify(self, context: Context) -> Verification:
-        parameters = context.parameters
-        namespace, where = parameters.istio.namespace, parameters.application.namespace
-        rows = []
-        ok = not self._unwanted(context)
-        for reader in parameters.kiali.readers:
-            name = manifest.kiali_reader_account(parameters, reader)["metadata"]["name"]
-            for rights, wanted in ((_MAY, True), (_MAY_NOT, False)):
-                for verb, resource, group in rights:
-                    found = accounts.may(
-                        context.cluster, namespace, name, verb, resource, where, group
-                    )
-                    ok = ok and found is wanted
-                    answer = "may" if found else "may not"
-                    rows.append((name, f"{verb} {resource}", answer, table.yes_no(found is wanted)))
-        columns = ("account", "what", "found", "ok")
-        return Verification(self.name, ok, (table.Table("Readers", columns, tuple(rows)),))
-
-    @staticmethod
-    def _wanted(parameters: Parameters) -> list[Object]:
-        readers = parameters.kiali.readers
-        role = [manifest.kiali_reader_role()] if readers else []
-        return role + [
-            item
-            for reader in readers
-            for item in (
-                manifest.kiali_reader_account(parameters, reader),
-                manifest.kiali_reader_binding(parameters, reader),
-            )
-        ]
-
-    @staticmethod
-    def _unwanted(context: Context) -> list[Object]:
-        """Accounts and bindings that this step once made, of people who are named no more."""
-        readers = context.parameters.kiali.readers
-        namespace = context.parameters.istio.namespace
-        found = [
-            *context.cluster.list("v1", "ServiceAccount", namespace),
-            *context.cluster.list(_RBAC, "ClusterRoleBinding"),
-        ]
-        marks = [(item, (item["metadata"].get("labels") or {})) for item in found]
-        return [
-            item
-            for item, labels in marks
-            if manifest.READER_LABEL in labels and labels[manifest.READER_LABEL] not in readers
-        ]
+def operator_release(parameters: Parameters) -> ReleasePlanner:
+    """The release with the operator."""
+    kiali = parameters.kiali
+    source = Source(
+        kiali.operator_namespace,
+        kiali.chart_repository,
+        kiali.version,
+        parameters.timeouts.kiali,
+    )
+    return ReleasePlanner(kiali.operator, source)
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:
@@ -331,5 +251,5 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
         _InstallOperator(parameters),
         addons.step(parameters),
         _DescribeKiali(parameters),
-        _LetReadersIn(),
+        kiali_readers.step(),
     )

@@ -81,6 +81,14 @@ def token_command(context: Context, name: str) -> str:
     return f"kubectl --namespace {namespace} create token {name} --duration={minutes}m"
 
 
+def operator_log_command(parameters: Parameters) -> str:
+    """The command that shows what the operator does and says."""
+    kiali = parameters.kiali
+    return (
+        f"kubectl --namespace {kiali.operator_namespace} logs deployment/{kiali.operator.release}"
+    )
+
+
 def state_table(context: Context) -> Table:
     """What there is of Kiali and of what it reads, before anything is planned."""
     parameters = context.parameters

@@ -209,7 +209,10 @@ class Notebook:
 
     def menu(self, name: str, item: str) -> None:
         self.page.locator(".lm-MenuBar-item", has_text=re.compile(f"^{name}$")).click()
-        self.page.locator(".lm-Menu-item", has_text=re.compile(f"^{re.escape(item)}")).click()
+        # Some labels begin with another one: Save Notebook, Save Notebook As…
+        self.page.get_by_role("menuitem").locator(".lm-Menu-itemLabel").get_by_text(
+            item, exact=True
+        ).click()
 
     def rewrite(self, old: str, new: str) -> None:
         """Put a line in place of another in a cell."""

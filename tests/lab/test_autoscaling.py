@@ -10,11 +10,9 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import autoscaler_remedies, autoscalers, parameters, target
-from runbook_lib.cluster import Cluster
+from runbook_lib import autoscaler_remedies, autoscalers
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, VerificationFailed
-from runbook_lib.evidence import Evidence
 from runbook_lib.lab.metrics import PLAYED_LOAD
 from runbook_lib.scale_out import Remedy, State
 from runbook_lib.step import Step
@@ -52,17 +50,19 @@ def autoscaler(name: str, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> di
     }
 
 
+def restore(context: Context) -> None:
+    """Take every remedy back."""
+    changes = autoscaler_remedies.restore_changes(context)
+    autoscaler_remedies.restore(context, {change.ref for change in changes})
+
+
 @pytest.fixture
-def make(mesh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeContext:
+def make(mesh: Lab, tmp_path: Path) -> MakeContext:
     """Contexts on the mesh, with a remedy."""
-    monkeypatch.setenv("RUNBOOK_LAB", mesh.name)
 
     def context(remedy: str = "container-resource", **proxy: str) -> Context:
         given = {"autoscaling": {"remedy": remedy, "proxy": proxy}}
-        checked = parameters.from_mapping(given)
-        pinned = target.resolve(checked)
-        evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r", step="s")
-        return Context(checked, pinned, Cluster.of(pinned), evidence)
+        return mesh.context(tmp_path, **given)
 
     return context
 
@@ -84,7 +84,7 @@ def scaled(kubectl: Kubectl, make: MakeContext) -> Iterator[str]:
     kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler(name)))
     yield name
     context = make()
-    autoscaler_remedies.restore(context)
+    restore(context)
     kubectl("delete", "hpa", "--all", "--wait")
     kubectl("annotate", "pods", "--all", f"{PLAYED_LOAD}-")
     kubectl("scale", f"statefulset/{WEB}", "--replicas=1")
@@ -202,7 +202,7 @@ class TestPlan:
         mend(context)
         (change,) = autoscaler_remedies.restore_changes(context)
         assert change.ref == f"HorizontalPodAutoscaler xnat/{scaled}"
-        autoscaler_remedies.restore(context)
+        restore(context)
         live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
         assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
         assert autoscalers.METRICS_BEFORE not in live["metadata"].get("annotations", {})

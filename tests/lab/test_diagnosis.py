@@ -14,12 +14,11 @@ from typing import Any
 import psutil
 import pytest
 
-from runbook_lib import accounts, manifest, parameters, target
-from runbook_lib.cluster import Cluster, Object
+from runbook_lib import accounts, manifest
+from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.diagnosis.model import Diagnosis
-from runbook_lib.evidence import Evidence
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.locations import repository_root
 from runbook_lib.steps import authorization, autoscaling, mutual_tls
@@ -518,10 +517,8 @@ def stages() -> dict[str, Diagnosis]:
 @pytest.fixture(scope="module")
 def site(lab: Lab, stages: dict[str, Diagnosis], tmp_path_factory: pytest.TempPathFactory) -> Site:
     """The whole runbook, applied stage by stage."""
-    given = parameters.from_mapping({"target": {"lab": lab.name}, "story": "safe"})
-    pinned = target.resolve(given)
-    evidence = Evidence(tmp_path_factory.mktemp("run") / "e.jsonl", run_id="r", step="s")
-    site = Site(lab, Context(given, pinned, Cluster.of(pinned), evidence))
+    site = Site(lab, lab.context(tmp_path_factory.mktemp("run"), story="safe"))
+    given = site.context.parameters
     stages["nothing installed"] = site.diagnose()
     lab.install_mesh()
     stages["after 02_label_namespace"] = site.diagnose()

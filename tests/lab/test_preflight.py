@@ -12,11 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from runbook_lib import parameters, target
-from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError
-from runbook_lib.evidence import Evidence
 from runbook_lib.step import Step
 from runbook_lib.steps import injection, install, mutual_tls, preflight, recovery
 from runbook_lib.steps.preflight import Finding
@@ -29,12 +26,8 @@ FORCED = ("delete", "--ignore-not-found", "--wait=true", "--timeout=60s")
 
 
 @pytest.fixture
-def context(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
-    monkeypatch.setenv("RUNBOOK_LAB", lab.name)
-    given = parameters.from_mapping({})
-    pinned = target.resolve(given)
-    evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r", step="s")
-    return Context(given, pinned, Cluster.of(pinned), evidence)
+def context(lab: Lab, tmp_path: Path) -> Context:
+    return lab.context(tmp_path)
 
 
 def steps(context: Context) -> tuple[Step, Step]:

@@ -11,10 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib import parameters, target
-from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
-from runbook_lib.evidence import Evidence
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Plan
 from runbook_lib.steps.release import ReleasePlanner, Source
@@ -88,13 +85,10 @@ def repository(lab: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[R
 
 
 @pytest.fixture
-def context(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Context:
+def context(lab: Lab, tmp_path: Path) -> Context:
     """The lab as a cluster that brings no charts of its own."""
-    monkeypatch.setenv("RUNBOOK_LAB", lab.name)
-    given = parameters.from_mapping({})
-    pinned = replace(target.resolve(given), charts={})
-    evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r")
-    return Context(given, pinned, Cluster.of(pinned), evidence)
+    found = lab.context(tmp_path)
+    return replace(found, target=replace(found.target, charts={}))
 
 
 def planner(repository: Repository, **values: str) -> ReleasePlanner:

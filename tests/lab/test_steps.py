@@ -9,11 +9,8 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import parameters, target
-from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, VerificationFailed, WaitFailed, WaitTimeout
-from runbook_lib.evidence import Evidence
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.step import Step
 from runbook_lib.steps import authorization, injection, mutual_tls
@@ -26,17 +23,9 @@ MakeContext = Callable[..., Context]
 
 
 @pytest.fixture
-def make(mesh: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MakeContext:
+def make(mesh: Lab, tmp_path: Path) -> MakeContext:
     """Contexts on the mesh, with some parameters given."""
-    monkeypatch.setenv("RUNBOOK_LAB", mesh.name)
-
-    def context(**given: Any) -> Context:
-        checked = parameters.from_mapping(given)
-        pinned = target.resolve(checked)
-        evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r", step="s")
-        return Context(checked, pinned, Cluster.of(pinned), evidence)
-
-    return context
+    return lambda **given: mesh.context(tmp_path, **given)
 
 
 def label_and_restart(context: Context) -> tuple[Step, Step]:

@@ -7,12 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from runbook_lib import evidence, traffic
+from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
+from runbook_lib.diff import reference
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan import Plan
 from runbook_lib.probe import Expectation, Probe
 from runbook_lib.sampling import Sampler, Samples
 from runbook_lib.step import Step, Verification
+from runbook_lib.steps import objects, ownership
 from runbook_lib.table import Check, Table, of_checks
 
 SAMPLED = "sampled"
@@ -107,8 +110,7 @@ class RollbackStep(Step):
 
     def stays(self, context: Context) -> bool:
         """Whether the chapter is one of those to keep."""
-        # Chapters begin with two digits, so they sort as they are told.
-        return self.chapter <= context.parameters.rollback.keep
+        return kept(context, self.chapter)
 
     def _meanwhile(self) -> Check:
         if self._samples is None:
@@ -122,6 +124,12 @@ class RollbackStep(Step):
         return Check("requests", self._samples.text, ok=False)
 
 
+def kept(context: Context, chapter: str) -> bool:
+    """Whether a chapter is one of those to keep."""
+    # Chapters begin with two digits, so they sort as they are told.
+    return chapter <= context.parameters.rollback.keep
+
+
 def refused(context: Context, cause: str, remedy: str) -> str:
     """Refuse what would be dangerous now; only looking, return it as what is yet to be seen.
 
@@ -133,6 +141,28 @@ def refused(context: Context, cause: str, remedy: str) -> str:
     if context.parameters.mode != "plan":
         raise RunbookError(cause, remedy)
     return f"whether it will be safe: now it is refused, because {cause}"
+
+
+def gone(context: Context, item: Object) -> Check:
+    """Look whether an object of the runbook's own is gone; one of others may stay."""
+    found = objects.live_if_known(context, item)
+    if found is None:
+        return Check(reference(item), "gone", ok=True)
+    if not ownership.is_own(found):
+        return Check(reference(item), f"stays: {ownership.makers(found)} made it", ok=None)
+    return Check(reference(item), "still there", ok=False)
+
+
+def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
+    """Say that the plan replaces the application's only web pod; empty if it does not."""
+    application = context.parameters.application
+    web = application.web
+    if ref(web.kind, web.name, application.namespace) not in {c.ref for c in plan.changes}:
+        return ""
+    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace) or {}
+    if (workload.get("spec") or {}).get("replicas", 1) > 1:
+        return ""
+    return "the only web pod was replaced"
 
 
 def _answered(context: Context) -> Probe | None:

@@ -1,10 +1,11 @@
-"""What uninstalling leaves behind: Istio's kinds, the root certificate, the namespace."""
+"""What uninstalling leaves behind: kinds, the root certificate, namespaces."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass
 
-from runbook_lib import manifest, table
+from runbook_lib import table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import object_diff, reference
@@ -13,9 +14,10 @@ from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Verification
 from runbook_lib.steps import objects, ownership
 from runbook_lib.steps.release import CRD
-from runbook_lib.steps.rollback.base import RollbackStep, refused
+from runbook_lib.steps.rollback.base import RollbackStep, kept, refused
 from runbook_lib.table import Check
 
+_ISTIO, _KIALI = "01_install_istio", "06_kiali"
 _CRD_API = "apiextensions.k8s.io/v1"
 _ISTIOD = "pilot-discovery"
 """Istiod's field manager: what it has written and nobody else is of no use without it."""
@@ -28,35 +30,48 @@ _OF_KUBERNETES = (("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default
 
 
 @dataclass(frozen=True)
+class _Space:
+    """A namespace that the runbook made, and what of others is in it."""
+
+    namespace: Object
+    foreign: list[Object]
+
+
+@dataclass(frozen=True)
 class _Found:
-    """What is left on the cluster.
+    """What is left on the cluster of the chapters that go.
 
     Attributes:
-        kinds: Definitions of Istio's kinds.
+        kinds: Definitions of Istio's and Kiali's kinds.
         instances: Objects of these kinds, by the definition's name.
         written: What istiod has written.
-        namespace: Istiod's namespace, if the runbook made it; None otherwise.
-        foreign: What else is in that namespace.
+        spaces: The namespaces of istiod and of Kiali's operator, where the runbook made them.
     """
 
     kinds: list[Object]
     instances: dict[str, list[Object]]
     written: list[Object]
-    namespace: Object | None = None
-    foreign: list[Object] = field(default_factory=list)
+    spaces: list[_Space]
+
+    @property
+    def empty(self) -> list[Object]:
+        """The namespaces that nobody else uses."""
+        return [space.namespace for space in self.spaces if not space.foreign]
 
 
 class _RemoveLeftovers(RollbackStep):
-    """Delete what no uninstall deletes, if that was asked for by `rollback.kinds`."""
+    """Delete what no uninstall deletes, if that was asked for by `rollback.kinds`.
+
+    It has something to do as soon as Kiali's chapter goes; what is Istio's stays with Istio.
+    """
 
     name = "rollback-leftovers"
-    chapter = "01_install_istio"
-    title = "Delete Istio's kinds, its root certificate and its namespace"
+    chapter = _KIALI
+    title = "Delete kinds, Istio's root certificate and the namespaces"
     why = "only then is the cluster as it was; deleting a kind deletes every object of it"
     takes = "seconds"
-    risk = (
-        "all of Istio's objects are lost for good, and so is the key that certificates go back to"
-    )
+    risk = "all objects of these kinds are lost for good, and so is the key that certificates go "
+    risk += "back to"
     undo = "none: installing again makes new kinds without objects, and a new root certificate"
 
     def plan_removal(self, context: Context) -> Plan:
@@ -66,7 +81,7 @@ class _RemoveLeftovers(RollbackStep):
         found = _look(context)
         unpredictable = list(filter(None, [self._foreign_objects(context, found)]))
         running = _control_planes(context)
-        if running and found.kinds:
+        if running and any(_is_of_istio(context, item) for item in found.kinds):
             reason = refused(
                 context,
                 f"a control plane still uses Istio's kinds: {', '.join(running)}",
@@ -76,23 +91,16 @@ class _RemoveLeftovers(RollbackStep):
         changes = [
             *(_definition_change(item, found.instances) for item in found.kinds),
             *(Change.of_object(object_diff(item, None)) for item in found.written),
+            *(Change.of_object(object_diff(item, None)) for item in found.empty),
         ]
-        note = ""
-        if found.namespace is not None and not found.foreign:
-            changes.append(Change.of_object(object_diff(found.namespace, None)))
-        elif found.namespace is not None:
-            others = ", ".join(f"{reference(i)} ({ownership.makers(i)})" for i in found.foreign)
-            note = f"{reference(found.namespace)} stays: others have objects in it: {others}."
-            if context.parameters.mode == "plan":
-                note = f"{reference(found.namespace)} goes once it is empty."
+        notes = [_why_it_stays(context, space) for space in found.spaces if space.foreign]
+        note = " ".join(notes)
         return Plan(self.name, context.target.uid, tuple(changes), tuple(unpredictable), note=note)
 
     def remove(self, context: Context, plan: Plan) -> None:
         timeout = context.parameters.timeouts.istiod
         found = _look(context)
-        going = [*found.kinds, *found.written]
-        if found.namespace is not None:
-            going.append(found.namespace)
+        going = [*found.kinds, *found.written, *found.empty]
         objects.delete_objects(context, plan, going, timeout=timeout)
 
     def verify_removal(self, context: Context) -> Verification:
@@ -102,25 +110,25 @@ class _RemoveLeftovers(RollbackStep):
         # Which of istiod's leader elections took place differs from run to run.
         written = ", ".join(map(reference, found.written)) if wanted else "stays"
         checks = [
-            Check("Istio's kinds", kinds, not found.kinds if wanted else None),
+            Check("kinds", kinds, not found.kinds if wanted else None),
             Check(
                 "what istiod has written",
                 written if found.written else "gone",
                 not found.written if wanted else None,
             ),
-            self._namespace_check(context, found),
+            *(self._namespace_check(context, found, name) for name in _namespaces(context)),
         ]
         ok = table.all_ok(checks)
-        return Verification(self.name, ok, (table.of_checks("Left of Istio", checks),))
+        return Verification(self.name, ok, (table.of_checks("What is left", checks),))
 
     @staticmethod
-    def _namespace_check(context: Context, found: _Found) -> Check:
-        name = context.parameters.istio.namespace
+    def _namespace_check(context: Context, found: _Found, name: str) -> Check:
         subject = ref("Namespace", name)
-        if found.namespace is not None and found.foreign:
-            others = ", ".join(map(reference, found.foreign))
+        own = next((s for s in found.spaces if s.namespace["metadata"]["name"] == name), None)
+        if own is not None and own.foreign:
+            others = ", ".join(map(reference, own.foreign))
             return Check(subject, f"stays: others have objects in it: {others}", ok=None)
-        if found.namespace is not None:
+        if own is not None:
             wanted = context.parameters.rollback.kinds
             return Check(subject, "still there" if wanted else "stays", False if wanted else None)
         if context.cluster.get("v1", "Namespace", name) is not None:
@@ -140,7 +148,7 @@ class _RemoveLeftovers(RollbackStep):
             return ""
         return refused(
             context,
-            "with Istio's kinds, objects would be deleted that this runbook did not make: "
+            "with their kinds, objects would be deleted that this runbook did not make: "
             f"{', '.join(foreign)}",
             "save them if they are still needed and delete them yourself, or set "
             "rollback.kinds: false",
@@ -153,27 +161,50 @@ def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
 
 
 def _look(context: Context) -> _Found:
-    kinds = _definitions(context)
-    namespace = objects.live(context, manifest.istio_namespace(context.parameters))
-    if namespace is not None and not ownership.is_own(namespace):
-        namespace = None
-    written = _written_by_istiod(context)
-    foreign = [] if namespace is None else _foreign_in(context, namespace, written)
-    return _Found(kinds, _instances(context, kinds), written, namespace, foreign)
-
-
-def _definitions(context: Context) -> list[Object]:
-    """Return the kinds that the release istio-base brought."""
-    release = context.parameters.istio.base.release
-    wanted = {
-        "meta.helm.sh/release-name": release,
-        "meta.helm.sh/release-namespace": context.parameters.istio.namespace,
-    }
-    return [
+    with_istio = not kept(context, _ISTIO)
+    kinds = [
         item
         for item in context.cluster.list(_CRD_API, CRD)
-        if wanted.items() <= (item["metadata"].get("annotations") or {}).items()
+        if (with_istio and _is_of_istio(context, item)) or _is_of_kiali(item)
     ]
+    written = _written_by_istiod(context) if with_istio else []
+    return _Found(kinds, _instances(context, kinds), written, list(_spaces(context)))
+
+
+def _namespaces(context: Context) -> list[str]:
+    """Return the namespaces of the chapters that go."""
+    parameters = context.parameters
+    istio = [] if kept(context, _ISTIO) else [parameters.istio.namespace]
+    return [parameters.kiali.operator_namespace, *istio]
+
+
+def _spaces(context: Context) -> Iterator[_Space]:
+    for name in _namespaces(context):
+        found = context.cluster.get("v1", "Namespace", name)
+        if found is not None and ownership.is_own(found):
+            yield _Space(found, _foreign_in(context, name))
+
+
+def _why_it_stays(context: Context, space: _Space) -> str:
+    where = reference(space.namespace)
+    if context.parameters.mode == "plan":
+        return f"{where} goes once it is empty."
+    others = ", ".join(f"{reference(i)} ({ownership.makers(i)})" for i in space.foreign)
+    return f"{where} stays: others have objects in it: {others}."
+
+
+def _is_of_istio(context: Context, definition: Object) -> bool:
+    """Whether the release istio-base brought a kind."""
+    wanted = {
+        "meta.helm.sh/release-name": context.parameters.istio.base.release,
+        "meta.helm.sh/release-namespace": context.parameters.istio.namespace,
+    }
+    return wanted.items() <= (definition["metadata"].get("annotations") or {}).items()
+
+
+def _is_of_kiali(definition: Object) -> bool:
+    """Whether the runbook brought one of Kiali's kinds."""
+    return definition["spec"]["group"] == "kiali.io" and ownership.is_own(definition)
 
 
 def _instances(context: Context, kinds: list[Object]) -> dict[str, list[Object]]:
@@ -195,9 +226,8 @@ def _written_by_istiod(context: Context) -> list[Object]:
     ]
 
 
-def _foreign_in(context: Context, namespace: Object, written: list[Object]) -> list[Object]:
+def _foreign_in(context: Context, namespace: str) -> list[Object]:
     """Return what a namespace holds that is neither Kubernetes', istiod's, nor owned by others."""
-    expected = {reference(item) for item in written}
 
     def is_foreign(item: Object) -> bool:
         metadata = item["metadata"]
@@ -205,10 +235,10 @@ def _foreign_in(context: Context, namespace: Object, written: list[Object]) -> l
             item["kind"] in ("Event", "EndpointSlice", "Endpoints")
             or (item["kind"], metadata["name"]) in _OF_KUBERNETES
             or metadata.get("ownerReferences")
-            or reference(item) in expected
+            or set(ownership.managers(item)) == {_ISTIOD}
         )
 
-    return list(filter(is_foreign, context.cluster.list_everything(namespace["metadata"]["name"])))
+    return list(filter(is_foreign, context.cluster.list_everything(namespace)))
 
 
 def _control_planes(context: Context) -> list[str]:

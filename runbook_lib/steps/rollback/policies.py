@@ -12,7 +12,7 @@ from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Verification
 from runbook_lib.steps import objects, observe, ownership
-from runbook_lib.steps.rollback.base import RollbackStep, refused
+from runbook_lib.steps.rollback.base import RollbackStep, gone, refused
 from runbook_lib.table import Check
 
 
@@ -36,7 +36,7 @@ class _RemoveAuthorization(RollbackStep):
         observe.prove_traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
-        checks = [_gone(context, item) for item in self._manifests(context)]
+        checks = [gone(context, item) for item in self._manifests(context)]
         tables = table.of_checks("Objects", checks), observe.prove_traffic(context)
         return Verification(self.name, table.all_ok(checks), tables)
 
@@ -131,7 +131,7 @@ class _RemoveMutualTls(RollbackStep):
             observe.prove_traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
-        checks = [_gone(context, item) for item in self._manifests(context)]
+        checks = [gone(context, item) for item in self._manifests(context)]
         tables = (
             table.of_checks("Objects", checks),
             observe.peer_authentication_table(context),
@@ -167,12 +167,3 @@ class _RemoveMutualTls(RollbackStep):
 def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
     """The steps that take the policies back, in order."""
     return _RemoveAuthorization(), _MakePermissive(), _RemoveMutualTls()
-
-
-def _gone(context: Context, item: Object) -> Check:
-    found = objects.live_if_known(context, item)
-    if found is None:
-        return Check(reference(item), "gone", ok=True)
-    if not ownership.is_own(found):
-        return Check(reference(item), f"stays: {ownership.makers(found)} made it", ok=None)
-    return Check(reference(item), "still there", ok=False)

@@ -14,7 +14,7 @@ from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Verification
 from runbook_lib.steps import injection, objects, observe, ownership
-from runbook_lib.steps.rollback.base import RollbackStep
+from runbook_lib.steps.rollback.base import RollbackStep, only_web_pod_is_replaced
 from runbook_lib.table import Check
 
 _REASON = "istio-runbook: the pods leave the mesh"
@@ -114,14 +114,7 @@ class _RemoveSidecars(RollbackStep):
         return Verification(self.name, table.all_ok(checks), tables)
 
     def expected_interruption(self, context: Context, plan: Plan) -> str:
-        application = context.parameters.application
-        web = application.web
-        if ref(web.kind, web.name, application.namespace) not in {c.ref for c in plan.changes}:
-            return ""
-        workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace) or {}
-        if (workload.get("spec") or {}).get("replicas", 1) > 1:
-            return ""
-        return "the only web pod was replaced"
+        return only_web_pod_is_replaced(context, plan)
 
     @staticmethod
     def _label(context: Context) -> list[Object]:

@@ -1,0 +1,47 @@
+"""Take the remedies for autoscalers back, before the sidecars go that made them necessary."""
+
+from __future__ import annotations
+
+from runbook_lib import autoscaler_remedies as remedies
+from runbook_lib import autoscalers, table
+from runbook_lib.context import Context
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Plan
+from runbook_lib.step import Verification
+from runbook_lib.steps import autoscaling
+from runbook_lib.steps.rollback.base import RollbackStep, only_web_pod_is_replaced
+from runbook_lib.table import Check
+
+
+class _RestoreAutoscalers(RollbackStep):
+    """Give autoscalers their metrics back, and pod templates their sidecars' requests."""
+
+    name = "rollback-autoscaling"
+    chapter = "03_autoscaling"
+    title = "Give autoscalers the metrics that they had"
+    why = "what was changed for the sidecars' sake goes with them, and belongs to its owner again"
+    takes = "seconds; after the remedy sidecar-requests as long as the workloads need to start"
+    risk = "until the sidecars are gone, autoscalers scale out late again"
+    undo = "run 03_autoscaling again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        return Plan(self.name, context.target.uid, remedies.restore_changes(context))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        remedies.restore(context, {change.ref for change in plan.changes})
+
+    def verify_removal(self, context: Context) -> Verification:
+        left = ", ".join(change.ref for change in remedies.restore_changes(context))
+        tables = (
+            table.of_checks("Remedies", [Check("in place", left or "none", not left)]),
+            autoscaling.decision_table(context, autoscalers.survey(context)),
+        )
+        return Verification(self.name, not left, tables)
+
+    def expected_interruption(self, context: Context, plan: Plan) -> str:
+        return only_web_pod_is_replaced(context, plan)
+
+
+def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The step that takes the remedies back."""
+    return (_RestoreAutoscalers(),)

@@ -1,0 +1,200 @@
+"""Take Kiali back: the resource while its operator runs, the add-ons, and the operator last."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runbook_lib import manifest, rollout, table
+from runbook_lib.cluster import Object, ref
+from runbook_lib.context import Context
+from runbook_lib.diff import reference
+from runbook_lib.errors import KindNotInstalled, WaitTimeout
+from runbook_lib.parameters import Parameters
+from runbook_lib.plan import Plan
+from runbook_lib.step import Verification
+from runbook_lib.steps import kiali, kiali_access, kiali_readers, objects, ownership
+from runbook_lib.steps.rollback.base import RollbackStep, gone, refused
+from runbook_lib.table import Check
+
+_RBAC = "rbac.authorization.k8s.io/v1"
+_ADDONS_OUTSIDE = ((_RBAC, "ClusterRole"), (_RBAC, "ClusterRoleBinding"))
+"""Kinds outside of any namespace that add-ons bring."""
+
+
+class _RemoveKiali(RollbackStep):
+    """Delete the accounts of readers and the Kiali resource; its operator deletes the rest."""
+
+    name = "rollback-kiali"
+    chapter = "06_kiali"
+    title = "Delete Kiali and the accounts of its readers"
+    why = "what the operator made of the resource, only the operator removes completely"
+    takes = "seconds; a minute where a load balancer has to go"
+    risk = "none for the application; nobody can look at the mesh through Kiali any more"
+    undo = "run 06_kiali again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        resource = manifest.kiali(context.parameters)
+        items = [*kiali_readers.everything(context), resource]
+        plan = objects.plan_deletion(context, self.name, items)
+        if reference(resource) not in {change.ref for change in plan.changes}:
+            return plan
+        note = "The operator deletes what it made of the resource."
+        plan = replace(plan, note=" ".join(filter(None, [plan.note, note])))
+        missing = _why_no_operator(context)
+        if not missing:
+            return plan
+        parameters = context.parameters
+        reason = refused(
+            context,
+            f"{reference(resource)} could not be deleted: its operator does that, and {missing}",
+            "run 06_kiali again, which brings the operator back, and then this; see what is wrong "
+            f"with it: {kiali_access.operator_log_command(parameters)}",
+        )
+        return replace(plan, unpredictable=(*plan.unpredictable, reason))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        parameters = context.parameters
+        items = [*kiali_readers.everything(context), manifest.kiali(parameters)]
+        try:
+            objects.delete_objects(context, plan, items, timeout=parameters.timeouts.kiali)
+        except WaitTimeout as error:
+            raise WaitTimeout(
+                error.what,
+                error.last_state,
+                error.elapsed,
+                "see why the operator does not let it go: "
+                f"{kiali_access.operator_log_command(parameters)}",
+            ) from error
+
+    def verify_removal(self, context: Context) -> Verification:
+        parameters = context.parameters
+        resource = manifest.kiali(parameters)
+        readers = kiali_readers.everything(context)
+        checks = [
+            gone(context, resource),
+            Check("accounts of readers", ", ".join(map(reference, readers)) or "gone", not readers),
+        ]
+        if checks[0].ok:
+            checks += [self._operator_deleted(context, item) for item in _made_by_operator(context)]
+        return Verification(self.name, table.all_ok(checks), (table.of_checks("Kiali", checks),))
+
+    @staticmethod
+    def _operator_deleted(context: Context, item: Object) -> Check:
+        left = objects.live(context, item) is not None
+        return Check(reference(item), "still there" if left else "gone", not left)
+
+
+class _RemoveAddons(RollbackStep):
+    """Delete every object of Prometheus and Jaeger that the runbook applied."""
+
+    name = "rollback-addons"
+    chapter = "06_kiali"
+    title = "Delete Prometheus and Jaeger"
+    why = "Kiali was what read them; those of others, named by the parameters, stay"
+    takes = "seconds"
+    risk = "what they have measured and traced is lost, because the samples keep it in their pods"
+    undo = "run 06_kiali again; it begins without data"
+
+    def plan_removal(self, context: Context) -> Plan:
+        return objects.plan_deletion(context, self.name, _addon_objects(context))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        timeout = context.parameters.timeouts.kiali
+        objects.delete_objects(context, plan, _addon_objects(context), timeout=timeout)
+
+    def verify_removal(self, context: Context) -> Verification:
+        left = [item for item in _addon_objects(context) if ownership.is_own(item)]
+        checks = [Check("objects of add-ons", ", ".join(map(reference, left)) or "gone", not left)]
+        return Verification(self.name, not left, (table.of_checks("Add-ons", checks),))
+
+
+class _UninstallOperator(RollbackStep):
+    """Uninstall the operator's release, once nothing needs it."""
+
+    name = "rollback-kiali-operator"
+    chapter = "06_kiali"
+    title = "Uninstall Kiali's operator"
+    why = "without a Kiali resource it has nothing to do"
+    takes = "seconds"
+    risk = "a Kiali resource that is left could not be deleted any more; so with one it is refused"
+    undo = "run 06_kiali again"
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__()
+        self._release = kiali.operator_release(parameters)
+
+    def plan_removal(self, context: Context) -> Plan:
+        change, stays = self._release.removal(context)
+        changes = (change,) if change is not None else ()
+        plan = Plan(self.name, context.target.uid, changes, note=stays)
+        left = [reference(item) for item in _resources(context)]
+        if change is None or not left:
+            return plan
+        reason = refused(
+            context,
+            f"the operator still has to delete what it made of: {', '.join(left)}",
+            "run the step before; delete those of others yourself, while the operator runs",
+        )
+        return replace(plan, unpredictable=(reason,))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        self._release.uninstall(context, plan)
+
+    def verify_removal(self, context: Context) -> Verification:
+        check = self._release.check_removed(context)
+        ok = check.ok is not False
+        return Verification(self.name, ok, (table.of_checks("Operator", [check]),))
+
+
+def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The steps that take Kiali back, in order."""
+    return _RemoveKiali(), _RemoveAddons(), _UninstallOperator(parameters)
+
+
+def _why_no_operator(context: Context) -> str:
+    """Say why no operator would act on a resource; empty if one would."""
+    kiali = context.parameters.kiali
+    name, namespace = kiali.operator.release, kiali.operator_namespace
+    found = context.cluster.get("apps/v1", "Deployment", name, namespace)
+    if found is None:
+        return f"{ref('Deployment', name, namespace)} is not there"
+    if not (found.get("status") or {}).get("availableReplicas", 0):
+        return f"{reference(found)} is not available: {rollout.progress(found)[1]}"
+    return ""
+
+
+def _made_by_operator(context: Context) -> list[Object]:
+    """Return the objects by which a Kiali that is left over would show."""
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    account = kiali_access.account(context.parameters)
+    return [
+        {"apiVersion": version, "kind": kind, "metadata": {"name": each, "namespace": namespace}}
+        for version, kind, each in (
+            ("apps/v1", "Deployment", name),
+            ("v1", "Service", name),
+            ("v1", "ServiceAccount", account),
+        )
+    ]
+
+
+def _addon_objects(context: Context) -> list[Object]:
+    """Return what carries the label of an add-on, workloads before what they use."""
+    found = [
+        *context.cluster.list_everything(context.parameters.istio.namespace),
+        *(item for kind in _ADDONS_OUTSIDE for item in context.cluster.list(*kind)),
+    ]
+    marked = [
+        item
+        for item in found
+        if manifest.ADDON_LABEL in (item["metadata"].get("labels") or {})
+        and not item["metadata"].get("ownerReferences")
+    ]
+    return sorted(marked, key=lambda item: "template" not in (item.get("spec") or {}))
+
+
+def _resources(context: Context) -> list[Object]:
+    """Return the Kiali resources of all namespaces."""
+    try:
+        return context.cluster.list(kiali.API, "Kiali")
+    except KindNotInstalled:
+        return []

@@ -1,0 +1,293 @@
+"""Chapter 06 on a real mesh: the steps as they are run, what goes wrong, and the way back."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+
+import httpx
+import pytest
+
+from runbook_lib import accounts, manifest
+from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError, WaitFailed
+from runbook_lib.plan import Plan
+from runbook_lib.step import Step, Verification
+from runbook_lib.steps import kiali, kiali_access, rollback
+from tests.labs import Lab
+
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+
+MakeContext = Callable[..., Context]
+Kubectl = Callable[..., str]
+
+CERTIFICATE = "arn:aws:acm:ap-southeast-2:111122223333:certificate/0a1b2c3d"
+SYSTEM = "istio-system"
+
+
+@pytest.fixture(scope="module")
+def make(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> MakeContext:
+    """Contexts on the mesh, with some parameters given."""
+    folder = tmp_path_factory.mktemp("evidence")
+    return lambda **given: mesh.context(folder, **given)
+
+
+@pytest.fixture
+def kubectl(mesh: Lab) -> Kubectl:
+    """Run kubectl in istiod's namespace."""
+    return lambda *words, **more: mesh.run("kubectl", "--namespace", SYSTEM, *words, **more)
+
+
+def named(context: Context, name: str) -> Step:
+    """A step of the chapter, or of the rollback."""
+    every = (*kiali.steps(context.parameters), *rollback.steps(context.parameters))
+    return next(step for step in every if step.name == name)
+
+
+def take(context: Context, name: str) -> tuple[Plan, Verification]:
+    """Plan, apply and verify a step."""
+    step = named(context, name)
+    plan = step.plan(context)
+    if not plan.empty:
+        step.apply(context, plan)
+    return plan, step.verify(context)
+
+
+def table(verification: Verification, title: str) -> dict[str, str]:
+    """What a table of checks found, by what was looked at."""
+    (found,) = [each for each in verification.tables if each.title == title]
+    return {row[0]: row[1] for row in found.rows}
+
+
+@pytest.fixture(scope="module")
+def verified(make: MakeContext) -> dict[str, Verification]:
+    """The whole chapter, each step's verification by its name."""
+    context = make()
+    return {step.name: take(context, step.name)[1] for step in kiali.steps(context.parameters)}
+
+
+class TestInstall:
+    """Everything as the parameters say."""
+
+    def test_every_step_is_verified(self, verified: dict[str, Verification]) -> None:
+        assert list(verified) == [
+            "kiali-operator",
+            "kiali-addons",
+            "kiali-instance",
+            "kiali-readers",
+        ]
+        assert [name for name, each in verified.items() if not each.ok] == []
+
+    def test_kiali_refuses_who_has_no_token_and_finds_all_that_it_reads(
+        self, verified: dict[str, Verification]
+    ) -> None:
+        found = table(verified["kiali-instance"], "Kiali's own answers")
+        assert found["without a token"] == found["with a wrong token"] == "401"
+        assert found["with a token"] == "200"
+        wanted = dict.fromkeys(("sees istiod", "sees prometheus", "sees tracing"), "Healthy")
+        assert wanted.items() <= found.items()
+
+    def test_prometheus_reads_and_jaeger_answers(self, verified: dict[str, Verification]) -> None:
+        found = table(verified["kiali-addons"], "Add-ons")
+        assert found["Prometheus"] == "answers, and reads metrics"
+        assert found["Jaeger"] == "answers queries"
+
+    @pytest.mark.usefixtures("verified")
+    def test_a_rerun_changes_nothing(self, make: MakeContext) -> None:
+        context = make()
+        for step in kiali.steps(context.parameters):
+            plan, verification = take(context, step.name)
+            assert plan.empty, str(plan)
+            assert verification.ok, str(verification)
+
+    @pytest.mark.usefixtures("verified")
+    def test_kiali_agrees_that_the_mesh_is_strict(
+        self, mesh: Lab, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        context = make()
+        strict = json.dumps(manifest.strict_mutual_tls(context.parameters))
+        mesh.run("kubectl", "apply", "--filename", "-", stdin=strict)
+        try:
+            _, verification = take(context, "kiali-instance")
+        finally:
+            kubectl("delete", "peerauthentication", "default")
+        assert verification.ok, str(verification)
+        found = table(verification, "Kiali's own answers")
+        assert found["mutual TLS in the mesh"] == "MTLS_ENABLED"
+
+    @pytest.mark.usefixtures("verified")
+    def test_the_address_leads_to_kiali(self, make: MakeContext) -> None:
+        found = kiali_access.address(make())
+        assert httpx.get(f"{found.url}/healthz", trust_env=False, timeout=10).status_code == 200
+
+    @pytest.mark.usefixtures("verified")
+    def test_a_prometheus_that_is_away_is_named(self, make: MakeContext, kubectl: Kubectl) -> None:
+        context = make(timeouts={"policy": 3})
+        kubectl("scale", "deployment/prometheus", "--replicas=0")
+        kubectl("wait", "--for=delete", "pod", "--selector=app.kubernetes.io/name=prometheus")
+        try:
+            verification = named(context, "kiali-instance").verify(context)
+            addons = named(context, "kiali-addons").verify(context)
+        finally:
+            kubectl("scale", "deployment/prometheus", "--replicas=1")
+            kubectl("rollout", "status", "deployment/prometheus", "--timeout=60s")
+        assert not verification.ok
+        assert table(verification, "Kiali's own answers")["sees prometheus"] != "Healthy"
+        # Nobody wants more of it, so its Deployment is complete; it does not answer.
+        assert not addons.ok
+        assert "no way to its Service" in table(addons, "Add-ons")["Prometheus"]
+
+
+@pytest.mark.usefixtures("verified")
+class TestExposure:
+    """What the ways in that only AWS has would change, by the API server's own dry run."""
+
+    @staticmethod
+    def _plan(make: MakeContext, exposure: str) -> str:
+        given = {"exposure": exposure, "host": "kiali.example.com", "certificate_arn": CERTIFICATE}
+        context = make(kiali=given, mode="plan")
+        plan = named(context, "kiali-instance").plan(context)
+        assert plan.unpredictable == ()
+        (change,) = plan.changes
+        assert change.action == "change"
+        return change.text
+
+    def test_a_network_load_balancer_ends_tls_with_the_certificate(self, make: MakeContext) -> None:
+        text = self._plan(make, "nlb-tls")
+        for line in (
+            "service.beta.kubernetes.io/aws-load-balancer-type: external",
+            f"service.beta.kubernetes.io/aws-load-balancer-ssl-cert: {CERTIFICATE}",
+            "service.beta.kubernetes.io/aws-load-balancer-ssl-ports: '20001'",
+            "web_fqdn: kiali.example.com",
+            "web_schema: https",
+        ):
+            assert re.search(rf"^\+ +{re.escape(line)}$", text, re.MULTILINE), text
+
+    def test_an_internal_application_load_balancer_comes_by_the_ingress(
+        self, make: MakeContext
+    ) -> None:
+        text = self._plan(make, "alb-ingress")
+        for line in (
+            "class_name: alb",
+            "alb.ingress.kubernetes.io/scheme: internal",
+            f"alb.ingress.kubernetes.io/certificate-arn: {CERTIFICATE}",
+            "ingressClassName: alb",
+            "service_type: ClusterIP",
+        ):
+            assert re.search(rf"^\+ +{re.escape(line)}$", text, re.MULTILINE), text
+
+
+@pytest.mark.usefixtures("verified")
+class TestReaders:
+    """Accounts of people."""
+
+    def test_a_reader_logs_in_sees_and_is_gone_when_no_longer_named(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        context = make(kiali={"readers": ["ana"]})
+        _, verification = take(context, "kiali-readers")
+        assert verification.ok, str(verification)
+        assert "kiali-reader-ana" in kiali_access.accounts(context)
+
+        token = accounts.token(context.cluster, SYSTEM, "kiali-reader-ana")
+        address = kiali_access.address(context).url
+        with httpx.Client(trust_env=False, timeout=20) as browser:
+            login = browser.post(f"{address}/api/authenticate", data={"token": token})
+            assert login.status_code == 200
+            names = {each["name"] for each in browser.get(f"{address}/api/namespaces").json()}
+        assert "xnat" in names
+
+        plan, verification = take(make(), "kiali-readers")
+        assert {change.action for change in plan.changes} == {"delete"}
+        assert verification.ok
+        assert "NotFound" in kubectl("get", "serviceaccount", "kiali-reader-ana", check=False)
+        assert accounts.review(context.cluster, token)[0] == ""
+
+
+@pytest.mark.usefixtures("verified")
+class TestOperatorFails:
+    """The operator cannot do what the resource asks for."""
+
+    @pytest.fixture
+    def no_load_balancers(self, mesh: Lab, kubectl: Kubectl) -> Iterator[None]:
+        """A quota of the namespace's owner."""
+        quota = {
+            "apiVersion": "v1",
+            "kind": "ResourceQuota",
+            "metadata": {"name": "no-load-balancers", "namespace": SYSTEM},
+            "spec": {"hard": {"services.loadbalancers": "0"}},
+        }
+        mesh.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(quota))
+        kubectl(
+            *("wait", "resourcequota/no-load-balancers", "--timeout=30s"),
+            "--for=jsonpath={.status.hard.services\\.loadbalancers}=0",
+        )
+        yield
+        kubectl("delete", "resourcequota", "no-load-balancers")
+
+    @pytest.mark.usefixtures("no_load_balancers")
+    def test_its_own_message_is_shown(self, make: MakeContext) -> None:
+        inside = make(kiali={"exposure": "cluster"})
+        assert take(inside, "kiali-instance")[1].ok
+        context = make()
+        step = named(context, "kiali-instance")
+        plan = step.plan(context)
+        with pytest.raises(WaitFailed, match="exceeded quota: no-load-balancers") as failed:
+            step.apply(context, plan)
+        assert "kubectl --namespace kiali-operator logs deployment/kiali-operator" in str(
+            failed.value
+        )
+
+    def test_once_the_cause_is_gone_the_same_step_goes_on(self, make: MakeContext) -> None:
+        _, verification = take(make(), "kiali-instance")
+        assert verification.ok, str(verification)
+
+
+@pytest.mark.usefixtures("verified")
+class TestRollback:
+    """The way back; the last class, because it ends without Kiali."""
+
+    def test_without_its_operator_kiali_is_not_deleted(self, mesh: Lab, make: MakeContext) -> None:
+        operator = ("kubectl", "--namespace", "kiali-operator")
+        mesh.run(*operator, "scale", "deployment/kiali-operator", "--replicas=0")
+        mesh.run(*operator, "wait", "--for=delete", "pod", "--all")
+        context = make()
+        try:
+            with pytest.raises(RunbookError, match="its operator does that, and") as refused:
+                named(context, "rollback-kiali").plan(context)
+        finally:
+            mesh.run(*operator, "scale", "deployment/kiali-operator", "--replicas=1")
+            mesh.run(*operator, "rollout", "status", "deployment/kiali-operator", "--timeout=60s")
+        assert "06_kiali" in refused.value.remedy
+
+    def test_the_operator_stays_as_long_as_there_is_a_kiali(self, make: MakeContext) -> None:
+        context = make()
+        with pytest.raises(RunbookError, match="Kiali istio-system/kiali"):
+            named(context, "rollback-kiali-operator").plan(context)
+
+    def test_an_addon_of_others_is_used_as_it_is_and_stays(
+        self, mesh: Lab, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        context = make()
+        assert take(context, "rollback-kiali")[1].ok
+        plan, verification = take(context, "rollback-addons")
+        assert verification.ok, str(verification)
+        assert {change.action for change in plan.changes} == {"delete"}
+        assert "not found" in kubectl("get", "deployment/prometheus", check=False)
+
+        mesh.run("kubectl", "apply", "--filename", mesh.state.addons["prometheus"])
+        kubectl("rollout", "status", "deployment/prometheus", "--timeout=60s")
+        plan, verification = take(context, "kiali-addons")
+        assert verification.ok, str(verification)
+        assert "made by kubectl-client-side-apply" in plan.note
+        assert [change.ref for change in plan.changes if "prometheus" in change.ref] == []
+        take(context, "rollback-addons")
+        assert "1/1" in kubectl("get", "deployment/prometheus")
+        assert "not found" in kubectl("get", "deployment/jaeger", check=False)
+        mesh.run("kubectl", "delete", "--filename", mesh.state.addons["prometheus"])
+
+    def test_the_operator_goes_last(self, mesh: Lab, make: MakeContext) -> None:
+        assert take(make(), "rollback-kiali-operator")[1].ok
+        releases = json.loads(mesh.run("helm", "list", "--all-namespaces", "--output", "json"))
+        assert {each["name"] for each in releases} == {"istio-base", "istiod"}
