@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import time
 from pathlib import Path
 
 import httpx
@@ -19,14 +20,24 @@ _SAMPLE_NAMESPACE = "istio-system"
 _LARGEST = 2_000_000
 """Bytes; the samples have some thousands."""
 
+_LONGEST = 60
+"""Seconds for a whole download."""
+
 _WITHOUT_NAMESPACE = (
+    "APIService",
     "ClusterRole",
     "ClusterRoleBinding",
     "CustomResourceDefinition",
+    "IngressClass",
+    "MutatingWebhookConfiguration",
     "Namespace",
     "PersistentVolume",
     "PriorityClass",
+    "RuntimeClass",
     "StorageClass",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
 )
 """Kinds that live in no namespace and occur in such manifests."""
 
@@ -105,12 +116,15 @@ def _file(location: str, remedy: str) -> str:
 def _download(url: str, timeout: float, remedy: str) -> str:
     """Return a document from the web; it is data, and nothing in it is run here."""
     received = bytearray()
+    deadline = time.monotonic() + _LONGEST
     try:
         with httpx.stream("GET", url, timeout=timeout, follow_redirects=True) as answer:
             if answer.status_code != 200:
                 raise RunbookError(f"{url} answers {answer.status_code}", remedy)
             for chunk in answer.iter_bytes():
                 received += chunk
+                if time.monotonic() > deadline:
+                    raise RunbookError(f"{url} takes longer than {_LONGEST} s", remedy)
                 if len(received) > _LARGEST:
                     raise RunbookError(f"{url} is larger than {_LARGEST} bytes", remedy)
     except httpx.HTTPError as error:

@@ -136,6 +136,10 @@ def diagnose(
     pinned = target.resolve(checked)
     nothing_recorded = Evidence(Path(os.devnull), run_id="diagnose")
     token = kiali_token.read().strip() if kiali_token else ""
+    if kiali_token and not token:
+        raise ParameterError(
+            "--kiali-token holds no token", "give a file with one, or leave it out"
+        )
     result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded), token)
     typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}\n")
     typer.echo(str(result))

@@ -35,8 +35,8 @@ ADDON_LABEL = "istio-runbook/addon"
 """Marks every object of an add-on, so that all of them are found without its manifest."""
 
 _READER_PREFIX = "kiali-reader-"
-_NLB = "service.beta.kubernetes.io/aws-load-balancer"
-_ALB = "alb.ingress.kubernetes.io"
+NLB = "service.beta.kubernetes.io/aws-load-balancer"
+ALB = "alb.ingress.kubernetes.io"
 """Both of the AWS Load Balancer Controller, see
 https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/service/annotations/.
 """
@@ -164,8 +164,8 @@ def kiali_nlb_tls(parameters: Parameters) -> Object:
     wanted = parameters.kiali
     manifest = _named("kiali-nlb-tls", wanted.name, parameters.istio.namespace)
     annotations = manifest["spec"]["deployment"]["service_annotations"]
-    annotations[f"{_NLB}-ssl-cert"] = wanted.certificate_arn
-    annotations[f"{_NLB}-ssl-ports"] = str(KIALI_PORT)
+    annotations[f"{NLB}-ssl-cert"] = wanted.certificate_arn
+    annotations[f"{NLB}-ssl-ports"] = str(KIALI_PORT)
     manifest["spec"]["server"].update(web_fqdn=wanted.host, web_port=str(KIALI_PORT))
     return manifest
 
@@ -177,8 +177,8 @@ def kiali_alb_ingress(parameters: Parameters) -> Object:
     override = manifest["spec"]["deployment"]["ingress"]["override_yaml"]
     override["metadata"]["annotations"].update(
         {
-            f"{_ALB}/certificate-arn": wanted.certificate_arn,
-            f"{_ALB}/healthcheck-path": f"{wanted.web_root}/healthz",
+            f"{ALB}/certificate-arn": wanted.certificate_arn,
+            f"{ALB}/healthcheck-path": f"{wanted.web_root}/healthz",
         }
     )
     (rule,) = override["spec"]["rules"]
@@ -188,6 +188,21 @@ def kiali_alb_ingress(parameters: Parameters) -> Object:
     path["backend"]["service"] = {"name": wanted.name, "port": {"number": KIALI_PORT}}
     manifest["spec"]["server"]["web_fqdn"] = wanted.host
     return manifest
+
+
+def kiali_service_settings(parameters: Parameters) -> dict[str, str]:
+    """The annotations by which Kiali's Service asks for a load balancer."""
+    found: dict[str, str] = kiali(parameters)["spec"]["deployment"].get("service_annotations", {})
+    return found
+
+
+def kiali_ingress_settings(parameters: Parameters) -> dict[str, str]:
+    """The annotations by which Kiali's Ingress asks for a load balancer."""
+    ingress = kiali(parameters)["spec"]["deployment"].get("ingress", {})
+    found: dict[str, str] = (
+        ingress.get("override_yaml", {}).get("metadata", {}).get("annotations", {})
+    )
+    return found
 
 
 def kiali_reader_role() -> Object:
@@ -205,11 +220,13 @@ def kiali_reader_account(parameters: Parameters, reader: str) -> Object:
 
 def kiali_reader_binding(parameters: Parameters, reader: str) -> Object:
     """What lets that account read."""
-    name = f"{_READER_PREFIX}{reader}"
-    manifest = _named("kiali-reader-binding", name)
+    name, namespace = f"{_READER_PREFIX}{reader}", parameters.istio.namespace
+    # Bindings of all meshes of a cluster share their names.
+    own = name if namespace == "istio-system" else f"{name}-{namespace}"
+    manifest = _named("kiali-reader-binding", own)
     manifest["metadata"]["labels"] = {READER_LABEL: reader}
     (subject,) = manifest["subjects"]
-    subject.update(name=name, namespace=parameters.istio.namespace)
+    subject.update(name=name, namespace=namespace)
     return manifest
 
 

@@ -14,6 +14,9 @@ Contradiction = tuple[Location, str, str]
 Leaf = tuple[tuple[str, ...], Any]
 """The keys to a value inside mappings, and the value."""
 
+_LONGEST_KIALI_NAME = 40
+"""The Kiali operator's limit, see spec.deployment.instance_name in its CRD."""
+
 _SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 
 
@@ -231,6 +234,12 @@ def _kiali(parameters: Parameters) -> Iterator[Contradiction]:
     for index, reader in enumerate(kiali.readers):
         if reader in kiali.readers[:index]:
             yield ("kiali", "readers", index), f"{reader} is there twice", "remove one"
+    if len(kiali.name) > _LONGEST_KIALI_NAME or kiali.name.isdigit():
+        yield (
+            ("kiali", "name"),
+            f"the operator does not take {kiali.name!r}",
+            f"use at most {_LONGEST_KIALI_NAME} characters, and not digits alone",
+        )
     if kiali.operator_namespace == parameters.istio.namespace:
         yield (
             ("kiali", "operator_namespace"),

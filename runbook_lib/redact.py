@@ -16,7 +16,11 @@ _SHORTEST_SECRET = 6
 """Shorter values are not masked: they would blot out ordinary text."""
 
 _SECRET_KEYS = frozenset(
-    {"token", "password", "client-key-data", "client_key_data", "clientkeydata", "authorization"}
+    {
+        *("token", "password", "passphrase", "authorization"),
+        *("client-key-data", "client_key_data", "clientkeydata"),
+        *("signing_key", "signingkey", "client_secret", "clientsecret"),
+    }
 )
 
 _PARTLY = re.escape(MASK)

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from runbook_lib import addons, manifest, rollout, table, wait
+from runbook_lib import addons, manifest, pods, rollout, table, wait
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
@@ -217,18 +217,50 @@ def _ask(context: Context, addon: _Addon) -> tuple[bool, str]:
     if answer.status_code != 200:
         return False, f"{addon.path} answers {answer.status_code}"
     try:
-        return _judge(addon, json.loads(answer.text))
+        found = json.loads(answer.text)["data"]
+        if addon is _PROMETHEUS:
+            return judge_targets(found["activeTargets"], _to_be_read(context))
+        return isinstance(found, list | None), "answers queries"
     except (ValueError, KeyError, TypeError):
         return False, f"{addon.path} answers something else than expected"
 
 
-def _judge(addon: _Addon, answer: Any) -> tuple[bool, str]:
-    """Say whether an answer shows that the add-on works."""
-    if addon is not _PROMETHEUS:
-        return isinstance(answer["data"], list | None), "answers queries"
-    targets = answer["data"]["activeTargets"]
-    if any(target["health"] == "up" for target in targets):
-        return True, "answers, and reads metrics"
-    errors = sorted({target["lastError"] for target in targets if target["lastError"]})
-    reasons = "; ".join(errors[:3]) or "none has been read yet"
-    return False, f"reads none of its {len(targets)} targets: {reasons}"
+def _to_be_read(context: Context) -> dict[str, tuple[str, str]]:
+    """Return what Prometheus must read: for each a namespace, and how its pods' names begin."""
+    parameters = context.parameters
+    wanted = {"istiod": (parameters.istio.namespace, "istiod")}
+    application = parameters.application.namespace
+    if any(map(pods.has_sidecar, context.cluster.list("v1", "Pod", application))):
+        wanted[f"the sidecars of {application}"] = (application, "")
+    return wanted
+
+
+def judge_targets(
+    targets: list[dict[str, Any]], wanted: dict[str, tuple[str, str]]
+) -> tuple[bool, str]:
+    """Say whether Prometheus reads what it must, and why not.
+
+    Args:
+        targets: As Prometheus's API lists them, with the labels by which they were discovered.
+        wanted: By name: a namespace, and how the names of pods in it begin.
+    """
+    missing = []
+    for what, (namespace, begins) in wanted.items():
+        found = [each for each in targets if _is_pod(each, namespace, begins)]
+        if not any(each["health"] == "up" for each in found):
+            errors = sorted({each["lastError"] for each in found if each["lastError"]})
+            yet = "not read yet" if found else "not among its targets"
+            missing.append(f"{what}: {'; '.join(errors[:2]) or yet}")
+    if missing:
+        return False, f"does not read {', '.join(missing)}"
+    return True, f"answers, and reads {' and '.join(wanted)}"
+
+
+def _is_pod(target: dict[str, Any], namespace: str, begins: str) -> bool:
+    labels = target["discoveredLabels"]
+    name = labels.get("__meta_kubernetes_pod_name")
+    return (
+        labels.get("__meta_kubernetes_namespace") == namespace
+        and name is not None
+        and str(name).startswith(begins)
+    )

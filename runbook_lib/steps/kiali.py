@@ -114,11 +114,11 @@ class _DescribeKiali(Step):
 
     def apply(self, context: Context, plan: Plan) -> None:
         wanted = manifest.kiali(context.parameters)
-        if kiali_status.at_work(objects.live(context, wanted)):
-            # Its result would be about the resource as it is now.
-            self._wait_until_idle(context)
-        before = kiali_status.conditions(objects.live(context, wanted))
-        objects.apply_objects(context, plan, [wanted])
+        (applied,) = objects.apply_objects(context, plan, [wanted])
+        before = kiali_status.conditions(applied)
+        if kiali_status.at_work(applied):
+            # That run began before the change: it ends in a result about the resource as it was.
+            before = self._after_that_run(context, before)
         self._wait_for_operator(context, before)
         self._wait_for_deployment(context)
 
@@ -138,12 +138,20 @@ class _DescribeKiali(Step):
         return Verification(self.name, ok, (table.of_checks("Kiali", checks), answers, findings))
 
     @staticmethod
-    def _wait_until_idle(context: Context) -> None:
+    def _after_that_run(
+        context: Context, during: kiali_status.Conditions
+    ) -> kiali_status.Conditions:
+        """Wait until a run has ended, and return the conditions after it.
+
+        They stay the same while it goes on. The next one, about the change, begins at once.
+        """
         parameters = context.parameters
+        after: kiali_status.Conditions = []
 
         def observe(found: list[Object]) -> wait.State:
-            busy = bool(found) and kiali_status.at_work(found[0])
-            return wait.State(not busy, "at work" if busy else "idle")
+            after[:] = kiali_status.conditions(found[0] if found else None)
+            ended = after != during
+            return wait.State(ended, "idle" if ended else "at work on the resource as it was")
 
         context.cluster.watch_until(
             "the operator to end what it is at",
@@ -155,6 +163,7 @@ class _DescribeKiali(Step):
             timeout=parameters.timeouts.kiali,
             on_change=context.waiting,
         )
+        return after
 
     @staticmethod
     def _wait_for_operator(context: Context, before: kiali_status.Conditions | None) -> None:
@@ -230,7 +239,7 @@ class _DescribeKiali(Step):
             )
         except WaitTimeout as error:
             return [Check("address", error.last_state, ok=False)]
-        return [Check("address", "there", ok=True)]
+        return [Check("address", "there", ok=True), kiali_access.look_from_here(context)]
 
 
 def operator_release(parameters: Parameters) -> ReleasePlanner:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
-from runbook_lib import rollout, table
+import httpx
+
+from runbook_lib import manifest, rollout, table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
+from runbook_lib.diff import reference
 from runbook_lib.manifest import KIALI_PORT, READER_LABEL
 from runbook_lib.parameters import Parameters
 from runbook_lib.table import Check, Table
@@ -70,7 +74,7 @@ def forward_command(context: Context) -> str:
     """The command that brings Kiali to this machine, whatever its exposure."""
     wanted, namespace = context.parameters.kiali, context.parameters.istio.namespace
     return (
-        f"kubectl --namespace {namespace} port-forward service/{wanted.name} "
+        f"{_kubectl(context)} --namespace {namespace} port-forward service/{wanted.name} "
         f"{KIALI_PORT}:{KIALI_PORT}"
     )
 
@@ -78,7 +82,15 @@ def forward_command(context: Context) -> str:
 def token_command(context: Context, name: str) -> str:
     """The command that makes a token of an account."""
     namespace, minutes = context.parameters.istio.namespace, context.parameters.kiali.token_minutes
-    return f"kubectl --namespace {namespace} create token {name} --duration={minutes}m"
+    return f"{_kubectl(context)} --namespace {namespace} create token {name} --duration={minutes}m"
+
+
+def _kubectl(context: Context) -> str:
+    """Kubectl on the pinned cluster: a terminal's own context may be another one."""
+    pinned = ["--context", context.target.context]
+    if context.target.kind == "lab":
+        pinned = ["--kubeconfig", str(context.target.kubeconfig), *pinned]
+    return shlex.join(["kubectl", *pinned])
 
 
 def operator_log_command(parameters: Parameters) -> str:
@@ -128,6 +140,55 @@ def ways_in(context: Context) -> Table:
     return Table("Ways into Kiali", ("what", "how"), tuple(rows))
 
 
+def look_from_here(context: Context) -> Check:
+    """Ask Kiali by its address: a load balancer for others need not be reachable from here."""
+    url = f"{address(context).url}/healthz"
+    timeout = context.parameters.timeouts.probe
+    try:
+        found = httpx.get(url, timeout=timeout, trust_env=False).status_code
+    except httpx.HTTPError as error:
+        why = type(error).__name__
+        return Check("asked from here", f"no answer ({why}): try it where people are", ok=None)
+    return Check("asked from here", f"answers {found}", ok=True if found == 200 else None)
+
+
+def balancer_checks(context: Context) -> list[Check]:
+    """Whether Service and Ingress carry the load balancer's settings of the exposure alone.
+
+    The operator patches, so what an earlier exposure asked for may still be there.
+    """
+    checks = []
+    for item, wanted in (
+        (service(context), manifest.kiali_service_settings(context.parameters)),
+        (_ingress(context), manifest.kiali_ingress_settings(context.parameters)),
+    ):
+        if item is None:
+            continue
+        found = {
+            key: value
+            for key, value in (item["metadata"].get("annotations") or {}).items()
+            if key.startswith((manifest.NLB, manifest.ALB))
+        }
+        where = reference(item)
+        if not wanted and not found:
+            continue
+        checks.append(Check(f"load balancer of {where}", *_compared(item, wanted, found)))
+    return checks
+
+
+def _compared(item: Object, wanted: dict[str, str], found: dict[str, str]) -> tuple[str, bool]:
+    left = sorted(found.keys() - wanted.keys())
+    if left:
+        metadata = item["metadata"]
+        command = f"kubectl --namespace {metadata['namespace']} annotate {item['kind'].lower()} "
+        command += f"{metadata['name']} {' '.join(f'{key}-' for key in left)}"
+        return f"settings of an earlier exposure are left; remove them: {command}", False
+    other = sorted(key for key in wanted if found.get(key) != wanted[key])
+    if other:
+        return f"not as the resource says: {', '.join(other)}", False
+    return "as the resource says", True
+
+
 def service_checks(context: Context) -> list[Check]:
     """Whether the Service is what the exposure wants, and publishes Kiali's port alone."""
     parameters = context.parameters
@@ -141,14 +202,18 @@ def service_checks(context: Context) -> list[Check]:
     return [
         Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == wanted),
         Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [KIALI_PORT]),
+        *balancer_checks(context),
     ]
+
+
+def _ingress(context: Context) -> Object | None:
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    return context.cluster.get(_INGRESS_API, "Ingress", name, namespace)
 
 
 def _balancer(context: Context, kind: str) -> str:
     """Return the name or address that a load balancer's controller has written down."""
-    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
-    version = _INGRESS_API if kind == "Ingress" else "v1"
-    found = context.cluster.get(version, kind, name, namespace) or {}
+    found = (_ingress(context) if kind == "Ingress" else service(context)) or {}
     entries = ((found.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
     return next((str(e.get("hostname") or e.get("ip") or "") for e in entries), "")
 

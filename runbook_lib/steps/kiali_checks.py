@@ -15,8 +15,8 @@ from runbook_lib.table import Check, Table
 from runbook_lib.traffic import SECURITY_API
 
 _WRONG_TOKEN = "not-a-token"
-_NEEDED = ("istiod", "prometheus", "tracing")
-"""Components without which Kiali shows little."""
+_READS = ("prometheus", "tracing")
+"""What Kiali reads; without it, and without istiod, it shows little."""
 
 _HEALTHY = "Healthy"
 _ENABLED = "MTLS_ENABLED"
@@ -92,9 +92,12 @@ def _login_checks(kiali: Kiali, token: str) -> list[Check]:
 def _mesh_checks(context: Context, kiali: Kiali) -> list[Check]:
     parameters = context.parameters
     components = kiali.components()
+    # Kiali names istiod by its Deployment, whose name carries the revision.
+    revision = parameters.istio.revision
+    istiod = "istiod" if revision == "default" else f"istiod-{revision}"
     checks = [
         Check(f"sees {name}", components.get(name, "no"), components.get(name) == _HEALTHY)
-        for name in _NEEDED
+        for name in (istiod, *_READS)
     ]
     seen, strict = kiali.mesh_tls(parameters.istio.revision), _mesh_is_strict(context)
     checks.append(Check("mutual TLS in the mesh", seen, (seen == _ENABLED) == strict))

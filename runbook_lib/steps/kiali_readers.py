@@ -5,11 +5,11 @@ from __future__ import annotations
 from runbook_lib import accounts, manifest, table
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
-from runbook_lib.diff import object_diff
+from runbook_lib.diff import object_diff, reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects
+from runbook_lib.steps import objects, ownership
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 
@@ -95,18 +95,37 @@ def step() -> Step:
 
 
 def everything(context: Context) -> list[Object]:
-    """Return all that the step has made, whoever is named now: bindings, accounts, their role."""
+    """Return all that the step has made, whoever is named now: bindings, accounts, their role.
+
+    The role stays as long as readers of another mesh on this cluster have it.
+    """
+    given = _given(context)
     role = objects.live(context, manifest.kiali_reader_role())
-    return [*_given(context), *([role] if role else [])]
+    if role is None or not ownership.is_own(role):
+        return given
+    own = {reference(item) for item in given}
+    others = [item for item in _bindings(context) if reference(item) not in own]
+    return given if others else [*given, role]
 
 
 def _given(context: Context) -> list[Object]:
-    """Return the bindings and accounts of readers that are there."""
-    found = [
-        *context.cluster.list(_RBAC, "ClusterRoleBinding"),
-        *context.cluster.list("v1", "ServiceAccount", context.parameters.istio.namespace),
+    """Return the bindings and accounts of this mesh's readers that are there."""
+    namespace = context.parameters.istio.namespace
+    accounts_here = context.cluster.list("v1", "ServiceAccount", namespace)
+    return [
+        *(item for item in _bindings(context) if _is_for(item, namespace)),
+        *(item for item in accounts_here if _reader(item) is not None),
     ]
+
+
+def _bindings(context: Context) -> list[Object]:
+    found = context.cluster.list(_RBAC, "ClusterRoleBinding")
     return [item for item in found if _reader(item) is not None]
+
+
+def _is_for(binding: Object, namespace: str) -> bool:
+    subjects = binding.get("subjects") or []
+    return any(subject.get("namespace") == namespace for subject in subjects)
 
 
 def _reader(item: Object) -> str | None:

@@ -38,12 +38,12 @@ def plan_objects(context: Context, step: str, manifests: Sequence[Object], note:
     return Plan(step, context.target.uid, tuple(changes), tuple(unpredictable), note)
 
 
-def apply_objects(context: Context, plan: Plan, manifests: Sequence[Object]) -> None:
-    """Apply those manifests that the plan changes."""
+def apply_objects(context: Context, plan: Plan, manifests: Sequence[Object]) -> list[Object]:
+    """Apply those manifests that the plan changes, and return the objects as they then are."""
     changing = {change.ref for change in plan.changes}
-    for manifest in manifests:
-        if reference(manifest) in changing:
-            context.cluster.apply(manifest)
+    return [
+        context.cluster.apply(manifest) for manifest in manifests if reference(manifest) in changing
+    ]
 
 
 def plan_deletion(context: Context, step: str, manifests: Sequence[Object]) -> Plan:

@@ -90,7 +90,7 @@ class TestInstall:
 
     def test_prometheus_reads_and_jaeger_answers(self, verified: dict[str, Verification]) -> None:
         found = table(verified["kiali-addons"], "Add-ons")
-        assert found["Prometheus"] == "answers, and reads metrics"
+        assert found["Prometheus"] == "answers, and reads istiod and the sidecars of xnat"
         assert found["Jaeger"] == "answers queries"
 
     @pytest.mark.usefixtures("verified")

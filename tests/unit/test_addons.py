@@ -6,11 +6,13 @@ import http.server
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from runbook_lib import addons
 from runbook_lib.errors import RunbookError
+from runbook_lib.steps.addons import judge_targets
 
 REMEDY = "name it in kiali.prometheus_manifest"
 MANIFEST = """\
@@ -116,3 +118,44 @@ def test_objects_move_and_what_refers_to_them_follows(tmp_path: Path) -> None:
     assert service["metadata"]["namespace"] == "mesh"
     assert dashboards["metadata"]["namespace"] == "monitoring"
     assert objects[0]["metadata"]["namespace"] == "istio-system"
+
+
+def test_labels_are_added_to_a_copy() -> None:
+    item = {"kind": "Service", "metadata": {"name": "x", "labels": {"a": "1"}}}
+    found = addons.labelled(item, {"b": "2"})
+    assert found["metadata"]["labels"] == {"a": "1", "b": "2"}
+    assert item["metadata"] == {"name": "x", "labels": {"a": "1"}}
+
+
+WANTED = {"istiod": ("istio-system", "istiod"), "the sidecars of xnat": ("xnat", "")}
+
+
+def scraped(namespace: str, pod: str | None, health: str = "up", error: str = "") -> dict[str, Any]:
+    labels = {"__meta_kubernetes_namespace": namespace}
+    if pod:
+        labels["__meta_kubernetes_pod_name"] = pod
+    return {"discoveredLabels": labels, "health": health, "lastError": error}
+
+
+def test_prometheus_must_read_istiod_and_the_sidecars() -> None:
+    targets = [scraped("istio-system", "istiod-7d9"), scraped("xnat", "xnat-web-0")]
+    assert judge_targets(targets, WANTED) == (
+        True,
+        "answers, and reads istiod and the sidecars of xnat",
+    )
+
+
+def test_other_targets_that_are_up_are_no_proof() -> None:
+    targets = [
+        scraped("default", None),
+        scraped("istio-system", "prometheus-5c"),
+        scraped("istio-system", "istiod-7d9", "down", "connection refused"),
+        scraped("xnat", "xnat-web-0", "unknown"),
+    ]
+    assert judge_targets(targets, WANTED) == (
+        False,
+        "does not read istiod: connection refused, the sidecars of xnat: not read yet",
+    )
+    ok, found = judge_targets(targets[:1], WANTED)
+    assert not ok
+    assert "istiod: not among its targets" in found
