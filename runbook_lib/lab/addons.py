@@ -120,7 +120,8 @@ async def kiali(
     server = config.setdefault("server", {})
     server["address"], server["port"] = network.local[server.get("port", 20001)]
     measured = server.setdefault("observability", {}).setdefault("metrics", {})
-    measured["port"] = network.local[measured.get("port", 9090)][1]
+    if measured.get("enabled", True):
+        measured["port"] = network.local[measured.get("port", 9090)][1]
     pages = root / "console"
     pages.mkdir(exist_ok=True)
     write_private(pages / "index.html", _PAGE.read_text())

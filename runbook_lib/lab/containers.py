@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
+import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
@@ -19,6 +20,8 @@ from runbook_lib.lab.tunnel import Endpoint
 from runbook_lib.lab.volumes import NotMountable
 
 Object = dict[str, Any]
+
+log = logging.getLogger(__name__)
 
 # A kubelet checks as rarely as the spec says (15 s for Istio); a lab's user watches it happen.
 LONGEST_PERIOD = 1.0
@@ -169,6 +172,10 @@ class ContainerRuntime:
         except (LabError, httpx.HTTPError) as error:
             reason = "FailedMount" if isinstance(error, NotMountable) else "CreateContainerError"
             self._wait(reason, str(error) or type(error).__name__)
+            return
+        except Exception as error:  # a mistake of the lab's: the pod says so, and does not wait on
+            log.exception("%s could not be started", self._label)
+            self._wait("CreateContainerError", f"the lab failed: {error!r}")
             return
         process = ContainerProcess(
             self._label,
