@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from runbook_lib import wait
 from runbook_lib.connection import REQUEST_TIMEOUT, api_errors, connect
-from runbook_lib.errors import ApplyConflict, ClusterRefused, ClusterUnreachable
+from runbook_lib.errors import ApplyConflict, ClusterRefused, ClusterUnreachable, KindNotInstalled
 from runbook_lib.redact import redact
 from runbook_lib.watching import Watched, selectors
 
@@ -101,10 +101,16 @@ class Cluster:
     ) -> tuple[Objects, str]:
         """As `list`, and the resource version from which a watch continues."""
         resource = self._resource(api_version, kind)
-        with self._errors(f"list {kind} in {namespace or 'all namespaces'}"):
-            answer = self._request(
-                resource.get, namespace=namespace, **selectors(labels=labels, name=name)
-            )
+        try:
+            with self._errors(f"list {kind} in {namespace or 'all namespaces'}"):
+                answer = self._request(
+                    resource.get, namespace=namespace, **selectors(labels=labels, name=name)
+                )
+        except ClusterRefused as error:
+            if error.status != 404:
+                raise
+            # It was served when it was looked up; a namespace that is missing has an empty list.
+            raise KindNotInstalled(api_version, kind) from error
         # The server leaves apiVersion and kind out of a list's items.
         items = [{"apiVersion": api_version, "kind": kind, **item} for item in answer["items"]]
         # What is computed for each request, such as metrics, has no version.
@@ -123,8 +129,10 @@ class Cluster:
                 continue
             try:
                 found += self.list(resource.group_version, resource.kind, namespace)
+            except KindNotInstalled:
+                continue
             except ClusterRefused as error:
-                if error.status not in (403, 404, 405):
+                if error.status not in (403, 405):
                     raise
         return found
 

@@ -380,6 +380,7 @@ class RollbackParameters(Section):
         "06_kiali",
     ] = "00_start_here"
     kinds: bool = False
+    leave_out: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
 
 
 class TimeoutParameters(Section):

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from runbook_lib.cluster import FIELD_MANAGER, Object
 
+_KUBERNETES = "kube-controller-manager"
+
 
 def managers(item: Object) -> dict[str, tuple[str, ...]]:
     """Return who manages which fields of an object, as paths such as `spec.rules`.
@@ -32,11 +34,14 @@ def owns(item: Object, path: str) -> bool:
 
 
 def changed_by(item: Object) -> dict[str, tuple[str, ...]]:
-    """Return the others who manage fields of the spec, and which."""
+    """Return the others who manage fields of the spec, and which.
+
+    Kubernetes' own controllers write there too, such as the volume of a claim: they are nobody.
+    """
     return {
         manager: fields
         for manager, paths in managers(item).items()
-        if manager != FIELD_MANAGER
+        if manager not in (FIELD_MANAGER, _KUBERNETES)
         and (fields := tuple(path for path in paths if path.split(".")[0] == "spec"))
     }
 

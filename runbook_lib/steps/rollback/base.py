@@ -6,7 +6,7 @@ from abc import abstractmethod
 from dataclasses import replace
 from pathlib import Path
 
-from runbook_lib import evidence, traffic
+from runbook_lib import evidence, sidecars, traffic
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
@@ -15,8 +15,8 @@ from runbook_lib.plan import Plan
 from runbook_lib.probe import Expectation, Probe
 from runbook_lib.sampling import Sampler, Samples
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects, ownership
-from runbook_lib.table import Check, Table, of_checks
+from runbook_lib.steps import objects, observe, ownership
+from runbook_lib.table import Check, Table, of_checks, yes_no
 
 SAMPLED = "sampled"
 """The event that records the requests sent while a step was applied."""
@@ -37,17 +37,21 @@ class RollbackStep(Step):
     def __init__(self) -> None:
         self._samples: Samples | None = None
         self._interruption = ""
+        # What was not as it should be before this step is no reason to stop it: a rollback is
+        # taken most of all where something is broken.
+        self._answered_before = self._modes_before = False
 
     def plan(self, context: Context) -> Plan:
         """Find out what would go; nothing of a chapter that stays."""
-        if self.stays(context):
-            note = f"{self.chapter} stays: rollback.keep is {context.parameters.rollback.keep}."
-            return Plan(self.name, context.target.uid, note=note)
+        if why := self.why_it_stays(context):
+            return Plan(self.name, context.target.uid, note=f"{why}.")
         return self.plan_removal(context)
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Make the changes while asking from outside, and record the answers as evidence."""
         self._interruption = self.expected_interruption(context, plan)
+        self._answered_before = _all_ok(observe.look_at_traffic(context))
+        self._modes_before = _all_ok(sidecars.look_at_modes(context))
         with_answer = _answered(context)
         if with_answer is None:
             # Nobody gets an answer that this step could take away.
@@ -83,8 +87,8 @@ class RollbackStep(Step):
         Raises:
             VerificationFailed: It could not be proved in time.
         """
-        if self.stays(context):
-            checks = [Check(self.chapter, "stays", ok=None)]
+        if why := self.why_it_stays(context):
+            checks = [Check(self.chapter, why, ok=None)]
             return Verification(self.name, True, (of_checks("Kept", checks),))
         result = self.verify_removal(context)
         check = self._meanwhile()
@@ -108,9 +112,34 @@ class RollbackStep(Step):
         """Say why requests must fail while this plan is applied; empty if none may."""
         return ""
 
-    def stays(self, context: Context) -> bool:
-        """Whether the chapter is one of those to keep."""
-        return kept(context, self.chapter)
+    def why_it_stays(self, context: Context) -> str:
+        """Say why nothing is taken back; empty if it is."""
+        rollback = context.parameters.rollback
+        if self.name in rollback.leave_out:
+            return f"left out: {self.name} is in rollback.leave_out"
+        if kept(context, self.chapter):
+            return f"{self.chapter} stays: rollback.keep is {rollback.keep}"
+        return ""
+
+    def traffic(self, context: Context) -> Table:
+        """The answers from outside: proved, if they were right before this step changed anything.
+
+        Raises:
+            VerificationFailed: They were right before, and are not in time.
+        """
+        if self._answered_before:
+            return observe.prove_traffic(context)
+        return observe.look_at_traffic(context)
+
+    def modes(self, context: Context) -> Table:
+        """What each sidecar does with plaintext: proved, if it was right before this step.
+
+        Raises:
+            WaitTimeout: It was right before, and is not in time.
+        """
+        if self._modes_before:
+            return sidecars.prove_modes(context)
+        return sidecars.look_at_modes(context)
 
     def _meanwhile(self) -> Check:
         if self._samples is None:
@@ -139,7 +168,9 @@ def refused(context: Context, cause: str, remedy: str) -> str:
         RunbookError: This run wants to apply.
     """
     if context.parameters.mode != "plan":
-        raise RunbookError(cause, remedy)
+        raise RunbookError(
+            cause, f"{remedy}; or go on without this step: name it in rollback.leave_out"
+        )
     return f"whether it will be safe: now it is refused, because {cause}"
 
 
@@ -163,6 +194,10 @@ def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
     if (workload.get("spec") or {}).get("replicas", 1) > 1:
         return ""
     return "the only web pod was replaced"
+
+
+def _all_ok(seen: Table) -> bool:
+    return all(row[-1] == yes_no(ok=True) for row in seen.rows)
 
 
 def _answered(context: Context) -> Probe | None:

@@ -18,6 +18,9 @@ from runbook_lib.wait import State
 
 _WEBHOOK_API = "admissionregistration.k8s.io/v1"
 _WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_REVISION = "istio.io/rev"
+"""The annotation by which the injector says which control plane a sidecar belongs to."""
+
 _SHOWN = 5
 
 
@@ -83,11 +86,14 @@ def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
 
 
 def _pods_with_sidecars(context: Context) -> list[str]:
-    """Return the pods of all namespaces that would be stranded."""
+    """Return the pods of all namespaces that would be stranded: those of this control plane."""
+    wanted = context.parameters.istio.revision
     return sorted(
         f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
         for pod in context.cluster.list("v1", "Pod")
         if pods.has_sidecar(pod) and not rollout.has_ended(pod)
+        # One that does not say whose it is could be anybody's.
+        if (pod["metadata"].get("annotations") or {}).get(_REVISION, wanted) == wanted
     )
 
 

@@ -12,7 +12,7 @@ from runbook_lib.diff import object_diff, reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Verification
-from runbook_lib.steps import objects, ownership
+from runbook_lib.steps import install, objects, ownership
 from runbook_lib.steps.release import CRD
 from runbook_lib.steps.rollback.base import RollbackStep, kept, refused
 from runbook_lib.table import Check
@@ -22,8 +22,11 @@ _CRD_API = "apiextensions.k8s.io/v1"
 _ISTIOD = "pilot-discovery"
 """Istiod's field manager: what it has written and nobody else is of no use without it."""
 
-_WRITTEN_BY_ISTIOD = (("v1", "ConfigMap"), ("v1", "Secret"), ("coordination.k8s.io/v1", "Lease"))
-"""Copies of the root certificate in every namespace, its key, and leader elections."""
+_WRITTEN_EVERYWHERE = (("v1", "ConfigMap"),)
+"""Kinds in which istiod writes copies of its root certificate into every namespace."""
+
+_WRITTEN_AT_HOME = (("v1", "Secret"), ("coordination.k8s.io/v1", "Lease"))
+"""Kinds in which it keeps that certificate's key, and elects leaders, in its own namespace."""
 
 _OF_KUBERNETES = (("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default"))
 """What every namespace has by itself."""
@@ -45,12 +48,14 @@ class _Found:
         kinds: Definitions of Istio's and Kiali's kinds.
         instances: Objects of these kinds, by the definition's name.
         written: What istiod has written.
-        spaces: The namespaces of istiod and of Kiali's operator, where the runbook made them.
+        namespaces: The names of istiod's namespace and of that of Kiali's operator.
+        spaces: Those that the runbook made.
     """
 
     kinds: list[Object]
     instances: dict[str, list[Object]]
     written: list[Object]
+    namespaces: list[str]
     spaces: list[_Space]
 
     @property
@@ -81,10 +86,12 @@ class _RemoveLeftovers(RollbackStep):
         found = _look(context)
         unpredictable = list(filter(None, [self._foreign_objects(context, found)]))
         running = _control_planes(context)
-        if running and any(_is_of_istio(context, item) for item in found.kinds):
+        of_istio = [item for item in found.kinds if not _is_of_kiali(item)]
+        if running and (of_istio or found.written):
             reason = refused(
                 context,
-                f"a control plane still uses Istio's kinds: {', '.join(running)}",
+                "a control plane still uses Istio's kinds and its root certificate: "
+                f"{', '.join(running)}",
                 "uninstall it first, or set rollback.kinds: false",
             )
             unpredictable.append(reason)
@@ -104,19 +111,17 @@ class _RemoveLeftovers(RollbackStep):
         objects.delete_objects(context, plan, going, timeout=timeout)
 
     def verify_removal(self, context: Context) -> Verification:
+        if not context.parameters.rollback.kinds:
+            stay = "stay: rollback.kinds is false"
+            checks = [Check("kinds, root certificate, namespaces", stay, ok=None)]
+            return Verification(self.name, True, (table.of_checks("What is left", checks),))
         found = _look(context)
-        wanted = context.parameters.rollback.kinds
-        kinds = f"{len(found.kinds)} stay" if found.kinds else "gone"
-        # Which of istiod's leader elections took place differs from run to run.
-        written = ", ".join(map(reference, found.written)) if wanted else "stays"
+        kinds = ", ".join(map(reference, found.kinds))
+        written = ", ".join(map(reference, found.written))
         checks = [
-            Check("kinds", kinds, not found.kinds if wanted else None),
-            Check(
-                "what istiod has written",
-                written if found.written else "gone",
-                not found.written if wanted else None,
-            ),
-            *(self._namespace_check(context, found, name) for name in _namespaces(context)),
+            Check("kinds", kinds or "gone", not kinds),
+            Check("what istiod has written", written or "gone", not written),
+            *(self._namespace_check(context, found, name) for name in found.namespaces),
         ]
         ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("What is left", checks),))
@@ -129,8 +134,7 @@ class _RemoveLeftovers(RollbackStep):
             others = ", ".join(map(reference, own.foreign))
             return Check(subject, f"stays: others have objects in it: {others}", ok=None)
         if own is not None:
-            wanted = context.parameters.rollback.kinds
-            return Check(subject, "still there" if wanted else "stays", False if wanted else None)
+            return Check(subject, "still there", ok=False)
         if context.cluster.get("v1", "Namespace", name) is not None:
             return Check(subject, "stays: not of this runbook", ok=None)
         return Check(subject, "gone", ok=True)
@@ -161,25 +165,31 @@ def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
 
 
 def _look(context: Context) -> _Found:
-    with_istio = not kept(context, _ISTIO)
+    with_istio = _istio_goes(context)
     kinds = [
         item
         for item in context.cluster.list(_CRD_API, CRD)
         if (with_istio and _is_of_istio(context, item)) or _is_of_kiali(item)
     ]
     written = _written_by_istiod(context) if with_istio else []
-    return _Found(kinds, _instances(context, kinds), written, list(_spaces(context)))
-
-
-def _namespaces(context: Context) -> list[str]:
-    """Return the namespaces of the chapters that go."""
     parameters = context.parameters
-    istio = [] if kept(context, _ISTIO) else [parameters.istio.namespace]
-    return [parameters.kiali.operator_namespace, *istio]
+    namespaces = [parameters.kiali.operator_namespace]
+    if with_istio:
+        namespaces.append(parameters.istio.namespace)
+    spaces = list(_spaces(context, namespaces))
+    return _Found(kinds, _instances(context, kinds), written, namespaces, spaces)
 
 
-def _spaces(context: Context) -> Iterator[_Space]:
-    for name in _namespaces(context):
+def _istio_goes(context: Context) -> bool:
+    """Whether Istio is this runbook's to take away: neither kept, nor installed by others."""
+    if kept(context, _ISTIO):
+        return False
+    releases = install.base_release(context.parameters), install.istiod_release(context.parameters)
+    return all(release.check_removed(context).ok is not None for release in releases)
+
+
+def _spaces(context: Context, namespaces: list[str]) -> Iterator[_Space]:
+    for name in namespaces:
         found = context.cluster.get("v1", "Namespace", name)
         if found is not None and ownership.is_own(found):
             yield _Space(found, _foreign_in(context, name))
@@ -218,12 +228,12 @@ def _instances(context: Context, kinds: list[Object]) -> dict[str, list[Object]]
 
 
 def _written_by_istiod(context: Context) -> list[Object]:
-    return [
-        item
-        for version, kind in _WRITTEN_BY_ISTIOD
-        for item in context.cluster.list(version, kind)
-        if set(ownership.managers(item)) == {_ISTIOD}
+    home = context.parameters.istio.namespace
+    found = [
+        *(item for kind in _WRITTEN_EVERYWHERE for item in context.cluster.list(*kind)),
+        *(item for kind in _WRITTEN_AT_HOME for item in context.cluster.list(*kind, home)),
     ]
+    return [item for item in found if set(ownership.managers(item)) == {_ISTIOD}]
 
 
 def _foreign_in(context: Context, namespace: str) -> list[Object]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib import manifest, sidecars, table, traffic
+from runbook_lib import manifest, table, traffic
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
+from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Verification
@@ -28,16 +29,22 @@ class _RemoveAuthorization(RollbackStep):
     undo = "run 05_authorization again"
 
     def plan_removal(self, context: Context) -> Plan:
-        return objects.plan_deletion(context, self.name, self._manifests(context))
+        plan = objects.plan_deletion(context, self.name, self._manifests(context))
+        policy = reference(self._manifests(context)[0])
+        if policy not in {change.ref for change in plan.changes}:
+            return plan
+        if reason := self._what_others_would_deny(context, policy):
+            return replace(plan, unpredictable=(*plan.unpredictable, reason))
+        return plan
 
     def remove(self, context: Context, plan: Plan) -> None:
         timeout = context.parameters.timeouts.policy
         objects.delete_objects(context, plan, self._manifests(context), timeout=timeout)
-        observe.prove_traffic(context)
+        self.traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
         checks = [gone(context, item) for item in self._manifests(context)]
-        tables = table.of_checks("Objects", checks), observe.prove_traffic(context)
+        tables = table.of_checks("Objects", checks), self.traffic(context)
         return Verification(self.name, table.all_ok(checks), tables)
 
     @staticmethod
@@ -48,6 +55,42 @@ class _RemoveAuthorization(RollbackStep):
             manifest.authorization_policy(parameters, methods),
             manifest.destination_rule(parameters, ()),
         ]
+
+    @staticmethod
+    def _what_others_would_deny(context: Context, policy: str) -> str:
+        """Refuse to delete the policy where it is what lets users in: any ALLOW denies the rest.
+
+        Returns:
+            What cannot be known; empty if all that works now goes on working.
+
+        Raises:
+            RunbookError: Users could do less without the policy, and this run wants to apply.
+        """
+        parameters = context.parameters
+        now = traffic.policies_in_force(context.cluster, parameters)
+        left = tuple(p for p in now.authorization_policies if reference(p) != policy)
+        without = replace(now, authorization_policies=left)
+        others = ", ".join(reference(p) for p in traffic.enforced(without))
+        if not now.in_mesh or not others:
+            return ""
+        try:
+            before = traffic.expected_probes(parameters, now)
+            after = traffic.expected_probes(parameters, without)
+        except RunbookError as error:
+            return f"whether users can work without {policy}: {error.cause}"
+        cut = [
+            f"{now.method} {now.path}"
+            for own, now, then in zip(parameters.application.probes, before, after, strict=True)
+            if now.expected.status == own.status != then.expected.status
+        ]
+        if not cut:
+            return ""
+        return refused(
+            context,
+            f"without {policy} users could no longer {', '.join(cut)}: as soon as one policy "
+            f"allows something, all the rest is denied, and these stay: {others}",
+            "ask their owners to allow what users need, and run this again",
+        )
 
 
 class _MakePermissive(RollbackStep):
@@ -73,8 +116,8 @@ class _MakePermissive(RollbackStep):
 
     def remove(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context)])
-        sidecars.prove_modes(context)
-        observe.prove_traffic(context)
+        self.modes(context)
+        self.traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
         found = objects.live_if_known(context, self._manifest(context))
@@ -85,8 +128,8 @@ class _MakePermissive(RollbackStep):
         tables = (
             table.of_checks("Policy", checks),
             observe.peer_authentication_table(context),
-            sidecars.prove_modes(context),
-            observe.prove_traffic(context),
+            self.modes(context),
+            self.traffic(context),
         )
         return Verification(self.name, table.all_ok(checks), tables)
 
@@ -127,16 +170,16 @@ class _RemoveMutualTls(RollbackStep):
         # One by one: each effect is proved before the next is caused.
         for item in self._manifests(context):
             objects.delete_objects(context, plan, [item], timeout=timeout)
-            sidecars.prove_modes(context)
-            observe.prove_traffic(context)
+            self.modes(context)
+            self.traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
         checks = [gone(context, item) for item in self._manifests(context)]
         tables = (
             table.of_checks("Objects", checks),
             observe.peer_authentication_table(context),
-            sidecars.prove_modes(context),
-            observe.prove_traffic(context),
+            self.modes(context),
+            self.traffic(context),
         )
         return Verification(self.name, table.all_ok(checks), tables)
 
