@@ -1,8 +1,9 @@
-"""Mutual TLS for the whole mesh, except on the port where the load balancer comes in."""
+"""Mutual TLS for the whole mesh, except on the ports where callers without a sidecar come in."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from dataclasses import replace
 
 from runbook_lib import manifest, sidecars, table
 from runbook_lib.cluster import Object
@@ -11,7 +12,7 @@ from runbook_lib.diff import reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects, observe
+from runbook_lib.steps import objects, observe, outsiders
 from runbook_lib.table import Check
 
 
@@ -23,7 +24,11 @@ class _PeerAuthenticationStep(Step):
         """The PeerAuthentication."""
 
     def plan(self, context: Context) -> Plan:
-        return objects.plan_objects(context, self.name, [self.manifest(context.parameters)])
+        note = outsiders.note_on_ports(
+            context,
+            "callers without a sidecar are refused, unless it is in application.plaintext_ports",
+        )
+        return objects.plan_objects(context, self.name, [self.manifest(context.parameters)], note)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self.manifest(context.parameters)])
@@ -64,9 +69,23 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     def manifest(self, parameters: Parameters) -> Object:
         return manifest.strict_mutual_tls(parameters)
 
+    def plan(self, context: Context) -> Plan:
+        plan = super().plan(context)
+        others = outsiders.namespaces_of_others(context)
+        if plan.empty or not others:
+            return plan
+        # Part of what is approved: whose plaintext is refused is for a person to know.
+        callers = (
+            f"who calls pods with sidecars in {', '.join(others)}: this policy holds for the whole "
+            "mesh, so there, too, every caller without a sidecar is refused, and a load balancer "
+            "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
+            "own decides in its place"
+        )
+        return replace(plan, unpredictable=(*plan.unpredictable, callers))
+
 
 class _MutualTlsException(_PeerAuthenticationStep):
-    """Let plaintext in on the web container's port."""
+    """Let plaintext in on the web container's port, and on others that the parameters name."""
 
     name = "mutual-tls-exception"
     title = "Except the web container's port from mutual TLS"
