@@ -123,7 +123,9 @@ def prove_authorization(context: Context) -> Table:
                     found = allows(listeners, port, policy)
                     rows.append((name, str(port), _text(found), yes_no(found == wanted)))
                     if found != wanted:
-                        wrong.append(f"{name} port {port}: allows {_text(found)}")
+                        wrong.append(
+                            f"{name} port {port}: {_text(found)} in place of {_text(wanted)}"
+                        )
         return rows, wrong
 
     return Table(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib import manifest, sidecars, table
@@ -71,17 +72,10 @@ class _StrictMutualTls(_PeerAuthenticationStep):
 
     def plan(self, context: Context) -> Plan:
         plan = super().plan(context)
-        others = outsiders.namespaces_of_others(context)
-        if plan.empty or not others:
+        if plan.empty:
             return plan
-        # Part of what is approved: whose plaintext is refused is for a person to know.
-        callers = (
-            f"who calls pods with sidecars in {', '.join(others)}: this policy holds for the whole "
-            "mesh, so there, too, every caller without a sidecar is refused, and a load balancer "
-            "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
-            "own decides in its place"
-        )
-        return replace(plan, unpredictable=(*plan.unpredictable, callers))
+        # Part of what is approved: whose plaintext is refused is for a person to judge.
+        return replace(plan, unpredictable=(*plan.unpredictable, *_other_callers(context)))
 
 
 class _MutualTlsException(_PeerAuthenticationStep):
@@ -96,6 +90,22 @@ class _MutualTlsException(_PeerAuthenticationStep):
 
     def manifest(self, parameters: Parameters) -> Object:
         return manifest.mutual_tls_exception(parameters)
+
+
+def _other_callers(context: Context) -> Iterator[str]:
+    """Say whom STRICT may cut off that no exception of this runbook lets in."""
+    if doors := outsiders.doors_of_others(context):
+        yield (
+            f"who comes in through {', '.join(doors)}: behind it are pods with sidecars that have "
+            "no exception, so every caller without a sidecar is refused there"
+        )
+    if others := outsiders.namespaces_of_others(context):
+        yield (
+            f"who calls pods with sidecars in {', '.join(others)}: this policy holds for the whole "
+            "mesh, so every caller without a sidecar is refused there, too, and a load balancer "
+            "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
+            "own decides in its place"
+        )
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

@@ -26,7 +26,7 @@ _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
 
 @dataclass(frozen=True)
 class _Door:
-    """A port of a Service that leads to a container port of the web pods.
+    """A port of a Service that leads to a container port of pods.
 
     Attributes:
         service: The Service, by name.
@@ -55,7 +55,7 @@ def note_on_ports(context: Context, consequence: str) -> str:
     """
     application = context.parameters.application
     known = (application.web.port, *application.plaintext_ports)
-    closed = [door for door in _doors(context) if door.port not in known]
+    closed = [door for door in _doors(context, list(_web_pods(context))) if door.port not in known]
     outside = [door for door in closed if door.outside]
     if outside:
         wanted = sorted({*application.plaintext_ports, *(door.port for door in outside)})
@@ -78,9 +78,30 @@ def note_on_ports(context: Context, consequence: str) -> str:
 
 
 def namespaces_of_others(context: Context) -> list[str]:
-    """Return the other namespaces where the mesh-wide policy decides about pods with sidecars.
+    """Return the other namespaces where the mesh-wide policy decides about pods with sidecars."""
+    found = {pod["metadata"]["namespace"] for pod in _under_mesh_wide(context)}
+    return sorted(found - {context.parameters.application.namespace})
 
-    Those whose own policies decide in its place are left out, and gateways, which have no
+
+def doors_of_others(context: Context) -> list[str]:
+    """Return the ways in from outside to pods of the application's namespace but the web pods.
+
+    Only to those about which the mesh-wide policy decides: no exception is made for them.
+    """
+    application = context.parameters.application
+    pods = [
+        pod
+        for pod in _under_mesh_wide(context, application.namespace)
+        if not application.web.labels.items() <= _labels(pod).items()
+    ]
+    found = (f"{d.service} ({d.outside})" for d in _doors(context, pods) if d.outside)
+    return list(dict.fromkeys(found))
+
+
+def _under_mesh_wide(context: Context, namespace: str | None = None) -> Iterator[Object]:
+    """Yield the pods with sidecars about which the mesh-wide policy decides.
+
+    Left out are those whose own policies decide in its place, and gateways, which have no
     application beside them.
     """
     strict = manifest.strict_mutual_tls(context.parameters)
@@ -89,43 +110,33 @@ def namespaces_of_others(context: Context) -> list[str]:
         policies = context.cluster.list(traffic.SECURITY_API, "PeerAuthentication")
     except KindNotInstalled:
         policies = []
-    found = set()
-    for pod in context.cluster.list("v1", "Pod"):
-        namespace = pod["metadata"]["namespace"]
-        own = [p for p in policies if p["metadata"]["namespace"] == namespace]
-        if namespace == context.parameters.application.namespace or has_ended(pod):
+    for pod in context.cluster.list("v1", "Pod", namespace):
+        alone = all(container["name"] == PROXY for container in pod["spec"]["containers"])
+        if has_ended(pod) or not has_sidecar(pod) or alone:
             continue
-        if has_sidecar(pod) and any(c["name"] != PROXY for c in pod["spec"]["containers"]):
-            under = (_modes(pod, [mesh_wide, *own]) for mesh_wide in (strict, permissive))
-            if len(set(under)) > 1:
-                found.add(namespace)
-    return sorted(found)
+        own = [p for p in policies if p["metadata"]["namespace"] == pod["metadata"]["namespace"]]
+        if _modes(pod, [strict, *own]) != _modes(pod, [permissive, *own]):
+            yield pod
 
 
 def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:
     """Return the mode on each port of a pod, and on a port that it does not declare."""
-    metadata = pod["metadata"]
-    judged = traffic.Policies(tuple(policies), web_labels=metadata.get("labels") or {})
+    judged = traffic.Policies(tuple(policies), web_labels=_labels(pod))
     return tuple(
-        traffic.mode_on_port(judged, metadata["namespace"], port)
+        traffic.mode_on_port(judged, pod["metadata"]["namespace"], port)
         for port in (*sidecars.ports(pod), 0)
     )
 
 
-def _doors(context: Context) -> Iterator[_Door]:
-    """Yield the ways through Services of the application's namespace to its web pods."""
+def _doors(context: Context, pods: Sequence[Object]) -> Iterator[_Door]:
+    """Yield the ways through Services of the application's namespace to these pods of it."""
     namespace = context.parameters.application.namespace
-    web_pods = list(_web_pods(context))
     ways = list(_ways_in(context, namespace))
     for service in context.cluster.list("v1", "Service", namespace):
         selector = service["spec"].get("selector")
         if not selector:
             continue
-        selected = [
-            pod
-            for pod in web_pods
-            if selector.items() <= (pod["metadata"].get("labels") or {}).items()
-        ]
+        selected = [pod for pod in pods if selector.items() <= _labels(pod).items()]
         for port in service["spec"].get("ports") or []:
             if port.get("protocol", "TCP") != "TCP":
                 continue  # sidecars leave everything else alone
@@ -181,3 +192,8 @@ def _ways_in(context: Context, namespace: str) -> Iterator[_Way]:
     for binding in bindings:
         to = binding["spec"]["serviceRef"]
         yield to["name"], to["port"], reference(binding)
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    return labels
