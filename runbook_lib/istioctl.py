@@ -106,8 +106,11 @@ class Istioctl:
 
     def proxy_config_listeners_json(self, pod: str, *, namespace: str) -> list[dict[str, Any]]:
         """Return the listeners of a pod's proxy as Envoy has them now."""
-        argv = ("proxy-config", "listeners", f"{pod}.{namespace}", "--output", "json")
-        listeners: list[dict[str, Any]] = json.loads(self.cli(*argv).stdout)
+        done = self.cli("proxy-config", "listeners", f"{pod}.{namespace}", "--output", "json")
+        try:
+            listeners: list[dict[str, Any]] = json.loads(done.stdout) or []
+        except ValueError as error:
+            raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
         return listeners
 
     def proxy_status(self) -> str:

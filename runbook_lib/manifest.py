@@ -87,7 +87,7 @@ def permissive_mutual_tls(parameters: Parameters) -> Object:
 
 
 def mutual_tls_exception(parameters: Parameters) -> Object:
-    """The web container's port without mutual TLS; everything else STRICT."""
+    """The web pods' ports for callers outside of the mesh, without mutual TLS; the rest STRICT."""
     application = parameters.application
     manifest = _named(
         "peer-authentication-exception", parameters.mutual_tls.exception, application.namespace
@@ -95,7 +95,8 @@ def mutual_tls_exception(parameters: Parameters) -> Object:
     manifest["spec"]["selector"]["matchLabels"] = dict(application.web.labels)
     # JSON, and so the API, knows only text as keys.
     (mode,) = manifest["spec"]["portLevelMtls"].values()
-    manifest["spec"]["portLevelMtls"] = {str(application.web.port): mode}
+    ports = (application.web.port, *application.plaintext_ports)
+    manifest["spec"]["portLevelMtls"] = {str(port): mode for port in ports}
     return manifest
 
 
@@ -104,7 +105,7 @@ def destination_rule(parameters: Parameters, service_ports: Sequence[int]) -> Ob
 
     Args:
         parameters: The run's parameters.
-        service_ports: The Service's ports that lead to the web container's port.
+        service_ports: The Service's ports that lead to container ports without mutual TLS.
     """
     application = parameters.application
     manifest = _named(
@@ -122,7 +123,10 @@ def destination_rule(parameters: Parameters, service_ports: Sequence[int]) -> Ob
 def authorization_policy(
     parameters: Parameters, methods: Sequence[str], *, dry_run: bool = False
 ) -> Object:
-    """The policy that lets only `methods` reach the web container."""
+    """The policy that lets only `methods` reach the web container.
+
+    Ports that other callers use have a rule of their own: one about methods matches nothing there.
+    """
     application = parameters.application
     manifest = _named(
         "authorization-policy", parameters.authorization.policy, application.namespace
@@ -133,6 +137,9 @@ def authorization_policy(
     (rule,) = manifest["spec"]["rules"]
     (to,) = rule["to"]
     to["operation"]["methods"] = list(methods)
+    if application.plaintext_ports:
+        ports = [str(port) for port in application.plaintext_ports]
+        manifest["spec"]["rules"].append({"to": [{"operation": {"ports": ports}}]})
     return manifest
 
 

@@ -192,6 +192,7 @@ Name = Annotated[str, AfterValidator(_subdomain)]
 LabelName = Annotated[str, AfterValidator(_label)]
 ExistingFile = Annotated[Path, Field(strict=False), AfterValidator(_existing_file)]
 Seconds = Annotated[int, Field(ge=1, le=7200)]
+Port = Annotated[int, Field(ge=1, le=65535)]
 
 
 class Section(BaseModel):
@@ -227,7 +228,7 @@ class WebParameters(Section):
     name: Name = "xnat-xnat-web"
     service: LabelName = "xnat-xnat-web"
     labels: Annotated[dict[str, str], AfterValidator(_labels)] = {"app": "xnat-xnat-web"}
-    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    port: Port = 8080
 
 
 class ProbeParameters(Section):
@@ -244,6 +245,7 @@ class ApplicationParameters(Section):
     namespace: LabelName = "xnat"
     url: Annotated[str, AfterValidator(_origin)] | None = None
     web: WebParameters = WebParameters()
+    plaintext_ports: Annotated[tuple[Port, ...], Field(strict=False)] = ()
     restart_order: Annotated[
         tuple[Annotated[str, AfterValidator(_workload)], ...], Field(strict=False, min_length=1)
     ] = ("StatefulSet/xnat-postgresql", "StatefulSet/xnat-xnat-web")

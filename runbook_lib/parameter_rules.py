@@ -78,6 +78,15 @@ def _application(parameters: Parameters) -> Iterator[Contradiction]:
             f"{application.namespace} belongs to Kubernetes",
             "name the application's namespace",
         )
+    for index, port in enumerate(application.plaintext_ports):
+        if port == application.web.port:
+            yield (
+                ("application", "plaintext_ports", index),
+                f"{port} is application.web.port, which is open to the load balancer anyway",
+                "remove it",
+            )
+        elif port in application.plaintext_ports[:index]:
+            yield ("application", "plaintext_ports", index), f"{port} is there twice", "remove one"
     web = f"{application.web.kind}/{application.web.name}"
     order = application.restart_order
     if web not in order:

@@ -7,7 +7,7 @@ pod. The rules follow https://istio.io/latest/docs/reference/config/security/.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runbook_lib.cluster import Cluster, Object
@@ -25,6 +25,9 @@ BAD_GATEWAY = 502
 
 DENIED = Expectation(403, "RBAC: access denied")
 """Envoy's answer to a request that no policy allows; the body tells it from the application's."""
+
+EVERYTHING = "everything"
+"""What a rule allows that looks at no method, beside methods."""
 
 IDENTITY_SOURCES = ("principals", "requestPrincipals", "namespaces", "serviceAccounts")
 """Sources proved by mutual TLS or a token: requests from the edge have neither."""
@@ -214,6 +217,36 @@ def allowed_methods(policy: Object | None) -> frozenset[str]:
         for to in rule.get("to") or []
         for method in to.get("operation", {}).get("methods") or []
     )
+
+
+def allowed_on_port(policy: Object, port: int) -> frozenset[str]:
+    """Return the methods that a policy of the runbook's own shape allows on a container port.
+
+    `EVERYTHING` in their place if a rule looks at no method: it lets in what is not HTTP as well.
+    """
+    allowed: set[str] = set()
+    for rule in policy["spec"].get("rules") or []:
+        for to in rule.get("to") or [{}]:
+            operation = to.get("operation") or {}
+            if str(port) in (operation.get("ports") or [str(port)]):
+                allowed.update(operation.get("methods") or [EVERYTHING])
+    return in_short(allowed)
+
+
+def in_short(allowed: Iterable[str]) -> frozenset[str]:
+    """Leave the methods out where everything is allowed."""
+    found = frozenset(allowed)
+    return frozenset((EVERYTHING,)) if EVERYTHING in found else found
+
+
+def opened_ports(policy: Object) -> list[str]:
+    """Return the ports on which a policy of the runbook's own shape allows everything."""
+    return [
+        port
+        for rule in policy["spec"].get("rules") or []
+        for to in rule.get("to") or []
+        for port in (to.get("operation") or {}).get("ports") or []
+    ]
 
 
 def is_dry_run(policy: Object) -> bool:

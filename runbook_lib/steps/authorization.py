@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
-from runbook_lib import manifest, table
+from runbook_lib import manifest, sidecars, table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
@@ -12,7 +13,7 @@ from runbook_lib.errors import KindNotInstalled, RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects, observe
+from runbook_lib.steps import objects, observe, outsiders
 from runbook_lib.table import Check
 from runbook_lib.traffic import allowed_methods, is_dry_run
 
@@ -28,7 +29,8 @@ class _RouteToWeb(Step):
     undo = "delete the DestinationRule"
 
     def plan(self, context: Context) -> Plan:
-        return objects.plan_objects(context, self.name, [self._manifest(context)])
+        manifests = [self._manifest(context)]
+        return objects.plan_objects(context, self.name, manifests, _note_on_ports(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context)])
@@ -80,7 +82,8 @@ class _AllowMethods(Step):
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
-        return objects.plan_objects(context, self.name, [self._manifest(context.parameters)])
+        manifests = [self._manifest(context.parameters)]
+        return objects.plan_objects(context, self.name, manifests, _note_on_ports(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context.parameters)])
@@ -97,6 +100,7 @@ class _AllowMethods(Step):
             (
                 table.of_checks("Policy", checks),
                 observe.authorization_policy_table(context),
+                sidecars.prove_authorization(context),
                 observe.prove_traffic(context),
             ),
         )
@@ -160,12 +164,12 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
 
 
 def service_ports(context: Context) -> list[int]:
-    """Return the web Service's ports that lead to the web container's port.
+    """Return the web Service's ports that lead to container ports without mutual TLS.
 
     Policies for servers know the container's port, rules for callers the Service's.
 
     Raises:
-        RunbookError: There is no such Service, or none of its ports leads there.
+        RunbookError: There is no such Service, or none of its ports leads to the web port.
     """
     application = context.parameters.application
     web = application.web
@@ -174,16 +178,29 @@ def service_ports(context: Context) -> list[int]:
     if service is None:
         raise RunbookError(f"there is no {where}", "correct application.web.service")
     workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)
-    named = port_names(workload, web.port)
     ports = service["spec"].get("ports") or []
-    found = [p["port"] for p in ports if p.get("targetPort", p["port"]) in (web.port, *named)]
+
+    def leading_to(number: int) -> list[int]:
+        wanted = (number, *port_names(workload, number))
+        return [p["port"] for p in ports if p.get("targetPort", p["port"]) in wanted]
+
+    found = leading_to(web.port)
     if not found:
         leads = ", ".join(f"{p['port']} → {p.get('targetPort', p['port'])}" for p in ports)
         raise RunbookError(
             f"no port of {where} leads to the container port {web.port} (there are: {leads})",
             "set application.web.port to the container's port, not the Service's",
         )
-    return found
+    others = map(leading_to, application.plaintext_ports)
+    return [*found, *chain.from_iterable(others)]
+
+
+def _note_on_ports(context: Context) -> str:
+    return outsiders.note_on_ports(
+        context,
+        "only the allowed methods of HTTP get through, and nothing else, also from callers with a "
+        "sidecar, unless it is in application.plaintext_ports",
+    )
 
 
 def port_names(workload: Object | None, port: int) -> list[str]:

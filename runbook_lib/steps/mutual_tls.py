@@ -1,8 +1,10 @@
-"""Mutual TLS for the whole mesh, except on the port where the load balancer comes in."""
+"""Mutual TLS for the whole mesh, except on the ports where callers without a sidecar come in."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
 
 from runbook_lib import manifest, sidecars, table
 from runbook_lib.cluster import Object
@@ -11,7 +13,7 @@ from runbook_lib.diff import reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import objects, observe
+from runbook_lib.steps import objects, observe, outsiders
 from runbook_lib.table import Check
 
 
@@ -23,7 +25,11 @@ class _PeerAuthenticationStep(Step):
         """The PeerAuthentication."""
 
     def plan(self, context: Context) -> Plan:
-        return objects.plan_objects(context, self.name, [self.manifest(context.parameters)])
+        note = outsiders.note_on_ports(
+            context,
+            "callers without a sidecar are refused, unless it is in application.plaintext_ports",
+        )
+        return objects.plan_objects(context, self.name, [self.manifest(context.parameters)], note)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self.manifest(context.parameters)])
@@ -64,9 +70,16 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     def manifest(self, parameters: Parameters) -> Object:
         return manifest.strict_mutual_tls(parameters)
 
+    def plan(self, context: Context) -> Plan:
+        plan = super().plan(context)
+        if plan.empty:
+            return plan
+        # Part of what is approved: whose plaintext is refused is for a person to judge.
+        return replace(plan, unpredictable=(*plan.unpredictable, *_other_callers(context)))
+
 
 class _MutualTlsException(_PeerAuthenticationStep):
-    """Let plaintext in on the web container's port."""
+    """Let plaintext in on the web container's port, and on others that the parameters name."""
 
     name = "mutual-tls-exception"
     title = "Except the web container's port from mutual TLS"
@@ -77,6 +90,22 @@ class _MutualTlsException(_PeerAuthenticationStep):
 
     def manifest(self, parameters: Parameters) -> Object:
         return manifest.mutual_tls_exception(parameters)
+
+
+def _other_callers(context: Context) -> Iterator[str]:
+    """Say whom STRICT may cut off that no exception of this runbook lets in."""
+    if doors := outsiders.doors_of_others(context):
+        yield (
+            f"who comes in through {', '.join(doors)}: behind it are pods with sidecars that have "
+            "no exception, so every caller without a sidecar is refused there"
+        )
+    if others := outsiders.namespaces_of_others(context):
+        yield (
+            f"who calls pods with sidecars in {', '.join(others)}: this policy holds for the whole "
+            "mesh, so every caller without a sidecar is refused there, too, and a load balancer "
+            "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
+            "own decides in its place"
+        )
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

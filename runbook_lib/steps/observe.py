@@ -123,12 +123,18 @@ def authorization_policy_table(context: Context) -> Table:
                 metadata["namespace"],
                 metadata["name"],
                 spec.get("action", "ALLOW"),
-                ", ".join(sorted(traffic.allowed_methods(policy))) or "-",
+                _allowed(policy),
                 "no (dry run)" if traffic.is_dry_run(policy) else "yes",
             )
         )
     columns = ("namespace", "name", "action", "methods", "enforced")
     return Table("AuthorizationPolicies", columns, tuple(sorted(rows)))
+
+
+def _allowed(policy: Object) -> str:
+    """Say which methods a policy allows, and the ports on which it looks at none."""
+    ports = [f"everything on {port}" for port in traffic.opened_ports(policy)]
+    return ", ".join([*sorted(traffic.allowed_methods(policy)), *ports]) or "-"
 
 
 def _all(context: Context, kind: str) -> list[Object]:

@@ -89,6 +89,21 @@ def test_the_authorization_policy_names_methods_and_pods() -> None:
     assert rendered["spec"]["rules"] == [{"to": [{"operation": {"methods": ["GET"]}}]}]
 
 
+def test_other_ports_are_left_out_of_mutual_tls_and_allowed_by_a_rule_of_their_own() -> None:
+    dicom = lab_parameters(application={"plaintext_ports": [8104, 104]})
+    exception = manifest.mutual_tls_exception(dicom)["spec"]
+    assert exception["mtls"] == {"mode": "STRICT"}
+    assert exception["portLevelMtls"] == {
+        "8080": {"mode": "DISABLE"},
+        "8104": {"mode": "DISABLE"},
+        "104": {"mode": "DISABLE"},
+    }
+    assert manifest.authorization_policy(dicom, ["GET"])["spec"]["rules"] == [
+        {"to": [{"operation": {"methods": ["GET"]}}]},
+        {"to": [{"operation": {"ports": ["8104", "104"]}}]},
+    ]
+
+
 def test_a_dry_run_is_an_annotation() -> None:
     rendered = manifest.authorization_policy(OTHER, ["GET"], dry_run=True)
     assert rendered["metadata"]["annotations"] == {"istio.io/dry-run": "true"}

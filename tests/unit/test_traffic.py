@@ -232,6 +232,21 @@ def test_allowed_methods_are_those_of_all_rules() -> None:
     assert traffic.allowed_methods(None) == set()
 
 
+def test_what_is_allowed_on_a_port_is_what_its_rules_say() -> None:
+    policy = allow(to(methods=["GET", "HEAD"]), to(ports=["8104"]))
+    assert traffic.allowed_on_port(policy, 8080) == {"GET", "HEAD"}
+    assert traffic.allowed_on_port(policy, 8104) == {"everything"}
+    assert traffic.opened_ports(policy) == ["8104"]
+    assert traffic.allowed_on_port(allow(), 8080) == set()
+    assert traffic.allowed_on_port(allow({}), 8080) == {"everything"}
+
+
+def test_a_port_of_its_own_changes_nothing_about_the_sites_answers() -> None:
+    policy = allow(to(methods=["GET"]), to(ports=["8104"]))
+    assert answer("GET", policies=[policy]) == Expectation(200)
+    assert answer("DELETE", policies=[policy]) == DENIED
+
+
 def test_what_others_apply_changes_nothing_about_what_is_wanted() -> None:
     """A foreign policy is told apart by its name, and is named."""
 

@@ -1,0 +1,74 @@
+"""A cluster that holds the objects given, for code that only reads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from runbook_lib.cluster import Cluster, Object
+from runbook_lib.context import Context
+from runbook_lib.errors import KindNotInstalled
+from runbook_lib.evidence import Evidence
+from tests.unit.samples import LAB, lab_parameters
+
+WEB = {"app": "xnat-xnat-web"}
+
+
+class GivenCluster:
+    """Knows the kinds of its objects, and those of Kubernetes itself."""
+
+    def __init__(self, *objects: Object) -> None:
+        self.objects = list(objects)
+
+    def list(
+        self,
+        version: str,
+        kind: str,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> list[Object]:
+        served = version.startswith(("v1", "apps/", "networking.k8s.io/"))
+        if not served and kind not in {item["kind"] for item in self.objects}:
+            raise KindNotInstalled(version, kind)
+        return [
+            item
+            for item in self.objects
+            if item["kind"] == kind
+            and namespace in (None, item["metadata"]["namespace"])
+            and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
+        ]
+
+    def get(self, version: str, kind: str, name: str, namespace: str) -> Object | None:
+        found = (o for o in self.list(version, kind, namespace) if o["metadata"]["name"] == name)
+        return next(found, None)
+
+
+def context(folder: Path, *objects: Object, **given: Any) -> Context:
+    """What steps work with, on a cluster with these objects."""
+    evidence = Evidence(folder / "evidence.jsonl", run_id="r")
+    cluster = cast(Cluster, GivenCluster(*objects))
+    return Context(lab_parameters(**given), LAB, cluster, evidence)
+
+
+def pod(
+    name: str = "xnat-xnat-web-0",
+    *containers: Object,
+    namespace: str = "xnat",
+    labels: dict[str, str] = WEB,
+    sidecar: bool = True,
+    **metadata: Any,
+) -> Object:
+    """A ready pod; with a container that declares 8080 if none is given."""
+    own = [*containers] or [{"name": "web", "ports": [{"containerPort": 8080, "name": "http"}]}]
+    every = [*own, *([{"name": "istio-proxy"}] if sidecar else [])]
+    return {
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace, "labels": labels, **metadata},
+        "spec": {"containers": every},
+        "status": {
+            "phase": "Running",
+            "conditions": [{"type": "Ready", "status": "True"}],
+            "containerStatuses": [{"name": each["name"], "ready": True} for each in every],
+        },
+    }
