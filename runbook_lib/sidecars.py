@@ -62,35 +62,42 @@ def prove_modes(context: Context) -> Table:
     Raises:
         WaitTimeout: A sidecar has not taken the policies up in time; the error names it.
     """
+    return _mode_table(_wait(context, lambda: _modes(context)))
 
-    def look() -> _Found:
-        rows: list[_Row] = []
-        wrong: list[str] = []
-        parameters = context.parameters
-        namespace = parameters.application.namespace
-        in_force = traffic.policies_in_force(context.cluster, parameters)
-        own = traffic.of_the_runbook(parameters, in_force)
-        meshed = [pod for pod in _living(context) if has_sidecar(pod) and _ports(context, pod)]
-        for pod, listeners in _ask(context, meshed):
-            if isinstance(listeners, str):
-                wrong.append(listeners)
-                continue
-            name = pod["metadata"]["name"]
-            for port in _ports(context, pod):
-                mode = traffic.mode_on_port(replace(own, web_labels=_labels(pod)), namespace, port)
-                accepted = accepts_plaintext(listeners, port)
-                ok = accepted is (mode != "STRICT")
-                plaintext = "accepted" if accepted else "refused"
-                rows.append((name, str(port), mode, plaintext, yes_no(ok)))
-                if not ok:
-                    wrong.append(f"{name} port {port}: plaintext is {plaintext}")
-        return rows, wrong
 
-    return Table(
-        "Plaintext at each sidecar, from its own listeners",
-        ("pod", "port", "mode", "plaintext", "ok"),
-        _wait(context, look),
-    )
+def look_at_modes(context: Context) -> Table:
+    """Ask each sidecar once what it does with plaintext; one that does not answer is shown, too."""
+    return _mode_table(_modes(context)[0])
+
+
+def _mode_table(rows: Iterable[_Row]) -> Table:
+    title = "Plaintext at each sidecar, from its own listeners"
+    return Table(title, ("pod", "port", "mode", "plaintext", "ok"), tuple(sorted(rows)))
+
+
+def _modes(context: Context) -> _Found:
+    rows: list[_Row] = []
+    wrong: list[str] = []
+    parameters = context.parameters
+    namespace = parameters.application.namespace
+    in_force = traffic.policies_in_force(context.cluster, parameters)
+    own = traffic.of_the_runbook(parameters, in_force)
+    meshed = [pod for pod in _living(context) if has_sidecar(pod) and _ports(context, pod)]
+    for pod, listeners in _ask(context, meshed):
+        name = pod["metadata"]["name"]
+        if isinstance(listeners, str):
+            rows.append((name, "-", "-", "cannot be asked", yes_no(ok=False)))
+            wrong.append(listeners)
+            continue
+        for port in _ports(context, pod):
+            mode = traffic.mode_on_port(replace(own, web_labels=_labels(pod)), namespace, port)
+            accepted = accepts_plaintext(listeners, port)
+            ok = accepted is (mode != "STRICT")
+            plaintext = "accepted" if accepted else "refused"
+            rows.append((name, str(port), mode, plaintext, yes_no(ok)))
+            if not ok:
+                wrong.append(f"{name} port {port}: plaintext is {plaintext}")
+    return rows, wrong
 
 
 def prove_authorization(context: Context) -> Table:

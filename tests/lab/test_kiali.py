@@ -15,6 +15,7 @@ from runbook_lib.errors import RunbookError, WaitFailed
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
 from runbook_lib.steps import kiali, kiali_access, rollback
+from runbook_lib.wait import State, until
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
@@ -202,7 +203,13 @@ class TestReaders:
         assert {change.action for change in plan.changes} == {"delete"}
         assert verification.ok
         assert "NotFound" in kubectl("get", "serviceaccount", "kiali-reader-ana", check=False)
-        assert accounts.review(context.cluster, token)[0] == ""
+
+        def ended() -> State:
+            whose, refused = accounts.review(context.cluster, token)
+            return State(not whose, whose or refused)
+
+        # API servers remember for some seconds whose a token is.
+        until("the token to have ended", ended, timeout=30)
 
 
 @pytest.mark.usefixtures("verified")
