@@ -24,6 +24,12 @@ from runbook_lib.table import Check
 
 API = "kiali.io/v1alpha1"
 
+_TRY_AGAIN = "istio-runbook/try-again"
+"""An annotation: a change of any has the operator look at the resource again.
+
+See https://kiali.io/docs/installation/installation-guide/creating-updating-kiali-cr/.
+"""
+
 
 class _InstallOperator(Step):
     """Install the chart of Kiali's operator."""
@@ -110,10 +116,10 @@ class _DescribeKiali(Step):
         }[parameters.kiali.exposure]
 
     def plan(self, context: Context) -> Plan:
-        return objects.plan_objects(context, self.name, [manifest.kiali(context.parameters)])
+        return objects.plan_objects(context, self.name, [_wanted(context, again=True)])
 
     def apply(self, context: Context, plan: Plan) -> None:
-        wanted = manifest.kiali(context.parameters)
+        wanted = _wanted(context, again=True)
         (applied,) = objects.apply_objects(context, plan, [wanted])
         before = kiali_status.conditions(applied)
         if kiali_status.at_work(applied):
@@ -123,7 +129,7 @@ class _DescribeKiali(Step):
         self._wait_for_deployment(context)
 
     def verify(self, context: Context) -> Verification:
-        wanted = manifest.kiali(context.parameters)
+        wanted = _wanted(context)
         in_place = objects.in_place(context, wanted)
         self._wait_for_operator(context, None)
         self._wait_for_deployment(context)
@@ -240,6 +246,24 @@ class _DescribeKiali(Step):
         except WaitTimeout as error:
             return [Check("address", error.last_state, ok=False)]
         return [Check("address", "there", ok=True), kiali_access.look_from_here(context)]
+
+
+def _wanted(context: Context, *, again: bool = False) -> Object:
+    """Return the resource as it shall be.
+
+    Args:
+        context: Where.
+        again: If the operator has failed at what the resource says already, have it try again: by
+            itself it would, but later and later.
+    """
+    wanted = manifest.kiali(context.parameters)
+    live = objects.live_if_known(context, wanted)
+    found = ((live or {}).get("metadata", {}).get("annotations") or {}).get(_TRY_AGAIN, "")
+    if again and live is not None and kiali_status.state(live).failed:
+        found = str(int(found) + 1) if found.isdigit() else "1"
+    if found:
+        wanted["metadata"]["annotations"] = {_TRY_AGAIN: found}
+    return wanted
 
 
 def operator_release(parameters: Parameters) -> ReleasePlanner:
