@@ -19,6 +19,7 @@ from runbook_lib.errors import RunbookError, WaitTimeout
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.step import Verification
 from runbook_lib.steps import authorization, mutual_tls
+from runbook_lib.steps.rollback import policies
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
@@ -192,6 +193,10 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
     assert mesh.request("DELETE").status_code == 403
     for step in steps(context):
         assert step.plan(context).empty
+    for back in policies.steps(context.parameters):
+        back.apply(context, back.plan(context))
+        assert back.verify(context).ok
+        assert _send(mesh) == b"associated: C-STORE"
 
 
 @pytest.fixture
