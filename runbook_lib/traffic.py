@@ -240,12 +240,13 @@ def in_short(allowed: Iterable[str]) -> frozenset[str]:
 
 
 def opened_ports(policy: Object) -> list[str]:
-    """Return the ports on which a policy of the runbook's own shape allows everything."""
+    """Return the ports that a policy has rules about which look at nothing but the port."""
     return [
         port
-        for rule in policy["spec"].get("rules") or []
+        for rule in (policy.get("spec") or {}).get("rules") or []
         for to in rule.get("to") or []
-        for port in (to.get("operation") or {}).get("ports") or []
+        if (to.get("operation") or {}).keys() == {"ports"}
+        for port in to["operation"]["ports"]
     ]
 
 

@@ -13,11 +13,14 @@ from typing import Any
 
 import pytest
 
+from runbook_lib import manifest
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, WaitTimeout
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.step import Verification
 from runbook_lib.steps import authorization, mutual_tls
+from runbook_lib.steps.rollback import policies
+from runbook_lib.wait import State, until
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
@@ -112,6 +115,11 @@ class _Answer(socketserver.BaseRequestHandler):
         self.request.sendall(b"associated: " + self.request.recv(100))
 
 
+class _Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+
+
 @pytest.fixture
 def received(mesh: Lab) -> Iterator[None]:
     """Something answers on the web container's second port, where its own programs listen."""
@@ -122,7 +130,7 @@ def received(mesh: Lab) -> Iterator[None]:
     first, second, rest = ingress["bind"].split(".", 2)
     inside = f"{first}.{int(second) + 1}.{rest}"
     port = int(ingress["defaultEndpoint"].rpartition(":")[2])
-    with socketserver.TCPServer((inside, port), _Answer) as server:
+    with _Server((inside, port), _Answer) as server:
         Thread(target=server.serve_forever, daemon=True).start()
         yield
         server.shutdown()
@@ -140,6 +148,30 @@ def _send(mesh: Lab) -> bytes:
             return connection.recv(100)
     except ConnectionError:
         return b""
+
+
+def _until_received(mesh: Lab, *, open_: bool) -> None:
+    def observe() -> State:
+        answer = _send(mesh)
+        return State(bool(answer) is open_, f"answer: {answer!r}")
+
+    until(f"DICOM to be {'received' if open_ else 'refused'}", observe, timeout=30, successes=3)
+
+
+@pytest.mark.usefixtures("scanning", "received")
+def test_each_policy_closes_the_port_unless_it_names_it(make: MakeContext, mesh: Lab) -> None:
+    """What the parameter is there for."""
+    without, named = make().parameters, make(**GIVEN).parameters
+    apply = make().cluster.apply
+    apply(manifest.strict_mutual_tls(without))
+    apply(manifest.mutual_tls_exception(without))
+    _until_received(mesh, open_=False)
+    apply(manifest.mutual_tls_exception(named))
+    _until_received(mesh, open_=True)
+    apply(manifest.authorization_policy(without, ["GET"]))
+    _until_received(mesh, open_=False)
+    apply(manifest.authorization_policy(named, ["GET"]))
+    _until_received(mesh, open_=True)
 
 
 @pytest.mark.usefixtures("scanning", "received")
@@ -161,6 +193,10 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
     assert mesh.request("DELETE").status_code == 403
     for step in steps(context):
         assert step.plan(context).empty
+    for back in policies.steps(context.parameters):
+        back.apply(context, back.plan(context))
+        assert back.verify(context).ok
+        assert _send(mesh) == b"associated: C-STORE"
 
 
 @pytest.fixture

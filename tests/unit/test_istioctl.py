@@ -132,3 +132,16 @@ def test_methods_are_the_commands_and_drop_colours(
     fake.answer = ("\x1b[31m✘\x1b[0m no\n", 0)
     assert call(subject) == "✘ no\n"
     assert fake.arguments == arguments
+
+
+def test_listeners_that_are_cut_short_are_an_error_and_none_at_all_are_none(
+    subject: Istioctl, fake: Fake
+) -> None:
+    fake.answer = ('[{"name": "virtualInbound"}]', 0)
+    listeners = subject.proxy_config_listeners_json("web-0", namespace="xnat")
+    assert listeners == [{"name": "virtualInbound"}]
+    fake.answer = ("null", 0)
+    assert subject.proxy_config_listeners_json("web-0", namespace="xnat") == []
+    fake.answer = ('[{"name": "virt', 0)
+    with pytest.raises(CommandError):
+        subject.proxy_config_listeners_json("web-0", namespace="xnat")

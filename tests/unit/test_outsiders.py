@@ -9,6 +9,7 @@ import pytest
 
 from runbook_lib.cluster import Object
 from runbook_lib.errors import RunbookError
+from runbook_lib.steps.authorization import service_ports
 from runbook_lib.steps.outsiders import doors_of_others, namespaces_of_others, note_on_ports
 from tests.unit.given_cluster import WEB, context, pod
 
@@ -193,3 +194,11 @@ def test_ways_in_to_other_pods_of_the_application_are_named(tmp_path: Path) -> N
     assert doors_of_others(context(tmp_path, pod(), site)) == []
     outside_the_mesh = pod("archive-0", labels=archive, sidecar=False)
     assert doors_of_others(context(tmp_path, outside_the_mesh, to_archive)) == []
+
+
+def test_callers_in_the_mesh_speak_plaintext_to_every_port_that_does(tmp_path: Path) -> None:
+    """The DestinationRule would have them speak mutual TLS to the rest of the web Service."""
+    both = service("xnat-xnat-web", port(80, 8080), port(104, "dicom"), port(9000))
+    given = {"plaintext_ports": [8104]}
+    found = context(tmp_path, both, workload(SCANNING), application=given)
+    assert service_ports(found) == [80, 104]

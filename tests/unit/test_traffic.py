@@ -237,6 +237,7 @@ def test_what_is_allowed_on_a_port_is_what_its_rules_say() -> None:
     assert traffic.allowed_on_port(policy, 8080) == {"GET", "HEAD"}
     assert traffic.allowed_on_port(policy, 8104) == {"everything"}
     assert traffic.opened_ports(policy) == ["8104"]
+    assert traffic.opened_ports(allow(to(methods=["GET"], ports=["8080"]))) == []
     assert traffic.allowed_on_port(allow(), 8080) == set()
     assert traffic.allowed_on_port(allow({}), 8080) == {"everything"}
 
