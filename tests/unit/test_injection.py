@@ -16,6 +16,7 @@ from runbook_lib.evidence import Evidence
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
 from runbook_lib.steps import injection, observe
+from runbook_lib.steps.rollback import sidecars
 from runbook_lib.wait import State, until
 from tests.unit.samples import LAB, lab_parameters
 
@@ -322,3 +323,38 @@ def test_a_new_pod_has_the_volumes_that_a_stateful_set_would_give_it(given: Give
     (asked, _) = found.cluster.asked
     assert asked["spec"]["volumes"] == [{"name": "archive", "emptyDir": {}}]
     assert "volumes" not in web["spec"]["template"]["spec"]
+
+
+def taking_back(situation: Situation) -> Plan:
+    """The plan of the rollback's step in the same situation."""
+    (step,) = sidecars.steps(situation.context.parameters)
+    return step.plan(situation.context)
+
+
+def with_sidecars(*numbers: int, at: str = "monday") -> tuple[Object, ...]:
+    """Three web pods: those with a sidecar, and the others, which a rollout replaced already."""
+    web = stateful_set(WEB, 3, updated=3 - len(numbers))
+    return web, *(
+        pod(WEB, n, at=at) if n in numbers else pod(WEB, n, sidecar=None) for n in range(3)
+    )
+
+
+def test_taking_back_leaves_terminating_pods_alone(tmp_path: Path) -> None:
+    last = pod(WEB, 1, at="monday", deletionTimestamp="now")
+    assert taking_back(Situation(tmp_path, stateful_set(WEB), pod(WEB, sidecar=None), last)).empty
+
+
+def test_the_plan_to_wait_for_pods_to_be_replaced_names_none_of_them(tmp_path: Path) -> None:
+    early, late = (
+        taking_back(Situation(tmp_path, *with_sidecars(*numbers))) for numbers in ((0, 1), (0,))
+    )
+    assert early.changes[0].text == "its pods are being replaced already; this only waits for it"
+    assert early.digest == late.digest
+
+
+@pytest.mark.parametrize("at", ["monday", "tuesday"])
+def test_sidecars_that_no_rollout_will_replace_are_restarted(tmp_path: Path, at: str) -> None:
+    web, *pods = with_sidecars(0, 1, 2, at=at)
+    web["status"]["updatedReplicas"] = 3
+    plan = taking_back(Situation(tmp_path, web, *pods))
+    assert plan.changes[0].text == "\n".join(f"{WEB}-{n}: has istio-proxy" for n in range(3))
