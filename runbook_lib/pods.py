@@ -77,23 +77,31 @@ def has_sidecar(pod: Object) -> bool:
     return any(container.name == PROXY for container in containers(pod))
 
 
+def has_ready_sidecar(pod: Object) -> bool:
+    """Whether the pod carries Istio's proxy, and it serves."""
+    return any(container.name == PROXY and container.ready for container in containers(pod))
+
+
+def is_leaving(pod: Object) -> bool:
+    """Whether the pod has been deleted and is there only until it has ended, in its own time."""
+    return "deletionTimestamp" in pod["metadata"]
+
+
 def is_ready(pod: Object) -> bool:
     """Whether the pod serves: its Ready condition holds and it is not on its way out."""
-    return "deletionTimestamp" not in pod["metadata"] and _condition(pod, "Ready") == "True"
+    return not is_leaving(pod) and _condition(pod, "Ready") == "True"
 
 
 def describe(pod: Object) -> str:
     """Return the pod on one line: name, READY and, unless it is ready, why not."""
-    text = f"{pod['metadata']['name']} {ready_count(pod)}"
-    if "deletionTimestamp" in pod["metadata"]:
-        return f"{text} terminating"
-    if is_ready(pod):
-        return f"{text} ready"
-    return f"{text} {why_not_ready(pod)}"
+    state = "ready" if is_ready(pod) else why_not_ready(pod)
+    return f"{pod['metadata']['name']} {ready_count(pod)} {state}"
 
 
 def why_not_ready(pod: Object) -> str:
     """Return why a pod is not ready, from the pod alone; `explain` looks at events too."""
+    if is_leaving(pod):
+        return "terminating"
     status = pod.get("status") or {}
     for condition in status.get("conditions") or []:
         if condition["type"] == "PodScheduled" and condition["status"] != "True":

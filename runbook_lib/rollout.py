@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from runbook_lib import pods
@@ -12,6 +12,12 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.wait import State
 
 APPS = "apps/v1"
+
+_REWRITTEN = "prometheus.io/"
+"""Annotations that the injector points at the sidecar's own port: a pod differs from its template.
+
+See https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging.
+"""
 
 
 def wait_until_complete(
@@ -42,7 +48,8 @@ def wait_until_complete(
         if not found:
             return State(done=False, text=f"{ref(kind, name, namespace)} does not exist")
         workload = found[0]
-        newest = [pod for pod in pods_of(context, workload) if is_newest(pod, workload)]
+        staying = [pod for pod in pods_of(context, workload) if not pods.is_leaving(pod)]
+        newest = [pod for pod in staying if is_newest(pod, workload)]
         for pod in newest:
             if problem := refuse(pod):
                 return State(done=False, text=problem, failed=True)
@@ -62,23 +69,49 @@ def wait_until_complete(
 
 
 def require_rolling_update(workload: Object) -> None:
-    """Check that a workload replaces its pods by itself when its template changes.
+    """Check that a workload replaces all its pods by itself when its template changes.
 
     Raises:
-        RunbookError: It waits for somebody to delete them.
+        RunbookError: It waits for somebody.
     """
-    strategy = (workload["spec"].get("updateStrategy") or {}).get("type")
-    if strategy == "OnDelete":
-        metadata = workload["metadata"]
+    metadata, spec = workload["metadata"], workload["spec"]
+    where = ref(workload["kind"], metadata["name"], metadata["namespace"])
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
         raise RunbookError(
-            f"{ref(workload['kind'], metadata['name'], metadata['namespace'])} replaces pods only "
-            "when they are deleted (updateStrategy OnDelete)",
+            f"{where} replaces pods only when they are deleted (updateStrategy OnDelete)",
             "delete its pods yourself, one by one, and run this step again",
+        )
+    if kept := (strategy.get("rollingUpdate") or {}).get("partition", 0):
+        raise RunbookError(
+            f"{where} keeps its first {kept} pods as they are (updateStrategy.rollingUpdate."
+            "partition)",
+            "set the partition to 0, and run this step again",
+        )
+    if spec.get("paused"):
+        raise RunbookError(
+            f"{where} is paused: it replaces no pods",
+            "resume it with kubectl rollout resume, and run this step again",
         )
 
 
 def progress(workload: Object) -> tuple[bool, str]:
     """Return whether a rollout is complete, as `kubectl rollout status` judges, and its counts."""
+    wanted, updated, ready, _ = _counts(workload)
+    done = _all_replaced(workload) and ready == wanted
+    return done, f"{updated} of {wanted} updated, {ready} ready"
+
+
+def _all_replaced(workload: Object) -> bool:
+    """Whether all pods are of the newest template, and as many as wanted; not if they are ready."""
+    status: dict[str, Any] = workload.get("status") or {}
+    wanted, updated, _, total = _counts(workload)
+    seen = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
+    return seen and updated == wanted and total == wanted
+
+
+def _counts(workload: Object) -> tuple[int, int, int, int]:
+    """Return how many pods are wanted, of the newest template, ready, and there at all."""
     status: dict[str, Any] = workload.get("status") or {}
     if workload["kind"] == "DaemonSet":
         wanted = status.get("desiredNumberScheduled", 0)
@@ -88,9 +121,15 @@ def progress(workload: Object) -> tuple[bool, str]:
         wanted = workload["spec"].get("replicas", 1)
         updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
         ready = status.get("availableReplicas", 0)
-    seen = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
-    done = seen and updated == wanted and ready == wanted and total == wanted
-    return done, f"{updated} of {wanted} updated, {ready} ready"
+    return wanted, updated, ready, total
+
+
+def replaces(workload: Object, found: Sequence[Object]) -> bool:
+    """Whether a rollout that is under way already will replace all these pods of a workload.
+
+    Restarting it once more would only make it begin again: a StatefulSet with its highest pod.
+    """
+    return not _all_replaced(workload) and not any(is_newest(pod, workload) for pod in found)
 
 
 def pods_of(context: Context, workload: Object) -> list[Object]:
@@ -107,7 +146,8 @@ def has_ended(pod: Object) -> bool:
 
 def is_newest(pod: Object, workload: Object) -> bool:
     """Whether a pod carries the annotations of its workload's template, and no other restart's."""
-    template = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    annotations = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    template = {k: v for k, v in annotations.items() if not k.startswith(_REWRITTEN)}
     found = pod["metadata"].get("annotations") or {}
     same_restart = all(
         found.get(key) == template.get(key) for key in (RESTARTED_AT, RESTART_REASON)

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runbook_lib import manifest, pods, rollout, table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError
+from runbook_lib.errors import ClusterRefused, RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Step, Verification
 from runbook_lib.steps import objects, observe, preflight
 from runbook_lib.table import Check
+from runbook_lib.wait import State
 
 _INJECT = "sidecar.istio.io/inject"
 """Pods marked `false` with this label or annotation want no sidecar."""
+
+_INJECTOR = "sidecar-injector.istio.io"
+"""The end of the names of istiod's webhooks for pods."""
+
+_BUSY, _SERVER_ERRORS = 429, 500
+"""HTTP status: too many requests; from here on the API server or a webhook did not answer."""
+
+_LACK = f"has no {pods.PROXY}"
 
 
 class _LabelNamespace(Step):
@@ -46,7 +55,7 @@ class _LabelNamespace(Step):
         found = namespace["metadata"].get("labels", {}).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
-            Check("sidecar of a new pod", *try_injection(context)),
+            check_new_pod(context, injected=True),
         ]
         title = ref("Namespace", context.parameters.application.namespace)
         return Verification(self.name, table.all_ok(checks), (table.of_checks(title, checks),))
@@ -54,15 +63,26 @@ class _LabelNamespace(Step):
 
 @dataclass(frozen=True)
 class _Restart:
-    """A workload to restart, and why."""
+    """A workload whose pods lack sidecars.
+
+    Attributes:
+        workload: As it is.
+        lacking: The pods that have none and stay unless it is restarted.
+        underway: Whether they are being replaced already.
+    """
 
     workload: Object
-    reason: str
+    lacking: tuple[str, ...]
+    underway: bool
 
     @property
     def ref(self) -> str:
-        metadata = self.workload["metadata"]
-        return ref(self.workload["kind"], metadata["name"], metadata["namespace"])
+        return ref(*_place(self.workload))
+
+    @property
+    def reason(self) -> str:
+        """Why to restart it."""
+        return "\n".join(f"{pod}: {_LACK}" for pod in self.lacking)
 
 
 class _RestartWorkloads(Step):
@@ -78,33 +98,46 @@ class _RestartWorkloads(Step):
     def plan(self, context: Context) -> Plan:
         namespace = context.parameters.application.namespace
         preflight.require(preflight.namespace(context, namespace), preflight.webhooks(context))
+        restarts = _restarts(context)
+        for restart in restarts:
+            if restart.lacking:
+                rollout.require_rolling_update(restart.workload)
+        _require_all_listed(context, restarts)
         changes = [
-            Change.of_text(restart.ref, "restart", restart.reason) for restart in _restarts(context)
+            Change.of_text(restart.ref, "restart", restart.reason)
+            for restart in restarts
+            if not restart.underway
         ]
-        return Plan(self.name, context.target.uid, tuple(changes))
+        # Not among the changes: an approval holds however far it has come meanwhile.
+        underway = ", ".join(restart.ref for restart in restarts if restart.underway)
+        note = f"Being replaced already, and only waited for: the pods of {underway}."
+        return Plan(self.name, context.target.uid, tuple(changes), note=note if underway else "")
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}
         for restart in _restarts(context):
-            if restart.ref not in planned:
-                continue
-            metadata = restart.workload["metadata"]
-            where = (restart.workload["kind"], metadata["name"], metadata["namespace"])
-            context.cluster.restart(*where, "istio-runbook: the pods have no sidecar")
-            rollout.wait_until_complete(
-                context,
-                *where,
-                timeout=context.parameters.timeouts.rollout,
-                refuse=_created_without_sidecar,
-            )
+            if not restart.underway:
+                if restart.ref not in planned:
+                    continue
+                where = _place(restart.workload)
+                context.cluster.restart(*where, "istio-runbook: the pods have no sidecar")
+            _wait_for_rollout(context, restart.workload)
 
     def verify(self, context: Context) -> Verification:
-        application = context.parameters.application
-        found = list(_pods_for_sidecars(context))
-        ok = bool(found) and all(_lack(pod) == "" for pod in found)
-        note = "" if found else f"There are no pods in {application.namespace}."
-        tables = observe.pod_table(context, application.namespace), observe.prove_traffic(context)
-        return Verification(self.name, ok, tables, note)
+        namespace = context.parameters.application.namespace
+        for restart in _restarts(context):
+            if restart.underway:
+                _wait_for_rollout(context, restart.workload)
+        _wait_for_sidecars(context)
+        found = _to_be_meshed(context.cluster.list("v1", "Pod", namespace))
+        staying = [pod for pod in found if not pods.is_leaving(pod)]
+        ok = bool(staying) and all(map(pods.has_ready_sidecar, staying))
+        notes = [] if staying else [f"There are no pods in {namespace}."]
+        leaving = [pod["metadata"]["name"] for pod in _lacking(found) if pods.is_leaving(pod)]
+        if leaving:
+            notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
+        tables = observe.pod_table(context, namespace), observe.prove_traffic(context)
+        return Verification(self.name, ok, tables, " ".join(notes))
 
 
 def steps(_parameters: Parameters) -> tuple[Step, ...]:
@@ -159,19 +192,53 @@ def try_injection(context: Context) -> tuple[str, bool]:
         "labels": pod["metadata"].get("labels", {}),
         "annotations": pod["metadata"].get("annotations", {}),
     }
+    # A StatefulSet gives each pod volumes of its own, which the template mounts.
+    claims = workload["spec"].get("volumeClaimTemplates") or []
+    pod["spec"].setdefault("volumes", []).extend(
+        {"name": claim["metadata"]["name"], "emptyDir": {}} for claim in claims
+    )
     answer = context.cluster.apply(pod, dry_run=True)
-    return ("istio-proxy", True) if pods.has_sidecar(answer) else ("none", False)
+    return (pods.PROXY, True) if pods.has_sidecar(answer) else ("none", False)
+
+
+def check_new_pod(context: Context, *, injected: bool) -> Check:
+    """Look whether a new pod would get a sidecar, or say why that cannot be told.
+
+    Who may restart workloads need not be allowed to create pods, and a quota or an admission policy
+    may refuse this one alone. Then only the pods that a workload creates show it.
+
+    Args:
+        context: Where.
+        injected: Whether it should get one.
+
+    Raises:
+        RunbookError: There is no web workload.
+        ClusterRefused: No pod at all can be created, as when a webhook does not answer.
+    """
+    subject = "sidecar of a new pod"
+    try:
+        sidecar, found = try_injection(context)
+    except ClusterRefused as error:
+        if not _refuses_this_pod_only(error):
+            raise
+        return Check(subject, f"cannot tell: {error.cause}", ok=None)
+    return Check(subject, sidecar, found is injected)
+
+
+def _refuses_this_pod_only(error: ClusterRefused) -> bool:
+    """Whether pods that a workload creates may be accepted all the same."""
+    answered = error.status < _SERVER_ERRORS and error.status != _BUSY
+    return answered and _INJECTOR not in error.cause
 
 
 def _restarts(context: Context) -> list[_Restart]:
-    """Return the workloads to restart, in the order of the parameters.
+    """Return the workloads whose pods lack sidecars, in the order of the parameters.
 
     Raises:
-        RunbookError: Something lacks a sidecar, and restarting what is listed would not help.
+        RunbookError: A workload does not exist.
     """
     application = context.parameters.application
     restarts = []
-    covered: set[str] = set()
     for entry in application.restart_order:
         kind, _, name = entry.partition("/")
         workload = context.cluster.get("apps/v1", kind, name, application.namespace)
@@ -180,33 +247,42 @@ def _restarts(context: Context) -> list[_Restart]:
                 f"there is no {ref(kind, name, application.namespace)}",
                 "correct application.restart_order",
             )
-        found = rollout.pods_of(context, workload)
-        covered.update(pod["metadata"]["name"] for pod in found)
-        reasons = [
-            f"{pod['metadata']['name']}: {lack}"
-            for pod in found
-            if wants_sidecar(pod) and (lack := _lack(pod))
-        ]
-        if reasons:
-            rollout.require_rolling_update(workload)
-            restarts.append(_Restart(workload, "\n".join(sorted(reasons))))
-    for pod in _pods_for_sidecars(context):
+        without = _lacking(rollout.pods_of(context, workload))
+        staying = [pod for pod in without if not pods.is_leaving(pod)]
+        underway = bool(without) and rollout.replaces(workload, staying)
+        if staying or underway:
+            names = tuple(sorted(pod["metadata"]["name"] for pod in staying))
+            restarts.append(_Restart(workload, names, underway))
+    return restarts
+
+
+def _require_all_listed(context: Context, restarts: Sequence[_Restart]) -> None:
+    """Check that every pod that lacks a sidecar gets one by these restarts, or leaves by itself.
+
+    Raises:
+        RunbookError: One belongs to no workload that is listed.
+    """
+    namespace = context.parameters.application.namespace
+    covered = {name for restart in restarts for name in restart.lacking}
+    for pod in _lacking(context.cluster.list("v1", "Pod", namespace)):
         name = pod["metadata"]["name"]
-        if name not in covered and _lack(pod):
+        if name not in covered and not pods.is_leaving(pod):
             raise RunbookError(
-                f"pod {application.namespace}/{name} {_lack(pod)}, and belongs to no workload in "
+                f"pod {namespace}/{name} {_LACK}, and belongs to no workload in "
                 "application.restart_order",
                 "add its workload there, or mark the pod's template with the label "
                 f"{_INJECT}: 'false'",
             )
-    return restarts
 
 
-def _pods_for_sidecars(context: Context) -> Iterator[Object]:
-    """Yield the namespace's pods that shall have a sidecar."""
-    for pod in context.cluster.list("v1", "Pod", context.parameters.application.namespace):
-        if not rollout.has_ended(pod) and wants_sidecar(pod):
-            yield pod
+def _to_be_meshed(found: Iterable[Object]) -> list[Object]:
+    """Return the pods that shall have a sidecar."""
+    return [pod for pod in found if not rollout.has_ended(pod) and wants_sidecar(pod)]
+
+
+def _lacking(found: Iterable[Object]) -> list[Object]:
+    """Return the pods that shall have a sidecar and were created without: they never get one."""
+    return [pod for pod in _to_be_meshed(found) if not pods.has_sidecar(pod)]
 
 
 def wants_sidecar(pod: Object) -> bool:
@@ -216,12 +292,44 @@ def wants_sidecar(pod: Object) -> bool:
     return not pod["spec"].get("hostNetwork") and marks.get(_INJECT, "true") != "false"
 
 
-def _lack(pod: Object) -> str:
-    """Say what a pod lacks to be in the mesh; empty if nothing."""
-    sidecar = next((c for c in pods.containers(pod) if c.name == pods.PROXY), None)
-    if sidecar is None:
-        return "has no istio-proxy"
-    return "" if sidecar.ready else "has an istio-proxy that is not ready"
+def _place(workload: Object) -> tuple[str, str, str]:
+    """Return kind, name and namespace."""
+    metadata = workload["metadata"]
+    return workload["kind"], metadata["name"], metadata["namespace"]
+
+
+def _wait_for_rollout(context: Context, workload: Object) -> None:
+    rollout.wait_until_complete(
+        context,
+        *_place(workload),
+        timeout=context.parameters.timeouts.rollout,
+        refuse=_created_without_sidecar,
+    )
+
+
+def _wait_for_sidecars(context: Context) -> None:
+    """Wait until the sidecars that are there are ready: a restart would only begin anew."""
+    namespace = context.parameters.application.namespace
+
+    def observe(found: list[Object]) -> State:
+        starting = [
+            pods.describe(pod)
+            for pod in _to_be_meshed(found)
+            if pods.has_sidecar(pod)
+            and not pods.has_ready_sidecar(pod)
+            and not pods.is_leaving(pod)
+        ]
+        return State(not starting, "; ".join(starting) or "all ready")
+
+    context.cluster.watch_until(
+        f"the sidecars in {namespace} to be ready",
+        "v1",
+        "Pod",
+        namespace,
+        observe,
+        timeout=context.parameters.timeouts.rollout,
+        on_change=context.waiting,
+    )
 
 
 def _created_without_sidecar(pod: Object) -> str:

@@ -67,7 +67,17 @@ def test_ready_is_the_condition_and_not_on_its_way_out() -> None:
     assert pods.describe(ready) == "web-0 1/1 ready"
     ready["metadata"]["deletionTimestamp"] = "now"
     assert not pods.is_ready(ready)
+    assert pods.is_leaving(ready)
     assert pods.describe(ready) == "web-0 1/1 terminating"
+    assert pods.why_not_ready(ready) == "terminating"
+
+
+def test_a_sidecar_that_is_not_ready_is_there_all_the_same() -> None:
+    starting = pod("xnat", native=("istio-proxy",), statuses={"istio-proxy": {"ready": False}})
+    assert pods.has_sidecar(starting)
+    assert not pods.has_ready_sidecar(starting)
+    assert pods.has_ready_sidecar(pod("xnat", native=("istio-proxy",)))
+    assert not pods.has_ready_sidecar(pod("xnat"))
 
 
 @pytest.mark.parametrize(

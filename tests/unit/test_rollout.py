@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from runbook_lib import rollout
+from runbook_lib.cluster import RESTARTED_AT
+from runbook_lib.errors import RunbookError
 
 
 def workload(kind: str = "StatefulSet", **given: Any) -> dict[str, Any]:
@@ -73,3 +75,75 @@ def test_a_daemon_set_counts_nodes() -> None:
 )
 def test_pods_that_have_ended_are_told_from_those_that_run(phase: str, ended: bool) -> None:
     assert rollout.has_ended({"status": {"phase": phase}}) is ended
+
+
+def restarted(at: str, **status: Any) -> dict[str, Any]:
+    found = workload(**status)
+    found["spec"]["template"] = {"metadata": {"annotations": {RESTARTED_AT: at}}}
+    return found
+
+
+def pod(restarted_at: str, **annotations: str) -> dict[str, Any]:
+    return {"metadata": {"annotations": {RESTARTED_AT: restarted_at, **annotations}}}
+
+
+OLD, NEW = pod("monday"), pod("tuesday")
+
+
+def test_a_rollout_under_way_replaces_pods_older_than_the_template() -> None:
+    half = restarted("tuesday", updatedReplicas=1, availableReplicas=1)
+    assert rollout.replaces(half, [OLD])
+    assert rollout.replaces(half, [])
+    assert not rollout.replaces(half, [OLD, NEW])
+
+
+def test_a_change_that_was_not_taken_up_yet_is_under_way() -> None:
+    assert rollout.replaces(restarted("tuesday", observedGeneration=1), [OLD])
+
+
+@pytest.mark.parametrize("found", [[], [OLD], [NEW]])
+def test_a_rollout_that_has_ended_replaces_nothing(found: list[dict[str, Any]]) -> None:
+    """Not even what looks older: somebody else may rewrite annotations, too."""
+    assert not rollout.replaces(restarted("tuesday"), found)
+    # A new pod that is not ready is no reason to wait for others to be replaced.
+    assert not rollout.replaces(restarted("tuesday", availableReplicas=1), found)
+
+
+def test_a_pod_is_of_the_newest_template_although_the_injector_rewrote_its_annotations() -> None:
+    scraped = restarted("tuesday")
+    annotations = scraped["spec"]["template"]["metadata"]["annotations"]
+    annotations.update({"prometheus.io/port": "8080", "team": "imaging"})
+    rewritten = {"prometheus.io/port": "15020"}
+    assert rollout.is_newest(pod("tuesday", **rewritten, team="imaging"), scraped)
+    assert not rollout.is_newest(pod("tuesday", **rewritten, team="other"), scraped)
+    assert not rollout.is_newest(pod("monday", **rewritten, team="imaging"), scraped)
+
+
+@pytest.mark.parametrize(
+    ("spec", "problem"),
+    [
+        ({"updateStrategy": {"type": "OnDelete"}}, "replaces pods only when they are deleted"),
+        (
+            {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}},
+            "keeps its first 2 pods",
+        ),
+        ({"paused": True}, "is paused"),
+    ],
+)
+def test_a_workload_that_would_not_replace_all_its_pods_is_named(
+    spec: dict[str, Any], problem: str
+) -> None:
+    held = workload()
+    held["spec"].update(spec)
+    with pytest.raises(RunbookError, match=f"StatefulSet xnat/web {problem}"):
+        rollout.require_rolling_update(held)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [{}, {"updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 0}}}],
+)
+def test_a_workload_that_replaces_its_pods_is_accepted(spec: dict[str, Any]) -> None:
+    free = workload()
+    free["spec"].update(spec)
+    rollout.require_rolling_update(free)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runbook_lib import manifest, pods, rollout, table, wait
 from runbook_lib.cluster import Object, ref
@@ -27,7 +27,7 @@ class _Restart:
 
     Attributes:
         workload: As it is.
-        reason: Which pods have one.
+        reason: Why to restart it: which pods have one.
         underway: Whether the pods are being replaced already.
     """
 
@@ -98,12 +98,13 @@ class _RemoveSidecars(RollbackStep):
         key, _ = manifest.injection_label_of(context.parameters)
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
         value = (namespace.get("metadata", {}).get("labels") or {}).get(key)
-        sidecar, injected = injection.try_injection(context)
+        _wait_until_none_is_leaving(context)
+        new_pod = injection.check_new_pod(context, injected=False)
         left = [pod["metadata"]["name"] for pod in _pods_with_sidecars(context)]
         foreign = value is not None and bool(_label_of_others(context))
         checks = [
             Check(f"label {key}", value or "gone", None if foreign else value is None),
-            Check("sidecar of a new pod", sidecar, None if foreign else not injected),
+            replace(new_pod, ok=None) if foreign else new_pod,
             Check("pods with a sidecar", ", ".join(left) or "none", not left),
         ]
         tables = (
@@ -143,17 +144,20 @@ def _restarts(context: Context) -> Iterator[_Restart]:
         workload = context.cluster.get("apps/v1", kind, name, application.namespace)
         if workload is None:
             continue
-        found = [pod for pod in rollout.pods_of(context, workload) if pods.has_sidecar(pod)]
+        found = [
+            pod
+            for pod in rollout.pods_of(context, workload)
+            if pods.has_sidecar(pod) and not pods.is_leaving(pod)
+        ]
         covered.update(pod["metadata"]["name"] for pod in found)
         if found:
             rollout.require_rolling_update(workload)
             names = sorted(pod["metadata"]["name"] for pod in found)
-            underway = not any(rollout.is_newest(pod, workload) for pod in found)
             reason = "\n".join(f"{pod}: has {pods.PROXY}" for pod in names)
-            yield _Restart(workload, reason, underway)
+            yield _Restart(workload, reason, rollout.replaces(workload, found))
     for pod in _pods_with_sidecars(context):
         name = pod["metadata"]["name"]
-        if name not in covered:
+        if name not in covered and not pods.is_leaving(pod):
             raise RunbookError(
                 f"pod {application.namespace}/{name} has a sidecar, and belongs to no workload in "
                 "application.restart_order",
@@ -166,14 +170,17 @@ def _change(context: Context, restart: _Restart) -> Change:
         desired = context.cluster.apply(manifest.without_fields(restart.workload), dry_run=True)
         diff = object_diff(restart.workload, desired)
         return Change(restart.ref, "restart", f"{restart.reason}\n{diff.text}", diff.digest)
-    text = restart.reason
-    if restart.underway:
-        text += "\nits pods are being replaced already; this waits for it"
-    return Change.of_text(restart.ref, "restart", text)
+    # Which pods are left changes meanwhile: named, they would void every approval of the plan.
+    underway = "its pods are being replaced already; this only waits for it"
+    return Change.of_text(restart.ref, "restart", underway if restart.underway else restart.reason)
 
 
 def _pods_with_sidecars(context: Context) -> list[Object]:
     found = context.cluster.list("v1", "Pod", context.parameters.application.namespace)
+    return _with_sidecars(found)
+
+
+def _with_sidecars(found: list[Object]) -> list[Object]:
     return [pod for pod in found if pods.has_sidecar(pod) and not rollout.has_ended(pod)]
 
 
@@ -191,14 +198,38 @@ def _wait_until_nothing_is_injected(context: Context) -> None:
     """Wait until API servers have taken the label's absence up: each keeps a copy of namespaces."""
 
     def observe() -> wait.State:
-        sidecar, injected = injection.try_injection(context)
-        return wait.State(not injected, f"a new pod would get: {sidecar}")
+        found = injection.check_new_pod(context, injected=False)
+        # Where it cannot be told, the first pod that is created with a sidecar ends the restart.
+        return wait.State(found.ok is not False, f"{found.subject}: {found.found}")
 
     wait.until(
         "new pods to get no sidecar",
         observe,
         timeout=context.parameters.timeouts.policy,
         successes=3,
+        on_change=context.waiting,
+    )
+
+
+def _wait_until_none_is_leaving(context: Context) -> None:
+    """Wait for terminating pods with sidecars: until then these need istiod's certificates.
+
+    Not where others stay: then it is not verified, however long this waits.
+    """
+    namespace = context.parameters.application.namespace
+
+    def observe(found: list[Object]) -> wait.State:
+        left = _with_sidecars(found)
+        leaving = [pods.describe(pod) for pod in left if pods.is_leaving(pod)]
+        return wait.State(not leaving or len(leaving) < len(left), "; ".join(leaving) or "gone")
+
+    context.cluster.watch_until(
+        f"terminating pods with sidecars in {namespace} to be gone",
+        "v1",
+        "Pod",
+        namespace,
+        observe,
+        timeout=context.parameters.timeouts.rollout,
         on_change=context.waiting,
     )
 
