@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from runbook_lib import wait
 from runbook_lib.connection import REQUEST_TIMEOUT, api_errors, connect
@@ -48,6 +48,18 @@ class Connectable(Protocol):
     @property
     def context(self) -> str:
         """The context in it."""
+
+
+class Everything(NamedTuple):
+    """What is stored, as far as the server showed it.
+
+    Attributes:
+        objects: The objects.
+        unread: What could not be read, such as `Secret (v1)`, and why.
+    """
+
+    objects: Objects
+    unread: dict[str, ClusterRefused]
 
 
 class Cluster:
@@ -116,24 +128,32 @@ class Cluster:
         # What is computed for each request, such as metrics, has no version.
         return items, answer["metadata"].get("resourceVersion", "")
 
-    def list_everything(self, namespace: str | None = None) -> Objects:
-        """Return all stored objects: of one namespace, or of all and those outside of any.
+    def everything(self, namespace: str | None = None) -> Everything:
+        """Look for all stored objects: of one namespace, or of all and those outside of any.
 
-        Kinds that this user may not list, and those that vanish meanwhile, are left out.
+        What the server refuses to show, such as kinds that this user may not list or that an
+        aggregated API serves which does not answer, is named in the result: whoever decides by what
+        is *not* there must look at it. Kinds that vanish meanwhile have no objects.
         """
-        with self._errors("look up all kinds"):
-            resources = self.dynamic.resources.stored()
-        found: Objects = []
-        for resource in resources:
-            if namespace is not None and not resource.namespaced:
-                continue
+        found = Everything([], {})
+        with self._errors("look up all API versions"):
+            versions = self.dynamic.resources.versions()
+        for version in versions:
             try:
-                found += self.list(resource.group_version, resource.kind, namespace)
-            except KindNotInstalled:
-                continue
+                with self._errors(f"look up the kinds of {version}"):
+                    resources = self.dynamic.resources.stored(version)
             except ClusterRefused as error:
-                if error.status not in (403, 405):
-                    raise
+                found.unread[f"all kinds of {version}"] = error
+                continue
+            for resource in resources:
+                if namespace is not None and not resource.namespaced:
+                    continue
+                try:
+                    found.objects.extend(self.list(version, resource.kind, namespace))
+                except KindNotInstalled:
+                    continue  # it was deleted meanwhile
+                except ClusterRefused as error:
+                    found.unread[f"{resource.kind} ({version})"] = error
         return found
 
     def apply(

@@ -32,6 +32,8 @@ _NO_CHART = (
 )
 """What Helm 4 says when it gets no chart; the cluster is not asked for these commands."""
 
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
+
 _READ_TIMEOUT = 60.0
 _NETWORK_MARGIN = 60.0
 """Seconds that a command may take beyond the wait that Helm itself limits."""
@@ -101,6 +103,15 @@ class Release:
     def deployed(self) -> bool:
         """Whether its last operation succeeded."""
         return self.status == "deployed"
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether a chart's version precedes another; no, if one of them is no semantic version.
+
+    See https://semver.org/#spec-item-11.
+    """
+    first, second = _precedence(version), _precedence(other)
+    return first is not None and second is not None and first < second
 
 
 Releases = list[Release]
@@ -405,6 +416,19 @@ def _from_status(entry: Mapping[str, Any]) -> Release:
         chart_version=chart["version"],
         app_version=chart.get("appVersion", ""),
     )
+
+
+def _precedence(version: str) -> tuple[list[int], bool, list[tuple[bool, int, str]]] | None:
+    """Return what sorts versions: the numbers, then releases after what comes before them."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return None
+    *numbers, before = match.groups()
+    identifiers = [
+        (False, int(part), "") if part.isdigit() else (True, 0, part)
+        for part in (before or "").split(".")
+    ]
+    return [int(number) for number in numbers], before is None, identifiers
 
 
 def _not_found(error: CommandError) -> bool:

@@ -36,19 +36,21 @@ class Kinds:
         except KeyError:
             raise KindNotInstalled(api_version, kind) from None
 
-    def stored(self) -> list[Resource]:
-        """Return every kind whose objects are stored and can be listed, asking anew for all.
+    def versions(self) -> list[str]:
+        """Return every API version that the server prefers, one a group."""
+        groups = self._ask("/apis")["groups"]
+        return ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]
+
+    def stored(self, api_version: str) -> list[Resource]:
+        """Return the kinds of an API version that are stored and can be listed, asking anew.
 
         Kinds without watches, such as metrics, are computed when they are asked for.
         """
-        groups = self._ask("/apis")["groups"]
-        versions = ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]
-        for version in versions:
-            self._discover(version)
+        self._discover(api_version)
         return [
             resource
             for (version, _), resource in self._found.items()
-            if version in versions and {"list", "watch"} <= set(resource.verbs)
+            if version == api_version and {"list", "watch"} <= set(resource.verbs)
         ]
 
     def _discover(self, api_version: str) -> None:

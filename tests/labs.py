@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import yaml
 
 from runbook_lib import parameters, target
 from runbook_lib.cluster import Cluster
@@ -69,6 +70,24 @@ class Lab:
         pinned = target.resolve(checked)
         evidence = Evidence(folder / "evidence.jsonl", run_id="r", step="s")
         return Context(checked, pinned, Cluster.of(pinned), evidence)
+
+    def viewer(self) -> Path:
+        """A kubeconfig whose context `viewer` is somebody who may look, but at no Secret."""
+        kubectl = ("kubectl", "--namespace", "default")
+        role = ("--clusterrole=view", "--serviceaccount=default:viewer")
+        if "viewer" not in self.run(*kubectl, "get", "serviceaccounts"):
+            self.run(*kubectl, "create", "serviceaccount", "viewer")
+            self.run(*kubectl, "create", "clusterrolebinding", "viewer", *role)
+        config = yaml.safe_load(Path(self.state.kubeconfig).read_text())
+        cluster = config["contexts"][0]["context"]["cluster"]
+        config["contexts"] = [{"name": "viewer", "context": {"cluster": cluster, "user": "viewer"}}]
+        token = self.run(*kubectl, "create", "token", "viewer").strip()
+        config["users"] = [{"name": "viewer", "user": {"token": token}}]
+        config["current-context"] = "viewer"
+        path = lab_directory(self.name) / "viewer"
+        path.touch(0o600)
+        path.write_text(yaml.safe_dump(config))
+        return path
 
     def request(self, method: str) -> httpx.Response:
         """One request from outside, on a connection of its own."""

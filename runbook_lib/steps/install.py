@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib import manifest, rollout, table
-from runbook_lib.cluster import Object, ref
+from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
 from runbook_lib.parameter_model import ChartParameters
@@ -36,7 +36,7 @@ class _InstallBase(Step):
 
     def plan(self, context: Context) -> Plan:
         istio = context.parameters.istio.namespace
-        preflight.require(preflight.namespace(context, istio), preflight.meshes(context))
+        preflight.require(preflight.namespace(context, istio), preflight.istios(context))
         planned = objects.plan_objects(context, self.name, self._namespace(context))
         changes = planned.changes + self._release.changes(context)
         return Plan(self.name, context.target.uid, changes)
@@ -80,7 +80,7 @@ class _InstallIstiod(Step):
         self._release = istiod_release(parameters)
 
     def plan(self, context: Context) -> Plan:
-        preflight.require(preflight.meshes(context), preflight.webhooks(context))
+        preflight.require(preflight.istios(context), preflight.webhooks(context))
         return Plan(self.name, context.target.uid, self._release.changes(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
@@ -154,11 +154,19 @@ def _version_check(context: Context) -> Check:
 
 
 def _gateway_check(context: Context) -> Check:
-    """Look for gateways: on this road in, the load balancer reaches the pods directly."""
-    namespace = context.parameters.istio.namespace
+    """Look for gateways: on this road in, the load balancer reaches the pods directly.
+
+    Those that others run beside istiod have roads of their own, and are only shown.
+    """
+    istio = context.parameters.istio
+    subject = f"gateways in {istio.namespace}"
     found = [
-        ref("Deployment", item["metadata"]["name"], namespace)
+        item
         for name in _GATEWAYS
-        for item in context.cluster.list("apps/v1", "Deployment", namespace, {"istio": name})
+        for item in context.cluster.list("apps/v1", "Deployment", istio.namespace, {"istio": name})
     ]
-    return Check(f"gateways in {namespace}", ", ".join(found) or "none", not found)
+    releases = {(each.release, istio.namespace) for each in (istio.base, istio.istiod)}
+    own = [item for item in found if preflight.release_of(item) in releases]
+    if own or not found:
+        return Check(subject, ", ".join(map(reference, own)) or "none", not own)
+    return Check(subject, f"{', '.join(map(reference, found))}: of others", ok=None)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from runbook_lib import manifest
+from runbook_lib import manifest, pods, rollout
 from runbook_lib.cluster import FIELD_MANAGER, Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
-from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError
+from runbook_lib.errors import CommandError, KindNotInstalled, RunbookError
 from runbook_lib.steps import ownership
 from runbook_lib.table import Table
 
@@ -25,6 +25,12 @@ RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
 """Annotations by which Helm knows what belongs to which release; it refuses to take others' over.
 
 See `checkOwnership` in `pkg/action/validate.go` of Helm 4.
+"""
+
+INSTALLED_BY = {"installed-by": "istio-runbook"}
+"""Labels a release that the runbook installed, or that somebody handed over to it.
+
+Only such a release is changed, and uninstalled by a rollback.
 """
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
@@ -41,6 +47,9 @@ _KIALI_API = "kiali.io/v1alpha1"
 _KIALI_CRD = "kialis.kiali.io"
 _MANY = 3
 """Names shown of a longer list."""
+
+_UNSEEN = "what is in the way here shows only when a step meets it"
+_ASK = "ask for the permission to look at it, and look again"
 
 
 @dataclass(frozen=True)
@@ -76,8 +85,8 @@ def table(context: Context) -> Table:
     for title, check in CHECKS.items():
         try:
             found = list(check(context))
-        except ClusterRefused as error:
-            rows.append((title, "could not be looked at", error.cause, error.remedy))
+        except RunbookError as error:
+            rows.append((title, f"cannot tell: {_gist(error)}", _UNSEEN, error.remedy or _ASK))
             continue
         rows += [(title, f"{f.where}: {f.found}", f.why, f.offer) for f in found]
         if not found:
@@ -97,7 +106,10 @@ def require(*findings: Iterable[Finding]) -> None:
 
 
 def releases(context: Context) -> Iterator[Finding]:
-    """Find releases that a Helm was interrupted at, or that failed; their steps mend both."""
+    """Find releases of others, and those that a Helm was interrupted at, or that failed.
+
+    What became of their own, steps mend; they leave others' as they are.
+    """
     istio, kiali = context.parameters.istio, context.parameters.kiali
     for release, namespace, notebook in (
         (istio.base.release, istio.namespace, "01_install_istio"),
@@ -105,10 +117,18 @@ def releases(context: Context) -> Iterator[Finding]:
         (kiali.operator.release, kiali.operator_namespace, "06_kiali"),
     ):
         found = context.helm.status(release, namespace=namespace)
-        if found is None or found.deployed:
+        if found is None:
             continue
         where = f"Helm release {namespace}/{release}"
-        if found.stuck:
+        if not is_own(context, release, namespace):
+            yield Finding(
+                where,
+                f"{found.status} (revision {found.revision}), and not installed by this runbook",
+                f"its owner counts on it: {notebook} takes it as it is, and refuses to change it",
+                f"use it as it is: leave {notebook} out; or {take_over(release, namespace)}",
+                blocks=False,
+            )
+        elif found.stuck:
             since = f" since {found.since:%Y-%m-%d %H:%M} UTC" if found.since else ""
             yield Finding(
                 where,
@@ -118,7 +138,7 @@ def releases(context: Context) -> Iterator[Finding]:
                 "taken down",
                 blocks=False,
             )
-        else:
+        elif not found.deployed:
             yield Finding(
                 where,
                 f"{found.status} (revision {found.revision})",
@@ -127,6 +147,25 @@ def releases(context: Context) -> Iterator[Finding]:
                 f"helm history {release} --namespace {namespace}",
                 blocks=False,
             )
+
+
+def is_own(context: Context, release: str, namespace: str) -> bool:
+    """Whether the runbook installed a release, or it was handed over to it."""
+    labels = context.helm.get_labels(release, namespace=namespace)
+    return labels.items() >= INSTALLED_BY.items()
+
+
+def take_over(release: str, namespace: str) -> str:
+    """Say how a release becomes the runbook's; Helm keeps its labels where it keeps the release."""
+    labels = [f"{key}={value}" for key, value in INSTALLED_BY.items()]
+    command = _kubectl(
+        *("label", "secret", "--namespace", namespace),
+        *("--selector", f"owner=helm,name={release}", *labels),
+    )
+    return (
+        "take it over, once its owner (Terraform, Flux, another team) has let go of it; a rollback "
+        f"uninstalls it then: {command}"
+    )
 
 
 def namespaces(context: Context) -> Iterator[Finding]:
@@ -212,23 +251,44 @@ def policies(context: Context) -> Iterator[Finding]:
         )
 
 
+def istios(context: Context) -> Iterator[Finding]:
+    """Find every Istio that is not of the release that the runbook installs."""
+    yield from control_plane(context)
+    yield from meshes(context)
+
+
+def control_plane(context: Context) -> Iterator[Finding]:
+    """Find that others have installed istiod where the runbook would; the rest works with it."""
+    istio = context.parameters.istio
+    for item in _istiods_of_others(context):
+        if not _takes_our_place(context, item):
+            continue
+        release, namespace = release_of(item)
+        held = release and namespace == istio.namespace
+        yield Finding(
+            reference(item),
+            f"an istiod of {_owner(item)}, where 01_install_istio would put its own",
+            "there can be one only; the other notebooks work with this one",
+            "use it as it is: leave 01_install_istio out"
+            + (f"; or go on with its release: istio.istiod.release: {release}" if held else ""),
+        )
+
+
 def meshes(context: Context) -> Iterator[Finding]:
-    """Find other installations of Istio: revisions, releases, namespaces, ambient."""
+    """Find Istio elsewhere than the parameters say: revisions, namespaces, ambient."""
     parameters = context.parameters
     istio = parameters.istio
-    for item in context.cluster.list("apps/v1", "Deployment", None, {"app": "istiod"}):
-        metadata = item["metadata"]
-        revision = (metadata.get("labels") or {}).get(_REVISION, "default")
-        release, namespace = _release(item)
-        own = (istio.istiod.release, istio.namespace)
-        if (release, namespace) == own and metadata["namespace"] == istio.namespace:
+    for item in _istiods_of_others(context):
+        if _takes_our_place(context, item):
             continue
-        by = f"Helm release {namespace}/{release}" if release else "no Helm release"
-        where = ref("Deployment", metadata["name"], metadata["namespace"])
+        metadata = item["metadata"]
+        revision = _revision(item)
+        release, _ = release_of(item)
+        where = reference(item)
         if revision != istio.revision:
             yield Finding(
                 where,
-                f"another Istio, revision {revision}, of {by}",
+                f"another Istio, revision {revision}, of {_owner(item)}",
                 "namespaces labelled for that revision are its own, and so are their sidecars; "
                 "policies apply to both meshes",
                 f"leave it: namespace {parameters.application.namespace} is labelled for "
@@ -237,19 +297,14 @@ def meshes(context: Context) -> Iterator[Finding]:
                 blocks=False,
             )
         else:
-            remove = (
-                f"helm uninstall {release} --namespace {namespace}"
-                if release
-                else f"istioctl uninstall --revision {revision}"
-            )
             yield Finding(
                 where,
-                f"another Istio of the same revision {revision}, of {by}",
+                f"another Istio of the same revision {revision}, of {_owner(item)}",
                 "two control planes of one revision take the webhooks and policies from each other",
                 f"work with it: istio.namespace: {metadata['namespace']}"
                 + (f" and istio.istiod.release: {release}" if release else "")
-                + f"; or give this one a revision of its own: istio.revision; or, if nobody uses "
-                f"it, remove it first: {remove}",
+                + "; or give this one a revision of its own: istio.revision; or "
+                + _removal(context, item),
             )
     for item in context.cluster.list("apps/v1", "DaemonSet", None, {"app": "ztunnel"}):
         metadata = item["metadata"]
@@ -280,7 +335,7 @@ def webhooks(context: Context) -> Iterator[Finding]:
     own = {(r.release, istio.namespace) for r in (istio.base, istio.istiod)}
     for kind in _WEBHOOKS:
         for item in context.cluster.list(_ADMISSION_API, kind):
-            if _release(item) in own:
+            if release_of(item) in own:
                 continue  # its Service comes with the release
             dead = list(dict.fromkeys(_dead_services(context, item)))
             if not dead:
@@ -321,12 +376,10 @@ def foreign(
     groups: dict[tuple[str, str], list[Object]] = {}
     for item in live:
         labels = item["metadata"].get("labels") or {}
-        owner = _release(item) if labels.get(_MANAGED_BY) == "Helm" else ("", "")
+        owner = release_of(item) if labels.get(_MANAGED_BY) == "Helm" else ("", "")
         if owner != (release, namespace):
             groups.setdefault(owner, []).append(item)
     for (other, where), items in groups.items():
-        names = [reference(item) for item in items]
-        more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
         alive = bool(other) and context.helm.status(other, namespace=where) is not None
         owned = (
             f"of the Helm release {where}/{other}, which {'is there' if alive else 'is gone'}"
@@ -334,13 +387,19 @@ def foreign(
             else f"of no Helm release (made by {ownership.makers(items[0])})"
         )
         yield Finding(
-            ", ".join(names[:_MANY]) + more,
+            few([reference(item) for item in items]),
             f"there already, {owned}",
             f"Helm does not take over what the release {namespace}/{release} did not make",
             f"go on with that release: {key}: {other}, in namespace {where}"
             if alive
             else "hand it over: " + " && ".join(_hand_over(items, release, namespace)),
         )
+
+
+def release_of(item: Object) -> tuple[str, str]:
+    """Return name and namespace of the release that an object says it belongs to."""
+    annotations = item["metadata"].get("annotations") or {}
+    return annotations.get(RELEASE_NAME, ""), annotations.get(RELEASE_NAMESPACE, "")
 
 
 def operator(context: Context) -> Iterator[Finding]:
@@ -359,7 +418,7 @@ def operator(context: Context) -> Iterator[Finding]:
             "another Kiali operator is there",
             "two operators would carry out the same Kiali",
             f"work with it: kiali.operator_namespace: {item['metadata']['namespace']} and "
-            f"kiali.operator.release: {_release(item)[0] or 'NAME'}; or leave 06_kiali out",
+            f"kiali.operator.release: {release_of(item)[0] or 'NAME'}; or leave 06_kiali out",
         )
     if found is not None and found.deployed and not served:
         yield Finding(
@@ -399,11 +458,73 @@ CHECKS: dict[str, Check] = {
     "Kiali operator": operator,
     "Namespaces": namespaces,
     "Policies of others": policies,
-    "Other meshes": meshes,
+    "Other meshes": istios,
     "Webhooks without a Service": webhooks,
     "Istio's kinds": kinds,
 }
 """What is looked for, in the order in which it is shown."""
+
+
+def few(names: Sequence[str]) -> str:
+    """Name the first of many, and how many more there are."""
+    more = f" and {len(names) - _MANY} more" if len(names) > _MANY else ""
+    return ", ".join(names[:_MANY]) + more
+
+
+def _gist(error: RunbookError) -> str:
+    """Return what an error says, on one line; of a command, what it said itself."""
+    said = error.stderr if isinstance(error, CommandError) else ""
+    return said.splitlines()[-1] if said else error.cause.splitlines()[0]
+
+
+def _istiods_of_others(context: Context) -> Iterator[Object]:
+    istio = context.parameters.istio
+    for item in context.cluster.list("apps/v1", "Deployment", None, {"app": "istiod"}):
+        own = release_of(item) == (istio.istiod.release, istio.namespace)
+        if not own or item["metadata"]["namespace"] != istio.namespace:
+            yield item
+
+
+def _takes_our_place(context: Context, istiod: Object) -> bool:
+    istio = context.parameters.istio
+    there = (istiod["metadata"]["namespace"], _revision(istiod))
+    return there == (istio.namespace, istio.revision)
+
+
+def _revision(item: Object) -> str:
+    return str((item["metadata"].get("labels") or {}).get(_REVISION, "default"))
+
+
+def _owner(item: Object) -> str:
+    release, namespace = release_of(item)
+    if release:
+        return f"Helm release {namespace}/{release}"
+    return f"no Helm release (made by {ownership.makers(item)})"
+
+
+def _removal(context: Context, istiod: Object) -> str:
+    """Say how to remove an istiod, or that sidecars count on one of its revision."""
+    revision = _revision(istiod)
+    proxies = [
+        reference(pod)
+        for pod in context.cluster.list("v1", "Pod")
+        if pods.has_sidecar(pod)
+        and not rollout.has_ended(pod)
+        and (pod["metadata"].get("annotations") or {}).get(_REVISION, revision) == revision
+    ]
+    if proxies:
+        return (
+            f"move what uses it before it is removed: {len(proxies)} pods have sidecars of this "
+            f"revision ({few(proxies)}), and without a control plane their certificates end within "
+            "24 hours"
+        )
+    release, namespace = release_of(istiod)
+    command = (
+        f"helm uninstall {release} --namespace {namespace}"
+        if release
+        else f"istioctl uninstall --revision {revision}"
+    )
+    return f"remove it first, because no pod has a sidecar of this revision: {command}"
 
 
 def _kialis(context: Context) -> list[Object]:
@@ -411,12 +532,6 @@ def _kialis(context: Context) -> list[Object]:
         return context.cluster.list(_KIALI_API, "Kiali")
     except KindNotInstalled:
         return []
-
-
-def _release(item: Object) -> tuple[str, str]:
-    """Return name and namespace of the release that an object says it belongs to."""
-    annotations = item["metadata"].get("annotations") or {}
-    return annotations.get(RELEASE_NAME, ""), annotations.get(RELEASE_NAMESPACE, "")
 
 
 def _dead_services(context: Context, configuration: Object) -> Iterator[str]:

@@ -54,10 +54,10 @@ def settled(context: Context, release: str, namespace: str) -> Release | None:
     except WaitTimeout as error:
         if context.target.production:
             raise RunbookError(
-                f"Helm release {namespace}/{release} {_state(found)}: "
+                f"Helm release {namespace}/{release} {state(found)}: "
                 "another Helm may still be at work on it",
                 f"run again once {HELM_TIMEOUT / 60:.0f} minutes have passed since then, Helm's "
-                "own limit: if it is still so, it was interrupted, and the plan shows its recovery",
+                "own limit: if it is still so, it was interrupted, and the plan says what to do",
             ) from error
     return found
 
@@ -85,7 +85,7 @@ def explain(stuck: Release, base: Release) -> str:
         else "the last that worked, which removes only what the interrupted one added; then upgrade"
     )
     return (
-        f"it {_state(stuck)}: its Helm was interrupted\n"
+        f"it {state(stuck)}: its Helm was interrupted\n"
         f"apply revision {base.revision} once more (helm rollback): {what}"
     )
 
@@ -119,7 +119,8 @@ def _age(release: Release) -> float:
     return (datetime.now(UTC) - release.since).total_seconds()
 
 
-def _state(release: Release | None) -> str:
+def state(release: Release | None) -> str:
+    """Say in what state a release is, and since when, completing a sentence about it."""
     if release is None:
         return "is gone"
     since = f" since {release.since.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if release.since else ""

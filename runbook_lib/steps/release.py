@@ -5,14 +5,15 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import canonical_yaml, object_diff, reference
-from runbook_lib.errors import KindNotInstalled
-from runbook_lib.helm import Chart, Release
+from runbook_lib.errors import KindNotInstalled, RunbookError
+from runbook_lib.helm import Chart, Release, is_older
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.redact import redact
@@ -20,9 +21,6 @@ from runbook_lib.steps import preflight, recovery
 from runbook_lib.table import Check
 
 CRD = "CustomResourceDefinition"
-
-INSTALLED_BY = {"installed-by": "istio-runbook"}
-"""Labels a release that the runbook installed: only those are uninstalled by a rollback."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,25 @@ class Source:
     repository: str | None
     version: str | None
     timeout: float
+
+
+class _ChartVersion(NamedTuple):
+    """A chart's own name, and its version."""
+
+    name: str
+    version: str
+
+
+class _Difference(NamedTuple):
+    """One thing about a release that is not as it shall be.
+
+    Attributes:
+        what: Names it, on one line.
+        text: Shows it, as plans do.
+    """
+
+    what: str
+    text: str
 
 
 class ReleasePlanner:
@@ -96,19 +113,23 @@ class ReleasePlanner:
         """Return what installing or upgrading would change; empty if nothing.
 
         Raises:
-            RunbookError: Another Helm may be at work on the release, or objects that it would
-                create are there and belong to others.
+            RunbookError: Another Helm may be at work on the release; it would be changed, and
+                others installed it or it has a newer chart; or objects that it would create are
+                there and belong to others.
         """
         current = recovery.settled(context, self._parameters.release, self._source.namespace)
         if current is None:
             self._refuse_foreign(context)
             return (self._install(context),)
         if current.stuck:
+            self._refuse_interrupted_of_others(context, current)
             return (self._recover(context, current),)
-        sections = self._differences(context, current)
-        if not sections:
+        differences = self._differences(context, current)
+        if not differences:
             return ()
-        text = "\n".join(sections)
+        self._refuse_release_of_others(context, current, differences)
+        self._refuse_older_chart(context, current)
+        text = _shown(differences)
         content = [text, self._content(context), str(current.revision)]
         return (Change(self.ref, "upgrade", text, _digest(content)),)
 
@@ -133,7 +154,7 @@ class ReleasePlanner:
             # Waiting is done by the step, which can say what it waits for and why.
             wait=False,
             timeout=self._source.timeout,
-            labels=INSTALLED_BY if new else None,
+            labels=preflight.INSTALLED_BY if new else None,
         )
 
     def removal(self, context: Context) -> tuple[Change | None, str]:
@@ -187,8 +208,55 @@ class ReleasePlanner:
         return Check(self.ref, release.status, release.deployed)
 
     def _is_own(self, context: Context) -> bool:
-        labels = context.helm.get_labels(self._parameters.release, namespace=self._source.namespace)
-        return labels.items() >= INSTALLED_BY.items()
+        return preflight.is_own(context, self._parameters.release, self._source.namespace)
+
+    def _refuse_interrupted_of_others(self, context: Context, stuck: Release) -> None:
+        """Refuse to recover what others installed: a Helm of theirs may wait longer than ours."""
+        if self._is_own(context):
+            return
+        where = f"--namespace {stuck.namespace}"
+        raise RunbookError(
+            f"Helm release {stuck.namespace}/{stuck.name} {recovery.state(stuck)}, and was not "
+            "installed by this runbook: a Helm of its owner may still be at work on it",
+            f"wait for that Helm (helm history {stuck.name} {where}), or have its owner mend it; "
+            f"or {preflight.take_over(stuck.name, stuck.namespace)}",
+        )
+
+    def _refuse_release_of_others(
+        self, context: Context, current: Release, differences: list[_Difference]
+    ) -> None:
+        """Refuse to change what others installed: their values would be gone."""
+        if self._is_own(context):
+            return
+        chart = self._wanted_chart(context)
+        found, wanted = f"{current.chart} {current.chart_version}", f"{chart.name} {chart.version}"
+        differing = [f"its chart is {found}, not {wanted}"] if found != wanted else []
+        differing.append(preflight.few([difference.what for difference in differences]))
+        where = f"--namespace {current.namespace}"
+        raise RunbookError(
+            f"Helm release {current.namespace}/{current.name} was not installed by this runbook, "
+            f"and it is not as the parameters say: {'; '.join(differing)}",
+            "use it as it is: leave this notebook out, and run the others (run --notebook ...); or "
+            "give the parameters the chart's version and the values that it has: "
+            f"helm get values {current.name} {where}; or "
+            f"{preflight.take_over(current.name, current.namespace)}",
+        )
+
+    def _refuse_older_chart(self, context: Context, current: Release) -> None:
+        """Refuse to go back to an older chart: it may not know what a newer one has stored."""
+        chart = self._wanted_chart(context)
+        if current.chart != chart.name or not is_older(chart.version, current.chart_version):
+            return
+        where = f"--namespace {current.namespace}"
+        raise RunbookError(
+            f"Helm release {current.namespace}/{current.name} has the chart {current.chart} "
+            f"{current.chart_version}, and the parameters want the older {chart.version}: what a "
+            "newer version has stored, an older one may not understand",
+            f"give the parameters the version {current.chart_version} or a newer one; if it must "
+            "go back, do that first and then run this again: "
+            f"helm rollback {current.name} REVISION {where} "
+            f"(helm history {current.name} {where} lists them)",
+        )
 
     def _refuse_foreign(self, context: Context) -> None:
         """Refuse what Helm would refuse: objects that are there already, and another's."""
@@ -218,30 +286,35 @@ class ReleasePlanner:
 
     def _recover(self, context: Context, stuck: Release) -> Change:
         base = self._to_recover(context, stuck)
-        parts = [recovery.explain(stuck, base), *self._differences_from(context, base)]
-        text = "\n".join(parts)
+        self._refuse_older_chart(context, base)
+        differences = list(self._differences_from(context, base))
+        text = "\n".join(filter(None, [recovery.explain(stuck, base), _shown(differences)]))
         return Change(self.ref, "recover", text, _digest([text, self._content(context)]))
 
     def _to_recover(self, context: Context, stuck: Release) -> Release:
-        as_wanted = not self._differences_from(context, stuck, look_for_missing=False)
+        as_wanted = not any(self._differences_from(context, stuck, look_for_missing=False))
         history = context.helm.history(stuck.name, namespace=stuck.namespace)
         return recovery.base(stuck, history, as_wanted=as_wanted)
 
-    def _differences(self, context: Context, current: Release) -> list[str]:
-        """Return what differs from the deployed release, a section a kind of difference."""
-        state = [] if current.deployed else [f"its last operation left it {current.status}"]
-        return state + self._differences_from(context, current)
+    def _differences(self, context: Context, current: Release) -> list[_Difference]:
+        """Return what differs from the deployed release."""
+        differences = list(self._differences_from(context, current))
+        if current.deployed:
+            return differences
+        state = f"its last operation left it {current.status}"
+        return [_Difference(state, state), *differences]
 
     def _differences_from(
         self, context: Context, revision: Release, *, look_for_missing: bool = True
-    ) -> list[str]:
-        """Return what differs between a revision and what shall be, and what of it is missing."""
+    ) -> Iterator[_Difference]:
+        """Yield what differs between a revision and what shall be, and what of it is missing."""
         which: dict[str, Any] = {"namespace": revision.namespace, "revision": revision.revision}
-        sections = []
         before = context.helm.get_values(revision.name, **which)
         after = self._values
         if before != after:
-            sections.append(_text_diff("values", canonical_yaml(before), canonical_yaml(after)))
+            text = _text_diff("values", canonical_yaml(before), canonical_yaml(after))
+            keys = preflight.few(list(_differing_keys(before, after)))
+            yield _Difference(f"the values of {keys} differ", text)
         old = _by_reference(context.helm.get_manifest(revision.name, **which))
         new = _by_reference(self.rendered(context))
         if any(item["kind"] == CRD for name, item in new.items() if name not in old):
@@ -251,10 +324,11 @@ class ReleasePlanner:
         for name in sorted(old.keys() | new.keys()):
             diff = object_diff(old.get(name), new.get(name))
             if diff.action != "none":
-                sections.append(f"{diff.action} {name}\n{diff.text}")
+                what = f"{diff.action} {name}"
+                yield _Difference(what, f"{what}\n{diff.text}")
             elif look_for_missing and _live(context, new[name]) is None:
-                sections.append(f"create {name}: it is not in the cluster")
-        return sections
+                what = f"create {name}: it is not in the cluster"
+                yield _Difference(what, what)
 
     def _chart(self, context: Context) -> Chart:
         name = self._parameters.chart
@@ -268,6 +342,10 @@ class ReleasePlanner:
             self._newest = str(context.helm.show_chart(chart)["version"])
             return replace(chart, version=self._newest)
         return chart
+
+    def _wanted_chart(self, context: Context) -> _ChartVersion:
+        described = context.helm.show_chart(self._chart(context))
+        return _ChartVersion(str(described["name"]), str(described["version"]))
 
     def _describe(self, context: Context) -> str:
         chart = self._chart(context)
@@ -298,6 +376,20 @@ def _is_kept(item: Object) -> bool:
 
 def _by_reference(items: list[Object]) -> dict[str, Object]:
     return {reference(item): item for item in items}
+
+
+def _shown(differences: list[_Difference]) -> str:
+    return "\n".join(difference.text for difference in differences)
+
+
+def _differing_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the paths of values that are not the same, such as `meshConfig.accessLogFile`."""
+    for key in sorted(before.keys() | after.keys()):
+        old, new = before.get(key), after.get(key)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            yield from (f"{key}.{path}" for path in _differing_keys(old, new))
+        elif old != new or (key in before) != (key in after):
+            yield key
 
 
 def _text_diff(name: str, before: str, after: str) -> str:

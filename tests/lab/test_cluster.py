@@ -15,6 +15,7 @@ import pytest
 from runbook_lib import parameters, pods, target, tools
 from runbook_lib.cluster import RESTART_REASON, RESTARTED_AT, Cluster, Object
 from runbook_lib.diff import object_diff
+from runbook_lib.diff import reference as ref
 from runbook_lib.errors import (
     ApplyConflict,
     ClusterRefused,
@@ -251,6 +252,41 @@ def test_credentials_that_are_not_accepted_are_named(pinned: Target, tmp_path: P
     with pytest.warns(match="certificate"), pytest.raises(ClusterUnreachable) as caught:
         Cluster(path, "x").uid()
     assert "does not accept the credentials" in caught.value.cause
+
+
+def test_what_a_user_may_not_read_and_an_api_that_is_dead_are_named(
+    cluster: Cluster, lab: Lab
+) -> None:
+    service = {"name": "nowhere", "namespace": "default"}
+    dead = {
+        "apiVersion": "apiregistration.k8s.io/v1",
+        "kind": "APIService",
+        "metadata": {"name": "v1.dead.example.com"},
+        "spec": {
+            "group": "dead.example.com",
+            "version": "v1",
+            "groupPriorityMinimum": 100,
+            "versionPriority": 100,
+            "service": service,
+            "insecureSkipTLSVerify": True,
+        },
+    }
+    cluster.apply(CONFIG)
+    viewer = Cluster(lab.viewer(), "viewer")
+    everybody = {ref(item) for item in cluster.everything("default").objects}
+    cluster.apply(dead)
+    try:
+        until(
+            "the dead API to be listed",
+            lambda: State("all kinds of dead.example.com/v1" in viewer.everything().unread, ""),
+            timeout=20,
+        )
+        found = viewer.everything("default")
+        assert found.unread["all kinds of dead.example.com/v1"].status == 503
+        assert found.unread["Secret (v1)"].status == 403
+        assert "ConfigMap default/settings" in set(map(ref, found.objects)) <= everybody
+    finally:
+        cluster.delete(dead["apiVersion"], "APIService", "v1.dead.example.com")
 
 
 @pytest.fixture

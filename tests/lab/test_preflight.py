@@ -6,12 +6,14 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError
 from runbook_lib.step import Step
@@ -78,6 +80,25 @@ def test_on_a_fresh_cluster_nothing_is_in_the_way(context: Context) -> None:
     shown = preflight.table(context)
     assert [row[0] for row in shown.rows] == list(preflight.CHECKS)
     assert {row[1] for row in shown.rows} == {"nothing in the way"}
+
+
+def test_what_may_not_be_looked_at_is_said_and_the_rest_is_shown(
+    lab: Lab, context: Context
+) -> None:
+    kubeconfig = lab.viewer()
+    limited = replace(
+        context,
+        target=replace(context.target, kubeconfig=kubeconfig, context="viewer"),
+        cluster=Cluster(kubeconfig, "viewer"),
+    )
+    rows = {row[0]: row for row in preflight.table(limited).rows}
+    assert list(rows) == list(preflight.CHECKS)
+    said = rows["Helm releases"][1]
+    assert said.startswith("cannot tell: ")
+    assert "secrets is forbidden" in said
+    assert rows["Istio's kinds"][1].startswith("cannot tell: list CustomResourceDefinition")
+    assert "permission" in rows["Helm releases"][3]
+    assert rows["Other meshes"][1] == "nothing in the way"
 
 
 @pytest.fixture
@@ -177,10 +198,10 @@ def test_a_webhook_whose_service_is_gone_stops_the_restart_and_not_the_site(
     assert list(preflight.webhooks(context)) == []
 
 
-def istiod(lab: Lab, *options: str) -> list[dict[str, Any]]:
+def istiod(lab: Lab, namespace: str, *options: str) -> list[dict[str, Any]]:
     """The Deployment and the webhook of another istiod, as its chart renders them."""
     chart = lab.state.charts["istiod"]
-    text = lab.run("helm", "template", "istiod", chart, "--namespace", "other", *options)
+    text = lab.run("helm", "template", "istiod", chart, "--namespace", namespace, *options)
     wanted = []
     for item in yaml.safe_load_all(text):
         if item and item["kind"] == "Deployment":
@@ -195,7 +216,7 @@ def istiod(lab: Lab, *options: str) -> list[dict[str, Any]]:
 def test_another_istio_is_named_and_blocks_only_if_it_is_of_the_same_revision(
     lab: Lab, context: Context, revision: str
 ) -> None:
-    objects = istiod(lab, "--set", f"revision={revision}")
+    objects = istiod(lab, "other", "--set", f"revision={revision}")
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "other"}}
     apply(lab, namespace, *objects)
     try:
@@ -205,6 +226,12 @@ def test_another_istio_is_named_and_blocks_only_if_it_is_of_the_same_revision(
         assert found.blocks is (revision == "default")
         if found.blocks:
             assert "work with it: istio.namespace: other" in found.offer
+            assert "remove it first, because no pod has a sidecar of this rev" in found.offer
+            assert f"istioctl uninstall --revision {revision}" in found.offer
+            apply(lab, user_of_a_mesh(revision))
+            (in_use,) = preflight.meshes(context)
+            assert "1 pods have sidecars of this revision (Pod other/user)" in in_use.offer
+            assert "uninstall" not in in_use.offer
             with pytest.raises(RunbookError, match="another Istio of the same revision"):
                 steps(context)[0].plan(context)
         else:
@@ -218,6 +245,44 @@ def test_another_istio_is_named_and_blocks_only_if_it_is_of_the_same_revision(
             scope = ["--namespace", "other"] if item["kind"] == "Deployment" else []
             lab.run("kubectl", *FORCED, item["kind"], item["metadata"]["name"], *scope)
         lab.run("kubectl", *FORCED, "namespace", "other")
+
+
+def user_of_a_mesh(revision: str) -> dict[str, Any]:
+    """A pod with a sidecar, on no node."""
+    metadata = {"name": "user", "namespace": "other", "annotations": {"istio.io/rev": revision}}
+    spec = {"nodeSelector": {"no": "node"}, "containers": [{"name": "istio-proxy", "image": "i"}]}
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.parametrize("release", ["", "istiod-of-platform"])
+def test_an_istiod_of_others_in_its_place_is_used_as_it_is(
+    lab: Lab, context: Context, release: str
+) -> None:
+    """As istioctl or Argo CD leave it, or a Helm release of another name."""
+    objects = [item for item in istiod(lab, "istio-system") if item["kind"] == "Deployment"]
+    if release:
+        annotations = {
+            preflight.RELEASE_NAME: release,
+            preflight.RELEASE_NAMESPACE: "istio-system",
+        }
+        objects[0]["metadata"]["annotations"] = annotations
+    namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "istio-system"}}
+    apply(lab, namespace, *objects)
+    try:
+        found = one(preflight.control_plane(context))
+        assert found.where == "Deployment istio-system/istiod"
+        assert found.offer.startswith("use it as it is: leave 01_install_istio out")
+        assert (f"istio.istiod.release: {release}" in found.offer) is bool(release)
+        assert "uninstall" not in found.offer
+        for step in steps(context):
+            with pytest.raises(RunbookError, match="where 01_install_istio would put its own"):
+                step.plan(context)
+        assert list(preflight.meshes(context)) == []
+        assert not injection.steps(context.parameters)[0].plan(context).empty
+        rows = [row for row in preflight.table(context).rows if row[0] == "Other meshes"]
+        assert [row[3] for row in rows] == [found.offer]
+    finally:
+        lab.run("kubectl", *FORCED, "namespace", "istio-system")
 
 
 def test_ambient_mode_of_the_application_is_another_mesh(lab: Lab, context: Context) -> None:
@@ -284,6 +349,8 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
             *("kubectl", "--namespace", "istio-system", "patch", "service", "istiod"),
             *("--type=merge", "--patch", '{"metadata": {"finalizers": null}}'),
         )
+    if interrupted == "install":
+        hand_over_interrupted(lab, context, istiod)
     found = one(preflight.releases(context))
     assert found.where == "Helm release istio-system/istiod"
     assert found.found.startswith("uninstalling" if interrupted == "uninstall" else "pending-")
@@ -301,6 +368,16 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
         "--output=yaml",
     )
     assert "SOMETHING" not in env
+
+
+def hand_over_interrupted(lab: Lab, context: Context, step: Step) -> None:
+    """Somebody else's Helm may be at work for as long as they like: it is left alone."""
+    found = one(preflight.releases(context))
+    assert "pending-install (revision 1), and not installed by this runbook" in found.found
+    assert not found.blocks
+    with pytest.raises(RunbookError, match="its owner may still be at work on it") as refused:
+        step.plan(context)
+    lab.run(*refused.value.remedy.rsplit(": ", 1)[1].split())
 
 
 def kill_helm(lab: Lab, context: Context, command: list[str]) -> None:
@@ -339,3 +416,36 @@ def test_a_policy_of_others_names_them_and_three_ways_out(lab: Lab, context: Con
         mutual_tls.steps(context.parameters)[0].plan(context)
     lab.run("kubectl", "--namespace", "istio-system", *FORCED, "peerauthentication", "default")
     assert list(preflight.policies(context)) == []
+
+
+def test_a_gateway_that_others_run_beside_istiod_is_only_shown(lab: Lab, context: Context) -> None:
+    base, istiod = steps(context)
+    take(base, context)
+    take(istiod, context)
+    labels = {"istio": "ingressgateway"}
+    container = {"name": "istio-proxy", "image": "auto"}
+    metadata = {"name": "gateway", "namespace": "istio-system", "labels": labels}
+    gateway = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": metadata,
+        "spec": {
+            "replicas": 0,
+            "selector": {"matchLabels": labels},
+            "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+        },
+    }
+    apply(lab, gateway)
+    try:
+        shown = istiod.verify(context)
+        assert shown.ok
+        (row,) = [row for row in shown.tables[0].rows if row[0] == "gateways in istio-system"]
+        assert row[1:] == ("Deployment istio-system/gateway: of others", "-")
+        annotations = {
+            preflight.RELEASE_NAME: "istiod",
+            preflight.RELEASE_NAMESPACE: "istio-system",
+        }
+        apply(lab, {**gateway, "metadata": {**metadata, "annotations": annotations}})
+        assert not istiod.verify(context).ok
+    finally:
+        lab.run("kubectl", "--namespace", "istio-system", *FORCED, "deployment", "gateway")

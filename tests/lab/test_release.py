@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.context import Context
+from runbook_lib.errors import RunbookError
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Plan
 from runbook_lib.steps.release import ReleasePlanner, Source
@@ -91,9 +92,9 @@ def context(lab: Lab, tmp_path: Path) -> Context:
     return replace(found, target=replace(found.target, charts={}))
 
 
-def planner(repository: Repository, **values: str) -> ReleasePlanner:
+def planner(repository: Repository, *, version: str | None = None, **values: str) -> ReleasePlanner:
     chart = ChartParameters(release="settings", chart="settings", values=values)
-    return ReleasePlanner(chart, Source("default", repository.url, None, timeout=60))
+    return ReleasePlanner(chart, Source("default", repository.url, version, timeout=60))
 
 
 def plan(subject: ReleasePlanner, context: Context) -> Plan:
@@ -155,3 +156,62 @@ def test_kinds_that_helm_never_changes_are_no_difference(
         "gadgets.example.com"
     ]
     assert plan(subject, context).empty
+
+
+@pytest.fixture
+def two_versions(lab: Lab, repository: Repository) -> Iterator[Repository]:
+    """The repository with two versions of the chart, and no release of it before or after."""
+    uninstall = ("helm", "uninstall", "settings", "--namespace", "default", "--ignore-not-found")
+    repository.publish("2.0.0")
+    lab.run(*uninstall)
+    yield repository
+    lab.run(*uninstall)
+
+
+def test_a_release_of_others_is_used_as_it_is_and_never_changed(
+    lab: Lab, context: Context, two_versions: Repository
+) -> None:
+    repository = two_versions
+    theirs = ("helm", "install", "settings", "settings", "--namespace", "default")
+    lab.run(*theirs, "--repo", repository.url, "--version", "1.0.0", "--set", "colour=red")
+    assert plan(planner(repository, version="1.0.0", colour="red"), context).empty
+
+    wanted = planner(repository, version="2.0.0")
+    with pytest.raises(RunbookError, match="was not installed by this runbook") as refused:
+        plan(wanted, context)
+    for differing in ("settings 1.0.0, not settings 2.0.0", "values of colour differ"):
+        assert differing in refused.value.cause
+    assert "change ConfigMap default/settings" in refused.value.cause
+    assert "leave this notebook out" in refused.value.remedy
+    assert deployed(context)["colour"] == "red"
+
+    # What they lack is theirs to mend, too.
+    assert context.cluster.delete("v1", "ConfigMap", "settings", "default")
+    with pytest.raises(RunbookError, match="default/settings: it is not in the cluster"):
+        plan(planner(repository, version="1.0.0", colour="red"), context)
+
+    # Handed over, it is changed as any other, and goes with a rollback.
+    lab.run(*refused.value.remedy.rsplit(": ", 1)[1].split())
+    upgrade = plan(wanted, context)
+    assert upgrade.summary == "upgrade Helm release settings"
+    wanted.apply(context, upgrade)
+    found = deployed(context)
+    assert (found["version"], found["colour"]) == ("2.0.0", "blue")
+    change, stays = wanted.removal(context)
+    assert (change is not None, stays) == (True, "")
+
+
+def test_an_older_chart_is_refused_until_somebody_has_gone_back(
+    lab: Lab, context: Context, two_versions: Repository
+) -> None:
+    older, newer = (planner(two_versions, version=version) for version in ("1.0.0", "2.0.0"))
+    for step in (older, newer):
+        step.apply(context, plan(step, context))
+    with pytest.raises(
+        RunbookError, match=r"settings 2\.0\.0, and .* want the older 1\.0\.0"
+    ) as no:
+        plan(older, context)
+    assert "helm rollback settings REVISION --namespace default" in no.value.remedy
+    lab.run("helm", "rollback", "settings", "1", "--namespace", "default")
+    assert plan(older, context).empty
+    assert deployed(context)["version"] == "1.0.0"

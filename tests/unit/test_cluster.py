@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 from kubernetes.client.exceptions import ApiException
@@ -139,6 +140,57 @@ def test_a_kind_that_was_missing_is_found_once_it_is_installed() -> None:
         }
     ]
     assert kinds.get(**wanted).path(namespace="x").endswith("/namespaces/x/peerauthentications")
+
+
+class Refusing:
+    """An API server that shows ConfigMaps alone: it keeps Secrets back, and one API is dead."""
+
+    refusals: ClassVar = {"Secret": 403, "Broken": 500, "Vanished": 404}
+
+    def versions(self) -> list[str]:
+        return ["v1", "dead.example.com/v1"]
+
+    def stored(self, version: str) -> list[SimpleNamespace]:
+        if version != "v1":
+            raise ApiException(status=503, reason="Service Unavailable")
+        kinds = ["ConfigMap", *self.refusals]
+        return [SimpleNamespace(kind=kind, namespaced=True) for kind in kinds]
+
+    def get(self, *, kind: str, api_version: str) -> SimpleNamespace:
+        assert api_version == "v1"
+
+        def answer(**_options: Any) -> dict[str, Any]:
+            if kind in self.refusals:
+                raise ApiException(status=self.refusals[kind], reason="x")
+            return {"items": [{"metadata": {"name": "a"}}], "metadata": {}}
+
+        return SimpleNamespace(get=answer)
+
+
+def refusing() -> Cluster:
+    cluster = Cluster(Path("/k"), "x")
+    cluster.__dict__["dynamic"] = SimpleNamespace(resources=Refusing())
+    return cluster
+
+
+def test_what_could_not_be_read_is_named_and_stops_nothing() -> None:
+    found = refusing().everything("default")
+    assert [item["kind"] for item in found.objects] == ["ConfigMap"]
+    assert {name: error.status for name, error in found.unread.items()} == {
+        "Secret (v1)": 403,
+        "Broken (v1)": 500,
+        "all kinds of dead.example.com/v1": 503,
+    }
+
+
+def test_a_list_of_everything_leaves_out_only_what_is_not_allowed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(ClusterRefused, match="list Broken in default: 500"):
+        refusing().list_everything("default")
+    monkeypatch.setattr(Refusing, "refusals", {"Secret": 403})
+    monkeypatch.setattr(Refusing, "versions", lambda _: ["v1"])
+    assert [item["kind"] for item in refusing().list_everything("default")] == ["ConfigMap"]
 
 
 def config(uid: str, version: str, **fields: Any) -> Object:

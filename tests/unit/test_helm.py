@@ -230,6 +230,35 @@ def test_a_chart_is_a_folder_or_comes_from_a_repository(chart: Chart, arguments:
     assert chart.arguments() == arguments
 
 
+ASCENDING = (
+    "1.0.0-alpha",
+    "1.0.0-alpha.1",
+    "1.0.0-alpha.beta",
+    "1.0.0-beta.2",
+    "1.0.0-beta.11",
+    "1.0.0-rc.1",
+    "1.0.0",
+    "1.9.3",
+    "v1.10.0",
+    "2.0.0+build.5",
+)
+"""In the order of https://semver.org/#spec-item-11."""
+
+
+@pytest.mark.parametrize("index", range(1, len(ASCENDING)))
+def test_versions_are_ordered_by_their_meaning(index: int) -> None:
+    older, newer = ASCENDING[index - 1 : index + 1]
+    assert helm.is_older(older, newer)
+    assert not helm.is_older(newer, older)
+    assert not helm.is_older(newer, newer)
+
+
+@pytest.mark.parametrize("version", ["", "1.2", "latest"])
+def test_what_is_no_version_is_not_older(version: str) -> None:
+    assert not helm.is_older(version, "1.0.0")
+    assert not helm.is_older("1.0.0", version)
+
+
 def test_values_of_a_release_without_any_are_empty(subject: Helm, fake: Fake) -> None:
     fake.on("get", "values", "istiod", stdout="null\n")
     assert subject.get_values("istiod", namespace="x") == {}
