@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from runbook_lib import pods
 from runbook_lib.cluster import Object, ref
 from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import Observation, labels_of, named, pods_of, wanted_pods
+from runbook_lib.diagnosis.observation import (
+    Observation,
+    creation_failures,
+    labels_of,
+    named,
+    pods_of,
+    wanted_pods,
+)
 from runbook_lib.mesh_survey import service_targets
 
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
+
+
+_NOT_STARTED = ("ErrImage", "ImagePullBackOff", "InvalidImageName", "CreateContainer")
+"""How the reasons begin for which the kubelet does not start a container."""
 
 
 def workload_missing(seen: Observation) -> Iterator[Finding]:
@@ -51,14 +62,13 @@ def pods_missing(seen: Observation) -> Iterator[Finding]:
     for kind, name, workload in seen.wanted_workloads():
         if workload is None or len(pods_of(seen, workload)) >= wanted_pods(workload):
             continue
-        events = seen.events.get(name, ())
         yield Finding(
             "pods-missing",
             _symptom(seen, kind, name, f"{name} has too few pods"),
             (
                 named(workload, f".spec.replicas: {wanted_pods(workload)}, ")
                 + f"{len(pods_of(seen, workload))} pods",
-                *events[-1:],
+                *creation_failures(seen, workload)[-1:],
             ),
             "pods cannot be created",
             f"kubectl --namespace {workload['metadata']['namespace']} describe "
@@ -68,39 +78,71 @@ def pods_missing(seen: Observation) -> Iterator[Finding]:
         )
 
 
+def container_not_started(seen: Observation) -> Iterator[Finding]:
+    """A container of the application cannot even be started; calls have no part in that."""
+    for kind, name, pod, waiting in _waiting(seen):
+        failed = next((c for c in waiting if _never_ran(c)), None)
+        if failed is None:
+            continue
+        where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        yield Finding(
+            "container-not-started",
+            _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
+            (
+                f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
+                *seen.events.get(pod_name, ())[-1:],
+            ),
+            f"the application's container {failed.name} cannot be started",
+            f"kubectl --namespace {where} describe pod {pod_name}",
+            _PODS,
+            outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
+        )
+
+
 def container_not_ready(seen: Observation) -> Iterator[Finding]:
-    """A container of the application itself is not ready."""
+    """A container of the application was started, and is not ready."""
+    for kind, name, pod, waiting in _waiting(seen):
+        if any(map(_never_ran, waiting)):
+            continue
+        where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        logs = [
+            f"log of {c.name}: {line}"
+            for c in waiting
+            for line in seen.logs.get((pod_name, c.name), ())[-1:]
+        ]
+        probes = [
+            f"log of {pods.PROXY}: {' '.join(line.split())}"
+            for line in seen.logs.get((pod_name, pods.PROXY), ())
+            if "Request to probe app failed" in line
+        ]
+        yield Finding(
+            "container-not-ready",
+            _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
+            (
+                f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
+                *seen.events.get(pod_name, ())[-1:],
+                *probes[-1:],
+                *logs,
+            ),
+            f"the application's container {waiting[0].name} is not ready",
+            f"kubectl --namespace {where} logs {pod_name} --container {waiting[0].name}",
+            _PODS,
+            outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
+            pod=pod_name,
+        )
+
+
+def _waiting(seen: Observation) -> Iterator[tuple[str, str, Object, list[pods.Container]]]:
+    """Yield the pods of which containers of the application are not ready, and these."""
     for kind, name, workload in seen.wanted_workloads():
         for pod in pods_of(seen, workload) if workload else []:
             waiting = [c for c in pods.containers(pod) if not c.ready and c.name != pods.PROXY]
-            if not waiting or "deletionTimestamp" in pod["metadata"]:
-                continue
-            where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
-            logs = [
-                f"log of {c.name}: {line}"
-                for c in waiting
-                for line in seen.logs.get((pod_name, c.name), ())[-1:]
-            ]
-            probes = [
-                f"log of {pods.PROXY}: {' '.join(line.split())}"
-                for line in seen.logs.get((pod_name, pods.PROXY), ())
-                if "Request to probe app failed" in line
-            ]
-            yield Finding(
-                "container-not-ready",
-                _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
-                (
-                    f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
-                    *seen.events.get(pod_name, ())[-1:],
-                    *probes[-1:],
-                    *logs,
-                ),
-                f"the application's container {waiting[0].name} is not ready; the mesh is not the "
-                "cause",
-                f"kubectl --namespace {where} logs {pod_name} --container {waiting[0].name}",
-                _PODS,
-                outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
-            )
+            if waiting and "deletionTimestamp" not in pod["metadata"]:
+                yield kind, name, pod, waiting
+
+
+def _never_ran(container: pods.Container) -> bool:
+    return container.problem.startswith(_NOT_STARTED)
 
 
 def service_missing(seen: Observation) -> Iterator[Finding]:

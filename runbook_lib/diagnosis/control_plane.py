@@ -20,7 +20,7 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
     istio = seen.parameters.istio.namespace
     if not seen.istiod and not (seen.in_mesh or seen.webhooks):
         return  # not installed yet
-    evidence = [f"no Deployment with the label app=istiod in {istio}"] if not seen.istiod else []
+    evidence = [f"{_no_istiod(seen)} in {istio}"] if not seen.istiod else []
     cause, remedy = "istiod is not there", "run notebook 01_install_istio again"
     for deployment in seen.istiod:
         name, replicas = deployment["metadata"]["name"], deployment["spec"].get("replicas", 1)
@@ -30,7 +30,7 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
             remedy = f"kubectl --namespace {istio} scale deployment/{name} --replicas=1"
         else:
             cause = "istiod does not become ready"
-            remedy = f"kubectl --namespace {istio} describe pods --selector app=istiod"
+            remedy = f"kubectl --namespace {istio} describe pods --selector {_labels(seen)}"
     evidence += [f"Pod {istio}/{pods.describe(pod)}" for pod in seen.istiod_pods]
     yield Finding(
         "istiod-down",
@@ -43,8 +43,16 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
     )
 
 
+def _labels(seen: Observation) -> str:
+    return f"app=istiod,{manifest.REVISION_LABEL}={seen.parameters.istio.revision}"
+
+
+def _no_istiod(seen: Observation) -> str:
+    return f"no Deployment with the labels {_labels(seen)}"
+
+
 def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
-    """The API server cannot call the webhook, and so refuses new pods."""
+    """The API server cannot call istiod's webhook, and so refuses new pods."""
     if seen.injection is None or not seen.injection.refused:
         return
     istio = seen.parameters.istio.namespace
@@ -62,12 +70,17 @@ def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
             f"restore it: helm get manifest {seen.parameters.istio.istiod.release} "
             f"--namespace {istio} | kubectl apply --server-side --force-conflicts --filename -"
         )
+    elif "x509" in seen.injection.refused:
+        cause = "the API server does not trust the certificate of istiod's injection webhook"
+        remedy = (
+            "restart istiod, which writes its certificate authority into the webhook: kubectl "
+            f"--namespace {istio} rollout restart deployment --selector {_labels(seen)}"
+        )
     else:
         cause = "the API server does not reach istiod's injection webhook"
         remedy = (
             "open port 15017 from the control plane's security group to the nodes, and check: "
-            f"kubectl --namespace {istio} get endpointslices --selector "
-            "kubernetes.io/service-name=istiod"
+            f"kubectl --namespace {istio} get endpointslices --selector {_labels(seen)}"
         )
     yield Finding(
         "webhook-unreachable",
@@ -97,7 +110,7 @@ def webhook_missing(seen: Observation) -> Iterator[Finding]:
         yield Finding(
             "webhook-missing",
             "pods of a labelled namespace start without a sidecar (1/1)",
-            (asked, "no Deployment with the label app=istiod"),
+            (asked, _no_istiod(seen)),
             "Istio is not installed yet",
             "run notebook 01_install_istio, then 02_label_namespace",
             _INJECTION,

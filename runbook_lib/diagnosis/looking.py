@@ -12,11 +12,12 @@ from typing import Any
 
 import yaml
 
-from runbook_lib import accounts, autoscalers, pods, probe, rollout, traffic, wait
+from runbook_lib import accounts, autoscalers, manifest, pods, probe, rollout, traffic, wait
 from runbook_lib.cluster import Object, event_text
 from runbook_lib.context import Context
+from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
+from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token, labels_of
 from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed
 from runbook_lib.istioctl import Istioctl
 from runbook_lib.parameter_model import ProbeParameters
@@ -30,12 +31,12 @@ LIMIT = 15.0
 
 _PROBE_LIMIT = 5
 _THREADS = 12
+_ISTIOD = {"app": "istiod"}
 _LOG_LINES = 100
 _SETTLE = 3.0
 """Seconds that proxies get to acknowledge what they were sent a moment ago."""
 
 NETWORKING_API = "networking.istio.io/v1"
-_INJECTOR = "sidecar-injector.istio.io"
 
 
 @dataclass(frozen=True)
@@ -118,13 +119,13 @@ class Looker:
         yield _Looking(
             "istiod",
             f"istiod in {istio}",
-            lambda: tuple(cluster.list(APPS, "Deployment", istio, {"app": "istiod"})),
+            lambda: self._of_revision(cluster.list(APPS, "Deployment", istio, _ISTIOD)),
             _tell_istiod,
         )
         yield _Looking(
             "istiod_pods",
             "istiod's pods",
-            lambda: tuple(_living(cluster.list("v1", "Pod", istio, {"app": "istiod"}))),
+            lambda: self._of_revision(_living(cluster.list("v1", "Pod", istio, _ISTIOD))),
             _tell_pods,
         )
         yield _Looking("webhooks", "injection webhooks", self._webhooks, _count("configuration"))
@@ -220,18 +221,27 @@ class Looker:
 
     def _webhooks(self) -> tuple[Object, ...]:
         api = "admissionregistration.k8s.io/v1"
-        return tuple(
+        return self._of_revision(
             item
             for item in self._cluster.list(api, "MutatingWebhookConfiguration")
-            if any(hook["name"].endswith(_INJECTOR) for hook in item.get("webhooks") or [])
+            if any(hook["name"].endswith(refusal.INJECTOR) for hook in item.get("webhooks") or [])
+        )
+
+    def _of_revision(self, found: Iterable[Object]) -> tuple[Object, ...]:
+        """Leave out what belongs to another Istio, such as a canary beside this one."""
+        wanted = self._parameters.istio.revision
+        return tuple(
+            item
+            for item in found
+            if labels_of(item).get(manifest.REVISION_LABEL, "default") == wanted
         )
 
     def _injection(self) -> Injection:
         try:
             return Injection(injection.try_injection(self._context)[1])
         except ClusterRefused as error:
-            if "webhook" not in error.cause:
-                raise
+            if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
+                raise  # others refuse the pod, so nobody can say whether it would be injected
             return Injection(injected=False, refused=error.cause)
 
     def _kinds(self, api: str, kind: str) -> tuple[Object, ...]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib import manifest, pods
+from runbook_lib import manifest, pods, sidecars, traffic
 from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis.observation import Observation, labels_of
 from runbook_lib.steps.injection import wants_sidecar
 
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
@@ -76,4 +76,15 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
         _INJECTION,
         kind=Kind.FAULT if begun else Kind.NOT_DONE,
         outside=bool(web & set(names)) and bool(seen.let_through),
+        breaks=frozenset(names if _servers_are_strict(seen) else ()),
+    )
+
+
+def _servers_are_strict(seen: Observation) -> bool:
+    """Whether something in the mesh refuses those that call it without a sidecar."""
+    namespace = seen.parameters.application.namespace
+    return any(
+        traffic.mode_on_port(seen.policies_on(labels_of(pod)), namespace, port) == "STRICT"
+        for pod in seen.in_mesh
+        for port in sidecars.ports(pod)
     )

@@ -29,6 +29,8 @@ class Finding:
         link: Where it is documented.
         kind: A fault, or a chapter not run yet.
         outside: It explains answers that users get from outside.
+        pod: The pod that fails, if it is about one that may fail for want of others.
+        breaks: The pods whose calls it breaks, where that is known: it is no reason for others.
         consequences: What else it explains; these are no causes of their own.
     """
 
@@ -40,7 +42,13 @@ class Finding:
     link: str
     kind: Kind = Kind.FAULT
     outside: bool = False
+    pod: str = ""
+    breaks: frozenset[str] | None = None
     consequences: tuple[Finding, ...] = ()
+
+    def may_explain(self, other: Finding) -> bool:
+        """Whether another may follow from it, as far as pods tell."""
+        return self.breaks is None or not other.pod or other.pod in self.breaks
 
     @property
     def reaches_outside(self) -> bool:

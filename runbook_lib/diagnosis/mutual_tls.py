@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from runbook_lib import traffic
 from runbook_lib.cluster import Object
@@ -172,7 +173,18 @@ def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
                 path, sends = rule_setting(rule, number)
                 problem = _conflict(sends, mode, sidecar=has_sidecar(pod))
                 if problem:
-                    yield _calls_fail(rule, path, sends, problem, service, number)
+                    yield replace(
+                        _calls_fail(rule, path, sends, problem, service, number),
+                        breaks=_callers(seen, service),
+                    )
+
+
+def _callers(seen: Observation, service: Object) -> frozenset[str]:
+    """Return the pods that go by rules about a Service: those with a sidecar, but its own."""
+    selector = (service["spec"].get("selector") or {}).items()
+    return frozenset(
+        pod["metadata"]["name"] for pod in seen.in_mesh if not selector <= labels_of(pod).items()
+    )
 
 
 def rule_setting(rule: Object, port: int) -> tuple[str, str]:

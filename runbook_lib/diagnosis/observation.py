@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -17,6 +18,9 @@ from runbook_lib.traffic import Policies
 
 _GATEWAY_ERRORS = (None, 502, 503, 504)
 """No answer, or the load balancer's own answer when it got none."""
+
+_HASH = "[bcdfghjklmnpqrstvwxz2456789]+"
+"""Of the letters and digits that Kubernetes uses, see SafeEncodeString in apimachinery."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +61,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Injection:
-    """What came of a pod that was asked for as a dry run.
+    """What came of a pod that was asked for as a dry run, as far as it tells about Istio.
 
     Attributes:
         injected: Whether it got a sidecar.
-        refused: Why the API server refused it; empty if it did not.
+        refused: What the API server says if it could not call the webhook that injects; empty if
+            it could. What others have against the pod makes the injection unseen.
     """
 
     injected: bool
@@ -94,7 +99,7 @@ class Observation:
         events: Events that tell why something is missing or not ready, by the object's name.
         services: Its Services.
         endpoints: Its EndpointSlices.
-        istiod: istiod's Deployments.
+        istiod: istiod's Deployments, of the parameters' revision only, as the next two.
         istiod_pods: istiod's pods.
         webhooks: MutatingWebhookConfigurations that inject sidecars.
         injection: What came of a dry run.
@@ -167,6 +172,11 @@ class Observation:
     def mesh_begun(self) -> bool:
         """Whether the application has been taken into the mesh, at least in part."""
         return bool(self.in_mesh or self.own_policies)
+
+    @property
+    def refusal(self) -> str:
+        """What the API server says against a new web pod, or why nobody can know; may be empty."""
+        return self.injection.refused if self.injection else self.unseen.get("injection", "")
 
     @property
     def own_policies(self) -> tuple[Object, ...]:
@@ -248,3 +258,17 @@ def pods_of(seen: Observation, workload: Object) -> list[Object]:
     """Return the pods that a workload's selector matches."""
     selector = workload["spec"]["selector"].get("matchLabels") or {}
     return [pod for pod in seen.pods if selector.items() <= labels_of(pod).items()]
+
+
+def creation_failures(seen: Observation, workload: Object) -> tuple[str, ...]:
+    """Return the events that tell why pods of a workload could not be created."""
+    name = re.escape(workload["metadata"]["name"])
+    # A Deployment's pods are created by its ReplicaSets, whose names end with a hash.
+    made_by = re.compile(f"{name}-{_HASH}" if workload["kind"] == "Deployment" else name)
+    return tuple(
+        text
+        for about, texts in seen.events.items()
+        if made_by.fullmatch(about)
+        for text in texts
+        if text.startswith("FailedCreate:")
+    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from runbook_lib.diagnosis import (
+    admission,
     application,
     authorization,
     control_plane,
@@ -58,6 +59,12 @@ class Rule:
 
 _CONTROL = ("istiod-down",)
 _NO_SIDECAR = ("label-missing", "webhook-missing", "webhook-unreachable", *_CONTROL)
+_NOT_ADMITTED = ("webhook-unreachable", "other-webhook-unreachable", "pods-refused", *_CONTROL)
+_CALLS_FAIL = (
+    *("sidecar-unstable", "pod-without-sidecar", "destination-rule-conflict"),
+    *("policy-not-in-effect", "proxy-stale", "proxy-disconnected"),
+)
+"""Why a container may wait in vain for what it needs, such as a database."""
 _NO_POD = ("workload-missing", "scaled-to-zero", "pods-missing")
 _EXCEPTION_NEEDS = ("pods", "workloads", "services", "policies", "elsewhere")
 _EXCEPTIONS = tuple(
@@ -90,6 +97,18 @@ RULES: tuple[Rule, ...] = (
         ("injection", "webhooks", "istiod"),
         _CONTROL,
     ),
+    Rule(
+        Area.INJECTION,
+        "other-webhook-unreachable",
+        admission.other_webhook_unreachable,
+        ("workloads", "pods", "events"),
+    ),
+    Rule(
+        Area.INJECTION,
+        "pods-refused",
+        admission.pods_refused,
+        ("workloads", "pods", "events"),
+    ),
     Rule(Area.INJECTION, "two-labels", membership.two_labels),
     Rule(Area.INJECTION, "label-missing", membership.label_missing, ("pods", "policies")),
     Rule(Area.APPLICATION, "workload-missing", application.workload_missing, ("workloads",)),
@@ -99,7 +118,7 @@ RULES: tuple[Rule, ...] = (
         "pods-missing",
         application.pods_missing,
         ("workloads", "pods"),
-        (*_CONTROL, "webhook-unreachable"),
+        _NOT_ADMITTED,
     ),
     Rule(
         Area.INJECTION,
@@ -111,10 +130,16 @@ RULES: tuple[Rule, ...] = (
     Rule(Area.SIDECARS, "sidecar-unstable", proxies.sidecar_unstable, ("pods",), _CONTROL),
     Rule(
         Area.APPLICATION,
+        "container-not-started",
+        application.container_not_started,
+        ("pods", "workloads"),
+    ),
+    Rule(
+        Area.APPLICATION,
         "container-not-ready",
         application.container_not_ready,
         ("pods", "workloads"),
-        ("sidecar-unstable",),
+        _CALLS_FAIL,
     ),
     Rule(Area.APPLICATION, "service-missing", application.service_missing, ("services",)),
     Rule(
@@ -131,7 +156,10 @@ RULES: tuple[Rule, ...] = (
         "no-endpoints",
         application.no_endpoints,
         ("services", "endpoints"),
-        (*_NO_POD, "sidecar-unstable", "container-not-ready", "service-selects-nothing"),
+        (
+            *(*_NO_POD, "sidecar-unstable", "container-not-started", "container-not-ready"),
+            "service-selects-nothing",
+        ),
     ),
     Rule(
         Area.MUTUAL_TLS,
@@ -288,7 +316,7 @@ def _cause(
     """Return the number of the deepest cause that explains a finding; None if nothing does."""
     explaining = follows.get(finding.name, ())
     for number, other in enumerate(found):
-        if other.name in explaining:
+        if other.name in explaining and other.may_explain(finding):
             # Follow it down: an explanation may itself follow from something.
             deeper = _cause(other, found, follows)
             return number if deeper is None else deeper

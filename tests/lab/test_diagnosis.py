@@ -21,7 +21,7 @@ from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.locations import repository_root
-from runbook_lib.steps import authorization, autoscaling, mutual_tls
+from runbook_lib.steps import authorization, autoscaling, kiali, mutual_tls
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
@@ -73,6 +73,16 @@ class Site:
             return State(seen in statuses, f"{method} answers {seen}")
 
         until(f"{method} to answer {statuses}", observe, timeout=45, successes=2)
+
+    def until_refused(self, said: str) -> None:
+        """Wait until the API server says this of a new pod: it takes up admission rules late."""
+        pod = ("run", "probe", "--image=lab.invalid/probe:simulated", "--dry-run=server")
+
+        def observe() -> State:
+            answer = self.kubectl(*pod, check=False)
+            return State(said in answer, answer)
+
+        until(f"a pod to be refused: {said}", observe, timeout=30, successes=2)
 
     def until_pod(self, name: str, what: str, holds: Callable[[Object], bool]) -> None:
         def observe(found: list[Object]) -> State:
@@ -169,14 +179,131 @@ def webhook_pointing_nowhere(site: Site) -> Iterator[None]:
 
 
 @contextmanager
-def istiod_down(site: Site) -> Iterator[None]:
+def istiod_down(site: Site, selector: str = "app=istiod") -> Iterator[None]:
     istio = {"namespace": "istio-system"}
     site.kubectl("scale", "deployment/istiod", "--replicas=0", **istio)
     gone = ("--for=delete", "--timeout=60s")
-    site.kubectl("wait", "pod", "--selector=app=istiod", *gone, **istio)
+    site.kubectl("wait", "pod", f"--selector={selector}", *gone, **istio)
     yield
     site.kubectl("scale", "deployment/istiod", "--replicas=1", **istio)
     site.until_rolled_out("deployment/istiod", **istio)
+
+
+@contextmanager
+def istiod_down_beside_a_canary(site: Site) -> Iterator[None]:
+    """An istiod of another revision, which looks well and serves other namespaces."""
+    labels = {"app": "istiod", "istio.io/rev": "canary"}
+    container = {"name": "discovery", "image": "lab.invalid/istiod-canary:simulated"}
+    site.recreate(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "istiod-canary", "namespace": "istio-system", "labels": labels},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        }
+    )
+    istio = {"namespace": "istio-system"}
+    site.until_rolled_out("deployment/istiod-canary", **istio)
+    with istiod_down(site, selector="app=istiod,istio.io/rev=default"):
+        yield
+    site.kubectl("delete", "deployment", "istiod-canary", **istio)
+
+
+@contextmanager
+def another_webhook_is_away(site: Site) -> Iterator[None]:
+    """A webhook of somebody else is asked about every pod, and its Service is gone."""
+    hook = {
+        "name": "pods.other-team.example.com",
+        "clientConfig": {"service": {"name": "nowhere", "namespace": "xnat"}},
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "xnat"}},
+        "rules": [
+            {
+                "apiGroups": [""],
+                "apiVersions": ["v1"],
+                "operations": ["CREATE"],
+                "resources": ["pods"],
+            }
+        ],
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+    }
+    site.recreate(
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": "ValidatingWebhookConfiguration",
+            "metadata": {"name": "other-team"},
+            "webhooks": [hook],
+        }
+    )
+    site.until_refused("failed calling webhook")
+    yield
+    site.kubectl("delete", "validatingwebhookconfiguration", "other-team")
+
+
+@contextmanager
+def pod_security_forbids_sidecars(site: Site) -> Iterator[None]:
+    key = "pod-security.kubernetes.io/enforce"
+    site.kubectl("label", "namespace", "xnat", f"{key}=baseline")
+    site.until_refused("violates PodSecurity")
+    yield
+    site.kubectl("label", "namespace", "xnat", f"{key}-")
+
+
+@contextmanager
+def quota_leaves_no_room(site: Site) -> Iterator[None]:
+    metadata = {"name": "small", "namespace": "xnat"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
+    site.recreate({**quota, "spec": {"hard": {"pods": "1"}}})
+    site.until_refused("exceeded quota")
+    site.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
+    site.until_answer("GET", 503)
+    yield
+    site.kubectl("delete", "resourcequota", "small")
+    site.until_rolled_out()
+
+
+@contextmanager
+def pods_need_an_owner(site: Site) -> Iterator[None]:
+    """A policy that every workload's pod meets, and one that is asked for by itself does not."""
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": "owned"},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "xnat"}},
+                "resourceRules": [
+                    {
+                        "apiGroups": [""],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE"],
+                        "resources": ["pods"],
+                    }
+                ],
+            },
+            "validations": [
+                {
+                    "expression": "has(object.metadata.ownerReferences)",
+                    "message": "a pod needs an owner",
+                }
+            ],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": "owned"},
+        "spec": {"policyName": "owned", "validationActions": ["Deny"]},
+    }
+    site.recreate(policy)
+    site.recreate(binding)
+    site.until_refused("denied request")
+    yield
+    site.kubectl("delete", "validatingadmissionpolicybinding", "owned")
+    site.kubectl("delete", "validatingadmissionpolicy", "owned")
 
 
 def exception(**changes: Any) -> Fault:
@@ -293,6 +420,33 @@ def mutual_tls_to_a_plaintext_port(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def mutual_tls_to_a_database_without_sidecar(site: Site) -> Iterator[None]:
+    """The web application hangs as one does that has lost its database."""
+    metadata = {"name": "xnat-postgresql", "namespace": "xnat"}
+    traffic = {"tls": {"mode": "ISTIO_MUTUAL"}}
+
+    def inject(value: str | None) -> None:
+        labels = {"sidecar.istio.io/inject": value}
+        patch = json.dumps({"spec": {"template": {"metadata": {"labels": labels}}}})
+        site.kubectl("patch", "statefulset", "xnat-postgresql", "--patch", patch)
+        site.until_rolled_out("statefulset/xnat-postgresql")
+
+    inject("false")
+    site.recreate(
+        {
+            "apiVersion": "networking.istio.io/v1",
+            "kind": "DestinationRule",
+            "metadata": metadata,
+            "spec": {"host": "xnat-postgresql", "trafficPolicy": traffic},
+        }
+    )
+    with application_hangs(site):
+        yield
+    site.kubectl("delete", "destinationrule", "xnat-postgresql")
+    inject(None)
+
+
+@contextmanager
 def sidecar_killed(site: Site) -> Iterator[None]:
     site.process("pilot-agent").kill()
 
@@ -386,6 +540,55 @@ def autoscaler_set_back(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def sidecar_without_a_request(site: Site) -> Iterator[None]:
+    """One annotation replaces all of the sidecar's resources: a percentage of nothing is left."""
+
+    def annotate(memory: str | None) -> None:
+        annotations = {"sidecar.istio.io/proxyMemory": memory}
+        patch = json.dumps({"spec": {"template": {"metadata": {"annotations": annotations}}}})
+        site.kubectl("patch", "statefulset", "xnat-xnat-web", "--patch", patch)
+        site.until_rolled_out()
+
+    annotate("64Mi")
+    with autoscaler_set_back(site):
+        yield
+    annotate(None)
+
+
+@contextmanager
+def kiali_scaled_to_zero(site: Site) -> Iterator[None]:
+    istio = {"namespace": "istio-system"}
+    site.kubectl("scale", "deployment/kiali", "--replicas=0", **istio)
+    site.context.cluster.watch_until(
+        "Kiali to be away",
+        *("apps/v1", "Deployment", "istio-system"),
+        lambda found: State("availableReplicas" not in found[0]["status"], "still there"),
+        name="kiali",
+        timeout=45,
+    )
+    yield
+    site.kubectl("scale", "deployment/kiali", "--replicas=1", **istio)
+    site.until_rolled_out("deployment/kiali", **istio)
+
+
+@contextmanager
+def kiali_with_a_strategy_that_there_is_not(site: Site) -> Iterator[None]:
+    istio = {"namespace": "istio-system"}
+
+    def strategy(name: str, condition: str) -> None:
+        patch = json.dumps({"spec": {"auth": {"strategy": name}}})
+        site.kubectl("patch", "kiali", "kiali", "--type", "merge", "--patch", patch, **istio)
+        site.kubectl(
+            "wait", "kiali/kiali", f"--for=condition={condition}", "--timeout=60s", **istio
+        )
+
+    before = json.loads(site.kubectl("get", "kiali", "kiali", "--output", "json", **istio))
+    strategy("ldap", "Failure")
+    yield
+    strategy(before["spec"]["auth"]["strategy"], "Successful")
+
+
+@contextmanager
 def token_of_an_account_that_is_gone(site: Site) -> Iterator[None]:
     site.kubectl("create", "serviceaccount", "reader")
     cluster = site.context.cluster
@@ -412,6 +615,10 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "the webhook is gone": ("webhook-missing", webhook_deleted),
     "the webhook points nowhere": ("webhook-unreachable", webhook_pointing_nowhere),
     "istiod is scaled to 0": ("istiod-down", istiod_down),
+    "istiod is scaled to 0 beside a canary": ("istiod-down", istiod_down_beside_a_canary),
+    "another webhook is away": ("other-webhook-unreachable", another_webhook_is_away),
+    "pod security forbids sidecars": ("pods-refused", pod_security_forbids_sidecars),
+    "a quota leaves no room": ("pods-refused", quota_leaves_no_room),
     "STRICT without an exception": ("exception-missing", strict_without_exception),
     "the Service's port in the exception": (
         "exception-service-port",
@@ -462,6 +669,10 @@ FAULTS: dict[str, tuple[str, Fault]] = {
         "destination-rule-conflict",
         mutual_tls_to_a_plaintext_port,
     ),
+    "mutual TLS to a database without sidecar": (
+        "destination-rule-conflict",
+        mutual_tls_to_a_database_without_sidecar,
+    ),
     "the sidecar was killed": ("sidecar-unstable", sidecar_killed),
     "the application hangs": ("container-not-ready", application_hangs),
     "the application is scaled to 0": ("scaled-to-zero", scaled_to_zero),
@@ -475,6 +686,9 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     ),
     "the Service is gone": ("service-missing", service_deleted),
     "the autoscaler was set back": ("autoscaler-skewed", autoscaler_set_back),
+    "the sidecar has no request": ("autoscaler-blind", sidecar_without_a_request),
+    "Kiali is scaled to 0": ("kiali-down", kiali_scaled_to_zero),
+    "Kiali's operator fails": ("kiali-failed", kiali_with_a_strategy_that_there_is_not),
     "a token of an account that is gone": ("kiali-token", token_of_an_account_that_is_gone),
     "a text that is no token": ("kiali-token", no_token_at_all),
     "the port is declared to be TCP": (
@@ -526,6 +740,7 @@ def site(lab: Lab, stages: dict[str, Diagnosis], tmp_path_factory: pytest.TempPa
         ("03_autoscaling", autoscaling),
         ("04_mutual_tls", mutual_tls),
         ("05_authorization", authorization),
+        ("06_kiali", kiali),
     ):
         for step in chapter.steps(given):
             step.apply(site.context, step.plan(site.context))
@@ -535,13 +750,11 @@ def site(lab: Lab, stages: dict[str, Diagnosis], tmp_path_factory: pytest.TempPa
 
 
 def test_every_stage_of_the_runbook_is_healthy(site: Site, stages: dict[str, Diagnosis]) -> None:
-    assert len(stages) == 5
+    assert len(stages) == 6
     for name, diagnosis in stages.items():
         assert diagnosis.healthy, f"{name}:\n{diagnosis}"
         assert len(diagnosis.looked) >= 14, name
-    assert [look.what for look in stages["after 05_authorization"].unseen] == [
-        "access log of the sidecars"
-    ]
+    assert [look.what for look in stages["after 06_kiali"].unseen] == ["access log of the sidecars"]
     site.until_healthy()
 
 
@@ -555,12 +768,39 @@ def test_an_injected_cause_is_found_first(site: Site, score: Score, name: str) -
     assert [finding.name for finding in diagnosis.findings][:1] == [cause], str(diagnosis)
 
 
-def test_what_follows_from_a_cause_hangs_on_it(site: Site) -> None:
-    diagnosis = site.diagnoses.get("istiod is scaled to 0")
+@pytest.mark.parametrize(
+    ("name", "consequences"),
+    [
+        ("istiod is scaled to 0", ["webhook-unreachable"]),
+        ("istiod is scaled to 0 beside a canary", ["webhook-unreachable"]),
+        ("a quota leaves no room", ["pods-missing", "no-endpoints"]),
+        ("mutual TLS to a database without sidecar", ["container-not-ready", "no-endpoints"]),
+    ],
+)
+def test_what_follows_from_a_cause_hangs_on_it(
+    site: Site, name: str, consequences: list[str]
+) -> None:
+    diagnosis = site.diagnoses.get(name)
     assert diagnosis, "run this with the faults"
     (finding,) = diagnosis.findings
-    assert [each.name for each in finding.consequences] == ["webhook-unreachable"]
+    assert [each.name for each in finding.consequences] == consequences
+
+
+def test_what_only_istiod_knows_is_unseen_without_it(site: Site) -> None:
+    diagnosis = site.diagnoses.get("istiod is scaled to 0")
+    assert diagnosis, "run this with the faults"
     assert "istioctl proxy-status" in [look.what for look in diagnosis.unseen]
+
+
+def test_a_policy_that_refuses_the_dry_run_alone_is_named_and_no_cause(site: Site) -> None:
+    with pods_need_an_owner(site):
+        diagnosis = site.diagnose()
+        site.restart_web()
+    assert diagnosis.healthy, str(diagnosis)
+    (unseen,) = [look for look in diagnosis.unseen if look.what == "a new web pod (dry run)"]
+    assert "ValidatingAdmissionPolicy 'owned'" in unseen.found
+    assert {"webhook-missing", "webhook-unreachable"} <= set(diagnosis.unjudged)
+    site.until_healthy()
 
 
 def _command_line(site: Site, *options: str, stdin: str = "") -> subprocess.CompletedProcess[str]:

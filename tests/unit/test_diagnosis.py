@@ -8,7 +8,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import pytest
 
@@ -16,16 +18,21 @@ from runbook_lib import manifest
 from runbook_lib.cluster import Object
 from runbook_lib.diagnosis import rules
 from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.diagnosis.rules import Area, health, judge
 from runbook_lib.diagnosis_view import diagnosis_html, transcript_html
-from runbook_lib.istioctl import Message
+from runbook_lib.errors import ClusterRefused
+from runbook_lib.istioctl import Istioctl, Message
 from runbook_lib.probe import Observed
 from runbook_lib.scale_out import Metric, Requests, Scaling, Usage
 from runbook_lib.scale_out_view import Autoscaler
 from runbook_lib.traffic import Policies
 from tests.unit.samples import lab_parameters
+
+if TYPE_CHECKING:
+    from runbook_lib.context import Context
 
 GIVEN = lab_parameters()
 WEB, DATABASE = "xnat-xnat-web", "xnat-postgresql"
@@ -247,16 +254,56 @@ def autoscaler(*, proxy: int | None, used: int | None = None) -> Autoscaler:
     return Autoscaler(WEB, f"StatefulSet/{WEB}", (metric,), (scaling,), "1, wants 1 (1 to 3)", ())
 
 
+REFUSED = "apply Pod xnat/xnat-xnat-web-injection-check (dry run): "
+KYVERNO_DENIES = (
+    'admission webhook "validate.kyverno.svc-fail" denied the request: \n\nresource Pod/xnat/x '
+    "was blocked due to the following policies"
+)
+KYVERNO_IS_AWAY = (
+    'Internal error occurred: failed calling webhook "validate.kyverno.svc-fail": failed to call '
+    'webhook: Post "https://kyverno-svc.kyverno.svc:443/validate/fail?timeout=10s": context '
+    "deadline exceeded"
+)
+INJECTOR_IS_AWAY = (
+    'Internal error occurred: failed calling webhook "namespace.sidecar-injector.istio.io": failed '
+    'to call webhook: Post "https://istiod.istio-system.svc:443/inject?timeout=10s": context '
+    "deadline exceeded"
+)
+PRIVILEGES = (
+    'pods "x" is forbidden: violates PodSecurity "baseline:latest": non-default capabilities '
+    '(container "istio-init" must not include "NET_ADMIN", "NET_RAW" in '
+    "securityContext.capabilities.add)"
+)
+NO_ROOM = 'pods "x" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2'
+NAKED = (
+    "pods \"x\" is forbidden: ValidatingAdmissionPolicy 'owned' with binding 'all' denied request: "
+    "a pod needs an owner"
+)
+
+
+NO_IMAGE = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+
+
+def missing(said: str) -> dict[str, Any]:
+    """A web pod is missing, and the event about it says why."""
+    return {
+        "workloads": (workload(WEB, 2), workload(DATABASE)),
+        "events": {WEB: (f"FailedCreate: create Pod {WEB}-1 in StatefulSet failed error: {said}",)},
+    }
+
+
 CASES: Mapping[str, dict[str, Any]] = {
     "istiod-down": {
         "istiod": (changed(ISTIOD, "spec.replicas", 0),),
         "istiod_pods": (),
-        "injection": Injection(injected=False, refused="no endpoints for the webhook"),
+        "injection": Injection(injected=False, refused=INJECTOR_IS_AWAY),
     },
     "webhook-unreachable": {
-        "injection": Injection(injected=False, refused="failed calling webhook"),
+        "injection": Injection(injected=False, refused=INJECTOR_IS_AWAY),
     },
     "webhook-missing": {"webhooks": (), "injection": Injection(injected=False)},
+    "other-webhook-unreachable": missing(KYVERNO_IS_AWAY),
+    "pods-refused": missing(KYVERNO_DENIES),
     "two-labels": {"namespace": labelled(**{"istio-injection": "enabled", "istio.io/rev": "x"})},
     "label-missing": {"namespace": labelled(), "injection": Injection(injected=False)},
     "workload-missing": {"workloads": (workload(WEB),)},
@@ -279,6 +326,11 @@ CASES: Mapping[str, dict[str, Any]] = {
     },
     "container-not-ready": {
         "pods": (not_ready(pod(WEB, 8080), 0), pod(DATABASE, 5432)),
+        "endpoints": (),
+        **GONE,
+    },
+    "container-not-started": {
+        "pods": (not_ready(pod(WEB, 8080), 0, **NO_IMAGE), pod(DATABASE, 5432)),
         "endpoints": (),
         **GONE,
     },
@@ -510,6 +562,301 @@ def test_health_names_causes_and_blindness_by_area() -> None:
     assert rows[Area.INJECTION] == ("two-labels", "NO")
     assert rows[Area.MUTUAL_TLS] == ("could not be judged", "-")
     assert rows[Area.AUTHORIZATION] == ("no cause found", "yes")
+
+
+@pytest.mark.parametrize(
+    ("said", "who"),
+    [
+        (KYVERNO_DENIES, "the admission webhook validate.kyverno.svc-fail refuses new pods"),
+        (NAKED, "the policy owned refuses new pods"),
+        (PRIVILEGES, "PodSecurity baseline:latest refuses new pods"),
+        (NO_ROOM, "the ResourceQuota small refuses new pods"),
+        (
+            "pods is forbidden: failed quota: small: must specify limits.cpu for: xnat",
+            "the ResourceQuota small refuses new pods",
+        ),
+    ],
+)
+def test_who_refuses_the_pods_that_are_missing_is_named(said: str, who: str) -> None:
+    (found,) = judge(healthy(**missing(said)))
+    assert (found.name, found.cause) == ("pods-refused", who)
+    assert said in found.evidence[0]
+    assert names(found.consequences) == ["pods-missing"]
+
+
+def test_a_deployment_is_refused_by_way_of_its_replica_set() -> None:
+    deployment = {**workload(WEB, 2), "kind": "Deployment"}
+    given = lab_parameters(
+        application={
+            "web": {"kind": "Deployment"},
+            "restart_order": [f"StatefulSet/{DATABASE}", f"Deployment/{WEB}"],
+        }
+    )
+    refused = ("FailedCreate: Error creating: " + NO_ROOM,)
+
+    def seen(about: str) -> Observation:
+        return healthy(
+            parameters=given,
+            workloads=(deployment, workload(DATABASE)),
+            events={about: refused},
+        )
+
+    assert names(judge(seen(f"{WEB}-7c5ddbdf54"))) == ["pods-refused"]
+    assert names(judge(seen(f"{WEB}-worker"))) == ["pods-missing"]
+
+
+def test_an_event_about_pods_that_are_there_by_now_is_no_finding() -> None:
+    assert judge(healthy(events=missing(KYVERNO_DENIES)["events"])) == ()
+
+
+def test_a_certificate_that_is_not_trusted_opens_no_port() -> None:
+    refused = f"{INJECTOR_IS_AWAY}: x509: certificate signed by unknown authority"
+    (found,) = judge(healthy(injection=Injection(injected=False, refused=refused)))
+    assert found.name == "webhook-unreachable"
+    assert "does not trust the certificate" in found.cause
+    assert "rollout restart" in found.remedy
+    assert "15017" not in found.remedy
+
+
+class Istio(NamedTuple):
+    """The objects of one istiod."""
+
+    deployment: Object
+    pod: Object
+    webhook: Object
+
+
+def istio(revision: str) -> Istio:
+    """The objects of one istiod, named and labelled as Istio's chart does."""
+    suffix = "" if revision == "default" else f"-{revision}"
+    labels = {"app": "istiod", "istio.io/rev": revision}
+    service = {"name": f"istiod{suffix}", "namespace": "istio-system"}
+    metadata = {**service, "labels": labels}
+    injector = {"name": f"istio-sidecar-injector{suffix}", "labels": labels}
+    hook = {"name": "namespace.sidecar-injector.istio.io", "clientConfig": {"service": service}}
+    return Istio(
+        {**ISTIOD, "metadata": metadata},
+        {**ISTIOD_POD, "metadata": {**metadata, "name": f"istiod{suffix}-1"}},
+        {**WEBHOOK, "metadata": injector, "webhooks": [hook]},
+    )
+
+
+def look(
+    refused: str = "", *, revision: str = "default", **objects: tuple[Object, ...]
+) -> Observation:
+    """Look at a cluster with the given objects by kind, where a dry run may be refused."""
+    own = istio("default")
+    there = {
+        "Namespace": (healthy().namespace,),
+        "StatefulSet": healthy().workloads,
+        "Pod": (*healthy().pods, own.pod),
+        "Deployment": (own.deployment,),
+        "MutatingWebhookConfiguration": (own.webhook,),
+        **objects,
+    }
+
+    def listed(
+        _api: str, kind: str, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> list[Object]:
+        return [
+            item
+            for item in there.get(kind, ())
+            if namespace in (None, item["metadata"].get("namespace"))
+            and (labels or {}).items() <= item["metadata"].get("labels", {}).items()
+        ]
+
+    def get(api: str, kind: str, name: str, namespace: str | None = None) -> Object | None:
+        found = listed(api, kind, namespace)
+        return next((item for item in found if item["metadata"]["name"] == name), None)
+
+    def apply(_pod: Object, *, dry_run: bool) -> Object:
+        assert dry_run
+        if refused:
+            doing = f"apply Pod xnat/{WEB}-injection-check (dry run): "
+            raise ClusterRefused(doing + refused, status=403, reason="Forbidden")
+        return pod(WEB, 8080)
+
+    nowhere = Path("/nowhere")
+    context = SimpleNamespace(
+        parameters=lab_parameters(istio={"revision": revision}),
+        cluster=SimpleNamespace(list=listed, get=get, apply=apply, logs=lambda *_, **__: []),
+        istioctl=Istioctl(nowhere, kubeconfig=nowhere, context="", istio_namespace="istio-system"),
+        target=SimpleNamespace(url="http://127.0.0.1:1"),
+        verify_tls=True,
+    )
+    seen, _, _ = Looker(cast("Context", context)).look()
+    # There is no site to ask.
+    return replace(seen, services=healthy().services, endpoints=healthy().endpoints, answers=())
+
+
+def unjudged_for_want_of_injection(seen: Observation) -> set[str]:
+    return {rule.name for rule in rules.unjudged(seen) if "injection" in rule.needs}
+
+
+def test_a_cluster_that_refuses_nothing_is_looked_at_in_full() -> None:
+    seen = look()
+    assert judge(seen) == ()
+    assert seen.injection == Injection(injected=True)
+    assert unjudged_for_want_of_injection(seen) == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "cause"),
+    [
+        (INJECTOR_IS_AWAY, "the API server does not reach istiod's injection webhook"),
+        (KYVERNO_IS_AWAY, "the API server does not reach the admission webhook validate.kyverno"),
+        (PRIVILEGES, "PodSecurity baseline:latest refuses new pods"),
+        (
+            'admission webhook "namespace.sidecar-injector.istio.io" denied the request: no limit',
+            "the admission webhook namespace.sidecar-injector.istio.io refuses new pods",
+        ),
+    ],
+)
+def test_what_keeps_out_every_pod_is_a_cause(said: str, cause: str) -> None:
+    (found,) = judge(look(said))
+    assert found.cause.startswith(cause)
+    assert said in found.evidence[0]
+    assert ("15017" in found.remedy) is (said == INJECTOR_IS_AWAY)
+
+
+@pytest.mark.parametrize(
+    ("said", "who"),
+    [
+        (KYVERNO_DENIES, "validate.kyverno.svc-fail"),
+        ('admission webhook "x.example.com" does not support dry run', "x.example.com"),
+        (NAKED, "owned"),
+        (NO_ROOM, "small"),
+    ],
+)
+def test_what_may_keep_out_the_dry_run_alone_is_no_cause_and_is_named(said: str, who: str) -> None:
+    seen = look(said)
+    assert judge(seen) == ()
+    assert who in seen.unseen["injection"]
+    assert unjudged_for_want_of_injection(seen) == {"webhook-unreachable", "webhook-missing"}
+
+
+def test_the_service_of_a_webhook_that_is_away_is_where_to_look() -> None:
+    (found,) = judge(look(KYVERNO_IS_AWAY))
+    assert found.remedy.endswith(
+        "kubectl --namespace kyverno get endpointslices --selector "
+        "kubernetes.io/service-name=kyverno-svc"
+    )
+
+
+def test_an_istiod_that_is_down_is_not_made_up_for_by_one_of_another_revision() -> None:
+    own, canary = istio("default"), istio("canary")
+    down = {
+        "Deployment": (changed(own.deployment, "spec.replicas", 0), canary.deployment),
+        "Pod": (*healthy().pods, canary.pod),
+        "MutatingWebhookConfiguration": (own.webhook, canary.webhook),
+    }
+    (found,) = judge(look(INJECTOR_IS_AWAY, **down))
+    assert found.name == "istiod-down"
+    assert found.evidence == ("Deployment istio-system/istiod .spec.replicas: 0",)
+    assert "scale deployment/istiod " in found.remedy
+
+
+def test_an_istiod_of_another_revision_that_is_down_is_not_this_ones_fault() -> None:
+    own, canary = istio("default"), istio("canary")
+    seen = look(
+        Deployment=(own.deployment, changed(canary.deployment, "spec.replicas", 0)),
+        Pod=(*healthy().pods, own.pod),
+        MutatingWebhookConfiguration=(own.webhook, canary.webhook),
+    )
+    assert judge(seen) == ()
+
+
+def test_webhooks_of_another_revision_do_not_point_to_the_wrong_service() -> None:
+    own, canary = istio("default"), istio("canary")
+    seen = look(
+        INJECTOR_IS_AWAY,
+        Deployment=(own.deployment, canary.deployment),
+        Pod=(*healthy().pods, own.pod, canary.pod),
+        MutatingWebhookConfiguration=(canary.webhook, own.webhook),
+    )
+    (found,) = judge(seen)
+    assert found.cause == "the API server does not reach istiod's injection webhook"
+
+
+def test_the_revision_of_the_parameters_is_the_one_that_is_looked_at() -> None:
+    own, canary = istio("default"), istio("canary")
+    seen = look(
+        revision="canary",
+        Namespace=(labelled(**{"istio.io/rev": "canary"}),),
+        Deployment=(own.deployment, canary.deployment),
+        Pod=(*healthy().pods, own.pod),
+        MutatingWebhookConfiguration=(own.webhook, canary.webhook),
+    )
+    (found,) = judge(seen)
+    assert found.name == "istiod-down"
+    assert found.evidence == ("Deployment istio-system/istiod-canary .spec.replicas: 1",)
+
+
+def no_database() -> dict[str, Any]:
+    """XNAT is not ready for want of its database, which has no sidecar, by choice."""
+    database = without_sidecar(pod(DATABASE, 5432))
+    database["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
+    rule = copy.deepcopy(RULE)
+    rule["metadata"]["name"] = rule["spec"]["host"] = DATABASE
+    rule["spec"]["trafficPolicy"] = {"tls": {"mode": "ISTIO_MUTUAL"}}
+    return {
+        **CASES["container-not-ready"],
+        "pods": (not_ready(pod(WEB, 8080), 0), database),
+        "rules": (RULE, rule),
+        "proxies": {f"{WEB}-0.xnat": SENT},
+    }
+
+
+def test_a_container_that_lacks_its_database_follows_from_the_rule_that_cuts_it_off() -> None:
+    (found,) = judge(healthy(**no_database()))
+    assert found.name == "destination-rule-conflict"
+    assert names(found.consequences) == ["container-not-ready", "no-endpoints"]
+    assert found.reaches_outside
+
+
+def test_a_rule_about_calls_to_a_pod_is_no_reason_why_that_pod_itself_is_not_ready() -> None:
+    wrong = changed(RULE, "spec.trafficPolicy.portLevelSettings.0.tls.mode", "ISTIO_MUTUAL")
+    seen = healthy(**{**CASES["container-not-ready"], "rules": (wrong,)})
+    found = {finding.name: names(finding.consequences) for finding in judge(seen)}
+    assert found == {"container-not-ready": ["no-endpoints"], "destination-rule-conflict": []}
+
+
+@pytest.mark.parametrize("cause", ["policy-not-in-effect", "proxy-stale", "proxy-disconnected"])
+def test_a_container_may_wait_in_vain_behind_a_sidecar_that_is_not_up_to_date(cause: str) -> None:
+    (found,) = judge(healthy(**{**CASES[cause], **CASES["container-not-ready"]}))
+    assert found.name == cause
+    assert names(found.consequences) == ["container-not-ready", "no-endpoints"]
+
+
+def test_a_pod_without_a_sidecar_is_refused_by_a_strict_database() -> None:
+    bare = without_sidecar(not_ready(pod(WEB, 8080), 0))
+    lost = {
+        **CASES["container-not-ready"],
+        "pods": (bare, pod(DATABASE, 5432)),
+        "rules": (),
+        "listeners": {},
+        "authorization": {},
+    }
+    (found,) = judge(healthy(**lost))
+    assert found.name == "pod-without-sidecar"
+    assert names(found.consequences) == ["container-not-ready", "no-endpoints"]
+    open_to_all = {**lost, **policies()}
+    assert "container-not-ready" in names(judge(healthy(**open_to_all)))
+
+
+@pytest.mark.parametrize("cause", ["destination-rule-conflict", "proxy-stale"])
+def test_no_fault_of_the_mesh_explains_an_image_that_cannot_be_pulled(cause: str) -> None:
+    web = not_ready(pod(WEB, 8080), 0, **NO_IMAGE)
+    lost = {**no_database(), **CASES["proxy-stale"]} if cause == "proxy-stale" else no_database()
+    found = judge(healthy(**{**lost, "pods": (web, *lost["pods"][1:])}))
+    assert names(found)[0] == "container-not-started"
+    assert cause in names(found)
+    assert "ImagePullBackOff: no such image" in found[0].evidence[0]
+
+
+def test_nothing_is_said_about_the_mesh_by_a_container_that_is_not_ready() -> None:
+    (found,) = judge(healthy(**CASES["container-not-ready"]))
+    assert found.cause == f"the application's container {WEB} is not ready"
 
 
 HOSTILE = "<script>alert('x')</script> & co"
