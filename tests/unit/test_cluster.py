@@ -183,16 +183,6 @@ def test_what_could_not_be_read_is_named_and_stops_nothing() -> None:
     }
 
 
-def test_a_list_of_everything_leaves_out_only_what_is_not_allowed(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    with pytest.raises(ClusterRefused, match="list Broken in default: 500"):
-        refusing().list_everything("default")
-    monkeypatch.setattr(Refusing, "refusals", {"Secret": 403})
-    monkeypatch.setattr(Refusing, "versions", lambda _: ["v1"])
-    assert [item["kind"] for item in refusing().list_everything("default")] == ["ConfigMap"]
-
-
 def config(uid: str, version: str, **fields: Any) -> Object:
     return {"metadata": {"uid": uid, "resourceVersion": version}, **fields}
 

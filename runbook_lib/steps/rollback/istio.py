@@ -74,8 +74,7 @@ class _UninstallIstio(RollbackStep):
             hooks = _webhooks(context)
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.
-            sidecar, injected = injection.try_injection(context)
-            checks.append(Check("sidecar of a new pod", sidecar, not injected))
+            checks.append(injection.check_new_pod(context, injected=False))
         ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("Istio", checks),))
 

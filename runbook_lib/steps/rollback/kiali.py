@@ -105,6 +105,9 @@ class _RemoveAddons(RollbackStep):
     def verify_removal(self, context: Context) -> Verification:
         left = [item for item in _addon_objects(context) if ownership.is_own(item)]
         checks = [Check("objects of add-ons", ", ".join(map(reference, left)) or "gone", not left)]
+        unread = context.cluster.everything(context.parameters.istio.namespace).unread
+        if unread:
+            checks.append(Check("could not be read", ", ".join(sorted(unread)), ok=None))
         return Verification(self.name, not left, (table.of_checks("Add-ons", checks),))
 
 
@@ -180,7 +183,7 @@ def _made_by_operator(context: Context) -> list[Object]:
 def _addon_objects(context: Context) -> list[Object]:
     """Return what carries the label of an add-on, workloads before what they use."""
     found = [
-        *context.cluster.list_everything(context.parameters.istio.namespace),
+        *context.cluster.everything(context.parameters.istio.namespace).objects,
         *(item for kind in _ADDONS_OUTSIDE for item in context.cluster.list(*kind)),
     ]
     marked = [

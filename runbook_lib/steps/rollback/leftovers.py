@@ -34,10 +34,27 @@ _OF_KUBERNETES = (("ConfigMap", "kube-root-ca.crt"), ("ServiceAccount", "default
 
 @dataclass(frozen=True)
 class _Space:
-    """A namespace that the runbook made, and what of others is in it."""
+    """A namespace that the runbook made.
+
+    Attributes:
+        namespace: The namespace.
+        foreign: What of others is in it.
+        unread: The kinds of which nobody can tell, because they could not be listed.
+    """
 
     namespace: Object
     foreign: list[Object]
+    unread: list[str]
+
+    @property
+    def why_it_stays(self) -> str:
+        """Say what would be lost with it; empty if nothing."""
+        if self.foreign:
+            others = ", ".join(f"{reference(i)} ({ownership.makers(i)})" for i in self.foreign)
+            return f"others have objects in it: {others}"
+        if self.unread:
+            return f"what is in it could not be read: {', '.join(self.unread)}"
+        return ""
 
 
 @dataclass(frozen=True)
@@ -61,7 +78,7 @@ class _Found:
     @property
     def empty(self) -> list[Object]:
         """The namespaces that nobody else uses."""
-        return [space.namespace for space in self.spaces if not space.foreign]
+        return [space.namespace for space in self.spaces if not space.why_it_stays]
 
 
 class _RemoveLeftovers(RollbackStep):
@@ -100,8 +117,13 @@ class _RemoveLeftovers(RollbackStep):
             *(Change.of_object(object_diff(item, None)) for item in found.written),
             *(Change.of_object(object_diff(item, None)) for item in found.empty),
         ]
-        notes = [_why_it_stays(context, space) for space in found.spaces if space.foreign]
-        note = " ".join(notes)
+        note = " ".join(
+            f"{reference(space.namespace)} goes once it is empty."
+            if context.parameters.mode == "plan"
+            else f"{reference(space.namespace)} stays: {space.why_it_stays}."
+            for space in found.spaces
+            if space.why_it_stays
+        )
         return Plan(self.name, context.target.uid, tuple(changes), tuple(unpredictable), note=note)
 
     def remove(self, context: Context, plan: Plan) -> None:
@@ -130,9 +152,8 @@ class _RemoveLeftovers(RollbackStep):
     def _namespace_check(context: Context, found: _Found, name: str) -> Check:
         subject = ref("Namespace", name)
         own = next((s for s in found.spaces if s.namespace["metadata"]["name"] == name), None)
-        if own is not None and own.foreign:
-            others = ", ".join(map(reference, own.foreign))
-            return Check(subject, f"stays: others have objects in it: {others}", ok=None)
+        if own is not None and own.why_it_stays:
+            return Check(subject, f"stays: {own.why_it_stays}", ok=None)
         if own is not None:
             return Check(subject, "still there", ok=False)
         if context.cluster.get("v1", "Namespace", name) is not None:
@@ -192,15 +213,8 @@ def _spaces(context: Context, namespaces: list[str]) -> Iterator[_Space]:
     for name in namespaces:
         found = context.cluster.get("v1", "Namespace", name)
         if found is not None and ownership.is_own(found):
-            yield _Space(found, _foreign_in(context, name))
-
-
-def _why_it_stays(context: Context, space: _Space) -> str:
-    where = reference(space.namespace)
-    if context.parameters.mode == "plan":
-        return f"{where} goes once it is empty."
-    others = ", ".join(f"{reference(i)} ({ownership.makers(i)})" for i in space.foreign)
-    return f"{where} stays: others have objects in it: {others}."
+            inside = context.cluster.everything(name)
+            yield _Space(found, list(filter(_is_foreign, inside.objects)), sorted(inside.unread))
 
 
 def _is_of_istio(context: Context, definition: Object) -> bool:
@@ -236,19 +250,15 @@ def _written_by_istiod(context: Context) -> list[Object]:
     return [item for item in found if set(ownership.managers(item)) == {_ISTIOD}]
 
 
-def _foreign_in(context: Context, namespace: str) -> list[Object]:
-    """Return what a namespace holds that is neither Kubernetes', istiod's, nor owned by others."""
-
-    def is_foreign(item: Object) -> bool:
-        metadata = item["metadata"]
-        return not (
-            item["kind"] in ("Event", "EndpointSlice", "Endpoints")
-            or (item["kind"], metadata["name"]) in _OF_KUBERNETES
-            or metadata.get("ownerReferences")
-            or set(ownership.managers(item)) == {_ISTIOD}
-        )
-
-    return list(filter(is_foreign, context.cluster.list_everything(namespace)))
+def _is_foreign(item: Object) -> bool:
+    """Whether an object is neither Kubernetes', nor istiod's, nor owned by another."""
+    metadata = item["metadata"]
+    return not (
+        item["kind"] in ("Event", "EndpointSlice", "Endpoints")
+        or (item["kind"], metadata["name"]) in _OF_KUBERNETES
+        or metadata.get("ownerReferences")
+        or set(ownership.managers(item)) == {_ISTIOD}
+    )
 
 
 def _control_planes(context: Context) -> list[str]:

@@ -91,7 +91,7 @@ class _RemoveSidecars(RollbackStep):
                 timeout=context.parameters.timeouts.rollout,
                 refuse=_created_with_sidecar,
             )
-        observe.prove_traffic(context)
+        self.traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
         application = context.parameters.application
@@ -110,7 +110,7 @@ class _RemoveSidecars(RollbackStep):
         tables = (
             table.of_checks(ref("Namespace", application.namespace), checks),
             observe.pod_table(context, application.namespace),
-            observe.prove_traffic(context),
+            self.traffic(context),
         )
         return Verification(self.name, table.all_ok(checks), tables)
 
