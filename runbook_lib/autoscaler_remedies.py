@@ -13,7 +13,7 @@ from runbook_lib.context import Context
 from runbook_lib.diff import object_diff, reference
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan import Change
-from runbook_lib.scale_out import Metric, Remedy, Scaling, State, amount, compare, mended, words
+from runbook_lib.scale_out import Remedy, Scaling, State, amount, compare, mended, wanted, words
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
@@ -27,14 +27,12 @@ def manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object
         judged = autoscalers.judge(context, live)
         if not any(scaling.needs_remedy for scaling in judged):
             continue
-        metrics = live["spec"]["metrics"]
-        relative = any(Metric.of(item).relative_to_pod for item in metrics)
-        # A remedy that is out of date is renewed; what was there before it stays what is kept.
-        before = metrics if relative else autoscalers.metrics_before(live)
+        metrics, kept = live["spec"]["metrics"], autoscalers.metrics_before(live)
         manifest = _skeleton(live)
-        kept = json.dumps(before, sort_keys=True)
-        manifest["metadata"]["annotations"] = {METRICS_BEFORE: kept}
-        manifest["spec"] = {"metrics": mended(metrics, judged, remedy)}
+        # Of metrics that an earlier remedy replaced, what was there before it stays what is kept.
+        before = json.dumps(wanted(metrics, kept), sort_keys=True)
+        manifest["metadata"]["annotations"] = {METRICS_BEFORE: before}
+        manifest["spec"] = {"metrics": mended(metrics, kept, judged, remedy)}
         yield live, manifest
 
 
@@ -106,6 +104,13 @@ def templates(context: Context) -> list[Object]:
 def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) -> None:
     """Check that smaller requests of the sidecar are enough."""
     for scaling in needing:
+        if not scaling.relative_to_pod:
+            raise RunbookError(
+                f"{reference(live)} decides by {', '.join(m.text for m in scaling.metrics)}, an "
+                "earlier remedy that is out of date, and smaller requests of the sidecar would not "
+                "change it",
+                "renew it with autoscaling.remedy: container-resource",
+            )
         given = getattr(context.parameters.autoscaling.proxy, scaling.resource)
         point = scaling.after(Remedy.SIDECAR_REQUESTS, amount(scaling.resource, given))
         assert scaling.before is not None, "what is unknown needs no remedy"

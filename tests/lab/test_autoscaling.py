@@ -223,6 +223,43 @@ class TestPlan:
         assert 'conflict with "istio-runbook"' in answer
         assert ".spec.metrics" in answer
 
+    def test_a_metric_that_its_owner_adds_is_kept_beside_the_first(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        context = make()
+        mend(context)
+        memory = {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 80}}
+        added = {"type": "Resource", "resource": memory}
+        patch = [{"op": "add", "path": "/spec/metrics/-", "value": added}]
+        kubectl("patch", "hpa", scaled, "--type=json", "--patch", json.dumps(patch))
+        mend(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert [each["type"] for each in live["spec"]["metrics"]] == ["ContainerResource"] * 2
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        before = [*autoscaler(scaled)["spec"]["metrics"], added]
+        assert sorted(live["spec"]["metrics"], key=str) == sorted(before, key=str)
+
+    def test_a_remedy_whose_container_is_gone_is_applied_anew(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        context = make()
+        step = mend(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        (metric,) = live["spec"]["metrics"]
+        metric["containerResource"]["container"] = "renamed-since"
+        stale = autoscaler(scaled, metrics=[metric])
+        kept = live["metadata"]["annotations"][autoscalers.METRICS_BEFORE]
+        stale["metadata"]["annotations"] = {autoscalers.METRICS_BEFORE: kept}
+        context.cluster.apply(stale, force=True)
+        plan = step.plan(context)
+        assert "+      container: xnat-web" in str(plan)
+        assert "the pods have no container renamed-since" in str(autoscalers.survey(context))
+        mend(context)
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
+
     def test_the_file_of_an_autoscaler_of_version_1_does_not_undo_the_remedy(
         self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
