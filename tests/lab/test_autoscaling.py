@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -260,6 +261,28 @@ class TestPlan:
         live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
         assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
 
+    @pytest.mark.parametrize("damaged", ["70 %", '{"cpu": 70}', '[{"type": "Resource"}]'])
+    def test_kept_metrics_that_somebody_damaged_are_a_problem_of_that_autoscaler(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str, damaged: str
+    ) -> None:
+        kubectl("annotate", "hpa", scaled, f"{autoscalers.METRICS_BEFORE}={damaged}")
+        context = make()
+        (step,) = autoscaling.steps(context.parameters)
+        complaint = (
+            f"HorizontalPodAutoscaler xnat/{scaled}: the annotation {autoscalers.METRICS_BEFORE} "
+            "is no list of metrics"
+        )
+        try:
+            for read in (step.plan, autoscaler_remedies.restore_changes):
+                with pytest.raises(RunbookError, match=re.escape(complaint)) as caught:
+                    read(context)
+                assert f"annotate hpa {scaled}" in caught.value.remedy
+            (row,) = autoscaling.autoscaler_table(context).rows
+            assert complaint in row[-1]
+        finally:
+            kubectl("annotate", "hpa", scaled, f"{autoscalers.METRICS_BEFORE}-")
+        assert not step.plan(context).empty
+
     def test_the_file_of_an_autoscaler_of_version_1_does_not_undo_the_remedy(
         self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
@@ -293,6 +316,31 @@ class TestPlan:
         (step,) = autoscaling.steps(context.parameters)
         with pytest.raises(RunbookError, match=r"above 105m cpu .* above 70m: that is not near"):
             step.plan(context)
+
+    def test_what_no_remedy_mends_is_told_in_the_controllers_words(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        absent = {**CPU, "container": "absent"}
+        metrics = [{"type": "ContainerResource", "containerResource": absent}]
+        kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler(scaled, metrics=metrics)))
+        context = make()
+        until(
+            context,
+            scaled,
+            "the controller to give up",
+            lambda s: conditions(s).get("ScalingActive") == "FailedGetContainerResourceMetric",
+        )
+        words = (
+            "ScalingActive is False: FailedGetContainerResourceMetric: the HPA was unable to "
+            "compute the replica count"
+        )
+        (step,) = autoscaling.steps(context.parameters)
+        plan, verified = step.plan(context), step.verify(context)
+        assert plan.summary.startswith("Nothing to change. No point can be computed in xnat.")
+        assert verified.ok
+        for told in (plan.summary, verified.headline, str(verified.tables[1])):
+            assert words in told
+        assert "the pods have no container absent" in verified.headline
 
     def test_autoscalers_that_sidecars_do_not_move_are_left_alone_and_explained(
         self, make: MakeContext, kubectl: Kubectl, scaled: str

@@ -519,6 +519,32 @@ class TestComparison:
             assert each in str(both), each
         assert "with the sidecar: above 140m (moved by the sidecar)" in both.summary
 
+    def test_what_no_remedy_mends_is_the_reason_and_the_controllers_words(self) -> None:
+        bare = {"containers": [{"name": "web"}]}
+        scalings_found = judged([resource()], bare, bare)
+        said = "ScalingActive is False: FailedGetResourceMetric: missing request for cpu"
+
+        broken = Autoscaler("a", "StatefulSet/web", (), scalings_found, "1", (said,))
+
+        assert not broken.computed
+        assert broken.troubles == (scalings_found[0].reason, said)
+
+    def test_a_moved_autoscaler_is_no_trouble_that_stays(self) -> None:
+        moved = Autoscaler("a", "StatefulSet/web", (), judged([resource()]), "1")
+
+        assert moved.computed
+        assert moved.troubles == ()
+
+    def test_an_autoscaler_whose_target_is_gone_is_not_called_blind_to_cpu(self) -> None:
+        metrics = (Metric.of(resource()),)
+        gone = Autoscaler(
+            "a", "Deployment/gone", metrics, (), "0", ("there is no Deployment/gone",)
+        )
+
+        nothing = ScaleOut("xnat", (gone,), Remedy.CONTAINER_RESOURCE, PROXY_REQUESTS).nothing
+
+        assert nothing == "No point can be computed in xnat."
+
     @pytest.mark.parametrize(
         ("found", "expected"),
         [((), "There is no HorizontalPodAutoscaler in xnat."), (((),), "looks at CPU or memory")],
