@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 
-from runbook_lib import autoscalers, rollout
+from runbook_lib import autoscaler_handover, autoscalers, rollout
 from runbook_lib.autoscalers import METRICS_BEFORE
 from runbook_lib.cluster import FIELD_MANAGER, Object
 from runbook_lib.context import Context
@@ -194,8 +194,9 @@ def restore_changes(context: Context) -> tuple[Change, ...]:
 def restore(context: Context, planned: Collection[str]) -> None:
     """Take remedies back, and wait until workloads whose template changed are complete.
 
-    Autoscalers get the metrics that their annotation keeps, and lose the annotation. Where
-    somebody else has set the metrics since, theirs stay. Pod templates lose the annotations.
+    Autoscalers get the metrics that their annotation keeps, and lose the annotation. The metrics
+    are nobody's then, so whoever wrote them can change them without a conflict. Where somebody else
+    has set the metrics since, theirs stay. Pod templates lose the annotations.
 
     Args:
         context: Where.
@@ -206,6 +207,9 @@ def restore(context: Context, planned: Collection[str]) -> None:
     """
     for live, manifest, manager in _restorations(context):
         if reference(live) not in planned:
+            continue
+        if "spec" in manifest:
+            autoscaler_handover.give_back(context, live, manifest)
             continue
         context.cluster.apply(manifest, force=True, manager=manager)
         if manager == SIDECAR_MANAGER:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import autoscaler_remedies, autoscalers
+from runbook_lib import autoscaler_handover, autoscaler_remedies, autoscalers
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, VerificationFailed
 from runbook_lib.lab.metrics import PLAYED_LOAD
@@ -49,6 +49,10 @@ def autoscaler(name: str, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> di
             **spec,
         },
     }
+
+
+def _interrupted(*_anything: object) -> None:
+    raise KeyboardInterrupt
 
 
 def restore(context: Context) -> None:
@@ -223,6 +227,41 @@ class TestPlan:
         answer = kubectl(*helm, stdin=json.dumps(autoscaler(scaled)), check=False)
         assert 'conflict with "istio-runbook"' in answer
         assert ".spec.metrics" in answer
+
+    def test_after_the_rollback_helm_changes_the_target_without_a_conflict(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        helm = ("apply", "--server-side", "--field-manager=helm", "-f", "-")
+        kubectl("delete", "hpa", scaled, "--wait")
+        kubectl(*helm, stdin=json.dumps(autoscaler(scaled)))
+        context = make()
+        mend(context)
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json", "--show-managed-fields"))
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
+        managers = {entry["manager"] for entry in live["metadata"]["managedFields"]}
+        assert managers == {"helm", "kube-controller-manager"}
+        target = {"type": "Utilization", "averageUtilization": 60}
+        metrics = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+        kubectl(*helm, stdin=json.dumps(autoscaler(scaled, metrics=metrics)))
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert live["spec"]["metrics"] == metrics
+
+    def test_a_rollback_that_was_interrupted_is_found_and_ended(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = make()
+        mend(context)
+        with monkeypatch.context() as patched:
+            patched.setattr(autoscaler_handover, "_disown", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                restore(context)
+        (change,) = autoscaler_remedies.restore_changes(context)
+        assert autoscalers.METRICS_BEFORE in change.text
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json", "--show-managed-fields"))
+        assert "istio-runbook" not in json.dumps(live)
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
 
     def test_a_metric_that_its_owner_adds_is_kept_beside_the_first(
         self, make: MakeContext, kubectl: Kubectl, scaled: str
