@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 
-from runbook_lib import autoscaler_handover, autoscalers, rollout
+from runbook_lib import autoscaler_handover, autoscaler_trial, autoscalers, rollout
 from runbook_lib.autoscalers import METRICS_BEFORE
 from runbook_lib.cluster import FIELD_MANAGER, Object
 from runbook_lib.context import Context
@@ -125,16 +125,24 @@ def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) ->
             )
 
 
-def template_changes(context: Context) -> list[Change]:
-    """Return the changes of `templates`; none for those that carry the annotations already."""
-    diffs = [
-        object_diff(
-            _live(context, manifest),
-            context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER),
-        )
-        for manifest in templates(context)
-    ]
-    return [Change.of_object(diff) for diff in diffs if diff.action != "none"]
+def template_changes(context: Context) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Return the changes of `templates`, and what cannot be known about the pods.
+
+    Those that carry the annotations already do not change.
+
+    Raises:
+        RunbookError: The API server would refuse the new pods.
+    """
+    changes, unknown = [], []
+    for manifest in templates(context):
+        live = _live(context, manifest)
+        changed = context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER)
+        diff = object_diff(live, changed)
+        if live is None or diff.action == "none":
+            continue
+        changes.append(Change.of_object(diff))
+        unknown.append(autoscaler_trial.require_accepted(context, live, changed))
+    return tuple(changes), tuple(filter(None, unknown))
 
 
 def annotated(context: Context) -> list[Object]:

@@ -58,8 +58,9 @@ class _MendAutoscalers(Step):
 
     def plan(self, context: Context) -> Plan:
         found = autoscalers.survey(context)
+        unpredictable: tuple[str, ...] = ()
         if self._remedy is Remedy.SIDECAR_REQUESTS:
-            changes = tuple(remedies.template_changes(context))
+            changes, unpredictable = remedies.template_changes(context)
         else:
             changes = tuple(
                 remedies.take_over(context, live, manifest)
@@ -70,7 +71,7 @@ class _MendAutoscalers(Step):
             known = any(s.state is not State.UNKNOWN for _, s, _ in found.compared)
             sentences.insert(0, "No sidecar moves a point." if known else found.nothing)
         note = " ".join(filter(None, sentences))
-        return Plan(self.name, context.target.uid, changes, note=note)
+        return Plan(self.name, context.target.uid, changes, unpredictable, note)
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}

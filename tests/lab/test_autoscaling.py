@@ -51,6 +51,11 @@ def autoscaler(name: str, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> di
     }
 
 
+def named(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "xnat"}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
 def _interrupted(*_anything: object) -> None:
     raise KeyboardInterrupt
 
@@ -355,6 +360,41 @@ class TestPlan:
         (step,) = autoscaling.steps(context.parameters)
         with pytest.raises(RunbookError, match=r"above 105m cpu .* above 70m: that is not near"):
             step.plan(context)
+
+    def test_new_pods_that_would_be_refused_are_found_before_the_old_ones_go(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        limits = {"limits": [{"type": "Container", "min": {"cpu": "50m"}}]}
+        limit = named("LimitRange", "at-least", limits)
+        context = make("sidecar-requests")
+        (step,) = autoscaling.steps(context.parameters)
+        kubectl("apply", "-f", "-", stdin=json.dumps(limit))
+        try:
+            refused = r"StatefulSet xnat/.* minimum cpu usage per Container is 50m, but request is"
+            with pytest.raises(RunbookError, match=refused):
+                step.plan(context)
+        finally:
+            kubectl("delete", "limitrange", "at-least")
+        plan = step.plan(context)
+        assert (len(plan.changes), plan.unpredictable) == (1, ())
+        assert scaled in kubectl("get", "hpa")
+
+    @pytest.mark.usefixtures("scaled")
+    def test_pods_that_are_refused_anyway_do_not_block_the_remedy(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        quota = named("ResourceQuota", "no-pods", {"hard": {"pods": "0"}})
+        context = make("sidecar-requests")
+        (step,) = autoscaling.steps(context.parameters)
+        kubectl("apply", "-f", "-", stdin=json.dumps(quota))
+        try:
+            plan = step.plan(context)
+        finally:
+            kubectl("delete", "resourcequota", "no-pods")
+        assert len(plan.changes) == 1
+        (unknown,) = plan.unpredictable
+        assert "whether new pods of StatefulSet xnat/xnat-xnat-web are accepted" in unknown
+        assert "no-pods" in unknown
 
     def test_what_no_remedy_mends_is_told_in_the_controllers_words(
         self, make: MakeContext, kubectl: Kubectl, scaled: str
