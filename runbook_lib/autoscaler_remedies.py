@@ -6,14 +6,14 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 
-from runbook_lib import autoscalers, rollout
+from runbook_lib import autoscaler_handover, autoscaler_trial, autoscalers, rollout
 from runbook_lib.autoscalers import METRICS_BEFORE
 from runbook_lib.cluster import FIELD_MANAGER, Object
 from runbook_lib.context import Context
 from runbook_lib.diff import object_diff, reference
 from runbook_lib.errors import RunbookError
 from runbook_lib.plan import Change
-from runbook_lib.scale_out import Metric, Remedy, Scaling, State, amount, compare, mended, words
+from runbook_lib.scale_out import Remedy, Scaling, State, amount, compare, mended, wanted, words
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
@@ -27,14 +27,12 @@ def manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object
         judged = autoscalers.judge(context, live)
         if not any(scaling.needs_remedy for scaling in judged):
             continue
-        metrics = live["spec"]["metrics"]
-        relative = any(Metric.of(item).relative_to_pod for item in metrics)
-        # A remedy that is out of date is renewed; what was there before it stays what is kept.
-        before = metrics if relative else autoscalers.metrics_before(live)
+        metrics, kept = live["spec"]["metrics"], autoscalers.metrics_before(live)
         manifest = _skeleton(live)
-        kept = json.dumps(before, sort_keys=True)
-        manifest["metadata"]["annotations"] = {METRICS_BEFORE: kept}
-        manifest["spec"] = {"metrics": mended(metrics, judged, remedy)}
+        # Of metrics that an earlier remedy replaced, what was there before it stays what is kept.
+        before = json.dumps(wanted(metrics, kept), sort_keys=True)
+        manifest["metadata"]["annotations"] = {METRICS_BEFORE: before}
+        manifest["spec"] = {"metrics": mended(metrics, kept, judged, remedy)}
         yield live, manifest
 
 
@@ -106,6 +104,13 @@ def templates(context: Context) -> list[Object]:
 def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) -> None:
     """Check that smaller requests of the sidecar are enough."""
     for scaling in needing:
+        if not scaling.relative_to_pod:
+            raise RunbookError(
+                f"{reference(live)} decides by {', '.join(m.text for m in scaling.metrics)}, an "
+                "earlier remedy that is out of date, and smaller requests of the sidecar would not "
+                "change it",
+                "renew it with autoscaling.remedy: container-resource",
+            )
         given = getattr(context.parameters.autoscaling.proxy, scaling.resource)
         point = scaling.after(Remedy.SIDECAR_REQUESTS, amount(scaling.resource, given))
         assert scaling.before is not None, "what is unknown needs no remedy"
@@ -120,16 +125,24 @@ def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) ->
             )
 
 
-def template_changes(context: Context) -> list[Change]:
-    """Return the changes of `templates`; none for those that carry the annotations already."""
-    diffs = [
-        object_diff(
-            _live(context, manifest),
-            context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER),
-        )
-        for manifest in templates(context)
-    ]
-    return [Change.of_object(diff) for diff in diffs if diff.action != "none"]
+def template_changes(context: Context) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Return the changes of `templates`, and what cannot be known about the pods.
+
+    Those that carry the annotations already do not change.
+
+    Raises:
+        RunbookError: The API server would refuse the new pods.
+    """
+    changes, unknown = [], []
+    for manifest in templates(context):
+        live = _live(context, manifest)
+        changed = context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER)
+        diff = object_diff(live, changed)
+        if live is None or diff.action == "none":
+            continue
+        changes.append(Change.of_object(diff))
+        unknown.append(autoscaler_trial.require_accepted(context, live, changed))
+    return tuple(changes), tuple(filter(None, unknown))
 
 
 def annotated(context: Context) -> list[Object]:
@@ -189,8 +202,9 @@ def restore_changes(context: Context) -> tuple[Change, ...]:
 def restore(context: Context, planned: Collection[str]) -> None:
     """Take remedies back, and wait until workloads whose template changed are complete.
 
-    Autoscalers get the metrics that their annotation keeps, and lose the annotation. Where
-    somebody else has set the metrics since, theirs stay. Pod templates lose the annotations.
+    Autoscalers get the metrics that their annotation keeps, and lose the annotation. The metrics
+    are nobody's then, so whoever wrote them can change them without a conflict. Where somebody else
+    has set the metrics since, theirs stay. Pod templates lose the annotations.
 
     Args:
         context: Where.
@@ -201,6 +215,9 @@ def restore(context: Context, planned: Collection[str]) -> None:
     """
     for live, manifest, manager in _restorations(context):
         if reference(live) not in planned:
+            continue
+        if "spec" in manifest:
+            autoscaler_handover.give_back(context, live, manifest)
             continue
         context.cluster.apply(manifest, force=True, manager=manager)
         if manager == SIDECAR_MANAGER:

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Sequence
 from runbook_lib import pods, rollout
 from runbook_lib.cluster import FIELD_MANAGER, Object
 from runbook_lib.context import Context
-from runbook_lib.errors import ClusterRefused, KindNotInstalled
+from runbook_lib.diff import reference
+from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError
 from runbook_lib.pods import PROXY
 from runbook_lib.scale_out import (
     RESOURCES,
@@ -35,6 +36,10 @@ PodUsages = dict[str, dict[str, dict[str, int]]]
 """Amounts by pod, container and resource."""
 
 
+class KeptMetricsDamaged(RunbookError):
+    """Nobody knows any more which metrics an autoscaler had before the runbook."""
+
+
 def survey(context: Context) -> ScaleOut:
     """Return the namespace's autoscalers, and where they scale out."""
     parameters = context.parameters
@@ -54,14 +59,36 @@ def objects(context: Context) -> list[Object]:
 
 
 def metrics_before(autoscaler: Object) -> list[Item]:
-    """Return an autoscaler's metrics from before the runbook; none if it never changed them."""
+    """Return an autoscaler's metrics from before the runbook; none if it never changed them.
+
+    Raises:
+        KeptMetricsDamaged: The annotation that keeps them is not what the runbook wrote.
+    """
     annotations = autoscaler["metadata"].get("annotations") or {}
-    kept: list[Item] = json.loads(annotations.get(METRICS_BEFORE, "[]"))
+    try:
+        kept: list[Item] = json.loads(annotations.get(METRICS_BEFORE, "[]"))
+        if not isinstance(kept, list):
+            raise TypeError(f"a list was expected, not {type(kept).__name__}")
+        for item in kept:
+            Metric.of(item)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        metadata = autoscaler["metadata"]
+        raise KeptMetricsDamaged(
+            f"{reference(autoscaler)}: the annotation {METRICS_BEFORE} is no list of metrics "
+            f"({type(error).__name__}: {error})",
+            "write the metrics that it shall have without sidecars into spec.metrics, and remove "
+            f"the annotation: kubectl --namespace {metadata['namespace']} annotate hpa "
+            f"{metadata['name']} {METRICS_BEFORE}-; then run this again",
+        ) from error
     return kept
 
 
 def judge(context: Context, autoscaler: Object) -> tuple[Scaling, ...]:
-    """Return how an autoscaler judges CPU and memory, leaving live usage out."""
+    """Return how an autoscaler judges CPU and memory, leaving live usage out.
+
+    Raises:
+        KeptMetricsDamaged: What it shall be compared with cannot be read.
+    """
     return _scalings(context, autoscaler, target_of(context, autoscaler), {})
 
 
@@ -136,13 +163,18 @@ def _read(context: Context, autoscaler: Object, usages: PodUsages) -> Autoscaler
     current, desired = status.get("currentReplicas", 0), status.get("desiredReplicas", 0)
     spec = autoscaler["spec"]
     limits = f"{spec.get('minReplicas', 1)} to {spec['maxReplicas']}"
+    problems = tuple(_problems(autoscaler, target))
+    try:
+        judged = _scalings(context, autoscaler, target, usages)
+    except KeptMetricsDamaged as error:
+        judged, problems = (), (error.cause, *problems)
     return Autoscaler(
         autoscaler["metadata"]["name"],
         target_name(autoscaler),
         tuple(map(Metric.of, spec.get("metrics") or [])),
-        _scalings(context, autoscaler, target, usages),
+        judged,
         f"{current}, wants {desired} ({limits})",
-        tuple(_problems(autoscaler, target)),
+        problems,
     )
 
 

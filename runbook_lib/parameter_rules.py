@@ -26,6 +26,7 @@ def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
     yield from _application(parameters)
     yield from _istio(parameters)
     yield from _authorization(parameters)
+    yield from _autoscaling(parameters)
     yield from _kiali(parameters)
 
 
@@ -207,6 +208,20 @@ def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
                 ("application", "probes"),
                 f"no probe for {method}, so whether it is allowed cannot be proved",
                 f"add one, such as {{method: {method}, path: /, status: 200}}",
+            )
+
+
+def _autoscaling(parameters: Parameters) -> Iterator[Contradiction]:
+    from kubernetes.utils.quantity import parse_quantity
+
+    proxy = parameters.autoscaling.proxy
+    for key in ("cpu", "memory"):
+        request, limit = getattr(proxy, key), getattr(proxy, f"{key}_limit")
+        if parse_quantity(request) > parse_quantity(limit):
+            yield (
+                ("autoscaling", "proxy", key),
+                f"requests {request}, above {key}_limit {limit}: every new pod would be refused",
+                f"write at most {limit}, or a larger {key}_limit",
             )
 
 

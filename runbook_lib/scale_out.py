@@ -90,6 +90,14 @@ class Requests:
     added: Amounts
     pod: int | None = None
 
+    def names(self, *, added: bool) -> tuple[str, ...]:
+        """The pod's containers, with injected ones or without."""
+        return (*self.application, *(self.added if added else ()))
+
+    def of(self, container: str) -> int | None:
+        """What one container requests; None if it has no request."""
+        return {**self.application, **self.added}[container]
+
     @property
     def lacking(self) -> tuple[str, ...]:
         """The application's containers without a request: no percentage can be computed."""
@@ -195,15 +203,14 @@ class Metric:
             return f"{self.name} {whose}: {self.percent} %"
         return f"{self.name} {whose}: {words(self.name, self.value)}"
 
-    def point(self, requests: Requests, *, added: bool) -> int | None:
+    def point(self, requests: Requests, *, added: bool) -> float | None:
         """Return the usage above which it asks for another pod; None if nobody can know."""
+        if self.container and self.container not in requests.names(added=added):
+            return None
         if self.percent is None:
             return self.value
-        if self.container:
-            base = {**requests.application, **requests.added}.get(self.container)
-        else:
-            base = requests.total(added=added)
-        return None if base is None else round(base * self.percent / 100)
+        base = requests.of(self.container) if self.container else requests.total(added=added)
+        return None if base is None else base * self.percent / 100
 
 
 @dataclass(frozen=True)
@@ -229,6 +236,7 @@ class Scaling:
         metrics: Its metrics now.
         requests: What its pods request.
         usage: What they use; None if nobody knows.
+        changed: Whether its owner has changed its metrics since the runbook replaced them.
     """
 
     resource: str
@@ -236,6 +244,7 @@ class Scaling:
     metrics: tuple[Metric, ...]
     requests: Requests
     usage: Usage | None = None
+    changed: bool = False
 
     @property
     def before(self) -> int | None:
@@ -257,11 +266,7 @@ class Scaling:
         """How that compares."""
         if self.before is None:
             return State.UNKNOWN
-        if all(metric.type != "Resource" for metric in self.metrics):
-            # Of single containers: sidecars have no part in it.
-            return State.UNKNOWN if self.now is None else State.IN_PLACE
-        relative = any(metric.relative_to_pod for metric in self.metrics)
-        if relative and not self.requests.added and self.requests.pod is None:
+        if self.relative_to_pod and not self.requests.added and self.requests.pod is None:
             return State.WILL_MOVE
         return compare(self.now, self.before)
 
@@ -271,23 +276,49 @@ class Scaling:
         return self.state in (State.MOVED, State.WILL_MOVE)
 
     @property
+    def relative_to_pod(self) -> bool:
+        """Whether one of its metrics is a percentage of what the whole pod requests."""
+        return any(metric.relative_to_pod for metric in self.metrics)
+
+    @property
     def reason(self) -> str:
         """Why it is so, and what to do about it if the runbook cannot."""
+        if not self.changed:
+            return self._reason
+        return "; ".join(filter(None, [self._reason, "its owner changed it since the remedy"]))
+
+    @property
+    def _reason(self) -> str:
+        own, blind = self.requests.application, "the autoscaler shows <unknown>"
+        named = [metric.container for metric in self.metrics if metric.container]
+        absent = [name for name in named if name not in self.requests.names(added=True)]
+        if absent:
+            return (
+                f"the pods have no container {', '.join(absent)}, so {blind}: the application's "
+                f"containers are {', '.join(own)}"
+            )
+        injected = [name for name in named if name not in own]
+        if injected and self.state is State.UNKNOWN:
+            return (
+                f"it looks at {', '.join(injected)}, which is no container of the application: "
+                "without sidecars there is nothing to compare with"
+            )
         lacking = ", ".join(self.requests.lacking)
         if self.state is State.UNKNOWN and lacking:
+            then = f", and {blind}" if self.now is None else " without sidecars"
             return (
                 f"{lacking} has no {self.resource} request, so there is nothing to take a "
-                f"percentage of, and the autoscaler shows <unknown>: set its request"
+                f"percentage of{then}: set its request"
             )
         missing = [name for name, each in self.requests.added.items() if each is None]
         if self.state is State.MOVED and self.now is None and missing:
             return (
-                f"{', '.join(missing)} has no {self.resource} request, so the autoscaler shows "
-                "<unknown>: one sidecar annotation alone replaces all of the sidecar's resources"
+                f"{', '.join(missing)} has no {self.resource} request, so {blind}: one sidecar "
+                "annotation alone replaces all of the sidecar's resources"
             )
         if self.requests.pod is not None:
             return "the pod has a request as a whole, which sidecars do not change"
-        if self.state is State.IN_PLACE and all(m.container for m in self.metrics):
+        if self.state is State.IN_PLACE and len(named) == len(self.metrics) and not injected:
             return "it looks at the application's containers alone"
         return ""
 
@@ -329,12 +360,41 @@ def _point(metrics: Sequence[Metric], requests: Requests, *, added: bool) -> int
     if single:
         pods.append(sum(known) if len(known) == len(single) else None)
     points = [point for point in pods if point is not None]
-    return min(points) if points and len(points) == len(pods) else None
+    return round(min(points)) if points and len(points) == len(pods) else None
+
+
+def wanted(items: Sequence[Item], kept: Sequence[Item]) -> list[Item]:
+    """Return an autoscaler's metrics as its owner wants them: as they were before remedies.
+
+    What its owner has added, removed or written again since a remedy is as it is now.
+
+    Args:
+        items: Its metrics now.
+        kept: Its metrics before the runbook replaced them; empty if it never did.
+    """
+    percentages = [item for item in kept if Metric.of(item).relative_to_pod]
+    written_again = {m.name for m in map(Metric.of, items) if m.relative_to_pod}
+    result: list[Item] = []
+    for item in items:
+        metric = Metric.of(item)
+        replaced = [each for each in percentages if Metric.of(each).name == metric.about]
+        if item in kept or not _stands_for(metric, [Metric.of(each) for each in replaced]):
+            result.append(item)
+        elif metric.name not in written_again:
+            result += [each for each in replaced if each not in result]
+    return result
+
+
+def _stands_for(metric: Metric, percentages: Sequence[Metric]) -> bool:
+    """Whether a metric can be what a remedy has made of percentages of the same resource."""
+    if not metric.container:
+        return bool(percentages) and metric.value is not None
+    return metric.container != PROXY and metric.percent in [each.percent for each in percentages]
 
 
 def scalings(
     items: Sequence[Item],
-    before: Sequence[Item],
+    kept: Sequence[Item],
     requests: Mapping[str, Requests],
     usage: Mapping[str, Usage],
 ) -> tuple[Scaling, ...]:
@@ -342,64 +402,70 @@ def scalings(
 
     Args:
         items: Its metrics now.
-        before: Its metrics before the runbook replaced them; empty if it never did.
+        kept: Its metrics before the runbook replaced them; empty if it never did.
         requests: What its pods request, by resource.
         usage: What they use, by resource, where that is known.
     """
     found = []
     for resource in RESOURCES:
-        now = tuple(m for m in map(Metric.of, items) if m.about == resource)
-        if not now:
-            continue
-        # Whoever has written a percentage of the pod again since wants that.
-        kept = tuple(m for m in map(Metric.of, before) if m.about == resource)
-        goal = now if any(m.relative_to_pod for m in now) or not kept else kept
-        found.append(Scaling(resource, goal, now, requests[resource], usage.get(resource)))
+        now, goal, before = (
+            tuple(m for m in map(Metric.of, each) if m.about == resource)
+            for each in (items, wanted(items, kept), kept)
+        )
+        if now:
+            changed = bool(before) and goal == now != before
+            found.append(
+                Scaling(resource, goal, now, requests[resource], usage.get(resource), changed)
+            )
     return tuple(found)
 
 
-def mended(items: Sequence[Item], judged: Sequence[Scaling], remedy: Remedy) -> list[Item]:
-    """Return an autoscaler's metrics with a remedy; those that are right stay where they are.
+def mended(
+    items: Sequence[Item], kept: Sequence[Item], judged: Sequence[Scaling], remedy: Remedy
+) -> list[Item]:
+    """Return an autoscaler's metrics with a remedy; resources that are right stay as they are.
 
     Args:
         items: Its metrics now.
+        kept: Its metrics before the runbook replaced them; empty if it never did.
         judged: The result of `scalings` about them.
         remedy: One that changes metrics.
     """
-    result: list[Item] = []
+    goal = wanted(items, kept)
     needing = {scaling.resource: scaling for scaling in judged if scaling.needs_remedy}
+    remade = {name: list(_remade(goal, each, remedy)) for name, each in needing.items()}
+    result: list[Item] = []
     for item in items:
-        metric = Metric.of(item)
-        scaling = needing.get(metric.about)
-        wanted = _wanted(metric, scaling) if scaling else None
-        if scaling is None or wanted is None:
-            result.append(item)
-        elif remedy is Remedy.CONTAINER_RESOURCE:
-            result += _container_resources(wanted, scaling.requests)
-        else:
-            point = wanted.point(scaling.requests, added=False)
-            assert point is not None, "what is unknown needs no remedy"
-            target = {"type": "AverageValue", "averageValue": quantity(wanted.name, point)}
-            result.append({"type": "Resource", "resource": {"name": wanted.name, "target": target}})
+        resource = Metric.of(item).about
+        # All of a resource's at once, in place of the first: a remedy may have made several of one.
+        result += remade.pop(resource, []) if resource in needing else [item]
     return result
 
 
-def _wanted(metric: Metric, scaling: Scaling) -> Metric | None:
-    """Return the percentage that an entry stands for; None if it is right as it is."""
-    if metric.relative_to_pod:
-        return metric
-    if metric.container or any(m.relative_to_pod for m in scaling.metrics):
-        return None
-    # An amount that took the place of a percentage, and has stayed behind.
-    return next((m for m in scaling.goal if m.relative_to_pod), None)
+def _remade(goal: Sequence[Item], scaling: Scaling, remedy: Remedy) -> Iterator[Item]:
+    """Yield what a remedy makes of the metrics about one resource."""
+    for item in goal:
+        metric = Metric.of(item)
+        if metric.about != scaling.resource:
+            continue
+        if not metric.relative_to_pod:
+            yield item
+        elif remedy is Remedy.CONTAINER_RESOURCE:
+            yield from _container_resources(metric, scaling.requests)
+        else:
+            point = metric.point(scaling.requests, added=False)
+            assert point is not None, "what is unknown needs no remedy"
+            value = quantity(metric.name, round(point))
+            target = {"type": "AverageValue", "averageValue": value}
+            yield {"type": "Resource", "resource": {"name": metric.name, "target": target}}
 
 
-def _container_resources(wanted: Metric, requests: Requests) -> Iterator[Item]:
+def _container_resources(metric: Metric, requests: Requests) -> Iterator[Item]:
     """One for each of the application's containers: the first that is short scales out."""
     for container in requests.application:
         body = {
-            "name": wanted.name,
+            "name": metric.name,
             "container": container,
-            "target": {"type": "Utilization", "averageUtilization": wanted.percent},
+            "target": {"type": "Utilization", "averageUtilization": metric.percent},
         }
         yield {"type": "ContainerResource", "containerResource": body}

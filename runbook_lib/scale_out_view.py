@@ -133,6 +133,18 @@ class Autoscaler:
         """Whether sidecars move a point of its."""
         return any(scaling.needs_remedy for scaling in self.scalings)
 
+    @property
+    def computed(self) -> bool:
+        """Whether it is known where it scales out; if not, sidecars are not the cause."""
+        states = {scaling.state for scaling in self.scalings}
+        return bool(states) and State.UNKNOWN not in states
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """What no remedy mends: why points cannot be computed, and its own conditions."""
+        unknown = [each.reason for each in self.scalings if each.state is State.UNKNOWN]
+        return (*filter(None, unknown), *self.problems)
+
 
 @dataclass(frozen=True)
 class ScaleOut:
@@ -165,6 +177,8 @@ class ScaleOut:
         """What to say when there is nothing to compare."""
         if not self.autoscalers:
             return f"There is no HorizontalPodAutoscaler in {self.namespace}."
+        if any(metric.about for each in self.autoscalers for metric in each.metrics):
+            return f"No point can be computed in {self.namespace}."
         return f"No autoscaler in {self.namespace} looks at CPU or memory."
 
     @property

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from runbook_lib import autoscaler_remedies as remedies
 from runbook_lib import autoscalers
 from runbook_lib.autoscalers import METRICS_BEFORE
@@ -56,17 +58,20 @@ class _MendAutoscalers(Step):
 
     def plan(self, context: Context) -> Plan:
         found = autoscalers.survey(context)
-        if not any(each.needs_remedy for each in found.autoscalers):
-            note = "No sidecar moves a point." if any(found.compared) else found.nothing
-            return Plan(self.name, context.target.uid, note=note)
+        unpredictable: tuple[str, ...] = ()
         if self._remedy is Remedy.SIDECAR_REQUESTS:
-            changes = remedies.template_changes(context)
+            changes, unpredictable = remedies.template_changes(context)
         else:
-            changes = [
+            changes = tuple(
                 remedies.take_over(context, live, manifest)
                 for live, manifest in remedies.manifests(context, self._remedy)
-            ]
-        return Plan(self.name, context.target.uid, tuple(changes))
+            )
+        sentences = [_troubles(found.autoscalers)]
+        if not any(each.needs_remedy for each in found.autoscalers):
+            known = any(s.state is not State.UNKNOWN for _, s, _ in found.compared)
+            sentences.insert(0, "No sidecar moves a point." if known else found.nothing)
+        note = " ".join(filter(None, sentences))
+        return Plan(self.name, context.target.uid, changes, unpredictable, note)
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}
@@ -91,7 +96,8 @@ class _MendAutoscalers(Step):
         decisions = decision_table(context, found)
         points = _point_table(found)
         ok = not any(row[-1] == yes_no(ok=False) for row in points.rows)
-        return Verification(self.name, ok, (points, decisions))
+        note = _troubles([each for each in found.autoscalers if not each.computed])
+        return Verification(self.name, ok, (points, decisions), note)
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:
@@ -175,10 +181,14 @@ def _point_table(found: ScaleOut) -> Table:
     return Table("Scales out above, per pod", columns, tuple(rows))
 
 
+def _troubles(of: Iterable[Autoscaler]) -> str:
+    """Say in sentences what no remedy mends; empty if there is nothing."""
+    return " ".join(f"{each.name}: {'; '.join(each.troubles)}." for each in of if each.troubles)
+
+
 def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> tuple[str, str, str, str]:
     decides = ", ".join(metric.text for metric in autoscaler.metrics)
-    states = {scaling.state for scaling in autoscaler.scalings}
-    if not states or State.UNKNOWN in states:
+    if not autoscaler.computed:
         # Sidecars have no part in what is wrong with it, and the runbook changed nothing.
         return autoscaler.name, decides, "; ".join(autoscaler.problems) or "active", yes_no(None)
     namespace = context.parameters.application.namespace

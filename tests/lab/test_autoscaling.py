@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from runbook_lib import autoscaler_remedies, autoscalers
+from runbook_lib import autoscaler_handover, autoscaler_remedies, autoscalers
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, VerificationFailed
 from runbook_lib.lab.metrics import PLAYED_LOAD
@@ -48,6 +49,15 @@ def autoscaler(name: str, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> di
             **spec,
         },
     }
+
+
+def named(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
+    metadata = {"name": name, "namespace": "xnat"}
+    return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def _interrupted(*_anything: object) -> None:
+    raise KeyboardInterrupt
 
 
 def restore(context: Context) -> None:
@@ -223,6 +233,100 @@ class TestPlan:
         assert 'conflict with "istio-runbook"' in answer
         assert ".spec.metrics" in answer
 
+    def test_after_the_rollback_helm_changes_the_target_without_a_conflict(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        helm = ("apply", "--server-side", "--field-manager=helm", "-f", "-")
+        kubectl("delete", "hpa", scaled, "--wait")
+        kubectl(*helm, stdin=json.dumps(autoscaler(scaled)))
+        context = make()
+        mend(context)
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json", "--show-managed-fields"))
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
+        managers = {entry["manager"] for entry in live["metadata"]["managedFields"]}
+        assert managers == {"helm", "kube-controller-manager"}
+        target = {"type": "Utilization", "averageUtilization": 60}
+        metrics = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
+        kubectl(*helm, stdin=json.dumps(autoscaler(scaled, metrics=metrics)))
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert live["spec"]["metrics"] == metrics
+
+    def test_a_rollback_that_was_interrupted_is_found_and_ended(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        context = make()
+        mend(context)
+        with monkeypatch.context() as patched:
+            patched.setattr(autoscaler_handover, "_disown", _interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                restore(context)
+        (change,) = autoscaler_remedies.restore_changes(context)
+        assert autoscalers.METRICS_BEFORE in change.text
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json", "--show-managed-fields"))
+        assert "istio-runbook" not in json.dumps(live)
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
+
+    def test_a_metric_that_its_owner_adds_is_kept_beside_the_first(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        context = make()
+        mend(context)
+        memory = {"name": "memory", "target": {"type": "Utilization", "averageUtilization": 80}}
+        added = {"type": "Resource", "resource": memory}
+        patch = [{"op": "add", "path": "/spec/metrics/-", "value": added}]
+        kubectl("patch", "hpa", scaled, "--type=json", "--patch", json.dumps(patch))
+        mend(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert [each["type"] for each in live["spec"]["metrics"]] == ["ContainerResource"] * 2
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        before = [*autoscaler(scaled)["spec"]["metrics"], added]
+        assert sorted(live["spec"]["metrics"], key=str) == sorted(before, key=str)
+
+    def test_a_remedy_whose_container_is_gone_is_applied_anew(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        context = make()
+        step = mend(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        (metric,) = live["spec"]["metrics"]
+        metric["containerResource"]["container"] = "renamed-since"
+        stale = autoscaler(scaled, metrics=[metric])
+        kept = live["metadata"]["annotations"][autoscalers.METRICS_BEFORE]
+        stale["metadata"]["annotations"] = {autoscalers.METRICS_BEFORE: kept}
+        context.cluster.apply(stale, force=True)
+        plan = step.plan(context)
+        assert "+      container: xnat-web" in str(plan)
+        assert "the pods have no container renamed-since" in str(autoscalers.survey(context))
+        mend(context)
+        restore(context)
+        live = json.loads(kubectl("get", "hpa", scaled, "-o", "json"))
+        assert live["spec"]["metrics"] == autoscaler(scaled)["spec"]["metrics"]
+
+    @pytest.mark.parametrize("damaged", ["70 %", '{"cpu": 70}', '[{"type": "Resource"}]'])
+    def test_kept_metrics_that_somebody_damaged_are_a_problem_of_that_autoscaler(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str, damaged: str
+    ) -> None:
+        kubectl("annotate", "hpa", scaled, f"{autoscalers.METRICS_BEFORE}={damaged}")
+        context = make()
+        (step,) = autoscaling.steps(context.parameters)
+        complaint = (
+            f"HorizontalPodAutoscaler xnat/{scaled}: the annotation {autoscalers.METRICS_BEFORE} "
+            "is no list of metrics"
+        )
+        try:
+            for read in (step.plan, autoscaler_remedies.restore_changes):
+                with pytest.raises(RunbookError, match=re.escape(complaint)) as caught:
+                    read(context)
+                assert f"annotate hpa {scaled}" in caught.value.remedy
+            (row,) = autoscaling.autoscaler_table(context).rows
+            assert complaint in row[-1]
+        finally:
+            kubectl("annotate", "hpa", scaled, f"{autoscalers.METRICS_BEFORE}-")
+        assert not step.plan(context).empty
+
     def test_the_file_of_an_autoscaler_of_version_1_does_not_undo_the_remedy(
         self, make: MakeContext, kubectl: Kubectl, scaled: str
     ) -> None:
@@ -256,6 +360,66 @@ class TestPlan:
         (step,) = autoscaling.steps(context.parameters)
         with pytest.raises(RunbookError, match=r"above 105m cpu .* above 70m: that is not near"):
             step.plan(context)
+
+    def test_new_pods_that_would_be_refused_are_found_before_the_old_ones_go(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        limits = {"limits": [{"type": "Container", "min": {"cpu": "50m"}}]}
+        limit = named("LimitRange", "at-least", limits)
+        context = make("sidecar-requests")
+        (step,) = autoscaling.steps(context.parameters)
+        kubectl("apply", "-f", "-", stdin=json.dumps(limit))
+        try:
+            refused = r"StatefulSet xnat/.* minimum cpu usage per Container is 50m, but request is"
+            with pytest.raises(RunbookError, match=refused):
+                step.plan(context)
+        finally:
+            kubectl("delete", "limitrange", "at-least")
+        plan = step.plan(context)
+        assert (len(plan.changes), plan.unpredictable) == (1, ())
+        assert scaled in kubectl("get", "hpa")
+
+    @pytest.mark.usefixtures("scaled")
+    def test_pods_that_are_refused_anyway_do_not_block_the_remedy(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        quota = named("ResourceQuota", "no-pods", {"hard": {"pods": "0"}})
+        context = make("sidecar-requests")
+        (step,) = autoscaling.steps(context.parameters)
+        kubectl("apply", "-f", "-", stdin=json.dumps(quota))
+        try:
+            plan = step.plan(context)
+        finally:
+            kubectl("delete", "resourcequota", "no-pods")
+        assert len(plan.changes) == 1
+        (unknown,) = plan.unpredictable
+        assert "whether new pods of StatefulSet xnat/xnat-xnat-web are accepted" in unknown
+        assert "no-pods" in unknown
+
+    def test_what_no_remedy_mends_is_told_in_the_controllers_words(
+        self, make: MakeContext, kubectl: Kubectl, scaled: str
+    ) -> None:
+        absent = {**CPU, "container": "absent"}
+        metrics = [{"type": "ContainerResource", "containerResource": absent}]
+        kubectl("apply", "-f", "-", stdin=json.dumps(autoscaler(scaled, metrics=metrics)))
+        context = make()
+        until(
+            context,
+            scaled,
+            "the controller to give up",
+            lambda s: conditions(s).get("ScalingActive") == "FailedGetContainerResourceMetric",
+        )
+        words = (
+            "ScalingActive is False: FailedGetContainerResourceMetric: the HPA was unable to "
+            "compute the replica count"
+        )
+        (step,) = autoscaling.steps(context.parameters)
+        plan, verified = step.plan(context), step.verify(context)
+        assert plan.summary.startswith("Nothing to change. No point can be computed in xnat.")
+        assert verified.ok
+        for told in (plan.summary, verified.headline, str(verified.tables[1])):
+            assert words in told
+        assert "the pods have no container absent" in verified.headline
 
     def test_autoscalers_that_sidecars_do_not_move_are_left_alone_and_explained(
         self, make: MakeContext, kubectl: Kubectl, scaled: str

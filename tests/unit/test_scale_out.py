@@ -23,6 +23,7 @@ from runbook_lib.scale_out import (
     quantity,
     requests_of,
     scalings,
+    wanted,
     words,
 )
 from runbook_lib.scale_out_view import Autoscaler, Row, ScaleOut, rows
@@ -55,6 +56,12 @@ def average(value: str, name: str = "cpu") -> Item:
 def single(container: str = "web", percent: int = 70, name: str = "cpu") -> Item:
     target = {"type": "Utilization", "averageUtilization": percent}
     body = {"name": name, "container": container, "target": target}
+    return {"type": "ContainerResource", "containerResource": body}
+
+
+def single_amount(container: str) -> Item:
+    target = {"type": "AverageValue", "averageValue": "70m"}
+    body = {"name": "cpu", "container": container, "target": target}
     return {"type": "ContainerResource", "containerResource": body}
 
 
@@ -205,10 +212,41 @@ class TestState:
 
         assert (scaling.before, scaling.now, scaling.state) == (70, None, State.MOVED)
         assert "replaces all of the sidecar's resources" in scaling.reason
-        assert mended([resource()], [scaling], Remedy.CONTAINER_RESOURCE) == [single()]
+        assert mended([resource()], [], [scaling], Remedy.CONTAINER_RESOURCE) == [single()]
 
-    def test_a_container_that_does_not_exist_cannot_be_computed(self) -> None:
-        assert one([single("typo")]).state is State.UNKNOWN
+    @pytest.mark.parametrize("item", [single("typo"), single_amount("typo")])
+    def test_a_container_that_does_not_exist_cannot_be_computed(self, item: Item) -> None:
+        scaling = one([item])
+
+        assert scaling.state is State.UNKNOWN
+        assert scaling.reason == (
+            "the pods have no container typo, so the autoscaler shows <unknown>: the application's "
+            "containers are web"
+        )
+
+    def test_a_remedy_whose_container_was_renamed_is_needed_anew(self) -> None:
+        scaling = one([single("old")], before=[resource()])
+
+        assert (scaling.before, scaling.now, scaling.state) == (70, None, State.MOVED)
+        assert "the pods have no container old" in scaling.reason
+        assert mended([single("old")], [resource()], [scaling], Remedy.CONTAINER_RESOURCE) == [
+            single()
+        ]
+
+    @pytest.mark.parametrize("percent", [70, 80])
+    def test_the_sidecar_is_no_container_of_the_application(self, percent: int) -> None:
+        for kept in ([], [resource()]):
+            scaling = one([single("istio-proxy", percent)], before=kept)
+
+            assert (scaling.before, scaling.now, scaling.state) == (None, percent, State.UNKNOWN)
+            assert "it looks at istio-proxy, which is no container of" in scaling.reason
+            assert ("its owner changed it" in scaling.reason) is bool(kept)
+
+    def test_a_sidecar_beside_the_application_is_not_the_application_alone(self) -> None:
+        scaling = one([single(), single("istio-proxy")])
+
+        assert scaling.state is State.UNKNOWN
+        assert "it looks at istio-proxy" in scaling.reason
 
     def test_what_is_not_about_cpu_or_memory_is_not_judged(self) -> None:
         assert judged([PODS]) == ()
@@ -222,7 +260,7 @@ class TestRemedies:
     def test_the_mended_point_is_the_one_without_sidecar(
         self, remedy: Remedy, expected: Item
     ) -> None:
-        items = mended([resource()], judged([resource()]), remedy)
+        items = mended([resource()], [], judged([resource()]), remedy)
 
         assert items == [expected]
         scaling = one(items, before=[resource()])
@@ -232,7 +270,7 @@ class TestRemedies:
     def test_only_what_is_moved_is_replaced_and_the_order_kept(self) -> None:
         items = [PODS, resource(), average("1Gi", "memory")]
 
-        assert mended(items, judged(items), Remedy.CONTAINER_RESOURCE) == [
+        assert mended(items, [], judged(items), Remedy.CONTAINER_RESOURCE) == [
             PODS,
             single(),
             average("1Gi", "memory"),
@@ -241,7 +279,7 @@ class TestRemedies:
     def test_an_amount_beside_the_percentage_is_kept(self) -> None:
         items = [average("100m"), resource()]
 
-        assert mended(items, judged(items), Remedy.AVERAGE_VALUE) == [
+        assert mended(items, [], judged(items), Remedy.AVERAGE_VALUE) == [
             average("100m"),
             average("70m"),
         ]
@@ -249,7 +287,7 @@ class TestRemedies:
     def test_memory_and_cpu_are_both_mended(self) -> None:
         items = [resource("memory", 50), resource()]
 
-        assert mended(items, judged(items), Remedy.AVERAGE_VALUE) == [
+        assert mended(items, [], judged(items), Remedy.AVERAGE_VALUE) == [
             average("128Mi", "memory"),
             average("70m"),
         ]
@@ -258,7 +296,7 @@ class TestRemedies:
         two = {"containers": [WEB, container("worker", cpu="300m")]}
         pod = {**two, "initContainers": [NATIVE]}
 
-        items = mended([resource()], judged([resource()], two, pod), Remedy.CONTAINER_RESOURCE)
+        items = mended([resource()], [], judged([resource()], two, pod), Remedy.CONTAINER_RESOURCE)
 
         assert items == [single(), single("worker")]
         assert one(items, two, pod, before=[resource()]).now == 280
@@ -267,7 +305,7 @@ class TestRemedies:
         for items in ([single()], [average("70m")]):
             scaled = judged(items, before=[resource()])
             assert not any(scaling.needs_remedy for scaling in scaled)
-            assert mended(items, scaled, Remedy.CONTAINER_RESOURCE) == items
+            assert mended(items, [resource()], scaled, Remedy.CONTAINER_RESOURCE) == items
 
     def test_an_amount_that_stayed_behind_is_renewed(self) -> None:
         bigger = {"containers": [container("web", cpu="200m")]}
@@ -276,13 +314,49 @@ class TestRemedies:
         )
 
         assert scaled[0].state is State.MOVED
-        assert mended([average("70m")], scaled, Remedy.AVERAGE_VALUE) == [average("140m")]
-        assert mended([average("70m")], scaled, Remedy.CONTAINER_RESOURCE) == [single()]
+        assert mended([average("70m")], [resource()], scaled, Remedy.AVERAGE_VALUE) == [
+            average("140m")
+        ]
+        assert mended([average("70m")], [resource()], scaled, Remedy.CONTAINER_RESOURCE) == [
+            single()
+        ]
 
     def test_whoever_writes_a_percentage_again_means_it(self) -> None:
         scaling = one([resource(percent=50)], before=[resource(percent=70)])
 
         assert (scaling.before, scaling.now) == (50, 100)
+
+    def test_another_percentage_of_the_container_is_its_owners_wish(self) -> None:
+        scaling = one([single(percent=95)], before=[resource()])
+
+        assert (scaling.before, scaling.now, scaling.state) == (95, 95, State.IN_PLACE)
+        assert scaling.reason == (
+            "it looks at the application's containers alone; its owner changed it since the remedy"
+        )
+
+    def test_what_the_runbook_did_is_no_change_of_its_owner(self) -> None:
+        memory = average("1Gi", "memory")
+        for scaling in judged([single(), memory], before=[resource(), memory]):
+            assert scaling.state is State.IN_PLACE
+            assert "its owner changed it" not in scaling.reason
+
+    def test_a_remedy_that_lacks_a_new_container_is_renewed(self) -> None:
+        two = {"containers": [WEB, container("worker", cpu="300m")]}
+        scaling = one([single()], two, {**two, "initContainers": [NATIVE]}, before=[resource()])
+
+        assert (scaling.before, scaling.now, scaling.state) == (280, 70, State.MOVED)
+        assert mended([single()], [resource()], [scaling], Remedy.CONTAINER_RESOURCE) == [
+            single(),
+            single("worker"),
+        ]
+
+    def test_many_small_containers_are_not_moved_by_rounding(self) -> None:
+        names = [f"c{number}" for number in range(5)]
+        five = {"containers": [container(name, cpu="5m") for name in names]}
+
+        scaling = one([single(name) for name in names], five, five, before=[resource()])
+
+        assert (scaling.before, scaling.now, scaling.state) == (18, 18, State.IN_PLACE)
 
     def test_smaller_requests_are_near_for_cpu_and_not_for_memory(self) -> None:
         cpu = one([resource()])
@@ -292,6 +366,57 @@ class TestRemedies:
         assert (after, compare(after, 70)) == (77, State.NEAR)
         after = memory.after(Remedy.SIDECAR_REQUESTS, 64 * MEBI)
         assert compare(after, 128 * MEBI) is State.MOVED
+
+
+class TestWanted:
+    """What an autoscaler's owner wants, whatever the runbook has replaced."""
+
+    CPU, MEMORY = resource(), resource("memory", 80)
+
+    @pytest.mark.parametrize(
+        ("now", "kept", "expected"),
+        [
+            ([CPU, PODS], [], [CPU, PODS]),
+            ([single()], [CPU], [CPU]),
+            ([single(), single("worker")], [CPU], [CPU]),
+            ([average("70m")], [CPU], [CPU]),
+            # Added since: it is kept beside what was there before.
+            ([single(), MEMORY], [CPU], [CPU, MEMORY]),
+            ([PODS, single()], [CPU], [PODS, CPU]),
+            ([average("1Gi", "memory"), single()], [CPU], [average("1Gi", "memory"), CPU]),
+            # Removed since.
+            ([single()], [CPU, PODS, MEMORY], [CPU]),
+            # Written again since, by itself or next to the remedy.
+            ([resource(percent=50)], [CPU], [resource(percent=50)]),
+            ([single(), resource(percent=50)], [CPU], [resource(percent=50)]),
+            # No remedy makes these of 70 %.
+            ([single(percent=95)], [CPU], [single(percent=95)]),
+            ([single("istio-proxy")], [CPU], [single("istio-proxy")]),
+            # Its owner's own amount beside a percentage is no remedy.
+            ([average("100m"), average("70m")], [average("100m"), CPU], [average("100m"), CPU]),
+        ],
+    )
+    def test_remedies_stand_for_what_is_kept(
+        self, now: list[Item], kept: list[Item], expected: list[Item]
+    ) -> None:
+        assert wanted(now, kept) == expected
+
+    def test_a_second_metric_is_mended_beside_the_first_and_both_are_kept(self) -> None:
+        items = [single(), self.MEMORY]
+        scaled = judged(items, before=[self.CPU])
+
+        assert [scaling.needs_remedy for scaling in scaled] == [False, True]
+        assert mended(items, [self.CPU], scaled, Remedy.CONTAINER_RESOURCE) == [
+            single(),
+            single("web", 80, "memory"),
+        ]
+
+    def test_a_percentage_written_next_to_the_remedy_replaces_it(self) -> None:
+        items = [single(), resource(percent=50)]
+
+        scaled = judged(items, before=[self.CPU])
+
+        assert mended(items, [self.CPU], scaled, Remedy.CONTAINER_RESOURCE) == [single(percent=50)]
 
 
 class TestQuantities:
@@ -393,6 +518,32 @@ class TestComparison:
             assert any(each in text for text in drawn), each
             assert each in str(both), each
         assert "with the sidecar: above 140m (moved by the sidecar)" in both.summary
+
+    def test_what_no_remedy_mends_is_the_reason_and_the_controllers_words(self) -> None:
+        bare = {"containers": [{"name": "web"}]}
+        scalings_found = judged([resource()], bare, bare)
+        said = "ScalingActive is False: FailedGetResourceMetric: missing request for cpu"
+
+        broken = Autoscaler("a", "StatefulSet/web", (), scalings_found, "1", (said,))
+
+        assert not broken.computed
+        assert broken.troubles == (scalings_found[0].reason, said)
+
+    def test_a_moved_autoscaler_is_no_trouble_that_stays(self) -> None:
+        moved = Autoscaler("a", "StatefulSet/web", (), judged([resource()]), "1")
+
+        assert moved.computed
+        assert moved.troubles == ()
+
+    def test_an_autoscaler_whose_target_is_gone_is_not_called_blind_to_cpu(self) -> None:
+        metrics = (Metric.of(resource()),)
+        gone = Autoscaler(
+            "a", "Deployment/gone", metrics, (), "0", ("there is no Deployment/gone",)
+        )
+
+        nothing = ScaleOut("xnat", (gone,), Remedy.CONTAINER_RESOURCE, PROXY_REQUESTS).nothing
+
+        assert nothing == "No point can be computed in xnat."
 
     @pytest.mark.parametrize(
         ("found", "expected"),
