@@ -68,7 +68,7 @@ def workload(app: str, replicas: int = 1) -> Object:
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": app}},
-            "template": {"metadata": {"labels": {"app": app}}},
+            "template": {"metadata": {"labels": {"app": app}}, "spec": {}},
         },
     }
 
