@@ -16,7 +16,7 @@ from runbook_lib.errors import KindNotInstalled, RunbookError
 from runbook_lib.helm import Chart, Release, is_older
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Change, Plan
-from runbook_lib.redact import redact
+from runbook_lib.redact import redact, redact_value
 from runbook_lib.steps import preflight, recovery
 from runbook_lib.table import Check
 
@@ -271,7 +271,7 @@ class ReleasePlanner:
         )
 
     def _install(self, context: Context) -> Change:
-        values = canonical_yaml(self._values).rstrip()
+        values = canonical_yaml(redact_value(self._values)).rstrip()
         names = [reference(item) for item in self.rendered(context)]
         text = "\n".join(
             [
@@ -312,7 +312,7 @@ class ReleasePlanner:
         before = context.helm.get_values(revision.name, **which)
         after = self._values
         if before != after:
-            text = _text_diff("values", canonical_yaml(before), canonical_yaml(after))
+            text = _values_diff(before, after)
             keys = preflight.few(list(_differing_keys(before, after)))
             yield _Difference(f"the values of {keys} differ", text)
         old = _by_reference(context.helm.get_manifest(revision.name, **which))
@@ -354,7 +354,8 @@ class ReleasePlanner:
         return f"{chart.reference} {chart.version} from {chart.repository}"
 
     def _content(self, context: Context) -> str:
-        return json.dumps(self.rendered(context), sort_keys=True, default=str)
+        # Values that are masked in the text are part of what an approval holds for.
+        return json.dumps([self._values, self.rendered(context)], sort_keys=True, default=str)
 
 
 def _live(context: Context, item: Object) -> Object | None:
@@ -390,6 +391,12 @@ def _differing_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
             yield from (f"{key}.{path}" for path in _differing_keys(old, new))
         elif old != new or (key in before) != (key in after):
             yield key
+
+
+def _values_diff(before: dict[str, Any], after: dict[str, Any]) -> str:
+    """Return the difference between values that differ, secrets masked."""
+    shown = [canonical_yaml(redact_value(values)) for values in (before, after)]
+    return _text_diff("values", *shown) or "values: secret ones differ"
 
 
 def _text_diff(name: str, before: str, after: str) -> str:

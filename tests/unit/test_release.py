@@ -119,3 +119,14 @@ def test_an_older_chart_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RunbookError, match="what a newer version has stored") as refused:
         changes(tmp_path, ("deployed", "1.32.0"))
     assert "the version 1.32.0 or a newer one" in refused.value.remedy
+
+
+def test_secret_values_are_masked_and_part_of_what_is_approved(tmp_path: Path) -> None:
+    def planned(key: str) -> Change:
+        before = {"a": {"b": 1, "c": 2}, "login_token": {"signing_key": key}}
+        (change,) = changes(tmp_path, ("deployed", "1.31.1"), values=before)
+        return change
+
+    change = planned("abcdefghijklmnop")
+    assert "signing_key: '[redacted]'" in change.text
+    assert "abcdefghijklmnop" not in change.text
