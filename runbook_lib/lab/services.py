@@ -11,7 +11,6 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -118,10 +117,13 @@ class Services:
         while True:
             await self._changed.wait()
             self._changed.clear()
-            for key, service in list(self._services.items()):
-                if service["spec"].get("type") == "LoadBalancer":
-                    with suppress(LabError, httpx.HTTPError):  # gone, or the next change retries
+            try:
+                for key, service in list(self._services.items()):
+                    if service["spec"].get("type") == "LoadBalancer":
                         await self._serve_outside(key, service)
+            except (LabError, httpx.HTTPError):
+                await asyncio.sleep(0.5)  # gone, or the API server is busy: no event tells when not
+                self._changed.set()
 
     async def _serve_outside(self, key: str, service: Object) -> None:
         namespace, name = key.split("/")

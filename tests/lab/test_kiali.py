@@ -31,7 +31,11 @@ SYSTEM = "istio-system"
 def make(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> MakeContext:
     """Contexts on the mesh, with some parameters given."""
     folder = tmp_path_factory.mktemp("evidence")
-    return lambda **given: mesh.context(folder, **given)
+    # Shorter than a test may take, so that what is waited for is said.
+    limits = {"kiali": 100}
+    return lambda timeouts=None, **given: mesh.context(
+        folder, timeouts={**limits, **(timeouts or {})}, **given
+    )
 
 
 @pytest.fixture
