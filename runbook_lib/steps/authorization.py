@@ -30,7 +30,9 @@ class _RouteToWeb(Step):
 
     def plan(self, context: Context) -> Plan:
         manifests = [self._manifest(context)]
-        return objects.plan_objects(context, self.name, manifests, _note_on_ports(context))
+        return objects.plan_objects(
+            context, self.name, manifests, _note_on_ports(context), own=True
+        )
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context)])
@@ -83,7 +85,9 @@ class _AllowMethods(Step):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
         manifests = [self._manifest(context.parameters)]
-        return objects.plan_objects(context, self.name, manifests, _note_on_ports(context))
+        return objects.plan_objects(
+            context, self.name, manifests, _note_on_ports(context), own=True
+        )
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context.parameters)])

@@ -116,7 +116,7 @@ class _DescribeKiali(Step):
         }[parameters.kiali.exposure]
 
     def plan(self, context: Context) -> Plan:
-        return objects.plan_objects(context, self.name, [_wanted(context, again=True)])
+        return objects.plan_objects(context, self.name, [_wanted(context, again=True)], own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
         wanted = _wanted(context, again=True)

@@ -29,7 +29,8 @@ class _PeerAuthenticationStep(Step):
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
-        return objects.plan_objects(context, self.name, [self.manifest(context.parameters)], note)
+        wanted = [self.manifest(context.parameters)]
+        return objects.plan_objects(context, self.name, wanted, note, own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self.manifest(context.parameters)])

@@ -13,7 +13,14 @@ from runbook_lib.steps import ownership, preflight
 from runbook_lib.wait import State
 
 
-def plan_objects(context: Context, step: str, manifests: Sequence[Object], note: str = "") -> Plan:
+def plan_objects(
+    context: Context,
+    step: str,
+    manifests: Sequence[Object],
+    note: str = "",
+    *,
+    own: bool = False,
+) -> Plan:
     """Compare manifests with the cluster through a dry run on the API server.
 
     Args:
@@ -21,16 +28,21 @@ def plan_objects(context: Context, step: str, manifests: Sequence[Object], note:
         step: The step's name.
         manifests: What shall be, in the order in which it will be applied.
         note: What else a reader should know.
+        own: Whether each object is the runbook's alone. Fields that are added to a policy of others
+            can change what it means, and no conflict would tell.
 
     Raises:
         ApplyConflict: Somebody else manages fields that would change.
         KindNotInstalled: The kind is missing, and this run wants to apply.
-        RunbookError: An object, or the namespace of one, is being deleted.
+        RunbookError: An object, or the namespace of one, is being deleted; or others made it, and
+            it shall be the runbook's `own`.
     """
     _refuse_leaving_namespaces(context, manifests)
     changes, unpredictable = [], []
     for manifest in manifests:
         diff, unknown = _compare(context, manifest)
+        if own and diff.action == "change":
+            _refuse_others(context, manifest)
         if diff.action != "none":
             changes.append(Change.of_object(diff))
         if unknown:
@@ -164,6 +176,19 @@ def _is_gone(found: list[Object]) -> State:
         if c.get("status") == "True" and c.get("message") and c["type"].endswith("Remaining")
     ]
     return State(False, "; ".join([f"held by {', '.join(held) or 'nothing any more'}", *reasons]))
+
+
+def _refuse_others(context: Context, manifest: Object) -> None:
+    found = live(context, manifest)
+    if found is None or ownership.is_own(found):
+        return
+    name, where = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
+    raise RunbookError(
+        f"{reference(found)} is there already, made by {ownership.makers(found)}: this step would "
+        "add to it, and so change what it means",
+        "give the runbook's own object another name in the parameters; or ask its owner to delete "
+        f"it: kubectl --namespace {where} delete {manifest['kind'].lower()} {name}",
+    )
 
 
 def _refuse_leaving_namespaces(context: Context, manifests: Sequence[Object]) -> None:

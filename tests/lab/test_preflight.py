@@ -418,6 +418,23 @@ def test_a_policy_of_others_names_them_and_three_ways_out(lab: Lab, context: Con
     assert list(preflight.policies(context)) == []
 
 
+def test_a_policy_of_others_that_says_the_same_is_not_added_to(lab: Lab, context: Context) -> None:
+    """The exception's selector would make a policy for the namespace one for the web pods."""
+    policy = {
+        "apiVersion": "security.istio.io/v1",
+        "kind": "PeerAuthentication",
+        "metadata": {"name": "default", "namespace": "xnat"},
+        "spec": {"mtls": {"mode": "STRICT"}},
+    }
+    apply(lab, policy)
+    exception = mutual_tls.steps(context.parameters)[1]
+    with pytest.raises(RunbookError, match="made by kubectl-client-side-apply") as refused:
+        exception.plan(context)
+    assert "PeerAuthentication xnat/default is there already" in refused.value.cause
+    lab.run(*refused.value.remedy.rpartition(": ")[2].split())
+    assert [change.action for change in exception.plan(context).changes] == ["create"]
+
+
 def test_a_gateway_that_others_run_beside_istiod_is_only_shown(lab: Lab, context: Context) -> None:
     base, istiod = steps(context)
     take(base, context)
