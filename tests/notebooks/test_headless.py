@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,7 +15,7 @@ import psutil
 import pytest
 
 from runbook_lib import steps
-from runbook_lib.locations import repository_root
+from runbook_lib.locations import lab_directory, repository_root
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run
 from tests.unit.samples import lab_parameters
@@ -26,6 +28,9 @@ NOTHING_TO_DO = "kiali-readers"
 
 STEPS = [step.name for notebook in CHAPTERS for step in steps.of(notebook, lab_parameters())]
 OWN = {"GET": "200 XNAT stand-in", "HEAD": "200", "POST": "200 received 0 bytes"}
+TOKEN = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]+\.[\w-]+")
+"""A JSON Web Token, as the API server issues them."""
+
 DENIED = "403 RBAC: access denied"
 
 
@@ -122,6 +127,30 @@ def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None
         lab.run("helm", "history", "istiod", "--namespace", "istio-system", "--output", "json")
     )
     assert [entry["revision"] for entry in history] == [1]
+
+
+def test_no_secret_is_in_any_output_evidence_or_log(
+    lab: Lab, planned: Run, first: Run, second: Run, output: Path
+) -> None:
+    """Every Secret of the cluster, and whatever looks like a token of it, is searched for."""
+    found = json.loads(lab.run("kubectl", "get", "secrets", "--all-namespaces", "-o", "json"))
+    secrets = {
+        f"{item['metadata']['name']}/{key}": base64.b64decode(value).decode("utf-8", "replace")
+        for item in found["items"]
+        if item["type"] != "helm.sh/release.v1"
+        for key, value in (item.get("data") or {}).items()
+        if not key.endswith(("cert.pem", ".crt"))  # certificates are public
+    }
+    assert {"kiali-signing-key/key", "istio-ca-secret/ca-key.pem"} <= secrets.keys()
+    logs = lab_directory(lab.name).rglob("*.log")
+    files = [path for path in (*output.rglob("*"), *logs) if path.is_file()]
+    assert {path.suffix for path in files} >= {".ipynb", ".jsonl", ".html", ".json", ".log"}
+    shown = {str(path): path.read_text(errors="replace") for path in files}
+    shown |= {"output of the runs": planned.output + first.output + second.output}
+    for where, text in shown.items():
+        assert TOKEN.findall(text) == [], where
+        assert "PRIVATE KEY" not in text, where
+        assert [name for name, secret in secrets.items() if secret in text] == [], where
 
 
 def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path: Path) -> None:

@@ -101,7 +101,7 @@ class _RemoveLeftovers(RollbackStep):
             note = "They stay, and do nothing: rollback.kinds is false."
             return Plan(self.name, context.target.uid, note=note)
         found = _look(context)
-        unpredictable = list(filter(None, [self._foreign_objects(context, found)]))
+        unpredictable: list[str] = []
         running = _control_planes(context)
         of_istio = [item for item in found.kinds if not _is_of_kiali(item)]
         if running and (of_istio or found.written):
@@ -111,6 +111,8 @@ class _RemoveLeftovers(RollbackStep):
                 f"{', '.join(running)}",
                 "uninstall it first, or set rollback.kinds: false",
             )
+            unpredictable.append(reason)
+        if reason := self._foreign_objects(context, found):
             unpredictable.append(reason)
         changes = [
             *(_definition_change(item, found.instances) for item in found.kinds),
