@@ -106,7 +106,7 @@ def autoscaler_inactive(seen: Observation) -> Iterator[Finding]:
                 "autoscaler-inactive",
                 f"{autoscaler.target} is not scaled as its autoscaler {autoscaler.name} shall do",
                 tuple(f"{_name(seen, autoscaler)}: {trouble}" for trouble in troubles),
-                f"the autoscaler cannot do its work: {troubles[0]}",
+                f"something stands in the way of the autoscaler: {troubles[0]}",
                 f"mend what it says: kubectl --namespace {namespace} describe hpa "
                 f"{autoscaler.name}; metrics come from: kubectl get apiservice "
                 "v1beta1.metrics.k8s.io",
