@@ -15,7 +15,6 @@ from runbook_lib.diagnosis.observation import (
     pods_of,
     wanted_pods,
 )
-from runbook_lib.mesh_survey import service_targets
 
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
 _SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
@@ -187,7 +186,7 @@ def target_port_wrong(seen: Observation) -> Iterator[Finding]:
     port = seen.parameters.application.web.port
     if service is None or pod is None:
         return
-    if any(target == port for _, target in service_targets(service, pod)):
+    if seen.web_service_ports:
         return
     yield Finding(
         "target-port-wrong",

@@ -126,6 +126,8 @@ def protocol_not_http(seen: Observation) -> Iterator[Finding]:
     if service is None or not policies or not any(map(has_sidecar, seen.web_pods)):
         return
     for number, port in enumerate(service["spec"].get("ports") or []):
+        if port["port"] not in seen.web_service_ports:
+            continue  # it is for other callers, who may well speak something else
         key = "appProtocol" if port.get("appProtocol") else "name"
         if str(port.get(key) or "").split("-")[0] in _OPAQUE:
             yield Finding(
@@ -198,13 +200,9 @@ def _match(seen: Observation, policy: Object, answer: Answer) -> str:
 
 def _mismatches(seen: Observation, policy: Object, answer: Answer) -> list[str]:
     """Return the fields because of which no rule matches a request from outside."""
-    found: list[str] = []
-    for number, rule in enumerate((policy.get("spec") or {}).get("rules") or []):
-        fields = _rule_mismatches(seen, number, rule, answer)
-        if not fields:
-            return []
-        found += fields
-    return found
+    rules = (policy.get("spec") or {}).get("rules") or []
+    found = [_rule_mismatches(seen, n, rule, answer) for n, rule in enumerate(rules)]
+    return _nearest(found) if all(found) else []
 
 
 def _rule_mismatches(seen: Observation, number: int, rule: Object, answer: Answer) -> list[str]:
@@ -216,7 +214,7 @@ def _rule_mismatches(seen: Observation, number: int, rule: Object, answer: Answe
         for i, op in enumerate(operations)
     ]
     if failed and all(failed):
-        found += [field for fields in failed for field in fields]
+        found += _nearest(failed)
     sources = [item.get("source") or {} for item in rule.get("from") or []]
     # The load balancer has no identity, and addresses are not judged: such a source may match.
     identities = [any(s.get(key) for key in traffic.IDENTITY_SOURCES) for s in sources]
@@ -225,6 +223,15 @@ def _rule_mismatches(seen: Observation, number: int, rule: Object, answer: Answe
     if rule.get("when"):
         found.append(f"{path}.when")
     return found
+
+
+def _nearest(alternatives: list[list[str]]) -> list[str]:
+    """Return the fields of the alternatives that are about the web port; of all if none is.
+
+    What is about other ports is for other callers, and no reason why the web port is closed.
+    """
+    about = [a for a in alternatives if not {"ports", "notPorts"} & set(map(_field, a))]
+    return [field for fields in about or alternatives for field in fields]
 
 
 def _operation_mismatches(seen: Observation, operation: Object, answer: Answer) -> Iterator[str]:

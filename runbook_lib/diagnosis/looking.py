@@ -46,7 +46,7 @@ class _Looking:
     Attributes:
         field: The field of the observation that it fills.
         what: Its name for people.
-        see: Looks; what it raises as a `RunbookError` makes the field unseen.
+        see: Looks; what it raises makes the field unseen.
         tell: Says in stable words what was found.
     """
 
@@ -175,9 +175,9 @@ class Looker:
 
     def _each_pod(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what is looked at in each pod."""
-        meshed = [pod["metadata"]["name"] for pod in seen.in_mesh]
-        for pod in seen.in_mesh:
-            name = pod["metadata"]["name"]
+        # The Envoys of pods on their way out end while they are asked.
+        meshed = [pod["metadata"]["name"] for pod in seen.in_mesh if not pods.is_leaving(pod)]
+        for name in meshed:
             yield _Looking(
                 "listeners",
                 f"listeners of {name}",
@@ -334,7 +334,8 @@ def _all(
             reasons[look.field] = reason
             unseen.append(Look(look.what, reason))
             continue
-        looked.append(Look(look.what, look.tell(result)))
+        result, told = result
+        looked.append(Look(look.what, told))
         if look.field in found:
             result = {**found[look.field], **result}
         if look.field in Observation.__dataclass_fields__:
@@ -342,11 +343,18 @@ def _all(
     return replace(seen, unseen=reasons, **found), looked, unseen
 
 
-def _see(look: _Looking) -> Any:
+def _see(look: _Looking) -> tuple[Any, str] | RunbookError:
+    """Return what was found, and that in words; or why nothing could be seen.
+
+    One look at odd data must not end all the others, so what it trips over is a reason, too.
+    """
     try:
-        return look.see()
+        found = look.see()
+        return found, look.tell(found)
     except RunbookError as error:
         return error
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        return RunbookError(f"what came back is not understood: {type(error).__name__}: {error}")
 
 
 def _living(found: Iterable[Object]) -> Iterator[Object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib import manifest, pods, sidecars, traffic
+from runbook_lib.cluster import Object
 from runbook_lib.diagnosis.model import Finding, Kind
 from runbook_lib.diagnosis.observation import Observation, labels_of
 from runbook_lib.steps.injection import wants_sidecar
@@ -39,7 +40,7 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
     if seen.namespace is None or found == value or not seen.mesh_begun:
         return
     name = seen.parameters.application.namespace
-    without = [pod["metadata"]["name"] for pod in seen.pods if not pods.has_sidecar(pod)]
+    without = [pod["metadata"]["name"] for pod in _lacking(seen)]
     now = f"; already without: {', '.join(without)}" if without else ""
     yield Finding(
         "label-missing",
@@ -56,7 +57,7 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
 def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
     """Pods that should be in the mesh and are not."""
     key, value = manifest.injection_label_of(seen.parameters)
-    lacking = [p for p in seen.pods if wants_sidecar(p) and not pods.has_sidecar(p)]
+    lacking = [pod for pod in _lacking(seen) if wants_sidecar(pod)]
     if seen.labels.get(key) != value or not lacking:
         return
     names = [pod["metadata"]["name"] for pod in lacking]
@@ -78,6 +79,11 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
         outside=bool(web & set(names)) and bool(seen.let_through),
         breaks=frozenset(names if _servers_are_strict(seen) else ()),
     )
+
+
+def _lacking(seen: Observation) -> list[Object]:
+    """Return the pods without a sidecar that stay: those about to end need none."""
+    return [p for p in seen.pods if not pods.has_sidecar(p) and not pods.is_leaving(p)]
 
 
 def _servers_are_strict(seen: Observation) -> bool:

@@ -33,7 +33,7 @@ def service_port_in_exception(seen: Observation) -> Iterator[Finding]:
     """The exception names the Service's port; servers know the container's only."""
     wrong = _service_ports(seen)
     for policy in _exceptions_past_web(seen):
-        for port in _ports(policy):
+        for port in _mistaken(seen, policy):
             if port in wrong:
                 yield _refused(
                     seen,
@@ -49,9 +49,10 @@ def service_port_in_exception(seen: Observation) -> Iterator[Finding]:
 
 def other_port_in_exception(seen: Observation) -> Iterator[Finding]:
     """The exception names a port that the web container does not have."""
+    wrong = _service_ports(seen)
     for policy in _exceptions_past_web(seen):
-        for port in _ports(policy):
-            if port not in _service_ports(seen):
+        for port in _mistaken(seen, policy):
+            if port not in wrong:
                 yield _refused(
                     seen,
                     "exception-other-port",
@@ -92,7 +93,7 @@ def exception_without_selector(seen: Observation) -> Iterator[Finding]:
 def exception_elsewhere(seen: Observation) -> Iterator[Finding]:
     """The exception is in a namespace where it cannot select the web pods."""
     for policy in _exceptions(seen):
-        if not _is_here(seen, policy) and traffic.selects(policy, seen.policies.web_labels):
+        if not _is_here(seen, policy):
             yield _refused(
                 seen,
                 "exception-elsewhere",
@@ -230,15 +231,20 @@ def _exceptions(seen: Observation) -> list[Object]:
     if not locked_out(seen):
         return []
     return [
-        policy
-        for policy in seen.elsewhere
-        if _ports(policy) and _is_meant_for_web(seen, traffic.selector(policy))
+        policy for policy in seen.elsewhere if _ports(policy) and _is_meant_for_web(seen, policy)
     ]
 
 
-def _is_meant_for_web(seen: Observation, selector: dict[str, str]) -> bool:
-    """Whether a selector matches the web pods, or nobody: then it may be misspelt."""
-    matches = selector.items() <= seen.policies.web_labels.items()
+def _is_meant_for_web(seen: Observation, policy: Object) -> bool:
+    """Whether a policy's selector matches the web pods, or nobody: then it may be misspelt.
+
+    What a selector of another namespace matches there is not known; it is for the web pods only if
+    it says so.
+    """
+    selector = traffic.selector(policy)
+    matches = traffic.selects(policy, seen.policies.web_labels)
+    if not _is_here(seen, policy):
+        return bool(selector) and matches
     return matches or not seen.selected(selector)
 
 
@@ -270,11 +276,19 @@ def _web_port(seen: Observation) -> int:
     return seen.parameters.application.web.port
 
 
+def _mistaken(seen: Observation, policy: Object) -> list[str]:
+    """Return the ports of an exception in place of which the web port may be meant.
+
+    Those that the parameters open to other callers are not, unless there is no other.
+    """
+    known = set(map(str, seen.parameters.application.plaintext_ports))
+    ports = list(_ports(policy))
+    return [port for port in ports if port not in known] or ports
+
+
 def _service_ports(seen: Observation) -> set[str]:
-    """Return the Service's ports that are not also the container's."""
-    service = seen.web_service
-    ports = (service["spec"].get("ports") or []) if service else []
-    return {str(port["port"]) for port in ports} - {str(_web_port(seen))}
+    """Return the Service's ports that lead to the web port, and are another number."""
+    return {str(number) for number in seen.web_service_ports} - {str(_web_port(seen))}
 
 
 def _text(labels: dict[str, str]) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 from runbook_lib import traffic
 from runbook_lib.cluster import Object
 from runbook_lib.istioctl import Message
+from runbook_lib.mesh_survey import service_targets
 from runbook_lib.parameters import Parameters
 from runbook_lib.pods import has_sidecar
 from runbook_lib.probe import Observed
@@ -167,6 +168,14 @@ class Observation:
         """The Service that the load balancer follows."""
         wanted = self.parameters.application.web.service
         return next((s for s in self.services if s["metadata"]["name"] == wanted), None)
+
+    @property
+    def web_service_ports(self) -> tuple[int, ...]:
+        """The ports of that Service which lead to the web container's port in a web pod."""
+        service, pod = self.web_service, next(iter(self.web_pods), None)
+        targets = service_targets(service, pod) if service and pod else []
+        web = self.parameters.application.web.port
+        return tuple(number for number, target in targets if target == web)
 
     @property
     def mesh_begun(self) -> bool:

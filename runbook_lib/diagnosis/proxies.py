@@ -88,11 +88,17 @@ def proxy_stale(seen: Observation) -> Iterator[Finding]:
                 "the sidecar rejects its configuration"
                 if rejected
                 else "the sidecar does not acknowledge its configuration",
-                f"kubectl --namespace {seen.parameters.istio.namespace} logs deployment/istiod | "
-                f"grep {name}",
+                f"kubectl --namespace {seen.parameters.istio.namespace} logs "
+                f"deployment/{_istiod(seen)} | grep {name}",
                 _PROXY_DOCS,
                 outside=bool(seen.wrong_answers),
             )
+
+
+def _istiod(seen: Observation) -> str:
+    """Return the name of istiod's Deployment: Istio's chart adds a revision other than default."""
+    revision = seen.parameters.istio.revision
+    return "istiod" if revision == "default" else f"istiod-{revision}"
 
 
 def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:

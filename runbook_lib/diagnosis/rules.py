@@ -48,6 +48,7 @@ class Rule:
         find: Finds it in an observation.
         needs: Fields of the observation without which it cannot be judged.
         follows: Causes that explain it: with one of these it is no cause of its own.
+        uses: Fields that are seen pod by pod: where one is missing, other pods are still judged.
     """
 
     area: Area
@@ -55,6 +56,7 @@ class Rule:
     find: Callable[[Observation], Iterable[Finding]]
     needs: tuple[str, ...] = ()
     follows: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 _CONTROL = ("istiod-down",)
@@ -237,8 +239,15 @@ RULES: tuple[Rule, ...] = (
             # On such a port an HTTP policy is not among those that the proxy has.
             "protocol-not-http",
         ),
+        uses=("listeners", "authorization"),
     ),
-    Rule(Area.AUTOSCALING, "autoscaler-blind", scaling.autoscaler_blind, ("autoscalers", "pods")),
+    Rule(Area.AUTOSCALING, "autoscaler-blind", scaling.autoscaler_blind, ("autoscalers",)),
+    Rule(
+        Area.AUTOSCALING,
+        "autoscaler-inactive",
+        scaling.autoscaler_inactive,
+        ("autoscalers", "pods", "workloads"),
+    ),
     Rule(
         Area.AUTOSCALING, "autoscaler-skewed", scaling.autoscaler_skewed, ("autoscalers", "mended")
     ),
@@ -257,8 +266,8 @@ RULES: tuple[Rule, ...] = (
 
 
 def unjudged(seen: Observation) -> tuple[Rule, ...]:
-    """Return the rules that lack something which could not be seen."""
-    return tuple(rule for rule in RULES if set(rule.needs) & seen.unseen.keys())
+    """Return the rules that lack something which could not be seen, be it for one pod alone."""
+    return tuple(rule for rule in RULES if {*rule.needs, *rule.uses} & seen.unseen.keys())
 
 
 def health(diagnosis: Diagnosis) -> Table:

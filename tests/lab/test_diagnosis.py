@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from typing import Any
 
 import psutil
 import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
 from runbook_lib import accounts, manifest
 from runbook_lib.cluster import Object
@@ -20,7 +24,7 @@ from runbook_lib.context import Context
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.lab.state import marked_processes
-from runbook_lib.locations import repository_root
+from runbook_lib.locations import lab_directory, repository_root
 from runbook_lib.steps import authorization, autoscaling, kiali, mutual_tls
 from runbook_lib.wait import State, until
 from tests.labs import Lab
@@ -333,6 +337,22 @@ def strict_without_exception(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def strict_without_exception_beside_one_of_others(site: Site) -> Iterator[None]:
+    """Another team, in a namespace of its own, has opened a port of its own pods."""
+    name, where = "other-team", "default"
+    spec = {
+        "selector": {"matchLabels": {"app": "shop"}},
+        "portLevelMtls": {"9000": {"mode": "DISABLE"}},
+    }
+    metadata = {"name": name, "namespace": where}
+    policy = {"apiVersion": SECURITY, "kind": "PeerAuthentication", "metadata": metadata}
+    site.recreate({**policy, "spec": spec})
+    with strict_without_exception(site):
+        yield
+    site.kubectl("delete", "peerauthentication", name, namespace=where)
+
+
+@contextmanager
 def exception_in_another_namespace(site: Site) -> Iterator[None]:
     right = manifest.mutual_tls_exception(site.context.parameters)
     wrong = {**right, "metadata": {"name": "default", "namespace": "default"}}
@@ -556,6 +576,34 @@ def sidecar_without_a_request(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def application_without_a_request(site: Site) -> Iterator[None]:
+    path = "/spec/template/spec/containers/0/resources"
+
+    def patch(operation: Object) -> None:
+        words = ("--type", "json", "--patch", json.dumps([{"path": path, **operation}]))
+        site.kubectl("patch", "statefulset", "xnat-xnat-web", *words)
+        site.until_rolled_out()
+
+    (container,) = site.get("statefulset", "xnat-xnat-web")["spec"]["template"]["spec"][
+        "containers"
+    ]
+    patch({"op": "remove"})
+    yield
+    patch({"op": "add", "value": container["resources"]})
+
+
+@contextmanager
+def autoscaler_of_nothing(site: Site) -> Iterator[None]:
+    right = site.get("horizontalpodautoscaler", "xnat-xnat-web")
+    target = {**right["spec"]["scaleTargetRef"], "name": "nowhere"}
+    site.recreate({**right, "metadata": OTHER, "spec": {**right["spec"], "scaleTargetRef": target}})
+    said = "--for=condition=AbleToScale=False"
+    site.kubectl("wait", "horizontalpodautoscaler/other-team", said, "--timeout=30s")
+    yield
+    site.kubectl("delete", "horizontalpodautoscaler", "other-team")
+
+
+@contextmanager
 def kiali_scaled_to_zero(site: Site) -> Iterator[None]:
     istio = {"namespace": "istio-system"}
     site.kubectl("scale", "deployment/kiali", "--replicas=0", **istio)
@@ -602,6 +650,33 @@ def token_of_an_account_that_is_gone(site: Site) -> Iterator[None]:
 
 
 @contextmanager
+def token_that_has_expired(site: Site) -> Iterator[None]:
+    """The API server issues none for less than 10 minutes, so its own key signs an older one."""
+    cluster = site.context.cluster
+    head, claims, _ = accounts.token(cluster, "xnat", "default").split(".")
+    said = json.loads(urlsafe_b64decode(claims + "=="))
+
+    def signed(**changes: int) -> str:
+        text = f"{head}.{_encoded(json.dumps({**said, **changes}).encode())}"
+        key = lab_directory(site.lab.name) / "control-plane" / "service-accounts.key"
+        signer = serialization.load_pem_private_key(key.read_bytes(), None)
+        assert isinstance(signer, ec.EllipticCurvePrivateKey)
+        r, s = decode_dss_signature(signer.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
+        return f"{text}.{_encoded(r.to_bytes(32) + s.to_bytes(32))}"
+
+    # Only its age is against it.
+    assert accounts.review(cluster, signed())[0] == "system:serviceaccount:xnat:default"
+    hour_ago = said["iat"] - 3600
+    site.token = signed(iat=hour_ago, nbf=hour_ago, exp=hour_ago + 600)
+    yield
+    site.token = ""
+
+
+def _encoded(part: bytes) -> str:
+    return urlsafe_b64encode(part).decode().rstrip("=")
+
+
+@contextmanager
 def no_token_at_all(site: Site) -> Iterator[None]:
     site.token = "not-a-token"
     yield
@@ -620,6 +695,10 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "pod security forbids sidecars": ("pods-refused", pod_security_forbids_sidecars),
     "a quota leaves no room": ("pods-refused", quota_leaves_no_room),
     "STRICT without an exception": ("exception-missing", strict_without_exception),
+    "STRICT without an exception, beside one of others": (
+        "exception-missing",
+        strict_without_exception_beside_one_of_others,
+    ),
     "the Service's port in the exception": (
         "exception-service-port",
         exception(portLevelMtls={"80": {"mode": "DISABLE"}}),
@@ -687,9 +766,12 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "the Service is gone": ("service-missing", service_deleted),
     "the autoscaler was set back": ("autoscaler-skewed", autoscaler_set_back),
     "the sidecar has no request": ("autoscaler-blind", sidecar_without_a_request),
+    "the application has no request": ("autoscaler-inactive", application_without_a_request),
+    "an autoscaler's target is gone": ("autoscaler-inactive", autoscaler_of_nothing),
     "Kiali is scaled to 0": ("kiali-down", kiali_scaled_to_zero),
     "Kiali's operator fails": ("kiali-failed", kiali_with_a_strategy_that_there_is_not),
     "a token of an account that is gone": ("kiali-token", token_of_an_account_that_is_gone),
+    "a token that has expired": ("kiali-token", token_that_has_expired),
     "a text that is no token": ("kiali-token", no_token_at_all),
     "the port is declared to be TCP": (
         "protocol-not-http",
@@ -784,6 +866,21 @@ def test_what_follows_from_a_cause_hangs_on_it(
     assert diagnosis, "run this with the faults"
     (finding,) = diagnosis.findings
     assert [each.name for each in finding.consequences] == consequences
+
+
+def test_the_api_server_says_that_a_token_has_expired(site: Site) -> None:
+    diagnosis = site.diagnoses.get("a token that has expired")
+    assert diagnosis, "run this with the faults"
+    (finding,) = diagnosis.findings
+    assert "has expired" in finding.evidence[0]
+
+
+def test_the_controller_says_what_an_autoscaler_lacks(site: Site) -> None:
+    diagnosis = site.diagnoses.get("an autoscaler's target is gone")
+    assert diagnosis, "run this with the faults"
+    (finding,) = diagnosis.findings
+    assert "there is no StatefulSet/nowhere" in finding.cause
+    assert any("AbleToScale is False: FailedGetScale" in line for line in finding.evidence)
 
 
 def test_what_only_istiod_knows_is_unseen_without_it(site: Site) -> None:

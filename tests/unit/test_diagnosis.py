@@ -41,6 +41,10 @@ DENIED = Observed("", 403, body="RBAC: access denied")
 BAD_GATEWAY = Observed("", 502)
 
 
+def ready_since(moment: datetime) -> Object:
+    return {"type": "Ready", "status": "True", "lastTransitionTime": moment.isoformat()}
+
+
 def pod(app: str, port: int, **status: Any) -> Object:
     names = [app, "istio-proxy"]
     return {
@@ -54,7 +58,7 @@ def pod(app: str, port: int, **status: Any) -> Object:
         },
         "status": {
             "phase": "Running",
-            "conditions": [{"type": "Ready", "status": "True"}],
+            "conditions": [ready_since(datetime(2026, 1, 1, tzinfo=UTC))],
             "containerStatuses": [{"name": name, "ready": True} for name in names],
             **status,
         },
@@ -244,14 +248,34 @@ KIALI = {
 }
 
 
-def autoscaler(*, proxy: int | None, used: int | None = None) -> Autoscaler:
-    """One that looks at 70 % of the pod's CPU; the application requests 100m."""
-    metric = Metric("Resource", "cpu", percent=70)
+def autoscaler(
+    *problems: str,
+    own: int | None = 100,
+    proxy: int | None = 100,
+    used: int | None = None,
+    container: str = "",
+) -> Autoscaler:
+    """One that looks at 70 % of the pod's CPU, or has been mended to look at one container's."""
+    goal = Metric("Resource", "cpu", percent=70)
+    metric = Metric("ContainerResource", "cpu", container, percent=70) if container else goal
     usage = None if used is None else Usage(application=used, added=5)
-    scaling = Scaling(
-        "cpu", (metric,), (metric,), Requests({WEB: 100}, {"istio-proxy": proxy}), usage
-    )
-    return Autoscaler(WEB, f"StatefulSet/{WEB}", (metric,), (scaling,), "1, wants 1 (1 to 3)", ())
+    requests = Requests({WEB: own}, {"istio-proxy": proxy})
+    scaling = Scaling("cpu", (goal,), (metric,), requests, usage)
+    replicas = "1, wants 1 (1 to 3)"
+    return Autoscaler(WEB, f"StatefulSet/{WEB}", (metric,), (scaling,), replicas, problems)
+
+
+NO_METRICS = (
+    "ScalingActive is False: FailedGetResourceMetric: the HPA was unable to compute the replica "
+    "count: failed to get cpu utilization: unable to get metrics for resource cpu: no metrics "
+    "returned from resource metrics API"
+)
+NO_TARGET = "AbleToScale is False: FailedGetScale: the HPA controller was unable to get the scale"
+NOT_DECIDED = "ScalingActive is Unknown: the controller has not looked at it yet"
+DISABLED = (
+    "ScalingActive is False: ScalingDisabled: scaling is disabled since the replica count of the "
+    "target is zero"
+)
 
 
 REFUSED = "apply Pod xnat/xnat-xnat-web-injection-check (dry run): "
@@ -389,6 +413,7 @@ CASES: Mapping[str, dict[str, Any]] = {
     },
     "policy-not-in-effect": {"authorization": {f"{WEB}-0": ()}},
     "autoscaler-blind": {"autoscalers": (autoscaler(proxy=None),)},
+    "autoscaler-inactive": {"autoscalers": (autoscaler(NO_METRICS),)},
     "autoscaler-skewed": {"autoscalers": (autoscaler(proxy=100, used=80),)},
     "kiali-failed": {"kiali": KIALI},
     "kiali-down": {"kiali_deployment": changed(ISTIOD, "metadata.name", "kiali")},
@@ -543,6 +568,191 @@ def test_a_skewed_autoscaler_is_a_finding_only_where_it_matters() -> None:
     (undone,) = judge(healthy(autoscalers=(idle,), mended=(WEB,)))
     assert undone.kind is Kind.FAULT
     assert "above 140m cpu a pod, and without sidecars did above 70m" in undone.symptom
+
+
+@pytest.mark.parametrize(
+    ("broken", "said"),
+    [
+        (autoscaler(own=None), f"{WEB} has no cpu request"),
+        (autoscaler(NO_METRICS), NO_METRICS),
+        (autoscaler(NO_TARGET, NOT_DECIDED), NO_TARGET),
+    ],
+)
+def test_an_autoscaler_that_never_scales_is_a_fault_in_the_controllers_words(
+    broken: Autoscaler, said: str
+) -> None:
+    (found,) = judge(healthy(autoscalers=(broken,)))
+    assert found.name == "autoscaler-inactive"
+    assert found.kind is Kind.FAULT
+    assert said in found.cause
+    (evidence,) = found.evidence
+    assert evidence.startswith(f"HorizontalPodAutoscaler xnat/{WEB}: {said}")
+
+
+def test_an_autoscaler_that_has_not_decided_yet_or_has_nothing_to_decide_is_none() -> None:
+    waiting = autoscaler("AbleToScale is Unknown: the controller has not looked at it yet")
+    assert (
+        judge(healthy(autoscalers=(waiting, autoscaler(NOT_DECIDED), autoscaler(DISABLED)))) == ()
+    )
+
+
+def test_new_pods_get_a_moment_until_they_must_have_metrics() -> None:
+    def seen(ago: timedelta, *problems: str) -> list[str]:
+        web = pod(WEB, 8080, conditions=[ready_since(datetime.now(UTC) - ago)])
+        blind = autoscaler(*problems)
+        return names(judge(healthy(pods=(web, pod(DATABASE, 5432)), autoscalers=(blind,))))
+
+    now, later = timedelta(seconds=5), timedelta(minutes=3)
+    assert seen(now, NO_METRICS) == []
+    assert seen(later, NO_METRICS) == ["autoscaler-inactive"]
+    assert seen(now, NO_TARGET) == ["autoscaler-inactive"]
+
+
+def test_an_autoscaler_without_pods_lacks_metrics_for_that_reason() -> None:
+    lost = {**CASES["pods-missing"], "pods": (pod(DATABASE, 5432),), "endpoints": (), **GONE}
+    (found,) = judge(healthy(**lost, autoscalers=(autoscaler(NO_METRICS),)))
+    assert found.name == "pods-missing"
+
+
+def test_a_blind_autoscaler_is_told_why_and_only_a_sidecar_needs_annotations() -> None:
+    (sidecar,) = judge(healthy(autoscalers=(autoscaler(NO_METRICS, proxy=None),)))
+    assert "istio-proxy has no cpu request" in sidecar.cause
+    assert "four sidecar.istio.io/proxy* annotations" in sidecar.remedy
+    (renamed,) = judge(healthy(autoscalers=(autoscaler(NO_METRICS, container="renamed"),)))
+    assert renamed.name == "autoscaler-blind"
+    assert "the pods have no container renamed" in renamed.cause
+    assert "annotations" not in renamed.remedy
+    assert NO_METRICS in renamed.evidence
+
+
+def in_shop(**labels: str) -> Object:
+    """An exception of another team, in a namespace of its own."""
+    own = changed(EXCEPTION, "metadata.namespace", "shop")
+    own["spec"] = {
+        "selector": {"matchLabels": labels},
+        "portLevelMtls": {"9000": {"mode": "DISABLE"}},
+    }
+    return own
+
+
+def test_an_exception_of_another_team_hides_nothing() -> None:
+    seen = healthy(**{**LOCKED, **policies(STRICT, METHODS, in_shop(app="shop"))})
+    (found,) = judge(seen)
+    assert found.name == "exception-missing"
+    assert found.kind is Kind.NOT_DONE
+    without_selector = changed(in_shop(), "spec.selector", None)
+    seen = healthy(**{**LOCKED, **policies(STRICT, METHODS, without_selector)})
+    assert names(judge(seen)) == ["exception-missing"]
+
+
+def with_dicom(**changes: Any) -> Observation:
+    """The web Service has a second port, for what is not HTTP, which the parameters open."""
+    given = lab_parameters(application={"plaintext_ports": [8104]})
+    dicom = {"port": 104, "targetPort": 8104, "name": "tcp-dicom"}
+    web = service(WEB, 80, 8080, "http")
+    web["spec"]["ports"].append(dicom)
+    right = {
+        "parameters": given,
+        "services": (web, healthy().services[1]),
+        "rules": (manifest.destination_rule(given, [80, 104]),),
+        **policies(
+            STRICT,
+            dated(manifest.mutual_tls_exception(given)),
+            dated(manifest.authorization_policy(given, given.authorization.methods)),
+        ),
+    }
+    return healthy(**{**right, **changes})
+
+
+def test_a_port_of_the_web_service_for_other_callers_may_be_no_http() -> None:
+    assert judge(with_dicom()) == ()
+    for target in (8080, "main"):
+        both = changed(with_dicom().services[0], "spec.ports.1.targetPort", target)
+        (found,) = judge(with_dicom(services=(both,)))
+        assert found.name == "protocol-not-http"
+        assert found.evidence[0].endswith(".spec.ports[1].name: tcp-dicom")
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "cause"),
+    [
+        ("methods", ["GET", "HEAD"], "method-missing"),
+        ("paths", ["/app/*"], "allow-policy-excludes"),
+        ("ports", ["9090"], "allow-policy-excludes"),
+    ],
+)
+@pytest.mark.parametrize("apart", [True, False])
+def test_a_rule_for_another_port_is_no_reason(
+    field: str, value: list[str], cause: str, *, apart: bool
+) -> None:
+    seen = with_dicom()
+    (policy,) = seen.policies.authorization_policies
+    wrong = changed(policy, f"{OPERATION}.{field}", value)
+    if not apart:  # two operations of one rule
+        first, second = wrong["spec"]["rules"]
+        wrong["spec"]["rules"] = [{"to": [*first["to"], *second["to"]]}]
+    mended = replace(seen.policies, authorization_policies=(wrong,))
+    (found,) = judge(replace(seen, policies=mended, answers=answers(POST=DENIED)))
+    assert found.name == cause
+    assert f".spec.rules[0].to[0].operation.{field}" in found.evidence[0]
+
+
+@pytest.mark.parametrize(
+    ("port", "cause"),
+    [("80", "exception-service-port"), ("9", "exception-other-port")],
+)
+def test_a_port_that_is_open_for_others_is_no_mistake_in_the_exception(
+    port: str, cause: str
+) -> None:
+    def locked_by(ports: list[str]) -> list[Finding]:
+        wrong = changed(EXCEPTION, "spec.portLevelMtls", {p: {"mode": "DISABLE"} for p in ports})
+        seen = with_dicom(**{**LOCKED, **policies(STRICT, wrong, METHODS)})
+        return list(judge(seen))
+
+    (found,) = locked_by([port, "8104"])
+    assert found.name == cause
+    assert found.evidence[0].endswith(f".spec.portLevelMtls.{port}")
+    (alone,) = locked_by(["8104"])
+    assert alone.name == "exception-other-port"
+
+
+@pytest.mark.parametrize("field", ["listeners", "authorization"])
+def test_an_envoy_that_cannot_be_read_leaves_its_rule_unjudged(field: str) -> None:
+    seen = healthy(**{field: {}}, unseen={field: "context deadline exceeded"})
+    found = Diagnosis(judge(seen), (), (), tuple(rule.name for rule in rules.unjudged(seen)))
+    assert found.unjudged == ("policy-not-in-effect",)
+    rows = {row[0]: row[1:] for row in health(found).rows}
+    assert rows[Area.SIDECARS] == ("could not be judged", "-")
+
+
+def test_an_envoy_that_can_be_read_is_judged_beside_one_that_cannot() -> None:
+    seen = healthy(
+        listeners={f"{DATABASE}-0": [listener(5432, "raw_buffer")]},
+        unseen={"listeners": "context deadline exceeded"},
+    )
+    assert names(judge(seen)) == ["policy-not-in-effect"]
+
+
+def test_pods_on_their_way_out_lack_no_sidecar() -> None:
+    leaving = without_sidecar(pod(WEB, 8080))
+    leaving["metadata"].update(name=f"{WEB}-old", deletionTimestamp="2026-01-01T00:00:00Z")
+    there = (*healthy().pods, leaving)
+    assert judge(healthy(pods=there)) == ()
+    (found,) = judge(healthy(**{**CASES["label-missing"], "pods": there}))
+    assert "already without" not in found.symptom
+
+
+@pytest.mark.parametrize(
+    ("revision", "deployment"), [("default", "istiod"), ("1-30", "istiod-1-30")]
+)
+def test_the_istiod_of_the_revision_is_the_one_whose_log_to_read(
+    revision: str, deployment: str
+) -> None:
+    given = lab_parameters(istio={"revision": revision})
+    labels = {"istio.io/rev": revision} if revision != "default" else {"istio-injection": "enabled"}
+    seen = healthy(**CASES["proxy-stale"], parameters=given, namespace=labelled(**labels))
+    (found,) = judge(seen)
+    assert f"logs deployment/{deployment} | grep {WEB}-0" in found.remedy
 
 
 def test_a_token_that_is_accepted_is_no_finding() -> None:
@@ -733,6 +943,25 @@ def test_what_may_keep_out_the_dry_run_alone_is_no_cause_and_is_named(said: str,
     assert judge(seen) == ()
     assert who in seen.unseen["injection"]
     assert unjudged_for_want_of_injection(seen) == {"webhook-unreachable", "webhook-missing"}
+
+
+def test_odd_data_is_unseen_and_ends_no_diagnosis() -> None:
+    own = istio("default")
+    for odd in (changed(own.webhook, "webhooks", [{}]), changed(own.webhook, "webhooks", 5)):
+        seen = look(MutatingWebhookConfiguration=(odd,))
+        assert judge(seen) == ()
+        assert "not understood: " in seen.unseen["webhooks"]
+        assert "Error: " in seen.unseen["webhooks"]
+    untold = changed(healthy().endpoints[0], "endpoints", ["10.0.0.1"])
+    untold["metadata"]["namespace"] = "xnat"
+    assert "AttributeError" in look(EndpointSlice=(untold,)).unseen["endpoints"]
+
+
+def test_pods_on_their_way_out_are_not_asked() -> None:
+    leaving = pod(WEB, 8080)
+    leaving["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    seen = look(Pod=(leaving, istio("default").pod))
+    assert {"listeners", "authorization"} & seen.unseen.keys() == set()
 
 
 def test_the_service_of_a_webhook_that_is_away_is_where_to_look() -> None:
