@@ -13,13 +13,15 @@ from typing import Any
 import httpx
 import yaml
 
-from runbook_lib import parameters, target
+from runbook_lib import parameters, steps, target
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.evidence import Evidence
 from runbook_lib.lab import lifecycle
 from runbook_lib.lab.state import State
 from runbook_lib.locations import lab_directory
+from runbook_lib.plan import Plan
+from runbook_lib.step import Step, Verification
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,21 @@ class Lab:
                 *("kubectl", "-n", "xnat", "rollout", "status", f"statefulset/{name}"),
                 "--timeout=60s",
             )
+
+
+def named(context: Context, name: str) -> Step:
+    """A step of the runbook by its name."""
+    every = (s for notebook in steps.CHAPTERS for s in steps.of(notebook, context.parameters))
+    return next(step for step in every if step.name == name)
+
+
+def take(context: Context, name: str) -> tuple[Plan, Verification]:
+    """Plan, apply and verify a step."""
+    step = named(context, name)
+    plan = step.plan(context)
+    if not plan.empty:
+        step.apply(context, plan)
+    return plan, step.verify(context)
 
 
 def start_lab(name: str) -> Lab:

@@ -12,11 +12,10 @@ import pytest
 from runbook_lib import accounts, manifest
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, WaitFailed
-from runbook_lib.plan import Plan
-from runbook_lib.step import Step, Verification
-from runbook_lib.steps import kiali, kiali_access, rollback
+from runbook_lib.step import Verification
+from runbook_lib.steps import kiali, kiali_access
 from runbook_lib.wait import State, until
-from tests.labs import Lab
+from tests.labs import Lab, named, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
 
@@ -42,21 +41,6 @@ def make(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> MakeContext:
 def kubectl(mesh: Lab) -> Kubectl:
     """Run kubectl in istiod's namespace."""
     return lambda *words, **more: mesh.run("kubectl", "--namespace", SYSTEM, *words, **more)
-
-
-def named(context: Context, name: str) -> Step:
-    """A step of the chapter, or of the rollback."""
-    every = (*kiali.steps(context.parameters), *rollback.steps(context.parameters))
-    return next(step for step in every if step.name == name)
-
-
-def take(context: Context, name: str) -> tuple[Plan, Verification]:
-    """Plan, apply and verify a step."""
-    step = named(context, name)
-    plan = step.plan(context)
-    if not plan.empty:
-        step.apply(context, plan)
-    return plan, step.verify(context)
 
 
 def table(verification: Verification, title: str) -> dict[str, str]:

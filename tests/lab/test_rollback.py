@@ -10,11 +10,9 @@ import pytest
 
 from runbook_lib.context import Context
 from runbook_lib.errors import ParameterError, RunbookError
-from runbook_lib.plan import Plan
-from runbook_lib.step import Step, Verification
 from runbook_lib.steps import authorization, injection, mutual_tls, rollback
 from runbook_lib.wait import State, until
-from tests.labs import Lab
+from tests.labs import Lab, named, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -37,19 +35,6 @@ def context(mesh: Lab, tmp_path: Path) -> Context:
 def kubectl(mesh: Lab) -> Kubectl:
     """Run kubectl in the application's namespace."""
     return lambda *words, **more: mesh.run("kubectl", "--namespace", "xnat", *words, **more)
-
-
-def named(context: Context, name: str) -> Step:
-    return next(step for step in rollback.steps(context.parameters) if step.name == name)
-
-
-def take(context: Context, name: str) -> tuple[Plan, Verification]:
-    """Plan, apply and verify a step."""
-    step = named(context, name)
-    plan = step.plan(context)
-    if not plan.empty:
-        step.apply(context, plan)
-    return plan, step.verify(context)
 
 
 @pytest.fixture
