@@ -6,8 +6,7 @@ a contradiction in what a webhook makes of annotations.
 
 from __future__ import annotations
 
-import copy
-
+from runbook_lib import rollout
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
@@ -45,32 +44,7 @@ def require_accepted(context: Context, live: Object, changed: Object) -> str:
 def _refusal(context: Context, workload: Object) -> ClusterRefused | None:
     """Return how the API server refuses a workload's pod; None if it accepts it."""
     try:
-        context.cluster.apply(_pod(workload), dry_run=True)
+        context.cluster.apply(rollout.trial_pod(workload, "trial"), dry_run=True)
     except ClusterRefused as error:
         return error
     return None
-
-
-def _pod(workload: Object) -> Object:
-    """Return a pod as the workload's controller would create it."""
-    metadata, spec = workload["metadata"], workload["spec"]
-    template = copy.deepcopy(spec["template"])
-    name = f"{metadata['name'][:40]}-trial"
-    claims = [each["metadata"]["name"] for each in spec.get("volumeClaimTemplates") or []]
-    if claims:
-        template["spec"]["volumes"] = [
-            *(v for v in template["spec"].get("volumes") or [] if v["name"] not in claims),
-            *({"name": c, "persistentVolumeClaim": {"claimName": f"{c}-{name}"}} for c in claims),
-        ]
-    given = template.get("metadata") or {}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {
-            "name": name,
-            "namespace": metadata["namespace"],
-            "labels": given.get("labels") or {},
-            "annotations": given.get("annotations") or {},
-        },
-        "spec": template["spec"],
-    }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -137,6 +138,37 @@ def pods_of(context: Context, workload: Object) -> list[Object]:
     selector = workload["spec"]["selector"]["matchLabels"]
     found = context.cluster.list("v1", "Pod", workload["metadata"]["namespace"], selector)
     return [pod for pod in found if not has_ended(pod)]
+
+
+def trial_pod(workload: Object, suffix: str) -> Object:
+    """Return a pod as a workload's controller would create it, to ask for as a dry run.
+
+    Args:
+        workload: The workload.
+        suffix: What the pod's name ends with: it says what is tried.
+    """
+    metadata, spec = workload["metadata"], workload["spec"]
+    template = copy.deepcopy(spec["template"])
+    name = f"{metadata['name'][:40]}-{suffix}"
+    # A StatefulSet gives each pod volumes of its own, which the template mounts.
+    claims = [each["metadata"]["name"] for each in spec.get("volumeClaimTemplates") or []]
+    if claims:
+        template["spec"]["volumes"] = [
+            *(v for v in template["spec"].get("volumes") or [] if v["name"] not in claims),
+            *({"name": c, "persistentVolumeClaim": {"claimName": f"{c}-{name}"}} for c in claims),
+        ]
+    given = template.get("metadata") or {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": metadata["namespace"],
+            "labels": given.get("labels") or {},
+            "annotations": given.get("annotations") or {},
+        },
+        "spec": template["spec"],
+    }
 
 
 def has_ended(pod: Object) -> bool:

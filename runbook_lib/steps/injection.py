@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -184,19 +183,7 @@ def try_injection(context: Context) -> tuple[str, bool]:
     if workload is None:
         where = ref(web.kind, web.name, application.namespace)
         raise RunbookError(f"there is no {where}", "correct application.web")
-    pod = copy.deepcopy(workload["spec"]["template"])
-    pod.update(apiVersion="v1", kind="Pod")
-    pod["metadata"] = {
-        "name": f"{web.name[:40]}-injection-check",
-        "namespace": application.namespace,
-        "labels": pod["metadata"].get("labels", {}),
-        "annotations": pod["metadata"].get("annotations", {}),
-    }
-    # A StatefulSet gives each pod volumes of its own, which the template mounts.
-    claims = workload["spec"].get("volumeClaimTemplates") or []
-    pod["spec"].setdefault("volumes", []).extend(
-        {"name": claim["metadata"]["name"], "emptyDir": {}} for claim in claims
-    )
+    pod = rollout.trial_pod(workload, "injection-check")
     answer = context.cluster.apply(pod, dry_run=True)
     return (pods.PROXY, True) if pods.has_sidecar(answer) else ("none", False)
 

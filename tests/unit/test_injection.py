@@ -321,7 +321,8 @@ def test_a_new_pod_has_the_volumes_that_a_stateful_set_would_give_it(given: Give
     assert injection.check_new_pod(found.context, injected=False).ok
     assert not injection.check_new_pod(found.context, injected=True).ok
     (asked, _) = found.cluster.asked
-    assert asked["spec"]["volumes"] == [{"name": "archive", "emptyDir": {}}]
+    claim = {"claimName": f"archive-{asked['metadata']['name']}"}
+    assert asked["spec"]["volumes"] == [{"name": "archive", "persistentVolumeClaim": claim}]
     assert "volumes" not in web["spec"]["template"]["spec"]
 
 
