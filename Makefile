@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit test-lab test-notebooks test-browser test-kills chromium format outputs clean
+.PHONY: help run notebook lab down test lint unit system test-lab test-notebooks test-browser test-kills chromium format outputs clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -12,8 +12,9 @@ LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygm
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
   cell.metadata.papermill cell.metadata.execution
 PYTEST := $(BIN)/python -m pytest
-# Tests of one file share a lab, and mostly wait for it: two files at a time.
-PARALLEL := --numprocesses 2 --dist loadfile
+# Tests of one file share a lab, and mostly wait for it: three files at a time, in the given order,
+# so that the longest begin first.
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,7 +42,7 @@ lab: $(READY) ## Start the embedded lab
 down: $(READY) ## Stop the embedded lab
 	@$(BIN)/python -m runbook_lib lab down
 
-test: lint unit test-lab test-notebooks test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
+test: lint unit system ## Check everything: lint, types, unit, lab, notebook and browser tests
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -50,6 +51,10 @@ lint: $(READY) ## Check style and types
 
 unit: $(READY) ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
+
+system: $(READY) chromium ## Test lab, notebooks and browser together
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) $(PARALLEL) tests/notebooks tests/browser tests/lab
 
 test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build

@@ -60,6 +60,13 @@ def run(lab: Lab, output: Path, *options: str, **environ: str) -> Run:
     return Run(done.returncode, done.stdout, folder)
 
 
+def back(lab: Lab, folder: Path, keep: str) -> Run:
+    """Roll back to a chapter, and of what goes leave nothing behind."""
+    parameters = folder / f"keep-{keep}.yaml"
+    parameters.write_text(f"rollback: {{keep: {keep}, kinds: true}}\n")
+    return run(lab, folder / "back", "-f", str(parameters), "--notebook", "90_rollback")
+
+
 def execute(lab: Lab, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the repository; both streams become the output."""
     clean = {k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"}

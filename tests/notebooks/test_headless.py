@@ -201,7 +201,7 @@ def test_a_run_mends_what_was_taken_away(lab: Lab, second: Run, output: Path) ->
         *("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default"),
         "--ignore-not-found",
     )
-    mended = run(lab, output, "--approve", lab_name(second))
+    mended = run(lab, output, "--approve", lab_name(second), "--notebook", "04_mutual_tls")
     assert mended.code == 0, mended.output
     assert mended.changed == {"mutual-tls-exception": ["create PeerAuthentication xnat/default"]}
     assert mended.answers("mutual-tls-exception")["GET"] == OWN["GET"]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import subprocess
+from pathlib import Path
 
 import pytest
 
 from runbook_lib import steps
 from runbook_lib.locations import repository_root
+from tests import snapshot
 from tests.labs import Lab
-from tests.notebooks.headless import execute
+from tests.notebooks.headless import back, execute
 
 pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
 
@@ -27,13 +29,14 @@ def nbval(lab: Lab, *paths: str, run_folder: str) -> subprocess.CompletedProcess
 
 
 def test_every_notebook_gives_its_stored_outputs_on_a_fresh_lab(
-    lab: Lab, tmp_path_factory: pytest.TempPathFactory
+    lab: Lab, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
+    before = snapshot.of(lab)
     folder = str(tmp_path_factory.mktemp("run"))
     found = sorted((repository_root() / "notebooks").glob("*.ipynb"))
     notebooks = [path for path in found if path.stem not in steps.ON_REQUEST]
-    done = nbval(lab, *map(str, notebooks), run_folder=folder)
-    assert done.returncode == 0, done.stdout
+    there = nbval(lab, *map(str, notebooks), run_folder=folder)
+    assert there.returncode == 0, there.stdout
 
     # The same lab is no fresh one any more: now the first notebook's outputs differ.
     again = nbval(lab, str(notebooks[0]), run_folder=folder)
@@ -41,5 +44,10 @@ def test_every_notebook_gives_its_stored_outputs_on_a_fresh_lab(
     assert "pods with a sidecar" in again.stdout
 
     # The rollback begins where the others end.
-    back = nbval(lab, *(str(path) for path in found if path not in notebooks), run_folder=folder)
-    assert back.returncode == 0, back.stdout
+    undone = nbval(lab, *(str(path) for path in found if path not in notebooks), run_folder=folder)
+    assert undone.returncode == 0, undone.stdout
+
+    # It leaves the kinds, unless asked; without them the cluster is what it was before all this.
+    done = back(lab, tmp_path, "00_start_here")
+    assert done.code == 0, done.output
+    assert snapshot.difference(before, snapshot.of(lab)) == ""
