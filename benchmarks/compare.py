@@ -31,6 +31,16 @@ from runbook_lib.lab import lifecycle  # noqa: E402 -- found through the line ab
 from runbook_lib.lab.binaries import ensure_build  # noqa: E402
 from runbook_lib.lab.state import State, marked_processes  # noqa: E402
 
+CHAPTERS = (
+    "00_start_here",
+    "01_install_istio",
+    "02_label_namespace",
+    "03_autoscaling",
+    "04_mutual_tls",
+    "05_authorization",
+)
+"""What the script does as well."""
+
 SAMPLE = 0.5
 MIB = 1 << 20
 
@@ -97,6 +107,7 @@ def notebooks(state: State) -> tuple[list[str], dict[str, str]]:
     folder = tempfile.mkdtemp(prefix="benchmark-runs-")
     argv = [sys.executable, "-m", "runbook_lib", "run"]
     argv += ["--parameters", "parameters/lab.yaml", "--output", folder]
+    argv += [word for name in CHAPTERS for word in ("--notebook", name)]
     return argv, {**os.environ, "RUNBOOK_LAB": state.name}
 
 
