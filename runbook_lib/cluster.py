@@ -128,14 +128,21 @@ class Cluster:
         # What is computed for each request, such as metrics, has no version.
         return items, answer["metadata"].get("resourceVersion", "")
 
-    def everything(self, namespace: str | None = None) -> Everything:
+    def everything(
+        self, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Everything:
         """Look for all stored objects: of one namespace, or of all and those outside of any.
+
+        Args:
+            namespace: Only what is in it.
+            labels: Only what carries all of them.
 
         What the server refuses to show, such as kinds that this user may not list or that an
         aggregated API serves which does not answer, is named in the result: whoever decides by what
         is *not* there must look at it. Kinds that vanish meanwhile have no objects.
         """
         found = Everything([], {})
+        seen: set[tuple[str, str]] = set()
         with self._errors("look up all API versions"):
             versions = self.dynamic.resources.versions()
         for version in versions:
@@ -146,10 +153,12 @@ class Cluster:
                 found.unread[f"all kinds of {version}"] = error
                 continue
             for resource in resources:
-                if namespace is not None and not resource.namespaced:
+                kind = (version.rpartition("/")[0], resource.kind)
+                if kind in seen or (namespace is not None and not resource.namespaced):
                     continue
+                seen.add(kind)  # the same objects in every version
                 try:
-                    found.objects.extend(self.list(version, resource.kind, namespace))
+                    found.objects.extend(self.list(version, resource.kind, namespace, labels))
                 except KindNotInstalled:
                     continue  # it was deleted meanwhile
                 except ClusterRefused as error:

@@ -37,9 +37,13 @@ class Kinds:
             raise KindNotInstalled(api_version, kind) from None
 
     def versions(self) -> list[str]:
-        """Return every API version that the server prefers, one a group."""
-        groups = self._ask("/apis")["groups"]
-        return ["v1", *(group["preferredVersion"]["groupVersion"] for group in groups)]
+        """Return every API version, of each group the one first that the server prefers."""
+        found = ["v1"]
+        for group in self._ask("/apis")["groups"]:
+            preferred = group["preferredVersion"]["groupVersion"]
+            every = (version["groupVersion"] for version in group["versions"])
+            found += [preferred, *(version for version in every if version != preferred)]
+        return found
 
     def stored(self, api_version: str) -> list[Resource]:
         """Return the kinds of an API version that are stored and can be listed, asking anew.

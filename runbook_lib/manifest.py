@@ -31,8 +31,8 @@ KIALI_PORT = 20001
 READER_LABEL = "istio-runbook/kiali-reader"
 """Marks the accounts of those who may look, so that one that is no longer wanted is found."""
 
-ADDON_LABEL = "istio-runbook/addon"
-"""Marks every object of an add-on, so that all of them are found without its manifest."""
+ADDON = {"istio-runbook/addon": "true"}
+"""The label of every object of an add-on, so that all of them are found without its manifest."""
 
 _READER_PREFIX = "kiali-reader-"
 NLB = "service.beta.kubernetes.io/aws-load-balancer"

@@ -85,7 +85,8 @@ class _InstallAddons(Step):
             note = "Kiali reads a Prometheus and a Jaeger that are there already."
             return Plan(self.name, context.target.uid, note=note)
         wanted, used = self._to_apply(context)
-        return objects.plan_objects(context, self.name, wanted, note=" ".join([*used, _SAMPLES]))
+        note = " ".join([*used, _SAMPLES])
+        return objects.plan_objects(context, self.name, wanted, note, own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._to_apply(context)[0])
@@ -128,7 +129,7 @@ class _InstallAddons(Step):
     def _objects(self, context: Context, addon: _Addon) -> list[Object]:
         """Return an add-on's objects; its manifest is read once, when it is planned."""
         items = addons.moved(self._manifest(context, addon), context.parameters.istio.namespace)
-        return [addons.labelled(item, {manifest.ADDON_LABEL: addon.name}) for item in items]
+        return [addons.labelled(item, manifest.ADDON) for item in items]
 
     def _manifest(self, context: Context, addon: _Addon) -> list[Object]:
         if addon.name not in self._read:

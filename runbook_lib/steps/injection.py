@@ -199,7 +199,7 @@ def check_new_pod(context: Context, *, injected: bool) -> Check:
         injected: Whether it should get one.
 
     Raises:
-        RunbookError: There is no web workload.
+        RunbookError: There is no web workload that should get one.
         ClusterRefused: No pod at all can be created, as when a webhook does not answer.
     """
     subject = "sidecar of a new pod"
@@ -207,6 +207,10 @@ def check_new_pod(context: Context, *, injected: bool) -> Check:
         sidecar, found = try_injection(context)
     except ClusterRefused as error:
         if not _refuses_this_pod_only(error):
+            raise
+        return Check(subject, f"cannot tell: {error.cause}", ok=None)
+    except RunbookError as error:
+        if injected:
             raise
         return Check(subject, f"cannot tell: {error.cause}", ok=None)
     return Check(subject, sidecar, found is injected)

@@ -15,6 +15,7 @@ from runbook_lib.manifest import KIALI_PORT, READER_LABEL
 from runbook_lib.parameters import Parameters
 from runbook_lib.table import Check, Table
 
+_OPERATOR = {"app.kubernetes.io/name": "kiali-operator"}
 _INGRESS_API = "networking.k8s.io/v1"
 
 
@@ -95,30 +96,35 @@ def _kubectl(context: Context) -> str:
 
 def operator_log_command(parameters: Parameters) -> str:
     """The command that shows what the operator does and says."""
-    kiali = parameters.kiali
-    return (
-        f"kubectl --namespace {kiali.operator_namespace} logs deployment/{kiali.operator.release}"
-    )
+    labels = ",".join(f"{key}={value}" for key, value in _OPERATOR.items())
+    namespace = parameters.kiali.operator_namespace
+    return f"kubectl --namespace {namespace} logs --tail=100 --selector={labels}"
+
+
+def operator_deployment(context: Context) -> Object | None:
+    """The operator's Deployment: charts do not name it after the release."""
+    namespace = context.parameters.kiali.operator_namespace
+    found = context.cluster.list("apps/v1", "Deployment", namespace, _OPERATOR)
+    return found[0] if found else None
 
 
 def state_table(context: Context) -> Table:
     """What there is of Kiali and of what it reads, before anything is planned."""
     parameters = context.parameters
     kiali, istio = parameters.kiali, parameters.istio.namespace
-    checks = []
-    for name, namespace in (
-        (kiali.operator.release, kiali.operator_namespace),
-        ("prometheus", istio),
-        ("jaeger", istio),
-        (kiali.name, istio),
-    ):
-        found = context.cluster.get("apps/v1", "Deployment", name, namespace)
-        counts = rollout.progress(found)[1] if found else "not there"
-        checks.append(Check(ref("Deployment", name, namespace), counts, ok=None))
+    operator = operator_deployment(context)
+    checks = [Check(f"operator in {kiali.operator_namespace}", _counts(operator), ok=None)]
+    for name in ("prometheus", "jaeger", kiali.name):
+        found = context.cluster.get("apps/v1", "Deployment", name, istio)
+        checks.append(Check(ref("Deployment", name, istio), _counts(found), ok=None))
     found = service(context)
     kind = str(found["spec"]["type"]) if found else "not there"
     checks.append(Check(ref("Service", kiali.name, istio), kind, ok=None))
     return table.of_checks("Kiali", checks)
+
+
+def _counts(deployment: Object | None) -> str:
+    return rollout.progress(deployment)[1] if deployment else "not there"
 
 
 def ways_in(context: Context) -> Table:

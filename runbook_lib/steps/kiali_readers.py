@@ -35,7 +35,8 @@ class _LetReadersIn(Step):
     undo += "its tokens"
 
     def plan(self, context: Context) -> Plan:
-        planned = objects.plan_objects(context, self.name, self._wanted(context.parameters))
+        wanted = self._wanted(context.parameters)
+        planned = objects.plan_objects(context, self.name, wanted, own=True)
         gone = [Change.of_object(object_diff(item, None)) for item in self._unwanted(context)]
         note = "" if context.parameters.kiali.readers else "kiali.readers names nobody."
         return Plan(

@@ -230,9 +230,7 @@ class TestOperatorFails:
         plan = step.plan(context)
         with pytest.raises(WaitFailed, match="exceeded quota: no-load-balancers") as failed:
             step.apply(context, plan)
-        assert "kubectl --namespace kiali-operator logs deployment/kiali-operator" in str(
-            failed.value
-        )
+        assert "kubectl --namespace kiali-operator logs --tail=100" in str(failed.value)
 
     def test_once_the_cause_is_gone_the_same_step_goes_on(self, make: MakeContext) -> None:
         _, verification = take(make(), "kiali-instance")
@@ -281,6 +279,15 @@ class TestRollback:
         assert "1/1" in kubectl("get", "deployment/prometheus")
         assert "not found" in kubectl("get", "deployment/jaeger", check=False)
         mesh.run("kubectl", "delete", "--filename", mesh.state.addons["prometheus"])
+
+    def test_a_kiali_that_others_run_stays_and_stops_nothing(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        kubectl("create", "deployment", "kiali", "--image=lab.invalid/kiali:of-others")
+        plan, verification = take(make(), "rollback-kiali")
+        assert plan.empty
+        assert verification.ok, str(verification)
+        kubectl("delete", "deployment", "kiali")
 
     def test_the_operator_goes_last(self, mesh: Lab, make: MakeContext) -> None:
         assert take(make(), "rollback-kiali-operator")[1].ok

@@ -93,6 +93,20 @@ def test_the_keys_of_a_running_mesh_are_not_deleted(mesh: Lab, tmp_path: Path) -
     assert "Deployment istio-system/istiod" in refused.value.cause
 
 
+def test_a_policy_that_cannot_be_judged_stops_no_other_step(
+    context: Context, kubectl: Kubectl
+) -> None:
+    condition = [{"key": "source.ip", "values": ["127.0.0.0/8"]}]
+    patch = [{"op": "add", "path": "/spec/rules/0/when", "value": condition}]
+    kubectl("patch", "authorizationpolicy", "xnat-all", "--type=json", "-p", json.dumps(patch))
+    try:
+        _, verification = take(context, "rollback-permissive")
+    finally:
+        kubectl("delete", "authorizationpolicy", "xnat-all")
+    assert verification.ok, str(verification)
+    assert "it is shown and not judged" in str(verification)
+
+
 @pytest.fixture
 def broken(mesh: Lab, context: Context, kubectl: Kubectl) -> Iterator[None]:
     """The application is away, and nobody knows why; the label is the runbook's."""
@@ -126,3 +140,9 @@ def test_a_site_that_is_down_already_does_not_stop_the_rollback(
         "get", "pods", "--output", "jsonpath={..containers[*].name}"
     )
     assert "No resources" in kubectl("get", "peerauthentications", "--all-namespaces")
+
+    # Nor does it when somebody has taken the application away before the mesh.
+    kubectl("delete", "statefulset", "xnat-xnat-web")
+    _, verification = take(context, "rollback-sidecars")
+    assert verification.ok, str(verification)
+    assert "cannot tell: there is no StatefulSet xnat/xnat-xnat-web" in str(verification)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,6 +21,11 @@ from runbook_lib.table import Check, Table, of_checks, yes_no
 
 SAMPLED = "sampled"
 """The event that records the requests sent while a step was applied."""
+
+_UNPROVED = (
+    "What is marked NO above was so before this step changed anything in this run: it is shown "
+    "and not judged."
+)
 
 _HARMLESS = ("GET", "HEAD")
 """Methods that change nothing, so they can be sent as often as one likes."""
@@ -40,9 +46,12 @@ class RollbackStep(Step):
         # What was not as it should be before this step is no reason to stop it: a rollback is
         # taken most of all where something is broken.
         self._answered_before = self._modes_before = False
+        self._unproved = False
 
     def plan(self, context: Context) -> Plan:
         """Find out what would go; nothing of a chapter that stays."""
+        # What was seen while it was applied before is not about this plan.
+        self._samples, self._interruption = None, ""
         if why := self.why_it_stays(context):
             return Plan(self.name, context.target.uid, note=f"{why}.")
         return self.plan_removal(context)
@@ -50,8 +59,9 @@ class RollbackStep(Step):
     def apply(self, context: Context, plan: Plan) -> None:
         """Make the changes while asking from outside, and record the answers as evidence."""
         self._interruption = self.expected_interruption(context, plan)
-        self._answered_before = _all_ok(observe.look_at_traffic(context))
-        self._modes_before = _all_ok(sidecars.look_at_modes(context))
+        # Once right it has to be right again, also if this step itself has broken it meanwhile.
+        self._answered_before |= _all_ok(_shown(lambda: observe.look_at_traffic(context)))
+        self._modes_before |= _all_ok(_shown(lambda: sidecars.look_at_modes(context)))
         with_answer = _answered(context)
         if with_answer is None:
             # Nobody gets an answer that this step could take away.
@@ -90,11 +100,13 @@ class RollbackStep(Step):
         if why := self.why_it_stays(context):
             checks = [Check(self.chapter, why, ok=None)]
             return Verification(self.name, True, (of_checks("Kept", checks),))
+        self._unproved = False
         result = self.verify_removal(context)
         check = self._meanwhile()
         ok = result.ok and check.ok is not False
         table = of_checks("From outside, while it was applied", [check])
-        return replace(result, ok=ok, tables=(*result.tables, table))
+        note = " ".join(filter(None, [result.note, _UNPROVED if self._unproved else ""]))
+        return replace(result, ok=ok, tables=(*result.tables, table), note=note)
 
     @abstractmethod
     def plan_removal(self, context: Context) -> Plan:
@@ -129,7 +141,7 @@ class RollbackStep(Step):
         """
         if self._answered_before:
             return observe.prove_traffic(context)
-        return observe.look_at_traffic(context)
+        return self._show(lambda: observe.look_at_traffic(context))
 
     def modes(self, context: Context) -> Table:
         """What each sidecar does with plaintext: proved, if it was right before this step.
@@ -139,7 +151,13 @@ class RollbackStep(Step):
         """
         if self._modes_before:
             return sidecars.prove_modes(context)
-        return sidecars.look_at_modes(context)
+        return self._show(lambda: sidecars.look_at_modes(context))
+
+    def _show(self, look: Callable[[], Table]) -> Table:
+        """Look at what cannot be proved; if it is not right, verification says that it was not."""
+        seen = _shown(look)
+        self._unproved |= not _all_ok(seen)
+        return seen
 
     def _meanwhile(self) -> Check:
         if self._samples is None:
@@ -196,6 +214,14 @@ def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
     return "the only web pod was replaced"
 
 
+def _shown(look: Callable[[], Table]) -> Table:
+    """Look; why nothing can be seen, such as a policy that cannot be judged, is seen as well."""
+    try:
+        return look()
+    except RunbookError as error:
+        return Table("Could not be seen", ("why", "ok"), ((error.cause, yes_no(ok=False)),))
+
+
 def _all_ok(seen: Table) -> bool:
     return all(row[-1] == yes_no(ok=True) for row in seen.rows)
 
@@ -204,7 +230,10 @@ def _answered(context: Context) -> Probe | None:
     """Return a harmless probe that the application itself answers as things are."""
     parameters = context.parameters
     in_force = traffic.policies_in_force(context.cluster, parameters)
-    wanted = traffic.expected_probes(parameters, traffic.of_the_runbook(parameters, in_force))
+    try:
+        wanted = traffic.expected_probes(parameters, traffic.of_the_runbook(parameters, in_force))
+    except RunbookError:  # a policy was changed to something that cannot be judged
+        return None
     for probe, own in zip(wanted, parameters.application.probes, strict=True):
         if probe.method in _HARMLESS and probe.expected == Expectation(own.status):
             return probe

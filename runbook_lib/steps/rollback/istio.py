@@ -11,7 +11,7 @@ from runbook_lib.diff import reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Verification
-from runbook_lib.steps import injection, install
+from runbook_lib.steps import injection, install, preflight
 from runbook_lib.steps.rollback.base import RollbackStep, refused
 from runbook_lib.table import Check
 from runbook_lib.wait import State
@@ -70,7 +70,10 @@ class _UninstallIstio(RollbackStep):
     def verify_removal(self, context: Context) -> Verification:
         releases = [self._istiod.check_removed(context), self._base.check_removed(context)]
         checks = list(releases)
-        if releases[0].ok:
+        others = [found.where for found in preflight.control_plane(context)]
+        if others:
+            checks.append(Check("control plane", f"stays: {', '.join(others)} is of others", None))
+        elif releases[0].ok:
             hooks = _webhooks(context)
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.

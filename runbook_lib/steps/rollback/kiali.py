@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runbook_lib import manifest, rollout, table
-from runbook_lib.cluster import Object, ref
+from runbook_lib.cluster import Everything, Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
 from runbook_lib.errors import KindNotInstalled, WaitTimeout
@@ -15,10 +15,6 @@ from runbook_lib.step import Verification
 from runbook_lib.steps import kiali, kiali_access, kiali_readers, objects, ownership
 from runbook_lib.steps.rollback.base import RollbackStep, gone, refused
 from runbook_lib.table import Check
-
-_RBAC = "rbac.authorization.k8s.io/v1"
-_ADDONS_OUTSIDE = ((_RBAC, "ClusterRole"), (_RBAC, "ClusterRoleBinding"))
-"""Kinds outside of any namespace that add-ons bring."""
 
 
 class _RemoveKiali(RollbackStep):
@@ -31,6 +27,10 @@ class _RemoveKiali(RollbackStep):
     takes = "seconds; a minute where a load balancer has to go"
     risk = "none for the application; nobody can look at the mesh through Kiali any more"
     undo = "run 06_kiali again"
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._deleted = False
 
     def plan_removal(self, context: Context) -> Plan:
         resource = manifest.kiali(context.parameters)
@@ -57,6 +57,7 @@ class _RemoveKiali(RollbackStep):
         items = [*kiali_readers.everything(context), manifest.kiali(parameters)]
         try:
             objects.delete_objects(context, plan, items, timeout=parameters.timeouts.kiali)
+            self._deleted = reference(items[-1]) in {change.ref for change in plan.changes}
         except WaitTimeout as error:
             raise WaitTimeout(
                 error.what,
@@ -69,12 +70,12 @@ class _RemoveKiali(RollbackStep):
     def verify_removal(self, context: Context) -> Verification:
         parameters = context.parameters
         resource = manifest.kiali(parameters)
-        readers = kiali_readers.everything(context)
+        readers = list(filter(ownership.is_own, kiali_readers.everything(context)))
         checks = [
             gone(context, resource),
             Check("accounts of readers", ", ".join(map(reference, readers)) or "gone", not readers),
         ]
-        if checks[0].ok:
+        if self._deleted:  # otherwise what is there by these names is of others
             checks += [self._operator_deleted(context, item) for item in _made_by_operator(context)]
         return Verification(self.name, table.all_ok(checks), (table.of_checks("Kiali", checks),))
 
@@ -96,18 +97,19 @@ class _RemoveAddons(RollbackStep):
     undo = "run 06_kiali again; it begins without data"
 
     def plan_removal(self, context: Context) -> Plan:
-        return objects.plan_deletion(context, self.name, _addon_objects(context))
+        return objects.plan_deletion(context, self.name, _addon_objects(_labelled(context)))
 
     def remove(self, context: Context, plan: Plan) -> None:
         timeout = context.parameters.timeouts.kiali
-        objects.delete_objects(context, plan, _addon_objects(context), timeout=timeout)
+        found = _addon_objects(_labelled(context))
+        objects.delete_objects(context, plan, found, timeout=timeout)
 
     def verify_removal(self, context: Context) -> Verification:
-        left = [item for item in _addon_objects(context) if ownership.is_own(item)]
+        found = _labelled(context)
+        left = [item for item in _addon_objects(found) if ownership.is_own(item)]
         checks = [Check("objects of add-ons", ", ".join(map(reference, left)) or "gone", not left)]
-        unread = context.cluster.everything(context.parameters.istio.namespace).unread
-        if unread:
-            checks.append(Check("could not be read", ", ".join(sorted(unread)), ok=None))
+        if found.unread:
+            checks.append(Check("could not be read", ", ".join(sorted(found.unread)), ok=None))
         return Verification(self.name, not left, (table.of_checks("Add-ons", checks),))
 
 
@@ -156,11 +158,9 @@ def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
 
 def _why_no_operator(context: Context) -> str:
     """Say why no operator would act on a resource; empty if one would."""
-    kiali = context.parameters.kiali
-    name, namespace = kiali.operator.release, kiali.operator_namespace
-    found = context.cluster.get("apps/v1", "Deployment", name, namespace)
+    found = kiali_access.operator_deployment(context)
     if found is None:
-        return f"{ref('Deployment', name, namespace)} is not there"
+        return f"there is none in {context.parameters.kiali.operator_namespace}"
     if not (found.get("status") or {}).get("availableReplicas", 0):
         return f"{reference(found)} is not available: {rollout.progress(found)[1]}"
     return ""
@@ -180,19 +180,19 @@ def _made_by_operator(context: Context) -> list[Object]:
     ]
 
 
-def _addon_objects(context: Context) -> list[Object]:
-    """Return what carries the label of an add-on, workloads before what they use."""
-    found = [
-        *context.cluster.everything(context.parameters.istio.namespace).objects,
-        *(item for kind in _ADDONS_OUTSIDE for item in context.cluster.list(*kind)),
-    ]
+def _addon_objects(found: Everything) -> list[Object]:
+    """Return what is to be deleted of what carries the add-ons' label, workloads first."""
     marked = [
         item
-        for item in found
-        if manifest.ADDON_LABEL in (item["metadata"].get("labels") or {})
-        and not item["metadata"].get("ownerReferences")
+        for item in found.objects
+        # What controllers copy the labels to goes with its owner, or with its Service.
+        if not item["metadata"].get("ownerReferences") and item["kind"] != "Endpoints"
     ]
     return sorted(marked, key=lambda item: "template" not in (item.get("spec") or {}))
+
+
+def _labelled(context: Context) -> Everything:
+    return context.cluster.everything(labels=manifest.ADDON)
 
 
 def _resources(context: Context) -> list[Object]:

@@ -12,7 +12,7 @@ from runbook_lib.diff import object_diff, reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Verification
-from runbook_lib.steps import install, objects, ownership
+from runbook_lib.steps import install, objects, ownership, preflight
 from runbook_lib.steps.release import CRD
 from runbook_lib.steps.rollback.base import RollbackStep, kept, refused
 from runbook_lib.table import Check
@@ -188,15 +188,15 @@ def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
 
 
 def _look(context: Context) -> _Found:
-    with_istio = _istio_goes(context)
+    with_istio, with_kiali = _istio_goes(context), _kiali_goes(context)
     kinds = [
         item
         for item in context.cluster.list(_CRD_API, CRD)
-        if (with_istio and _is_of_istio(context, item)) or _is_of_kiali(item)
+        if (with_istio and _is_of_istio(context, item)) or (with_kiali and _is_of_kiali(item))
     ]
     written = _written_by_istiod(context) if with_istio else []
     parameters = context.parameters
-    namespaces = [parameters.kiali.operator_namespace]
+    namespaces = [parameters.kiali.operator_namespace] if with_kiali else []
     if with_istio:
         namespaces.append(parameters.istio.namespace)
     spaces = list(_spaces(context, namespaces))
@@ -205,10 +205,18 @@ def _look(context: Context) -> _Found:
 
 def _istio_goes(context: Context) -> bool:
     """Whether Istio is this runbook's to take away: neither kept, nor installed by others."""
-    if kept(context, _ISTIO):
+    if kept(context, _ISTIO) or "rollback-istio" in context.parameters.rollback.leave_out:
+        return False
+    if any(preflight.control_plane(context)):
         return False
     releases = install.base_release(context.parameters), install.istiod_release(context.parameters)
     return all(release.check_removed(context).ok is not None for release in releases)
+
+
+def _kiali_goes(context: Context) -> bool:
+    """Whether nothing of Kiali was left where it is: a resource cannot go without its operator."""
+    left_out = context.parameters.rollback.leave_out
+    return not {"rollback-kiali", "rollback-kiali-operator"} & set(left_out)
 
 
 def _spaces(context: Context, namespaces: list[str]) -> Iterator[_Space]:
