@@ -42,7 +42,7 @@ lab: $(READY) ## Start the embedded lab
 down: $(READY) ## Stop the embedded lab
 	@$(BIN)/python -m runbook_lib lab down
 
-test: lint unit system ## Check everything: lint, types, unit, lab, notebook and browser tests
+test: lint unit system test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
 
 lint: $(READY) ## Check style and types
 	$(BIN)/ruff check .
@@ -52,9 +52,9 @@ lint: $(READY) ## Check style and types
 unit: $(READY) ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
 
-system: $(READY) chromium ## Test lab, notebooks and browser together
+system: $(READY) ## Test notebooks and lab together
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) $(PARALLEL) tests/notebooks tests/browser tests/lab
+	$(PYTEST) $(PARALLEL) tests/notebooks tests/lab
 
 test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build

@@ -26,16 +26,20 @@ START_TIMEOUT = 60
 CELL_TIMEOUT = 60_000
 """Milliseconds that a cell may take on a busy machine."""
 
+_THEMES = "@jupyterlab/apputils-extension/themes"
+
 _SETTINGS: dict[str, dict[str, object]] = {
     # No question about news, no request to the outside.
-    "apputils-extension/notification": {
+    "@jupyterlab/apputils-extension/notification": {
         "fetchNews": "false",
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
     # All cells are in the page, also those that are scrolled out of sight.
-    "notebook-extension/tracker": {"windowingMode": "none"},
-    "docmanager-extension/plugin": {"autosave": False},
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+    # What a person may have switched on: the state of widgets is saved with the notebook.
+    "@jupyter-widgets/jupyterlab-manager/plugin": {"saveState": True},
 }
 
 
@@ -57,11 +61,11 @@ class Server:
         return f"{self.url}/lab/tree/{notebook}.ipynb?token={TOKEN}&reset"
 
     def set_theme(self, name: str) -> None:
-        write_setting(self.settings, "apputils-extension/themes", {"theme": name})
+        write_setting(self.settings, _THEMES, {"theme": name})
 
 
 def write_setting(folder: Path, plugin: str, values: dict[str, object]) -> None:
-    path = folder / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+    path = folder / f"{plugin}.jupyterlab-settings"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(values))
 

@@ -15,7 +15,7 @@ from tests.labs import Lab, stop_lab
 from tests.notebooks import kills
 from tests.notebooks.headless import run
 
-KILLS = int(os.environ.get("RUNBOOK_KILLS", "4"))
+KILLS = int(os.environ.get("RUNBOOK_KILLS", "2"))
 """How often a run is killed; `make test-kills` asks for more."""
 
 SEED = int(os.environ.get("RUNBOOK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
