@@ -271,8 +271,9 @@ def _environment(folder: Path) -> dict[str, str]:
         "PATH": "/usr/local/bin:/usr/bin:/bin",
         "HOME": str(folder),
         "TMPDIR": str(folder),
-        # Collect garbage earlier than Go's 100: a lab should fit on a laptop.
-        "GOGC": "30",
+        # Collect garbage earlier than Go's 100: a lab should fit on a laptop. Whoever has memory to
+        # spare, and no time, sets another.
+        "GOGC": os.environ.get("GOGC", "30"),
     }
 
 

@@ -108,8 +108,8 @@ def test_a_policy_that_cannot_be_judged_stops_no_other_step(
 
 
 @pytest.fixture
-def broken(mesh: Lab, context: Context, kubectl: Kubectl) -> Iterator[None]:
-    """The application is away, and nobody knows why; the label is the runbook's."""
+def broken(mesh: Lab, context: Context, kubectl: Kubectl) -> None:
+    """The application is away, for good; the label is the runbook's."""
     kubectl("label", "namespace", "xnat", "istio-injection-")
     label = injection.steps(context.parameters)[0]
     label.apply(context, label.plan(context))
@@ -121,8 +121,6 @@ def broken(mesh: Lab, context: Context, kubectl: Kubectl) -> Iterator[None]:
         return State(status in (502, 503), str(status))
 
     until("the site to be down", observe, timeout=30)
-    yield
-    kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=1")
 
 
 @pytest.mark.usefixtures("broken")
