@@ -58,6 +58,12 @@ def istio_namespace(parameters: Parameters) -> Object:
     return _named("namespace-istio-system", parameters.istio.namespace)
 
 
+def istiod_name(parameters: Parameters) -> str:
+    """The name of istiod's Deployment and Service, as its chart gives it: with the revision."""
+    revision = parameters.istio.revision
+    return "istiod" if revision == "default" else f"istiod-{revision}"
+
+
 def injection_label(parameters: Parameters) -> Object:
     """The application's namespace with the label that asks for sidecars, and nothing else."""
     manifest = _named("namespace-injection", parameters.application.namespace)

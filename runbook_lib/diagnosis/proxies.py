@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from runbook_lib import pods, sidecars, traffic
+from runbook_lib import manifest, pods, sidecars, traffic
 from runbook_lib.cluster import Object
 from runbook_lib.diagnosis.model import Finding
 from runbook_lib.diagnosis.observation import Observation, labels_of
@@ -89,16 +89,10 @@ def proxy_stale(seen: Observation) -> Iterator[Finding]:
                 if rejected
                 else "the sidecar does not acknowledge its configuration",
                 f"kubectl --namespace {seen.parameters.istio.namespace} logs "
-                f"deployment/{_istiod(seen)} | grep {name}",
+                f"deployment/{manifest.istiod_name(seen.parameters)} | grep {name}",
                 _PROXY_DOCS,
                 outside=bool(seen.wrong_answers),
             )
-
-
-def _istiod(seen: Observation) -> str:
-    """Return the name of istiod's Deployment: Istio's chart adds a revision other than default."""
-    revision = seen.parameters.istio.revision
-    return "istiod" if revision == "default" else f"istiod-{revision}"
 
 
 def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:

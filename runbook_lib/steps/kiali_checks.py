@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 
-from runbook_lib import accounts, table, wait
+from runbook_lib import accounts, manifest, table, wait
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.errors import CommandError, KindNotInstalled, WaitTimeout
@@ -93,8 +93,7 @@ def _mesh_checks(context: Context, kiali: Kiali) -> list[Check]:
     parameters = context.parameters
     components = kiali.components()
     # Kiali names istiod by its Deployment, whose name carries the revision.
-    revision = parameters.istio.revision
-    istiod = "istiod" if revision == "default" else f"istiod-{revision}"
+    istiod = manifest.istiod_name(parameters)
     checks = [
         Check(f"sees {name}", components.get(name, "no"), components.get(name) == _HEALTHY)
         for name in (istiod, *_READS)

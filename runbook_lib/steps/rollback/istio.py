@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib import pods, rollout, table
+from runbook_lib import manifest, pods, rollout, table
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
@@ -118,8 +118,8 @@ def _wait_until_istiod_is_gone(context: Context) -> None:
 
 def _webhooks(context: Context) -> list[str]:
     """Return the webhook configurations that call istiod: without it they refuse every pod."""
-    namespace, revision = context.parameters.istio.namespace, context.parameters.istio.revision
-    service = "istiod" if revision == "default" else f"istiod-{revision}"
+    namespace = context.parameters.istio.namespace
+    service = manifest.istiod_name(context.parameters)
 
     def calls_it(item: Object) -> bool:
         services = [
