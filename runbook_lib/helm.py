@@ -160,13 +160,15 @@ class Helm:
 
     def get_labels(self, release: str, *, namespace: str) -> dict[str, str]:
         """Return the labels of a release, Helm's own included; none if there is no release."""
-        arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
-        try:
-            return json.loads(self.cli(*arguments).stdout).get("labels") or {}
-        except CommandError as error:
-            if _not_found(error):
-                return {}
-            raise
+        return self._metadata(release, namespace).get("labels") or {}
+
+    def applies_server_side(self, release: str, *, namespace: str) -> bool:
+        """Whether Helm goes on applying a release's objects on the server's side.
+
+        So it does with what it installed so, as Helm 4 does. There, fields that others manage are
+        conflicts.
+        """
+        return self._metadata(release, namespace).get("applyMethod") == "ssa"
 
     def history(self, release: str, *, namespace: str) -> Releases:
         """Return the revisions of a release, oldest first; none if there is no such release."""
@@ -202,12 +204,28 @@ class Helm:
             output = self.cli("show", "crds", *chart.arguments()).stdout
         return _documents(output)
 
-    def rollback(self, release: str, revision: int, *, namespace: str, timeout: float) -> None:
+    def rollback(
+        self,
+        release: str,
+        revision: int,
+        *,
+        namespace: str,
+        timeout: float,
+        force_conflicts: bool = False,
+    ) -> None:
         """Apply a revision once more, as a new one; does not wait for workloads.
 
         Unlike `helm upgrade` it works in every state, also where `revision` is the last one: then
         it completes what was begun, and removes nothing. Seen in `pkg/action/rollback.go` of Helm
         4.2, which asks for no state and compares the last revision's objects with `revision`'s.
+
+        Args:
+            release: The release's name.
+            revision: What to apply.
+            namespace: Where.
+            timeout: Seconds that Helm may take.
+            force_conflicts: Take over fields that others manage; only where Helm
+                `applies_server_side`.
         """
         self.cli(
             "rollback",
@@ -218,6 +236,7 @@ class Helm:
             "--wait=hookOnly",
             "--timeout",
             _duration(timeout),
+            *(["--force-conflicts"] if force_conflicts else []),
             timeout=timeout + _NETWORK_MARGIN,
         )
 
@@ -307,6 +326,7 @@ class Helm:
         timeout: float,
         create_namespace: bool = False,
         labels: Mapping[str, str] | None = None,
+        force_conflicts: bool = False,
     ) -> Release:
         """Install a release, or bring it to these values.
 
@@ -319,18 +339,31 @@ class Helm:
             timeout: Seconds that Helm may wait.
             create_namespace: Make the namespace if it is missing.
             labels: Added to the release's own; later upgrades keep them.
+            force_conflicts: As for `rollback`.
         """
         options = ["--wait" if wait else "--wait=hookOnly", "--timeout", _duration(timeout)]
         if create_namespace:
             options.append("--create-namespace")
         if labels:
             options += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
+        if force_conflicts:
+            options.append("--force-conflicts")
         output = self._upgrade(release, chart, namespace, values, options, timeout=timeout)
         return _from_status(json.loads(output))
 
     def version(self) -> str:
         """Return Helm's own version, such as `v4.2.0`."""
         return run([self._helm, "version", "--short"], timeout=_READ_TIMEOUT).stdout.strip()
+
+    def _metadata(self, release: str, namespace: str) -> dict[str, Any]:
+        arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
+        try:
+            found: dict[str, Any] = json.loads(self.cli(*arguments).stdout)
+        except CommandError as error:
+            if _not_found(error):
+                return {}
+            raise
+        return found
 
     def _upgrade(
         self,

@@ -16,6 +16,7 @@ from runbook_lib import wait
 from runbook_lib.context import Context
 from runbook_lib.errors import RunbookError, WaitTimeout
 from runbook_lib.helm import Release
+from runbook_lib.steps import contested
 
 HELM_TIMEOUT = 300.0
 """Seconds after which a Helm that was started without `--timeout` gives up."""
@@ -101,7 +102,13 @@ def recover(context: Context, base: Release, *, timeout: float) -> Release:
     Raises:
         RunbookError: It is still not deployed.
     """
-    context.helm.rollback(base.name, base.revision, namespace=base.namespace, timeout=timeout)
+    context.helm.rollback(
+        base.name,
+        base.revision,
+        namespace=base.namespace,
+        timeout=timeout,
+        force_conflicts=contested.forced(context, base),
+    )
     found = context.helm.status(base.name, namespace=base.namespace)
     if found is None or not found.deployed:
         raise RunbookError(

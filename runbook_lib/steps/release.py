@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -17,7 +17,7 @@ from runbook_lib.helm import Chart, Release, is_older
 from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.redact import redact, redact_value
-from runbook_lib.steps import preflight, recovery
+from runbook_lib.steps import contested, preflight, recovery
 from runbook_lib.table import Check
 
 CRD = "CustomResourceDefinition"
@@ -129,6 +129,7 @@ class ReleasePlanner:
             return ()
         self._refuse_release_of_others(context, current, differences)
         self._refuse_older_chart(context, current)
+        self._refuse_contested(context, current)
         text = _shown(differences)
         content = [text, self._content(context), str(current.revision)]
         return (Change(self.ref, "upgrade", text, _digest(content)),)
@@ -155,6 +156,7 @@ class ReleasePlanner:
             wait=False,
             timeout=self._source.timeout,
             labels=preflight.INSTALLED_BY if new else None,
+            force_conflicts=current is not None and contested.forced(context, current),
         )
 
     def removal(self, context: Context) -> tuple[Change | None, str]:
@@ -258,13 +260,28 @@ class ReleasePlanner:
             f"(helm history {current.name} {where} lists them)",
         )
 
+    def _present(self, context: Context) -> list[tuple[Object, Object]]:
+        """Return the rendered objects that are there, each with the live one.
+
+        Helm leaves the kinds of a chart's folder `crds` alone, so they are left out.
+        """
+        found = [(item, live) for item in self.rendered(context) if (live := _live(context, item))]
+        if any(item["kind"] == CRD for item, _ in found):
+            plain = {reference(item) for item in self.definitions(context)}
+            found = [(item, live) for item, live in found if reference(item) not in plain]
+        return found
+
+    def _refuse_contested(
+        self, context: Context, revision: Release, manifest: Iterable[Object] = ()
+    ) -> None:
+        """Refuse what Helm would refuse: to change fields of its objects that others manage."""
+        contested.refuse(
+            context, revision, [*manifest, *(item for item, _ in self._present(context))]
+        )
+
     def _refuse_foreign(self, context: Context) -> None:
         """Refuse what Helm would refuse: objects that are there already, and another's."""
-        found = [item for each in self.rendered(context) if (item := _live(context, each))]
-        if any(item["kind"] == CRD for item in found):
-            # Helm leaves those of a chart's folder `crds` alone.
-            plain = {reference(item) for item in self.definitions(context)}
-            found = [item for item in found if reference(item) not in plain]
+        found = [live for _, live in self._present(context)]
         release, namespace = self._parameters.release, self._source.namespace
         preflight.require(
             preflight.foreign(context, found, release, namespace, "its release's name")
@@ -288,6 +305,11 @@ class ReleasePlanner:
         base = self._to_recover(context, stuck)
         self._refuse_older_chart(context, base)
         differences = list(self._differences_from(context, base))
+        self._refuse_contested(
+            context,
+            base,
+            context.helm.get_manifest(base.name, namespace=base.namespace, revision=base.revision),
+        )
         text = "\n".join(filter(None, [recovery.explain(stuck, base), _shown(differences)]))
         return Change(self.ref, "recover", text, _digest([text, self._content(context)]))
 

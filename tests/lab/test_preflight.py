@@ -334,6 +334,10 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
         take(base, context)
         command = ["upgrade", "--install", "istiod", lab.state.charts["istiod"], "--wait"]
     elif interrupted == "upgrade":
+        # The last that worked is an installation: it says what istiod has changed since.
+        context.helm.uninstall("istiod", namespace="istio-system", timeout=60)
+        take(istiod, context)
+        webhook_fails_closed(context)
         command = ["upgrade", "istiod", lab.state.charts["istiod"], "--wait"]
         command += ["--reuse-values", "--set", "pilot.env.SOMETHING=else"]
     else:
@@ -360,7 +364,10 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
     assert plan.summary == "recover Helm release istiod"
     assert "its Helm was interrupted" in plan.changes[0].text
     assert istiod.plan(context).digest == plan.digest
+    if interrupted == "upgrade":
+        refused_over_a_field_of_others(lab, context, istiod)
     take(istiod, context)
+    webhook_fails_closed(context)
     assert istiod.plan(context).empty
     assert list(preflight.releases(context)) == []
     env = lab.run(
@@ -368,6 +375,40 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
         "--output=yaml",
     )
     assert "SOMETHING" not in env
+
+
+def webhook_fails_closed(context: Context) -> None:
+    """Wait until istiod has told its own webhook to fail closed, against what the chart says."""
+
+    def observe() -> State:
+        found = context.cluster.get(
+            "admissionregistration.k8s.io/v1",
+            "ValidatingWebhookConfiguration",
+            "istio-validator-istio-system",
+        )
+        policy = found and found["webhooks"][0]["failurePolicy"]
+        return State(policy == "Fail", f"failurePolicy {policy}")
+
+    until("istiod's webhook to fail closed", observe, timeout=30)
+
+
+def refused_over_a_field_of_others(lab: Lab, context: Context, step: Step) -> None:
+    """Nobody's field but istiod's is forced."""
+    service = ("kubectl", "--namespace", "istio-system", "patch", "service", "istiod")
+    lab.run(
+        *(*service, "--type=json", "--field-manager=somebody", "--patch"),
+        '[{"op": "replace", "path": "/spec/ports/0/name", "value": "grpc-other"}]',
+    )
+    before = context.helm.history("istiod", namespace="istio-system")
+    with pytest.raises(RunbookError, match=r"Service istio-system/istiod: somebody manages") as no:
+        step.plan(context)
+    assert context.helm.history("istiod", namespace="istio-system") == before
+    # What it offers would mend the rest, too; here the field alone is given up.
+    assert "helm rollback istiod 1 --namespace istio-system --force-conflicts" in no.value.remedy
+    lab.run(
+        *(*service, "--type=json", "--field-manager=somebody", "--patch"),
+        '[{"op": "replace", "path": "/spec/ports/0/name", "value": "grpc-xds"}]',
+    )
 
 
 def hand_over_interrupted(lab: Lab, context: Context, step: Step) -> None:

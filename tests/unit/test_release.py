@@ -47,6 +47,9 @@ class FakeHelm:
     def get_labels(self, _release: str, **_: Any) -> Mapping[str, str]:
         return self._labels
 
+    def applies_server_side(self, _release: str, **_: Any) -> bool:
+        return True
+
     def get_values(self, _release: str, **_: Any) -> dict[str, Any]:
         return self._values
 
