@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from runbook_lib import evidence
 from runbook_lib.locations import repository_root
@@ -65,6 +66,22 @@ def back(lab: Lab, folder: Path, keep: str) -> Run:
     parameters = folder / f"keep-{keep}.yaml"
     parameters.write_text(f"rollback: {{keep: {keep}, kinds: true}}\n")
     return run(lab, folder / "back", "-f", str(parameters), "--notebook", "90_rollback")
+
+
+def start(lab: Lab, output: Path, stream: int | IO[str]) -> subprocess.Popen[str]:
+    """Start a whole run, to be interrupted; both of its streams go to `stream`."""
+    # A shell's background jobs ignore Ctrl-C, and so would the run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    return subprocess.Popen(
+        [sys.executable, "-m", "runbook_lib", "run", "--output", str(output)],
+        cwd=repository_root(),
+        env={k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"},
+        stdin=subprocess.DEVNULL,
+        stdout=stream,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
 
 
 def execute(lab: Lab, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:

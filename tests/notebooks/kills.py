@@ -5,19 +5,17 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
 import psutil
 
 from runbook_lib import evidence
-from runbook_lib.locations import repository_root
 from runbook_lib.wait import State, until
 from tests.labs import Lab
-from tests.notebooks.headless import LIMIT
+from tests.notebooks.headless import LIMIT, start
 
 Victim = Literal["all", "notebook", "runner", "Ctrl-C", "TERM"]
 """Who is hit:
@@ -93,7 +91,7 @@ def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
     """Start a whole run and kill it at that moment, unless it ends before."""
     before = set(output.glob("*"))
     log = output.parent / "killed.log"
-    with log.open("w") as stream, _start(lab, output, stream) as process:
+    with log.open("w") as stream, start(lab, output, stream) as process:
         try:
             _reach(process, output, before, kill)
             hit = process.poll() is None
@@ -114,21 +112,6 @@ def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
     last = events[-1] if events else {}
     reached = f"{last.get('step', last.get('notebook', ''))} {last.get('event', 'nothing')}"
     return Killed(kill, hit, reached, helm)
-
-
-def _start(lab: Lab, output: Path, stream: IO[str]) -> subprocess.Popen[str]:
-    # A shell's background jobs ignore Ctrl-C, and so would the run.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    return subprocess.Popen(
-        [sys.executable, "-m", "runbook_lib", "run", "--output", str(output)],
-        cwd=repository_root(),
-        env={k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"},
-        stdin=subprocess.DEVNULL,
-        stdout=stream,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
 
 
 def _reach(process: subprocess.Popen[str], output: Path, before: set[Path], kill: Kill) -> None:

@@ -7,7 +7,6 @@ import json
 import re
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import nbformat
@@ -17,7 +16,7 @@ import pytest
 from runbook_lib import steps
 from runbook_lib.locations import lab_directory, repository_root
 from tests.labs import Lab
-from tests.notebooks.headless import Run, execute, run
+from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
 
 pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
@@ -253,10 +252,7 @@ def test_an_interrupted_run_ends_its_kernels_and_can_go_on(
     lab: Lab, second: Run, output: Path
 ) -> None:
     assert second.code == 0
-    command = [sys.executable, "-m", "runbook_lib", "run", "--output", str(output)]
-    with subprocess.Popen(
-        command, cwd=repository_root(), env=lab.environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with start(lab, output, subprocess.PIPE) as process:
         assert process.stdout is not None
         assert any(line == "01_install_istio\n" for line in process.stdout)
         kernels = psutil.Process(process.pid).children(recursive=True)
