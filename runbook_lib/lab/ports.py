@@ -9,18 +9,40 @@ from __future__ import annotations
 
 import random
 import socket
+from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 
 LOOPBACK = "127.0.0.1"
 POD_PREFIX = "10.244"
 
 
+_LOWEST = 21_000
+"""Above the usual ports of Istio, Kiali and Jaeger."""
+
+_EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+_given: deque[int] = deque(maxlen=1000)
+"""Chosen by this process of late; whoever a port is for may not listen there yet."""
+
+
 def free_port(address: str = LOOPBACK) -> int:
-    """A port that the kernel says is free on `address` now."""
+    """A port that is free on `address` now, and that no outgoing connection will take.
+
+    Every connection of every program on this machine gets a port of the kernel's ephemeral range
+    for as long as it lasts. A port chosen there can be gone before its server listens, and stay so
+    however often that is restarted.
+    """
+    candidates = range(_LOWEST, int(_EPHEMERAL.read_text().split()[0]))
+    for port in random.sample(candidates, len(candidates)):
+        if port not in _given and bindable(address, port):
+            _given.append(port)
+            return port
+    # This machine's ephemeral range leaves nothing below it.
     with socket.socket() as probe:
         probe.bind((address, 0))
-        port: int = probe.getsockname()[1]
-        return port
+        given: int = probe.getsockname()[1]
+        return given
 
 
 def bindable(address: str, port: int) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,6 +138,22 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
         port = taken.getsockname()[1]
         assert not ports.bindable("127.202.9.9", port)
         assert ports.choose_port("127.202.9.9", port) != port
+
+
+def test_a_free_port_is_given_once_and_never_to_an_outgoing_connection() -> None:
+    lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    given = [ports.free_port() for _ in range(200)]
+    assert len(set(given)) == 200
+    assert all(ports.bindable(ports.LOOPBACK, port) for port in given)
+    assert max(given) < lowest
+
+
+def test_where_every_port_is_ephemeral_the_kernel_chooses(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "range").write_text("1024\t65535\n")
+    monkeypatch.setattr(ports, "_EPHEMERAL", tmp_path / "range")
+    assert ports.bindable(ports.LOOPBACK, ports.free_port())
 
 
 def test_labs_choose_addresses_that_no_other_has() -> None:
