@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from tests.labs import Lab, start_lab, stop_lab
+from tests.shelf import Shelf
 
 
 def _name(suffix: str) -> str:
@@ -29,23 +30,34 @@ def make_lab() -> Iterator[Callable[[str], Lab]]:
         stop_lab(name)
 
 
-@pytest.fixture(scope="module")
-def lab() -> Iterator[Lab]:
-    """A fresh lab of the module's own: the application runs, there is no mesh."""
-    name = _name("main")
-    try:
-        yield start_lab(name)
-    finally:
-        stop_lab(name)
+@pytest.fixture(scope="session")
+def labs() -> Iterator[Shelf]:
+    """Labs without a mesh."""
+    with Shelf(_name("main")) as shelf:
+        yield shelf
+
+
+@pytest.fixture(scope="session")
+def meshes() -> Iterator[Shelf]:
+    """Labs with Istio installed and the application injected."""
+    with Shelf(_name("mesh"), Lab.install_mesh) as shelf:
+        yield shelf
 
 
 @pytest.fixture(scope="module")
-def mesh() -> Iterator[Lab]:
-    """A lab of the module's own with Istio installed and the application injected."""
-    name = _name("mesh")
-    try:
-        lab = start_lab(name)
-        lab.install_mesh()
+def lab(labs: Shelf, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A lab for the module alone: the application runs, there is no mesh."""
+    with labs.borrowed(spoil=_spoils(request)) as lab:
         yield lab
-    finally:
-        stop_lab(name)
+
+
+@pytest.fixture(scope="module")
+def mesh(meshes: Shelf, request: pytest.FixtureRequest) -> Iterator[Lab]:
+    """A lab for the module alone, with Istio installed and the application injected."""
+    with meshes.borrowed(spoil=_spoils(request)) as lab:
+        yield lab
+
+
+def _spoils(request: pytest.FixtureRequest) -> bool:
+    """Whether a module says that it does not leave its lab as it was."""
+    return request.node.get_closest_marker("spoils_lab") is not None

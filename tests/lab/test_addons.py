@@ -43,7 +43,7 @@ def _kiali(lab: Lab) -> str:
 
 
 @pytest.fixture(scope="module")
-def addons(mesh: Lab) -> Lab:
+def addons(mesh: Lab) -> Iterator[Lab]:
     """The mesh with both add-ons and Kiali, all of them ready."""
     for manifest in mesh.state.addons.values():
         mesh.run("kubectl", "apply", "-f", manifest)
@@ -53,7 +53,10 @@ def addons(mesh: Lab) -> Lab:
             *("kubectl", "-n", SYSTEM, "rollout", "status", f"deployment/{name}"),
             "--timeout=90s",
         )
-    return mesh
+    yield mesh
+    mesh.run("kubectl", "delete", "-f", "-", stdin=_kiali(mesh))
+    for manifest in mesh.state.addons.values():
+        mesh.run("kubectl", "delete", "-f", manifest)
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from runbook_lib.steps import autoscaling
 from runbook_lib.wait import State as Wait
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 WEB = "xnat-xnat-web"
 LOADED = {"xnat-web": "80m", "istio-proxy": "10m"}

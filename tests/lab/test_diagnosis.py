@@ -29,7 +29,7 @@ from runbook_lib.steps import authorization, autoscaling, kiali, mutual_tls
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
 
 WEB = {"app": "xnat-xnat-web"}
 OTHER = {"name": "other-team", "namespace": "xnat"}

@@ -17,7 +17,7 @@ from runbook_lib.steps import kiali, kiali_access
 from runbook_lib.wait import State, until
 from tests.labs import Lab, named, take
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
 
 MakeContext = Callable[..., Context]
 Kubectl = Callable[..., str]

@@ -21,7 +21,7 @@ from runbook_lib.lab.process import MARK
 from runbook_lib.lab.state import alive, marked_processes, read_state
 from runbook_lib.locations import lab_directory
 from runbook_lib.wait import State, until
-from tests.labs import Lab, stop_lab
+from tests.labs import Lab, start_lab, stop_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
@@ -71,41 +71,43 @@ def test_a_mesh_works_where_well_known_ports_are_taken(make_lab: Callable[[str],
         assert "2/2" in lab.run("kubectl", "-n", "xnat", "get", "pod", "xnat-xnat-web-0")
 
 
-def test_two_labs_run_at_once_and_one_ends_alone(make_lab: Callable[[str], Lab]) -> None:
-    """Each has its own cluster and site; taking one down leaves the other untouched."""
-    one, two = make_lab("one"), make_lab("two")
+def test_two_labs_run_at_once_and_one_ends_alone(lab: Lab, make_lab: Callable[[str], Lab]) -> None:
+    """Each has its own cluster and site; taking one down leaves everything else untouched."""
+    one = make_lab("one")
     uid = ("kubectl", "get", "namespace", "kube-system", "-o", "jsonpath={.metadata.uid}")
-    assert one.run(*uid) != two.run(*uid)
-    before = {process.pid for process in marked_processes(two.name)}
-    assert lifecycle.down(one.name)
-    assert {process.pid for process in marked_processes(two.name)} == before
-    assert two.request("GET").status_code == 200
+    assert one.run(*uid) != lab.run(*uid)
+    before = {process.pid for process in marked_processes(lab.name)}
+    # A process that only looks like the lab's.
+    other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{one.name}-other"})
+    try:
+        assert lifecycle.down(one.name)
+        assert other.poll() is None
+        assert not lifecycle.down(one.name)
+    finally:
+        other.kill()
+        other.wait()
+    assert {process.pid for process in marked_processes(lab.name)} == before
+    assert lab.request("GET").status_code == 200
 
 
-def test_up_again_finds_the_running_lab(make_lab: Callable[[str], Lab]) -> None:
+def test_up_again_finds_the_running_lab(lab: Lab) -> None:
     """The second start is the same lab, not another."""
-    first = make_lab("again")
-    assert make_lab("again").state == first.state
+    assert start_lab(lab.name).state == lab.state
 
 
-def test_kubeconfig_and_keys_are_private(make_lab: Callable[[str], Lab]) -> None:
+def test_kubeconfig_and_keys_are_private(lab: Lab) -> None:
     """Whatever holds a key has mode 0600, in a folder of mode 0700."""
-    lab = make_lab("private")
     folder = lab_directory(lab.name)
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     secrets = [Path(lab.state.kubeconfig), *folder.rglob("*.key"), *folder.rglob("kubeconfig")]
     assert {stat.S_IMODE(file.stat().st_mode) for file in secrets} == {0o600}
 
 
-def test_everything_listens_on_loopback_but_the_agents_status_port(
-    make_lab: Callable[[str], Lab],
-) -> None:
+def test_everything_listens_on_loopback_but_the_agents_status_port(mesh: Lab) -> None:
     """pilot-agent opens its status port on all interfaces and has no setting for it."""
-    lab = make_lab("loopback")
-    lab.install_mesh()
     open_wide = [
         (process.name(), connection.laddr.port)
-        for process in marked_processes(lab.name)
+        for process in marked_processes(mesh.name)
         for connection in process.net_connections("tcp")
         if connection.status == psutil.CONN_LISTEN and not connection.laddr.ip.startswith("127.")
     ]
@@ -146,19 +148,6 @@ def test_down_cleans_up_after_a_kill_9_of_the_command(request: pytest.FixtureReq
     assert lifecycle.down(name)
     _gone(name, timeout=1)
     assert read_state(name) is None
-
-
-def test_down_leaves_others_alone(make_lab: Callable[[str], Lab]) -> None:
-    """A process that only looks like the lab's, and one of another lab, live on."""
-    lab = make_lab("others")
-    other = subprocess.Popen(["sleep", "60"], env={**os.environ, MARK: f"{lab.name}-other"})
-    try:
-        assert lifecycle.down(lab.name)
-        assert other.poll() is None
-        assert not lifecycle.down(lab.name)
-    finally:
-        other.kill()
-        other.wait()
 
 
 @pytest.mark.parametrize("name", ["", "Upper", "a/b", "..", "x" * 40])

@@ -23,7 +23,7 @@ from runbook_lib.steps.rollback import policies
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 MakeContext = Callable[..., Context]
 DICOM = 8104

@@ -22,7 +22,7 @@ from runbook_lib.steps.preflight import Finding
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(150)]
 
 FORCED = ("delete", "--ignore-not-found", "--wait=true", "--timeout=60s")
 

@@ -14,7 +14,7 @@ from runbook_lib.steps import authorization, injection, mutual_tls, rollback
 from runbook_lib.wait import State, until
 from tests.labs import Lab, named, take
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 Kubectl = Callable[..., str]
 

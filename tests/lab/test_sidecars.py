@@ -17,7 +17,7 @@ from runbook_lib.steps.rollback import sidecars
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]
 
 APPLICATION = ["StatefulSet/xnat-postgresql", "StatefulSet/xnat-xnat-web"]
 LABEL = ("label", "namespace", "xnat", "--overwrite")

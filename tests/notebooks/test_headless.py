@@ -19,7 +19,10 @@ from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
 
-pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
+pytestmark = [
+    *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
+    pytest.mark.timeout(300),
+]
 
 CHAPTERS = [notebook for notebook in steps.CHAPTERS if notebook not in steps.ON_REQUEST]
 NOTHING_TO_DO = "kiali-readers"
@@ -264,7 +267,7 @@ def test_an_interrupted_run_ends_its_kernels_and_can_go_on(
     # One that has ended may wait to be reaped by whoever inherited it; it has ended all the same.
     _, alive = psutil.wait_procs(kernels, timeout=5)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
-    assert run(lab, output).code == 0
+    assert run(lab, output, "--notebook", "01_install_istio").code == 0
 
 
 def test_nothing_is_left_in_the_repository() -> None:

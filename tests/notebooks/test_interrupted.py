@@ -64,9 +64,5 @@ def test_a_killed_run_goes_on_to_the_same_end(
         assert set(last.outcomes.values()) == {"verified"}
         assert snapshot.difference(expected, snapshot.of(lab)) == "", f"seed {SEED}: {here}"
         say(f"  {len(killed)} of {KILLS}: the same state as without")
-        if len(killed) >= KILLS:
-            again = run(lab, output)
-            assert again.code == 0, again.output
-            assert again.changed == {}
         stop_lab(lab.name)
     say(f"{time.monotonic() - started:.0f} s in all; an undisturbed run: {seconds:.0f} s")

@@ -13,7 +13,10 @@ from tests import snapshot
 from tests.labs import Lab
 from tests.notebooks.headless import back, execute
 
-pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(300)]
+pytestmark = [
+    *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
+    pytest.mark.timeout(300),
+]
 
 
 def nbval(lab: Lab, *paths: str, run_folder: str) -> subprocess.CompletedProcess[str]:
