@@ -213,7 +213,7 @@ class ControlPlane:
             f"--root-ca-file={made.authority.certificate}",
             f"--cluster-signing-cert-file={made.authority.certificate}",
             f"--cluster-signing-key-file={made.authority.key}",
-            "--horizontal-pod-autoscaler-sync-period=5s",
+            "--horizontal-pod-autoscaler-sync-period=2s",
             # The default is 5 min, for which nobody at a lab would wait to see the pods go. New
             # pods need no flag: until five minutes old they count once they have been ready for
             # a whole window of their metrics, so what starting costs never scales out.

@@ -29,7 +29,7 @@ from runbook_lib.target import Target
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
-pytestmark = pytest.mark.lab
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab]
 
 CONFIG: Object = {
     "apiVersion": "v1",

@@ -12,7 +12,7 @@ from runbook_lib.lab.state import marked_processes
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 HELM = ("helm", "-n", "kiali-operator")
 PERIOD = "ansible.sdk.operatorframework.io/reconcile-period"

@@ -18,7 +18,7 @@ from runbook_lib.plan import Plan
 from runbook_lib.steps.release import ReleasePlanner, Source
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]
 
 MANIFEST = """\
 apiVersion: v1
