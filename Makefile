@@ -13,8 +13,8 @@ RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets met
   cell.metadata.papermill cell.metadata.execution
 # The labs of the tests may use more memory than people's, for less time spent on saving it.
 PYTEST := GOGC=200 $(BIN)/python -m pytest
-# Tests of one file share a lab, and mostly wait for it: four files at a time, in the given order,
-# so that the longest begin first.
+# Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
+# first (tests/conftest.py).
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
 
 help: ## Show the commands

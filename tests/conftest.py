@@ -10,6 +10,25 @@ import pytest
 from tests.labs import Lab, start_lab, stop_lab
 from tests.shelf import Shelf
 
+LONGEST = (
+    "tests/notebooks/test_headless.py",
+    "tests/notebooks/test_interrupted.py",
+    "tests/lab/test_diagnosis.py",
+    "tests/notebooks/test_rollback.py",
+    "tests/notebooks/test_nbval.py",
+    "tests/lab/test_kiali.py",
+    "tests/lab/test_preflight.py",
+    "tests/lab/test_lifecycle.py",
+    "tests/lab/test_autoscaling.py",
+)
+"""Files that begin first, so that no worker is left alone with one of them at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first."""
+    rank = {name: number for number, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+
 
 def _name(suffix: str) -> str:
     return f"test-{os.getpid()}-{suffix}"

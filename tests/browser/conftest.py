@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
 from runbook_lib.locations import repository_root
 from tests.browser.jupyterlab import Notebook, Server, chromium, remove_run_folders, serve
 from tests.labs import Lab
+from tests.shelf import Shelf
 
 NOTEBOOK = "04_mutual_tls"
 
@@ -27,19 +28,33 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
+def mesh(meshes: Shelf) -> Iterator[Lab]:
+    """One mesh for all: what these tests look at is the browser."""
+    with meshes.borrowed(spoil=True) as lab:
+        yield lab
+
+
+@pytest.fixture(scope="session")
 def server(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(mesh, tmp_path_factory.mktemp("jupyter")) as running:
         yield running
     remove_run_folders(mesh)
 
 
-@pytest.fixture
-def page(browser: Browser) -> Iterator[Page]:
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """One for all, because its cache holds JupyterLab; that resets itself when it is opened."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
-    page = context.new_page()
-    yield page
+    yield context
     context.close()
+
+
+@pytest.fixture
+def page(profile: BrowserContext) -> Iterator[Page]:
+    page = profile.new_page()
+    yield page
+    page.close()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,6 +17,7 @@ import httpx
 from playwright.sync_api import Locator, Page, expect
 
 from runbook_lib import evidence, wait
+from runbook_lib.lab.ports import free_port
 from runbook_lib.locations import repository_root
 from tests.labs import Lab
 
@@ -95,9 +95,7 @@ def serve(lab: Lab, folder: Path) -> Iterator[Server]:
     environment = {**inherited, **{name: str(folder / place) for name, place in places.items()}}
     for plugin, values in _SETTINGS.items():
         write_setting(folder / "settings", plugin, values)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     log = folder / "jupyterlab.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

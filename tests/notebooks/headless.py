@@ -68,12 +68,12 @@ def back(lab: Lab, folder: Path, keep: str) -> Run:
     return run(lab, folder / "back", "-f", str(parameters), "--notebook", "90_rollback")
 
 
-def start(lab: Lab, output: Path, stream: int | IO[str]) -> subprocess.Popen[str]:
-    """Start a whole run, to be interrupted; both of its streams go to `stream`."""
+def start(lab: Lab, output: Path, stream: int | IO[str], *options: str) -> subprocess.Popen[str]:
+    """Start a run, to be interrupted; both of its streams go to `stream`."""
     # A shell's background jobs ignore Ctrl-C, and so would the run.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        [sys.executable, "-m", "runbook_lib", "run", "--output", str(output)],
+        [sys.executable, "-m", "runbook_lib", "run", "--output", str(output), *options],
         cwd=repository_root(),
         env={k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"},
         stdin=subprocess.DEVNULL,

@@ -12,10 +12,19 @@ from typing import Any, Literal
 
 import psutil
 
-from runbook_lib import evidence
+from runbook_lib import evidence, steps
 from runbook_lib.wait import State, until
 from tests.labs import Lab
 from tests.notebooks.headless import LIMIT, start
+from tests.unit.samples import lab_parameters
+
+CHAPTERS = [
+    option
+    for name in steps.CHAPTERS
+    if name not in steps.ON_REQUEST and steps.of(name, lab_parameters())
+    for option in ("--notebook", name)
+]
+"""Options for a run of the notebooks that have steps: the others only look."""
 
 Victim = Literal["all", "notebook", "runner", "Ctrl-C", "TERM"]
 """Who is hit:
@@ -88,10 +97,10 @@ def choose(chance: random.Random, *, first: bool, seconds: float) -> Kill:
 
 
 def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
-    """Start a whole run and kill it at that moment, unless it ends before."""
+    """Start a run and kill it at that moment, unless it ends before."""
     before = set(output.glob("*"))
     log = output.parent / "killed.log"
-    with log.open("w") as stream, start(lab, output, stream) as process:
+    with log.open("w") as stream, start(lab, output, stream, *CHAPTERS) as process:
         try:
             _reach(process, output, before, kill)
             hit = process.poll() is None
