@@ -35,7 +35,7 @@ class Shelf:
         return self
 
     def __exit__(self, *_exception: object) -> None:
-        self._stop()
+        stop_lab(self._name)
 
     @contextmanager
     def borrowed(self, *, spoil: bool) -> Iterator[Lab]:
@@ -45,16 +45,17 @@ class Shelf:
             spoil: It will not come back as it was, so there is no need to look.
         """
         if self._lab is None:
-            self._lab = start_lab(self._name)
-            self._prepare(self._lab)
-            self._state = {}
+            lab = start_lab(self._name)
+            self._prepare(lab)
+            self._lab, self._state = lab, {}
         if not spoil:
             self._state = self._state or snapshot.of(self._lab)
         try:
             yield self._lab
         finally:
             if spoil or not self._came_back():
-                self._stop()
+                stop_lab(self._name)
+                self._lab = None
 
     def _came_back(self) -> bool:
         try:
@@ -68,8 +69,3 @@ class Shelf:
         assert self._lab is not None, "it is lent"
         difference = snapshot.difference(self._state, snapshot.of(self._lab))
         return wait.State(not difference, difference)
-
-    def _stop(self) -> None:
-        if self._lab is not None:
-            stop_lab(self._name)
-            self._lab = None
