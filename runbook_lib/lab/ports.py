@@ -13,6 +13,8 @@ from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
+from runbook_lib.lab.errors import LabError
+
 LOOPBACK = "127.0.0.1"
 POD_PREFIX = "10.244"
 
@@ -22,27 +24,38 @@ _LOWEST = 21_000
 
 _EPHEMERAL = Path("/proc/sys/net/ipv4/ip_local_port_range")
 
-_given: deque[int] = deque(maxlen=1000)
-"""Chosen by this process of late; whoever a port is for may not listen there yet."""
+_held: deque[socket.socket] = deque(maxlen=200)
+"""Ports that were given of late: whoever they are for may not listen there yet."""
+
+_claims: list[socket.socket] = []
+"""What this process has claimed until it ends."""
 
 
 def free_port(address: str = LOOPBACK) -> int:
-    """A port that is free on `address` now, and that no outgoing connection will take.
+    """A port that is free on `address`, and is kept free for the server that it is for.
 
-    Every connection of every program on this machine gets a port of the kernel's ephemeral range
-    for as long as it lasts. A port chosen there can be gone before its server listens, and stay so
-    however often that is restarted.
+    Until then nobody else gets it: neither another lab, nor an outgoing connection, which is given
+    a port of the kernel's ephemeral range for as long as it lasts. A server that found its port
+    taken would find it so however often it is restarted.
     """
     candidates = range(_LOWEST, int(_EPHEMERAL.read_text().split()[0]))
-    for port in random.sample(candidates, len(candidates)):
-        if port not in _given and bindable(address, port):
-            _given.append(port)
-            return port
-    # This machine's ephemeral range leaves nothing below it.
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        given: int = probe.getsockname()[1]
+    # The kernel chooses where this machine's ephemeral range leaves nothing below it.
+    for port in [*random.sample(candidates, len(candidates)), 0]:
+        hold = socket.socket()
+        try:
+            hold.bind((address, port))
+        except OSError:
+            hold.close()
+            continue
+        # From now on whoever sets it too may listen here, as servers do; who asks for a free port
+        # does not.
+        hold.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if len(_held) == _held.maxlen:
+            _held.popleft().close()
+        _held.append(hold)
+        given: int = hold.getsockname()[1]
         return given
+    raise LabError(f"no port is free on {address}", "end some of the programs that listen there")
 
 
 def bindable(address: str, port: int) -> bool:
@@ -92,6 +105,26 @@ class Addresses:
 
 
 def choose_addresses(taken: set[int]) -> Addresses:
-    """Pick a pair of second octets that no lab in `taken` uses; random, so users rarely meet."""
+    """Claim a pair of second octets for as long as this process lives.
+
+    Args:
+        taken: Those that labs have which may not have claimed them.
+
+    Raises:
+        LabError: None is left.
+    """
     candidates = [octet for octet in range(16, 250, 2) if octet not in taken]
-    return Addresses(random.choice(candidates))
+    for octet in random.sample(candidates, len(candidates)):
+        # An abstract name is free again when its process ends, however it ends; see unix(7).
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0istio-runbook/127.{octet}")
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        return Addresses(octet)
+    raise LabError(
+        "every pair of loopback networks is taken by a lab",
+        "take those down that are of no more use: python -m runbook_lib lab down --name NAME",
+    )

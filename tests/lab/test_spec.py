@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.lab import images, kubelet, pods, ports
+from runbook_lib.lab.errors import LabError
 from runbook_lib.lab.programs import PodNetwork, has_sidecar
 
 NODE = {"cpu": 8, "memory": 2**33}
@@ -140,12 +141,16 @@ def test_a_taken_port_is_replaced_by_a_free_one() -> None:
         assert ports.choose_port("127.202.9.9", port) != port
 
 
-def test_a_free_port_is_given_once_and_never_to_an_outgoing_connection() -> None:
+def test_a_free_port_is_given_once_and_kept_for_its_server() -> None:
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
-    given = [ports.free_port() for _ in range(200)]
-    assert len(set(given)) == 200
-    assert all(ports.bindable(ports.LOOPBACK, port) for port in given)
+    given = [ports.free_port() for _ in range(100)]
+    assert len(set(given)) == 100
     assert max(given) < lowest
+    # A server listens there, on all interfaces too; another lab that looks for one does not get it.
+    assert all(ports.bindable(ports.LOOPBACK, port) for port in given)
+    assert ports.bindable("0.0.0.0", given[0])
+    with socket.socket() as other, pytest.raises(OSError, match="in use"):
+        other.bind((ports.LOOPBACK, given[0]))
 
 
 def test_where_every_port_is_ephemeral_the_kernel_chooses(
@@ -157,5 +162,11 @@ def test_where_every_port_is_ephemeral_the_kernel_chooses(
 
 
 def test_labs_choose_addresses_that_no_other_has() -> None:
-    taken = set(range(16, 250, 2)) - {88}
-    assert ports.choose_addresses(taken).outside == 88
+    free = ports.choose_addresses(set()).outside
+    ports._claims.pop().close()
+    taken = set(range(16, 250, 2)) - {free}
+    assert ports.choose_addresses(taken).outside == free
+    # It is claimed at once: another lab may be starting at this moment.
+    with pytest.raises(LabError, match="every pair of loopback networks is taken"):
+        ports.choose_addresses(taken)
+    ports._claims.pop().close()
