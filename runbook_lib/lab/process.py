@@ -25,6 +25,9 @@ TAIL_LINES = 15
 # setpriv (util-linux) asks the kernel to kill the process when its parent dies, even by kill -9.
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 
+_AGAIN = "---"
+"""Begins the lines that the lab adds to a log."""
+
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when healthy, else in words what is still missing."""
 
@@ -57,6 +60,7 @@ class Process:
         self.env = {**(env if env is not None else os.environ), MARK: mark}
         self.folder = folder
         self._child: asyncio.subprocess.Process | None = None
+        self._ends: list[int] = []
 
     @property
     def pid(self) -> int | None:
@@ -122,6 +126,24 @@ class Process:
                 f"its last lines:\n{self.tail()}"
             )
 
+    async def keep(self, delay: float) -> None:
+        """Start it again whenever it ends, `delay` seconds later; never returns."""
+        while True:
+            code = await self.wait()
+            self._ends.append(code)
+            with self.log.open("a") as log:
+                log.write(f"{_AGAIN} exited with code {code}; starting again\n")
+            await asyncio.sleep(delay)
+            await self.start()
+
+    def troubles(self) -> str:
+        """Say how often it has ended, and its last words; empty if it never did."""
+        if not self._ends:
+            return ""
+        said = [line for line in self._lines() if line.strip() and not line.startswith(_AGAIN)]
+        last = said[-1].strip() if said else "nothing"
+        return f"{self.name} keeps ending ({len(self._ends)} so far), the last time with: {last}"
+
     async def stop(self, grace: float = STOP_GRACE) -> None:
         """Ask it to end, then kill it and whatever it started."""
         child = self._child
@@ -138,11 +160,13 @@ class Process:
 
     def tail(self) -> str:
         """The last lines of the log, indented."""
+        return "\n".join(f"  {line}" for line in self._lines()[-TAIL_LINES:]) or "  (empty log)"
+
+    def _lines(self) -> list[str]:
         try:
-            lines = self.log.read_text(errors="replace").splitlines()
+            return self.log.read_text(errors="replace").splitlines()
         except FileNotFoundError:
-            return "  (no log)"
-        return "\n".join(f"  {line}" for line in lines[-TAIL_LINES:]) or "  (empty log)"
+            return ["(no log)"]
 
 
 async def _poll(check: Check, interval: float = 0.05) -> None:

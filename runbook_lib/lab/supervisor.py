@@ -212,16 +212,7 @@ class Supervisor:
         self._components[name] = process
         if check:
             await process.until_healthy(check, START_TIMEOUT)
-        self._keepers.append(asyncio.create_task(self._keep(process)))
-
-    async def _keep(self, process: Process) -> None:
-        """Start a component again whenever it ends."""
-        while True:
-            code = await process.wait()
-            with process.log.open("a") as log:
-                log.write(f"--- exited with code {code}; starting again\n")
-            await asyncio.sleep(RESTART_DELAY)
-            await process.start()
+        self._keepers.append(asyncio.create_task(process.keep(RESTART_DELAY)))
 
     async def _stop_components(self) -> None:
         for task in self._keepers:
@@ -260,7 +251,9 @@ class Supervisor:
                     return None
                 pods = await api.get("/api/v1/namespaces/xnat/pods") or {"items": []}
                 states = ", ".join(_pod_summary(pod) for pod in pods["items"]) or "no pods yet"
-                return f"the site answers {answer.status_code}; pods: {states}"
+                missing = [f"the site answers {answer.status_code}; pods: {states}"]
+                missing += [process.troubles() for process in self._components.values()]
+                return "; ".join(filter(None, missing))
 
             await self._components["edge"].until_healthy(check, START_TIMEOUT)
 

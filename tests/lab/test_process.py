@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -70,6 +71,32 @@ def test_missing_program_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(LabError, match=r"(?s)ghost exited.*No such file"):
         asyncio.run(scenario())
+
+
+def test_what_keeps_ending_is_named_with_its_last_words(tmp_path: Path) -> None:
+    """It may be why something else is missing."""
+
+    async def scenario() -> Process:
+        process = Process(
+            "scheduler",
+            ["/bin/sh", "-c", "echo address in use; exit 1"],
+            log=tmp_path / "log",
+            mark="test",
+        )
+        await process.start()
+        assert process.troubles() == ""
+        keeping = asyncio.create_task(process.keep(0.01))
+        async with asyncio.timeout(10):
+            while "(2 so far)" not in process.troubles():
+                await asyncio.sleep(0.01)
+        keeping.cancel()
+        await process.stop()
+        return process
+
+    process = asyncio.run(scenario())
+    assert re.fullmatch(
+        r"scheduler keeps ending \(\d+ so far\), the last time with: address in use", process.troubles()
+    )
 
 
 def test_stop_kills_what_ignores_the_request_and_its_children(tmp_path: Path) -> None:
