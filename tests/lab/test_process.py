@@ -95,7 +95,8 @@ def test_what_keeps_ending_is_named_with_its_last_words(tmp_path: Path) -> None:
 
     process = asyncio.run(scenario())
     assert re.fullmatch(
-        r"scheduler keeps ending \(\d+ so far\), the last time with: address in use", process.troubles()
+        r"scheduler keeps ending \(\d+ so far\), the last time with: address in use",
+        process.troubles(),
     )
 
 
