@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import yaml
 
-from runbook_lib import parameters, steps, target
+from runbook_lib import parameters, steps, target, wait
 from runbook_lib.cluster import Cluster
 from runbook_lib.context import Context
 from runbook_lib.evidence import Evidence
@@ -115,6 +115,12 @@ class Lab:
                 *("kubectl", "-n", "xnat", "rollout", "status", f"statefulset/{name}"),
                 "--timeout=60s",
             )
+        # The load balancer learns of a new pod a moment after its rollout has ended.
+        wait.until("the site to answer through the sidecar", self._answers, timeout=30)
+
+    def _answers(self) -> wait.State:
+        code = self.request("GET").status_code
+        return wait.State(code == 200, f"GET {code}")
 
 
 def named(context: Context, name: str) -> Step:
