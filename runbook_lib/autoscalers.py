@@ -153,7 +153,7 @@ def metrics_api_missing(context: Context) -> bool:
     except KindNotInstalled:
         return True
     except ClusterRefused:
-        return False
+        pass  # it may not be read, or does not answer: it is there
     return False
 
 

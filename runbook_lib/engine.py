@@ -28,7 +28,6 @@ with _without("rfc3987_syntax"):
 
 NAME = "runbook"
 
-
 _SAVE_SECONDS = 1.0
 """What a killed run may lack of its executed notebook; its evidence is complete in any case."""
 
@@ -36,8 +35,8 @@ _SAVE_SECONDS = 1.0
 def _at_most_every(seconds: float, save: Callable[..., None]) -> Callable[..., None]:
     """Leave out saves that follow another within `seconds`.
 
-    Papermill saves the whole notebook before and after each cell, texts included, which is half of
-    what a run without waiting costs.
+    Papermill saves the whole notebook before and after each cell, texts included. Where there was
+    nothing to change, that was half of the CPU time of the run's own process.
     """
     last = float("-inf")
 

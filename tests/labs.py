@@ -116,11 +116,35 @@ class Lab:
                 "--timeout=60s",
             )
         # The load balancer learns of a new pod a moment after its rollout has ended.
-        wait.until("the site to answer through the sidecar", self._answers, timeout=30)
+        self.until_answer("GET", 200, timeout=30)
+        self.until_webhook_fails_closed()
 
-    def _answers(self) -> wait.State:
-        code = self.request("GET").status_code
-        return wait.State(code == 200, f"GET {code}")
+    def until_answer(self, method: str, *statuses: int, timeout: float, successes: int = 1) -> None:
+        """Wait until requests from outside are answered with one of these statuses.
+
+        Args:
+            method: Such as `GET`.
+            statuses: Those to wait for.
+            timeout: Seconds in all.
+            successes: How many answers in a row.
+        """
+
+        def observe() -> wait.State:
+            seen = self.request(method).status_code
+            return wait.State(seen in statuses, f"{method} answers {seen}")
+
+        what = f"{method} to answer {' or '.join(map(str, statuses))}"
+        wait.until(what, observe, timeout=timeout, successes=successes)
+
+    def until_webhook_fails_closed(self) -> None:
+        """Wait until istiod has told its own webhook to fail closed, against what the chart says.
+
+        It does once that answers, a little after istiod is ready.
+        """
+        self.run(
+            *("kubectl", "wait", "--for=jsonpath={.webhooks[0].failurePolicy}=Fail"),
+            *("validatingwebhookconfiguration", "istio-validator-istio-system", "--timeout=30s"),
+        )
 
 
 def named(context: Context, name: str) -> Step:

@@ -18,7 +18,6 @@ from runbook_lib.lab.errors import LabError
 LOOPBACK = "127.0.0.1"
 POD_PREFIX = "10.244"
 
-
 _LOWEST = 21_000
 """Above the usual ports of Istio, Kiali and Jaeger."""
 

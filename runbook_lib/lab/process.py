@@ -60,7 +60,7 @@ class Process:
         self.env = {**(env if env is not None else os.environ), MARK: mark}
         self.folder = folder
         self._child: asyncio.subprocess.Process | None = None
-        self._ends: list[int] = []
+        self._ends = 0
 
     @property
     def pid(self) -> int | None:
@@ -130,7 +130,7 @@ class Process:
         """Start it again whenever it ends, `delay` seconds later; never returns."""
         while True:
             code = await self.wait()
-            self._ends.append(code)
+            self._ends += 1
             with self.log.open("a") as log:
                 log.write(f"{_AGAIN} exited with code {code}; starting again\n")
             await asyncio.sleep(delay)
@@ -142,7 +142,7 @@ class Process:
             return ""
         said = [line for line in self._lines() if line.strip() and not line.startswith(_AGAIN)]
         last = said[-1].strip() if said else "nothing"
-        return f"{self.name} keeps ending ({len(self._ends)} so far), the last time with: {last}"
+        return f"{self.name} keeps ending ({self._ends} so far), the last time with: {last}"
 
     async def stop(self, grace: float = STOP_GRACE) -> None:
         """Ask it to end, then kill it and whatever it started."""

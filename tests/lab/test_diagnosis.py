@@ -71,12 +71,7 @@ class Site:
 
     def until_answer(self, method: str, *statuses: int) -> None:
         """Wait until a fault shows from outside."""
-
-        def observe() -> State:
-            seen = self.lab.request(method).status_code
-            return State(seen in statuses, f"{method} answers {seen}")
-
-        until(f"{method} to answer {statuses}", observe, timeout=45, successes=2)
+        self.lab.until_answer(method, *statuses, timeout=45, successes=2)
 
     def until_refused(self, said: str) -> None:
         """Wait until the API server says this of a new pod: it takes up admission rules late."""

@@ -337,7 +337,7 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
         # The last that worked is an installation: it says what istiod has changed since.
         context.helm.uninstall("istiod", namespace="istio-system", timeout=60)
         take(istiod, context)
-        webhook_fails_closed(context)
+        lab.until_webhook_fails_closed()
         command = ["upgrade", "istiod", lab.state.charts["istiod"], "--wait"]
         command += ["--reuse-values", "--set", "pilot.env.SOMETHING=else"]
     else:
@@ -367,7 +367,7 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
     if interrupted == "upgrade":
         refused_over_a_field_of_others(lab, context, istiod)
     take(istiod, context)
-    webhook_fails_closed(context)
+    lab.until_webhook_fails_closed()
     assert istiod.plan(context).empty
     assert list(preflight.releases(context)) == []
     env = lab.run(
@@ -375,21 +375,6 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
         "--output=yaml",
     )
     assert "SOMETHING" not in env
-
-
-def webhook_fails_closed(context: Context) -> None:
-    """Wait until istiod has told its own webhook to fail closed, against what the chart says."""
-
-    def observe() -> State:
-        found = context.cluster.get(
-            "admissionregistration.k8s.io/v1",
-            "ValidatingWebhookConfiguration",
-            "istio-validator-istio-system",
-        )
-        policy = found and found["webhooks"][0]["failurePolicy"]
-        return State(policy == "Fail", f"failurePolicy {policy}")
-
-    until("istiod's webhook to fail closed", observe, timeout=30)
 
 
 def refused_over_a_field_of_others(lab: Lab, context: Context, step: Step) -> None:

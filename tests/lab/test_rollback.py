@@ -11,7 +11,6 @@ import pytest
 from runbook_lib.context import Context
 from runbook_lib.errors import ParameterError, RunbookError
 from runbook_lib.steps import authorization, injection, mutual_tls, rollback
-from runbook_lib.wait import State, until
 from tests.labs import Lab, named, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
@@ -115,12 +114,7 @@ def broken(mesh: Lab, context: Context, kubectl: Kubectl) -> None:
     label.apply(context, label.plan(context))
     kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=0")
     kubectl("wait", "--for=delete", "pod/xnat-xnat-web-0", "--timeout=60s")
-
-    def observe() -> State:
-        status = mesh.request("GET").status_code
-        return State(status in (502, 503), str(status))
-
-    until("the site to be down", observe, timeout=30)
+    mesh.until_answer("GET", 502, 503, timeout=30)
 
 
 @pytest.mark.usefixtures("broken")

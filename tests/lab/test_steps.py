@@ -14,7 +14,6 @@ from runbook_lib.errors import RunbookError, VerificationFailed, WaitFailed, Wai
 from runbook_lib.lab.state import marked_processes
 from runbook_lib.step import Step
 from runbook_lib.steps import authorization, injection, mutual_tls
-from runbook_lib.wait import State, until
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]
@@ -200,16 +199,6 @@ def _methods(*names: str) -> list[dict[str, Any]]:
     return [{"to": [{"operation": {"methods": list(names)}}]}]
 
 
-def _until_answer(mesh: Lab, method: str, status: int) -> None:
-    """Wait until a policy that was applied shows from outside."""
-
-    def observe() -> State:
-        seen = mesh.request(method).status_code
-        return State(seen == status, f"{method} answers {seen}")
-
-    until(f"{method} to answer {status}", observe, timeout=30, successes=3)
-
-
 def test_a_site_that_another_policy_blocks_is_not_verified(
     mesh: Lab, make: MakeContext, foreign: Callable[..., None]
 ) -> None:
@@ -218,7 +207,7 @@ def test_a_site_that_another_policy_blocks_is_not_verified(
     _, restart = label_and_restart(context)
     assert restart.verify(make()).ok
     foreign("AuthorizationPolicy", action="DENY", rules=_methods("GET"))
-    _until_answer(mesh, "GET", 403)
+    mesh.until_answer("GET", 403, timeout=30, successes=3)
     with pytest.raises(VerificationFailed, match=r"AuthorizationPolicy xnat/other-team"):
         restart.verify(context)
 
@@ -233,7 +222,7 @@ def test_a_lockdown_that_another_policy_widens_is_not_verified(
         final.apply(context, final.plan(context))
         assert final.verify(make()).ok
         foreign("AuthorizationPolicy", action="ALLOW", rules=_methods("DELETE"))
-        _until_answer(mesh, "DELETE", 405)
+        mesh.until_answer("DELETE", 405, timeout=30, successes=3)
         with pytest.raises(VerificationFailed, match=r"(?s)DELETE.*xnat/other-team"):
             final.verify(context)
     finally:

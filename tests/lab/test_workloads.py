@@ -64,12 +64,7 @@ def test_killing_envoy_makes_the_pod_1_of_2_and_back(mesh: Lab) -> None:
     assert "Envoy exited" in mesh.run(
         "kubectl", "-n", "xnat", "logs", WEB, "-c", "istio-proxy", "--previous"
     )
-
-    def observe() -> State:
-        code = mesh.request("GET").status_code
-        return State(code == 200, f"GET answers {code}")
-
-    until("the site", observe, timeout=20)
+    mesh.until_answer("GET", 200, timeout=20)
 
 
 def test_a_stopped_application_is_not_ready(mesh: Lab) -> None:
@@ -148,15 +143,6 @@ def test_the_commands_of_the_procedure_answer(mesh: Lab, command: str, expected:
 def test_without_a_target_the_edge_answers_503(mesh: Lab) -> None:
     """Like a load balancer whose target group is empty; 502 is for targets that reset."""
     mesh.run("kubectl", "-n", "xnat", "scale", "statefulset/xnat-xnat-web", "--replicas=0")
-
-    def observe() -> State:
-        code = mesh.request("GET").status_code
-        return State(code == 503, f"GET answers {code}")
-
-    until("503 from the edge", observe, timeout=30)
+    mesh.until_answer("GET", 503, timeout=30)
     mesh.run("kubectl", "-n", "xnat", "scale", "statefulset/xnat-xnat-web", "--replicas=1")
-    until(
-        "the site",
-        lambda: State(mesh.request("GET").status_code == 200, "not 200 yet"),
-        timeout=30,
-    )
+    mesh.until_answer("GET", 200, timeout=30)

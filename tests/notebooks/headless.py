@@ -10,9 +10,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from runbook_lib import evidence
+from runbook_lib import evidence, steps
 from runbook_lib.locations import repository_root
 from tests.labs import Lab
+from tests.unit.samples import lab_parameters
+
+CHAPTERS = [
+    name
+    for name in steps.CHAPTERS
+    if name not in steps.ON_REQUEST and steps.of(name, lab_parameters())
+]
+"""The notebooks of a run that have steps; the others only look."""
 
 LIMIT = 240
 """Seconds for one run: many times what it takes."""
@@ -75,7 +83,7 @@ def start(lab: Lab, output: Path, stream: int | IO[str], *options: str) -> subpr
     return subprocess.Popen(
         [sys.executable, "-m", "runbook_lib", "run", "--output", str(output), *options],
         cwd=repository_root(),
-        env={k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"},
+        env=_environment(lab),
         stdin=subprocess.DEVNULL,
         stdout=stream,
         stderr=subprocess.STDOUT,
@@ -86,11 +94,10 @@ def start(lab: Lab, output: Path, stream: int | IO[str], *options: str) -> subpr
 
 def execute(lab: Lab, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
     """Run Python in the repository; both streams become the output."""
-    clean = {k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"}
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=repository_root(),
-        env={**clean, **environ},
+        env={**_environment(lab), **environ},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -98,3 +105,8 @@ def execute(lab: Lab, *arguments: str, **environ: str) -> subprocess.CompletedPr
         timeout=LIMIT,
         check=False,
     )
+
+
+def _environment(lab: Lab) -> dict[str, str]:
+    """The lab's, without an approval of whoever runs the tests."""
+    return {k: v for k, v in lab.environment.items() if k != "RUNBOOK_APPROVE"}

@@ -12,19 +12,13 @@ from typing import Any, Literal
 
 import psutil
 
-from runbook_lib import evidence, steps
+from runbook_lib import evidence
 from runbook_lib.wait import State, until
 from tests.labs import Lab
-from tests.notebooks.headless import LIMIT, start
-from tests.unit.samples import lab_parameters
+from tests.notebooks.headless import CHAPTERS, LIMIT, start
 
-CHAPTERS = [
-    option
-    for name in steps.CHAPTERS
-    if name not in steps.ON_REQUEST and steps.of(name, lab_parameters())
-    for option in ("--notebook", name)
-]
-"""Options for a run of the notebooks that have steps: the others only look."""
+ALL = [option for name in CHAPTERS for option in ("--notebook", name)]
+"""Options for a run of all notebooks that change something."""
 
 Victim = Literal["all", "notebook", "runner", "Ctrl-C", "TERM"]
 """Who is hit:
@@ -100,7 +94,7 @@ def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
     """Start a run and kill it at that moment, unless it ends before."""
     before = set(output.glob("*"))
     log = output.parent / "killed.log"
-    with log.open("w") as stream, start(lab, output, stream, *CHAPTERS) as process:
+    with log.open("w") as stream, start(lab, output, stream, *ALL) as process:
         try:
             _reach(process, output, before, kill)
             hit = process.poll() is None

@@ -10,15 +10,10 @@ import pytest
 from runbook_lib import steps
 from tests import snapshot
 from tests.labs import Lab, take
-from tests.notebooks.headless import Run, back
+from tests.notebooks.headless import CHAPTERS, Run, back
 
 pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(600)]
 
-CHAPTERS = [
-    name
-    for name in steps.CHAPTERS
-    if name not in (*steps.ON_REQUEST, "00_start_here", "07_troubleshoot")
-]
 INTERRUPTS = "rollback-sidecars"
 """The one step that users must notice on the lab: there is one web pod, and it is replaced."""
 
@@ -39,11 +34,7 @@ def test_each_chapter_can_be_rolled_back_to_what_was_before_it(
             _, verification = take(context, step.name)
             assert verification.ok, str(verification)
         if chapter == "01_install_istio":
-            # istiod makes its webhook fail closed once that answers, a little after it is ready.
-            lab.run(
-                *("kubectl", "wait", "--for=jsonpath={.webhooks[0].failurePolicy}=Fail"),
-                *("validatingwebhookconfiguration", "istio-validator-istio-system"),
-            )
+            lab.until_webhook_fails_closed()
         stages[chapter] = snapshot.of(lab)
     assert len(stages) == 7
     for chapter in reversed(list(stages)[:-1]):
