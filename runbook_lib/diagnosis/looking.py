@@ -12,7 +12,17 @@ from typing import Any
 
 import yaml
 
-from runbook_lib import accounts, autoscalers, manifest, pods, probe, rollout, traffic, wait
+from runbook_lib import (
+    accounts,
+    autoscalers,
+    injection_trial,
+    manifest,
+    pods,
+    probe,
+    rollout,
+    traffic,
+    wait,
+)
 from runbook_lib.cluster import Object, event_text
 from runbook_lib.context import Context
 from runbook_lib.diagnosis import refusal
@@ -24,7 +34,7 @@ from runbook_lib.parameter_model import ProbeParameters
 from runbook_lib.probe import Expectation, Observed, Probe
 from runbook_lib.rollout import APPS, has_ended
 from runbook_lib.scale_out_view import Autoscaler
-from runbook_lib.steps import injection, kiali, kiali_status
+from runbook_lib.steps import kiali, kiali_status
 
 LIMIT = 15.0
 """Seconds for each istioctl command; the API server and probes have limits of their own."""
@@ -238,7 +248,7 @@ class Looker:
 
     def _injection(self) -> Injection:
         try:
-            return Injection(injection.try_injection(self._context)[1])
+            return Injection(injection_trial.try_injection(self._context)[1])
         except ClusterRefused as error:
             if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
                 raise  # others refuse the pod, so nobody can say whether it would be injected

@@ -8,7 +8,7 @@ from runbook_lib import manifest, pods, sidecars, traffic
 from runbook_lib.cluster import Object
 from runbook_lib.diagnosis.model import Finding, Kind
 from runbook_lib.diagnosis.observation import Observation, labels_of
-from runbook_lib.steps.injection import wants_sidecar
+from runbook_lib.injection_trial import wants_sidecar
 
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 

@@ -5,25 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from runbook_lib import manifest, pods, rollout, table
+from runbook_lib import injection_trial, manifest, pods, rollout, table
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
-from runbook_lib.errors import ClusterRefused, RunbookError
+from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Step, Verification
 from runbook_lib.steps import objects, observe, preflight
 from runbook_lib.table import Check
 from runbook_lib.wait import State
-
-_INJECT = "sidecar.istio.io/inject"
-"""Pods marked `false` with this label or annotation want no sidecar."""
-
-_INJECTOR = "sidecar-injector.istio.io"
-"""The end of the names of istiod's webhooks for pods."""
-
-_BUSY, _SERVER_ERRORS = 429, 500
-"""HTTP status: too many requests; from here on the API server or a webhook did not answer."""
 
 _LACK = f"has no {pods.PROXY}"
 
@@ -54,7 +45,7 @@ class _LabelNamespace(Step):
         found = namespace["metadata"].get("labels", {}).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
-            check_new_pod(context, injected=True),
+            injection_trial.check_new_pod(context, injected=True),
         ]
         title = ref("Namespace", context.parameters.application.namespace)
         return Verification(self.name, table.all_ok(checks), (table.of_checks(title, checks),))
@@ -167,61 +158,6 @@ def _require_namespace(context: Context) -> Object:
     return namespace
 
 
-def try_injection(context: Context) -> tuple[str, bool]:
-    """Ask for a pod like the web pods as a dry run: admission webhooks answer as for a real one.
-
-    Returns:
-        The sidecar that it would get, in words, and whether it would get one.
-
-    Raises:
-        RunbookError: There is no web workload.
-        ClusterRefused: The API server refuses the pod, as when a webhook does not answer.
-    """
-    application = context.parameters.application
-    web = application.web
-    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)
-    if workload is None:
-        where = ref(web.kind, web.name, application.namespace)
-        raise RunbookError(f"there is no {where}", "correct application.web")
-    pod = rollout.trial_pod(workload, "injection-check")
-    answer = context.cluster.apply(pod, dry_run=True)
-    return (pods.PROXY, True) if pods.has_sidecar(answer) else ("none", False)
-
-
-def check_new_pod(context: Context, *, injected: bool) -> Check:
-    """Look whether a new pod would get a sidecar, or say why that cannot be told.
-
-    Who may restart workloads need not be allowed to create pods, and a quota or an admission policy
-    may refuse this one alone. Then only the pods that a workload creates show it.
-
-    Args:
-        context: Where.
-        injected: Whether it should get one.
-
-    Raises:
-        RunbookError: There is no web workload that should get one.
-        ClusterRefused: No pod at all can be created, as when a webhook does not answer.
-    """
-    subject = "sidecar of a new pod"
-    try:
-        sidecar, found = try_injection(context)
-    except ClusterRefused as error:
-        if not _refuses_this_pod_only(error):
-            raise
-        return Check(subject, f"cannot tell: {error.cause}", ok=None)
-    except RunbookError as error:
-        if injected:
-            raise
-        return Check(subject, f"cannot tell: {error.cause}", ok=None)
-    return Check(subject, sidecar, found is injected)
-
-
-def _refuses_this_pod_only(error: ClusterRefused) -> bool:
-    """Whether pods that a workload creates may be accepted all the same."""
-    answered = error.status < _SERVER_ERRORS and error.status != _BUSY
-    return answered and _INJECTOR not in error.cause
-
-
 def _restarts(context: Context) -> list[_Restart]:
     """Return the workloads whose pods lack sidecars, in the order of the parameters.
 
@@ -262,25 +198,20 @@ def _require_all_listed(context: Context, restarts: Sequence[_Restart]) -> None:
                 f"pod {namespace}/{name} {_LACK}, and belongs to no workload in "
                 "application.restart_order",
                 "add its workload there, or mark the pod's template with the label "
-                f"{_INJECT}: 'false'",
+                f"{injection_trial.INJECT}: 'false'",
             )
 
 
 def _to_be_meshed(found: Iterable[Object]) -> list[Object]:
     """Return the pods that shall have a sidecar."""
-    return [pod for pod in found if not rollout.has_ended(pod) and wants_sidecar(pod)]
+    return [
+        pod for pod in found if not rollout.has_ended(pod) and injection_trial.wants_sidecar(pod)
+    ]
 
 
 def _lacking(found: Iterable[Object]) -> list[Object]:
     """Return the pods that shall have a sidecar and were created without: they never get one."""
     return [pod for pod in _to_be_meshed(found) if not pods.has_sidecar(pod)]
-
-
-def wants_sidecar(pod: Object) -> bool:
-    """Whether istiod would inject: not into pods on the host's network, nor where told not to."""
-    metadata = pod["metadata"]
-    marks = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
-    return not pod["spec"].get("hostNetwork") and marks.get(_INJECT, "true") != "false"
 
 
 def _place(workload: Object) -> tuple[str, str, str]:
@@ -324,7 +255,7 @@ def _wait_for_sidecars(context: Context) -> None:
 
 
 def _created_without_sidecar(pod: Object) -> str:
-    if not wants_sidecar(pod) or pods.has_sidecar(pod):
+    if not injection_trial.wants_sidecar(pod) or pods.has_sidecar(pod):
         return ""
     return (
         f"pod {pod['metadata']['name']} was created without istio-proxy: "

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from runbook_lib import manifest, rollout, table
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
-from runbook_lib.parameter_model import ChartParameters
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Step, Verification
-from runbook_lib.steps import definitions, objects, preflight
-from runbook_lib.steps.release import CRD, ReleasePlanner, Source
+from runbook_lib.steps import definitions, istio_releases, objects, preflight
+from runbook_lib.steps.release import CRD
 from runbook_lib.table import Check
 
 _GATEWAYS = ("ingressgateway", "egressgateway")
@@ -32,7 +29,7 @@ class _InstallBase(Step):
     undo += "every object of theirs"
 
     def __init__(self, parameters: Parameters) -> None:
-        self._release = base_release(parameters)
+        self._release = istio_releases.base_release(parameters)
 
     def plan(self, context: Context) -> Plan:
         istio = context.parameters.istio.namespace
@@ -77,7 +74,7 @@ class _InstallIstiod(Step):
     undo = "uninstall the release, after the sidecars are gone"
 
     def __init__(self, parameters: Parameters) -> None:
-        self._release = istiod_release(parameters)
+        self._release = istio_releases.istiod_release(parameters)
 
     def plan(self, context: Context) -> Plan:
         preflight.require(preflight.istios(context), preflight.webhooks(context))
@@ -119,31 +116,6 @@ class _InstallIstiod(Step):
 def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter; its order does not depend on the story."""
     return _InstallBase(parameters), _InstallIstiod(parameters)
-
-
-def base_release(parameters: Parameters) -> ReleasePlanner:
-    """The release with Istio's kinds."""
-    return ReleasePlanner(parameters.istio.base, *_from_istio(parameters, parameters.istio.base))
-
-
-def istiod_release(parameters: Parameters) -> ReleasePlanner:
-    """The release with the control plane."""
-    istio = parameters.istio
-    source, values = _from_istio(parameters, istio.istiod)
-    if istio.revision != "default":
-        values["revision"] = istio.revision
-    return ReleasePlanner(istio.istiod, source, values)
-
-
-def _from_istio(parameters: Parameters, chart: ChartParameters) -> tuple[Source, dict[str, Any]]:
-    """Return where Istio's charts come from, and the values that follow from their namespace."""
-    istio = parameters.istio
-    source = Source(
-        istio.namespace, istio.chart_repository, istio.version, parameters.timeouts.istiod
-    )
-    if istio.namespace == "istio-system":
-        return source, {}
-    return source, {"global": {**chart.values.get("global", {}), "istioNamespace": istio.namespace}}
 
 
 def _version_check(context: Context) -> Check:

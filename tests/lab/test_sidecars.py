@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from runbook_lib import injection_trial
 from runbook_lib.cluster import RESTARTED_AT
 from runbook_lib.context import Context
 from runbook_lib.errors import ClusterRefused, WaitTimeout
@@ -147,7 +148,7 @@ def no_naked_pods(kubectl: Kubectl, make: MakeContext) -> Iterator[None]:
 
     def observe() -> State:
         try:
-            return State(False, injection.try_injection(context)[0])
+            return State(False, injection_trial.try_injection(context)[0])
         except ClusterRefused as error:
             return State(name in error.cause, error.cause)
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from runbook_lib import table
+from runbook_lib import injection_trial, table
 from runbook_lib.cluster import RESTARTED_AT, Cluster, Object
 from runbook_lib.context import Context
 from runbook_lib.errors import ClusterRefused, RunbookError, WaitTimeout
@@ -294,7 +294,7 @@ def test_a_refused_pod_tells_nothing_about_injection(
     given: Given, refused: ClusterRefused, *, injected: bool
 ) -> None:
     found = given(stateful_set(WEB), refusal=refused)
-    check = injection.check_new_pod(found.context, injected=injected)
+    check = injection_trial.check_new_pod(found.context, injected=injected)
     assert check.ok is None
     assert check.found == f"cannot tell: {refused.cause}"
 
@@ -310,7 +310,7 @@ def test_a_refused_pod_tells_nothing_about_injection(
 def test_an_error_that_every_pod_meets_is_an_error(given: Given, refused: ClusterRefused) -> None:
     found = given(stateful_set(WEB), refusal=refused)
     with pytest.raises(ClusterRefused) as caught:
-        injection.check_new_pod(found.context, injected=True)
+        injection_trial.check_new_pod(found.context, injected=True)
     assert caught.value is refused
 
 
@@ -318,8 +318,8 @@ def test_a_new_pod_has_the_volumes_that_a_stateful_set_would_give_it(given: Give
     web = stateful_set(WEB)
     web["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "archive"}}]
     found = given(web)
-    assert injection.check_new_pod(found.context, injected=False).ok
-    assert not injection.check_new_pod(found.context, injected=True).ok
+    assert injection_trial.check_new_pod(found.context, injected=False).ok
+    assert not injection_trial.check_new_pod(found.context, injected=True).ok
     (asked, _) = found.cluster.asked
     claim = {"claimName": f"archive-{asked['metadata']['name']}"}
     assert asked["spec"]["volumes"] == [{"name": "archive", "persistentVolumeClaim": claim}]

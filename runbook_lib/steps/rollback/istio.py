@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib import manifest, pods, rollout, table
+from runbook_lib import injection_trial, manifest, pods, rollout, table
 from runbook_lib.cluster import Object
 from runbook_lib.context import Context
 from runbook_lib.diff import reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Plan
 from runbook_lib.step import Verification
-from runbook_lib.steps import injection, install, preflight
+from runbook_lib.steps import istio_releases, preflight
 from runbook_lib.steps.rollback.base import RollbackStep, refused
 from runbook_lib.table import Check
 from runbook_lib.wait import State
@@ -37,8 +37,8 @@ class _UninstallIstio(RollbackStep):
 
     def __init__(self, parameters: Parameters) -> None:
         super().__init__()
-        self._istiod = install.istiod_release(parameters)
-        self._base = install.base_release(parameters)
+        self._istiod = istio_releases.istiod_release(parameters)
+        self._base = istio_releases.base_release(parameters)
 
     def plan_removal(self, context: Context) -> Plan:
         istiod, istiod_stays = self._istiod.removal(context)
@@ -77,7 +77,7 @@ class _UninstallIstio(RollbackStep):
             hooks = _webhooks(context)
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.
-            checks.append(injection.check_new_pod(context, injected=False))
+            checks.append(injection_trial.check_new_pod(context, injected=False))
         ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("Istio", checks),))
 

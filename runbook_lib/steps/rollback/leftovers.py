@@ -12,7 +12,7 @@ from runbook_lib.diff import object_diff, reference
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Verification
-from runbook_lib.steps import install, objects, ownership, preflight
+from runbook_lib.steps import istio_releases, objects, ownership, preflight
 from runbook_lib.steps.release import CRD
 from runbook_lib.steps.rollback.base import RollbackStep, kept, refused
 from runbook_lib.table import Check
@@ -209,7 +209,10 @@ def _istio_goes(context: Context) -> bool:
         return False
     if any(preflight.control_plane(context)):
         return False
-    releases = install.base_release(context.parameters), install.istiod_release(context.parameters)
+    releases = (
+        istio_releases.base_release(context.parameters),
+        istio_releases.istiod_release(context.parameters),
+    )
     return all(release.check_removed(context).ok is not None for release in releases)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runbook_lib import manifest, pods, rollout, table, wait
+from runbook_lib import injection_trial, manifest, pods, rollout, table, wait
 from runbook_lib.cluster import Object, ref
 from runbook_lib.context import Context
 from runbook_lib.diff import object_diff, reference
@@ -13,7 +13,7 @@ from runbook_lib.errors import RunbookError
 from runbook_lib.parameters import Parameters
 from runbook_lib.plan import Change, Plan
 from runbook_lib.step import Verification
-from runbook_lib.steps import injection, objects, observe, ownership
+from runbook_lib.steps import objects, observe, ownership
 from runbook_lib.steps.rollback.base import RollbackStep, only_web_pod_is_replaced
 from runbook_lib.table import Check
 
@@ -99,7 +99,7 @@ class _RemoveSidecars(RollbackStep):
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
         value = (namespace.get("metadata", {}).get("labels") or {}).get(key)
         _wait_until_none_is_leaving(context)
-        new_pod = injection.check_new_pod(context, injected=False)
+        new_pod = injection_trial.check_new_pod(context, injected=False)
         left = [pod["metadata"]["name"] for pod in _pods_with_sidecars(context)]
         foreign = value is not None and bool(_label_of_others(context))
         checks = [
@@ -198,7 +198,7 @@ def _wait_until_nothing_is_injected(context: Context) -> None:
     """Wait until API servers have taken the label's absence up: each keeps a copy of namespaces."""
 
     def observe() -> wait.State:
-        found = injection.check_new_pod(context, injected=False)
+        found = injection_trial.check_new_pod(context, injected=False)
         # Where it cannot be told, the first pod that is created with a sidecar ends the restart.
         return wait.State(found.ok is not False, f"{found.subject}: {found.found}")
 
