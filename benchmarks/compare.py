@@ -27,9 +27,9 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from runbook_lib.lab import lifecycle  # noqa: E402 -- found through the line above
-from runbook_lib.lab.binaries import ensure_build  # noqa: E402
-from runbook_lib.lab.state import State, marked_processes  # noqa: E402
+from runbook_lib.lab.build.binaries import ensure_build  # noqa: E402
+from runbook_lib.lab.foundation.state import State, marked_processes  # noqa: E402
+from runbook_lib.lab.supervision import lifecycle  # noqa: E402
 
 CHAPTERS = (
     "00_start_here",

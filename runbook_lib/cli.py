@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runbook_lib.errors import ParameterError, RunbookError
-from runbook_lib.locations import repository_root
+from runbook_lib.base.errors import ParameterError, RunbookError
+from runbook_lib.base.locations import repository_root
 
 LAB_PARAMETERS = repository_root() / "parameters" / "lab.yaml"
 
@@ -71,9 +71,10 @@ def run(
     """
     from rich.console import Console
 
-    from runbook_lib import interruption, progress, report, runs
-    from runbook_lib import parameters as checking
-    from runbook_lib import run as runner
+    from runbook_lib.headless import interruption, progress, report
+    from runbook_lib.headless import run as runner
+    from runbook_lib.lifecycle import runs
+    from runbook_lib.parameters import loading as checking
 
     checked = checking.load(parameters)
     if plan:
@@ -125,12 +126,12 @@ def diagnose(
     """
     import os
 
-    from runbook_lib import parameters as checking
-    from runbook_lib import target
-    from runbook_lib.cluster import Cluster
-    from runbook_lib.context import Context
+    from runbook_lib.base.evidence import Evidence
+    from runbook_lib.cluster.client import Cluster
     from runbook_lib.diagnosis.diagnose import diagnose as look
-    from runbook_lib.evidence import Evidence
+    from runbook_lib.lifecycle import target
+    from runbook_lib.lifecycle.context import Context
+    from runbook_lib.parameters import loading as checking
 
     checked = checking.load(parameters)
     pinned = target.resolve(checked)

@@ -13,15 +13,18 @@ from typing import Any
 import httpx
 import yaml
 
-from runbook_lib import parameters, steps, target, wait
-from runbook_lib.cluster import Cluster
-from runbook_lib.context import Context
-from runbook_lib.evidence import Evidence
-from runbook_lib.lab import lifecycle
-from runbook_lib.lab.state import State
-from runbook_lib.locations import lab_directory
-from runbook_lib.plan import Plan
-from runbook_lib.step import Step, Verification
+from runbook_lib import chapters as steps
+from runbook_lib.base import wait
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.locations import lab_directory
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.lab.foundation.state import State
+from runbook_lib.lab.supervision import lifecycle
+from runbook_lib.lifecycle import target
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.parameters import loading as parameters
 
 
 @dataclass(frozen=True)

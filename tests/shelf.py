@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Self
 
-from runbook_lib import wait
+from runbook_lib.base import wait
 from tests import snapshot
 from tests.labs import Lab, start_lab, stop_lab
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runbook_lib import command, rollout
-from runbook_lib.context import Context
+from runbook_lib.base import command
+from runbook_lib.base.errors import CommandError, RunbookError
+from runbook_lib.base.redact import redact
+from runbook_lib.cluster.pods import PROXY
 from runbook_lib.diagnosis.looking import LIMIT
-from runbook_lib.errors import CommandError, RunbookError
-from runbook_lib.pods import PROXY
-from runbook_lib.redact import redact
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import rollout
 
 LOG_LINES = 20
 """How much of a log is shown."""

@@ -12,29 +12,24 @@ from typing import Any
 
 import yaml
 
-from runbook_lib import (
-    accounts,
-    autoscalers,
-    injection_trial,
-    manifest,
-    pods,
-    probe,
-    rollout,
-    traffic,
-    wait,
-)
-from runbook_lib.cluster import Object, event_text
-from runbook_lib.context import Context
+from runbook_lib.base import wait
+from runbook_lib.base.errors import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed
+from runbook_lib.chapters.autoscaling import autoscalers
+from runbook_lib.chapters.autoscaling.cases import Autoscaler
+from runbook_lib.chapters.kiali import status as kiali_status
+from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.cluster import accounts, pods
+from runbook_lib.cluster.client import Object, event_text
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token, labels_of
-from runbook_lib.errors import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed
-from runbook_lib.istioctl import Istioctl
-from runbook_lib.parameter_model import ProbeParameters
-from runbook_lib.probe import Expectation, Observed, Probe
-from runbook_lib.rollout import APPS, has_ended
-from runbook_lib.scale_out_view import Autoscaler
-from runbook_lib.steps import kiali, kiali_status
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import injection_trial, manifest, rollout, traffic
+from runbook_lib.mesh.rollout import APPS, has_ended
+from runbook_lib.parameters.model import ProbeParameters
+from runbook_lib.site import probe
+from runbook_lib.site.probe import Expectation, Observed, Probe
+from runbook_lib.tools.istioctl import Istioctl
 
 LIMIT = 15.0
 """Seconds for each istioctl command; the API server and probes have limits of their own."""

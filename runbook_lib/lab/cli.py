@@ -10,9 +10,16 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from runbook_lib.errors import RunbookError
-from runbook_lib.lab import binaries, lifecycle
-from runbook_lib.lab.state import alive, lab_names, log_files, marked_processes, read_state
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.lab.build import binaries
+from runbook_lib.lab.foundation.state import (
+    alive,
+    lab_names,
+    log_files,
+    marked_processes,
+    read_state,
+)
+from runbook_lib.lab.supervision import lifecycle
 
 app = typer.Typer(
     help="The embedded lab: a real mesh from ordinary processes.", no_args_is_help=True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from runbook_lib.locations import repository_root
+from runbook_lib.base.locations import repository_root
 from tests.browser.jupyterlab import Notebook, Server, chromium, remove_run_folders, serve
 from tests.labs import Lab
 from tests.shelf import Shelf

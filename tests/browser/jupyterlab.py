@@ -16,9 +16,9 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
-from runbook_lib import evidence, wait
-from runbook_lib.lab.ports import free_port
-from runbook_lib.locations import repository_root
+from runbook_lib.base import evidence, wait
+from runbook_lib.base.locations import repository_root
+from runbook_lib.lab.foundation.ports import free_port
 from tests.labs import Lab
 
 TOKEN = "browser-test"

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Page, expect
 
-from runbook_lib.locations import repository_root
+from runbook_lib.base.locations import repository_root
 from tests.browser.jupyterlab import Notebook, Server
 from tests.labs import Lab
 

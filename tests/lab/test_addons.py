@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(240)]

@@ -11,14 +11,16 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import autoscaler_handover, autoscaler_remedies, autoscalers
-from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError, VerificationFailed
-from runbook_lib.lab.metrics import PLAYED_LOAD
-from runbook_lib.scale_out import Remedy, State
-from runbook_lib.step import Step
-from runbook_lib.steps import autoscaling
-from runbook_lib.wait import State as Wait
+from runbook_lib.base.errors import RunbookError, VerificationFailed
+from runbook_lib.base.wait import State as Wait
+from runbook_lib.chapters.autoscaling import autoscalers
+from runbook_lib.chapters.autoscaling import handover as autoscaler_handover
+from runbook_lib.chapters.autoscaling import remedies as autoscaler_remedies
+from runbook_lib.chapters.autoscaling import steps as autoscaling
+from runbook_lib.chapters.autoscaling.scale_out import Remedy, State
+from runbook_lib.lab.metrics.server import PLAYED_LOAD
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.lab import binaries, toolchain
-from runbook_lib.lab.errors import LabError
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
+from runbook_lib.lab.build import binaries, toolchain
+from runbook_lib.lab.foundation.errors import LabError
 
 GO = """#!/bin/sh
 case "$1 $2" in

@@ -12,11 +12,7 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import parameters, pods, target, tools
-from runbook_lib.cluster import RESTART_REASON, RESTARTED_AT, Cluster, Object
-from runbook_lib.diff import object_diff
-from runbook_lib.diff import reference as ref
-from runbook_lib.errors import (
+from runbook_lib.base.errors import (
     ApplyConflict,
     ClusterRefused,
     ClusterUnreachable,
@@ -24,9 +20,16 @@ from runbook_lib.errors import (
     RunbookError,
     WaitTimeout,
 )
-from runbook_lib.helm import Chart, Helm
-from runbook_lib.target import Target
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import RESTART_REASON, RESTARTED_AT, Cluster, Object
+from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.diff import reference as ref
+from runbook_lib.lifecycle import target
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters import loading as parameters
+from runbook_lib.tools import programs as tools
+from runbook_lib.tools.helm import Chart, Helm
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import yaml
 
-from runbook_lib.lab import kiali_status
-from runbook_lib.lab.binaries import find_build
-from runbook_lib.lab.kiali_objects import (
+from runbook_lib.lab.build.binaries import find_build
+from runbook_lib.lab.standins import kiali_status
+from runbook_lib.lab.standins.kiali_objects import (
     Operator,
     Sample,
     SpecRejected,
@@ -19,7 +19,7 @@ from runbook_lib.lab.kiali_objects import (
     objects,
     settle,
 )
-from runbook_lib.lab.kiali_operator import InvalidPeriod, parse_period
+from runbook_lib.lab.standins.kiali_operator import InvalidPeriod, parse_period
 
 OPERATOR = Operator("v1.2.3")
 FIRST, LATER = "2026-01-01T00:00:00Z", "2026-01-01T00:01:00Z"

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.lab.binaries import kubernetes_version
-from runbook_lib.lab.state import marked_processes
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
+from runbook_lib.lab.build.binaries import kubernetes_version
+from runbook_lib.lab.foundation.state import marked_processes
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
@@ -346,7 +346,7 @@ def test_a_restarted_operator_reconciles_what_there_is(operated: Lab) -> None:
     [process] = [
         each
         for each in marked_processes(operated.name)
-        if "runbook_lib.lab.kiali_operator" in each.cmdline()
+        if "runbook_lib.lab.standins.kiali_operator" in each.cmdline()
     ]
     process.kill()
     _until(operated, "the Service again", "service", lambda _: True)

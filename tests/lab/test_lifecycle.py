@@ -15,12 +15,13 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runbook_lib.lab import lifecycle, limits
-from runbook_lib.lab.errors import LabError
-from runbook_lib.lab.process import MARK
-from runbook_lib.lab.state import alive, marked_processes, read_state
-from runbook_lib.locations import lab_directory
-from runbook_lib.wait import State, until
+from runbook_lib.base.locations import lab_directory
+from runbook_lib.base.wait import State, until
+from runbook_lib.lab.foundation import limits
+from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.process import MARK
+from runbook_lib.lab.foundation.state import alive, marked_processes, read_state
+from runbook_lib.lab.supervision import lifecycle
 from tests.labs import Lab, start_lab, stop_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

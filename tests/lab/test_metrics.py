@@ -9,10 +9,10 @@ import httpx
 import psutil
 import pytest
 
-from runbook_lib.lab.metrics import PLAYED_LOAD
-from runbook_lib.lab.pods import parse_quantity
-from runbook_lib.lab.state import marked_processes
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
+from runbook_lib.lab.foundation.state import marked_processes
+from runbook_lib.lab.metrics.server import PLAYED_LOAD
+from runbook_lib.lab.workloads.pods import parse_quantity
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(120)]

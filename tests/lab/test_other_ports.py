@@ -13,14 +13,14 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import manifest
-from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError, WaitTimeout
-from runbook_lib.lab.state import marked_processes
-from runbook_lib.step import Verification
-from runbook_lib.steps import authorization, mutual_tls
-from runbook_lib.steps.rollback import policies
-from runbook_lib.wait import State, until
+from runbook_lib.base.errors import RunbookError, WaitTimeout
+from runbook_lib.base.wait import State, until
+from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.chapters.policies import rollback as policies
+from runbook_lib.lab.foundation.state import marked_processes
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.step import Verification
+from runbook_lib.mesh import manifest
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]

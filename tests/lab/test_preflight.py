@@ -13,13 +13,17 @@ from typing import Any
 import pytest
 import yaml
 
-from runbook_lib.cluster import Cluster
-from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError
-from runbook_lib.step import Step
-from runbook_lib.steps import injection, install, mutual_tls, preflight, recovery
-from runbook_lib.steps.preflight import Finding
-from runbook_lib.wait import State, until
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.wait import State, until
+from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.chapters.install import steps as install
+from runbook_lib.chapters.policies import mutual_tls
+from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.preflight import Finding
+from runbook_lib.chapters.shared.release import recovery
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(150)]

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.lab.errors import LabError
-from runbook_lib.lab.process import Process
+from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.process import Process
 
 
 def _run(

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError
-from runbook_lib.parameter_model import ChartParameters
-from runbook_lib.plan import Plan
-from runbook_lib.steps.release import ReleasePlanner, Source
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.chapters.shared.release.planner import ReleasePlanner, Source
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.parameters.model import ChartParameters
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]

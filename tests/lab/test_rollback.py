@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.context import Context
-from runbook_lib.errors import ParameterError, RunbookError
-from runbook_lib.steps import authorization, injection, mutual_tls, rollback
+from runbook_lib.base.errors import ParameterError, RunbookError
+from runbook_lib.chapters import rollback
+from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.lifecycle.context import Context
 from tests.labs import Lab, named, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]

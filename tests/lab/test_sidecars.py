@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from runbook_lib import injection_trial
-from runbook_lib.cluster import RESTARTED_AT
-from runbook_lib.context import Context
-from runbook_lib.errors import ClusterRefused, WaitTimeout
-from runbook_lib.steps import injection
-from runbook_lib.steps.rollback import sidecars
-from runbook_lib.wait import State, until
+from runbook_lib.base.errors import ClusterRefused, WaitTimeout
+from runbook_lib.base.wait import State, until
+from runbook_lib.chapters.injection import rollback as sidecars
+from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.cluster.client import RESTARTED_AT
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import injection_trial
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]

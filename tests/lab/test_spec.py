@@ -9,9 +9,11 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.lab import images, kubelet, pods, ports
-from runbook_lib.lab.errors import LabError
-from runbook_lib.lab.programs import PodNetwork, has_sidecar
+from runbook_lib.lab.control_plane import kubelet
+from runbook_lib.lab.foundation import ports
+from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.workloads import images, pods
+from runbook_lib.lab.workloads.programs import PodNetwork, has_sidecar
 
 NODE = {"cpu": 8, "memory": 2**33}
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.context import Context
-from runbook_lib.errors import RunbookError, VerificationFailed, WaitFailed, WaitTimeout
-from runbook_lib.lab.state import marked_processes
-from runbook_lib.step import Step
-from runbook_lib.steps import authorization, injection, mutual_tls
+from runbook_lib.base.errors import RunbookError, VerificationFailed, WaitFailed, WaitTimeout
+from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.lab.foundation.state import marked_processes
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]

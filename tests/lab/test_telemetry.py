@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.lab.ports import Addresses
-from runbook_lib.lab.services import Services
-from runbook_lib.lab.tunnel import Endpoint, Proxy
+from runbook_lib.lab.foundation.ports import Addresses
+from runbook_lib.lab.network.services import Services
+from runbook_lib.lab.network.tunnel import Endpoint, Proxy
 
 POD = "10.244.1.7"
 

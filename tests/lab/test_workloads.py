@@ -9,8 +9,8 @@ import signal
 import psutil
 import pytest
 
-from runbook_lib.lab.state import marked_processes
-from runbook_lib.wait import State, until
+from runbook_lib.base.wait import State, until
+from runbook_lib.lab.foundation.state import marked_processes
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from runbook_lib import evidence, steps
-from runbook_lib.locations import repository_root
+from runbook_lib import chapters as steps
+from runbook_lib.base import evidence
+from runbook_lib.base.locations import repository_root
 from tests.labs import Lab
 from tests.unit.samples import lab_parameters
 

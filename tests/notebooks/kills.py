@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 import psutil
 
-from runbook_lib import evidence
-from runbook_lib.wait import State, until
+from runbook_lib.base import evidence
+from runbook_lib.base.wait import State, until
 from tests.labs import Lab
 from tests.notebooks.headless import CHAPTERS, LIMIT, start
 

@@ -13,8 +13,8 @@ import nbformat
 import psutil
 import pytest
 
-from runbook_lib import steps
-from runbook_lib.locations import lab_directory, repository_root
+from runbook_lib import chapters as steps
+from runbook_lib.base.locations import lab_directory, repository_root
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters

@@ -8,7 +8,7 @@ import psutil
 import pytest
 from jupyter_client.manager import AsyncKernelManager
 
-from runbook_lib.kernels import Kernels
+from runbook_lib.headless.kernels import Kernels
 
 pytestmark = pytest.mark.notebooks
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib import steps
-from runbook_lib.locations import repository_root
+from runbook_lib import chapters as steps
+from runbook_lib.base.locations import repository_root
 from tests import snapshot
 from tests.labs import Lab
 from tests.notebooks.headless import back, execute

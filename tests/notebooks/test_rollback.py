@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib import steps
+from runbook_lib import chapters as steps
 from tests import snapshot
 from tests.labs import Lab, take
 from tests.notebooks.headless import CHAPTERS, Run, back

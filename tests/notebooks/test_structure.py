@@ -11,9 +11,9 @@ from typing import Any
 import nbformat
 import pytest
 
-from runbook_lib import steps
-from runbook_lib.locations import repository_root
-from runbook_lib.parameters import Parameters
+from runbook_lib import chapters as steps
+from runbook_lib.base.locations import repository_root
+from runbook_lib.parameters.loading import Parameters
 from tests.unit.samples import lab_parameters
 
 NOTEBOOKS = sorted((repository_root() / "notebooks").glob("*.ipynb"))

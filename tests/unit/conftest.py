@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runbook_lib import redact
+from runbook_lib.base import redact
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from runbook_lib.cluster import Cluster, Object
-from runbook_lib.context import Context
-from runbook_lib.errors import KindNotInstalled
-from runbook_lib.evidence import Evidence
+from runbook_lib.base.errors import KindNotInstalled
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.cluster.client import Cluster, Object
+from runbook_lib.lifecycle.context import Context
 from tests.unit.samples import LAB, lab_parameters
 
 WEB = {"app": "xnat-xnat-web"}

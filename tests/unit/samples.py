@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runbook_lib import parameters
-from runbook_lib.parameters import Parameters
-from runbook_lib.target import Target
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters import loading as parameters
+from runbook_lib.parameters.loading import Parameters
 
 LAB = Target(
     name="lab-default",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.locations import repository_root
+from runbook_lib.base.locations import repository_root
 
 
 def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

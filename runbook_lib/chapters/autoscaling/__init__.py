@@ -1,0 +1,1 @@
+"""Chapter 03: autoscalers that sidecars make late."""

@@ -1,0 +1,253 @@
+"""Remedies for autoscalers that sidecars make late: what to apply to which object, and back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Iterator, Sequence
+
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.chapters.autoscaling import autoscalers
+from runbook_lib.chapters.autoscaling import handover as autoscaler_handover
+from runbook_lib.chapters.autoscaling import trial as autoscaler_trial
+from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
+from runbook_lib.chapters.autoscaling.scale_out import (
+    Remedy,
+    Scaling,
+    State,
+    amount,
+    compare,
+    mended,
+    wanted,
+    words,
+)
+from runbook_lib.cluster.client import FIELD_MANAGER, Object
+from runbook_lib.cluster.diff import object_diff, reference
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Change
+from runbook_lib.mesh import rollout
+
+SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
+"""Owns the annotations of pod templates that make sidecars request less, and nothing else."""
+
+_ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
+
+
+def manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object]]:
+    """Yield the autoscalers that need a remedy: as they are, and what to apply to them."""
+    for live in autoscalers.objects(context):
+        judged = autoscalers.judge(context, live)
+        if not any(scaling.needs_remedy for scaling in judged):
+            continue
+        metrics, kept = live["spec"]["metrics"], autoscalers.metrics_before(live)
+        manifest = _skeleton(live)
+        # Of metrics that an earlier remedy replaced, what was there before it stays what is kept.
+        before = json.dumps(wanted(metrics, kept), sort_keys=True)
+        manifest["metadata"]["annotations"] = {METRICS_BEFORE: before}
+        manifest["spec"] = {"metrics": mended(metrics, kept, judged, remedy)}
+        yield live, manifest
+
+
+def take_over(context: Context, live: Object, manifest: Object) -> Change:
+    """Return the change of an autoscaler's metrics, with what it means for who manages them."""
+    diff = object_diff(live, context.cluster.apply(manifest, dry_run=True, force=True))
+    first = autoscalers.made_through_v1(live)
+    sentences = [
+        f"Takes over spec.metrics from {manager}"
+        f"{'' if first else f': {_consequence(manager, operation)}'}."
+        for manager, operation in autoscalers.other_managers(live)
+    ]
+    if first:
+        sentences.append(
+            "It was written as autoscaling/v1, which knows no metric but a percentage of the whole "
+            "pod: applying that file again puts it next to the new metric, and the lower point "
+            "counts. Write it as autoscaling/v2."
+        )
+    text = "\n".join([*sentences, *diff.lines])
+    digest = hashlib.sha256(f"{diff.digest}\n{text}".encode()).hexdigest()
+    return Change(diff.ref, "change", text, digest)
+
+
+def _consequence(manager: str, operation: str) -> str:
+    act, source = f"the next change by {manager}", "what it applies changes"
+    if manager == "helm":
+        act, source = "the next helm upgrade", "the release's values change"
+    elif manager.startswith("kubectl"):
+        act, source = "applying its file again", "the file changes"
+    # An update overwrites; a server-side apply meets a conflict with the new manager.
+    does = "stops at a conflict with it" if operation == "Apply" else "sets it back"
+    return f"{act} {does} unless {source}"
+
+
+def templates(context: Context) -> list[Object]:
+    """Return what to apply to the workloads whose autoscalers need a remedy.
+
+    Raises:
+        RunbookError: It would not help, or cannot be done.
+    """
+    found: dict[str, Object] = {}
+    for live in autoscalers.objects(context):
+        needing = [s for s in autoscalers.judge(context, live) if s.needs_remedy]
+        if not needing:
+            continue
+        _require_near(context, live, needing)
+        target = autoscalers.target_of(context, live)
+        assert target is not None, "a point was computed from it"
+        if target["kind"] not in _ROLLED_OUT:
+            raise RunbookError(
+                f"{reference(live)} scales a {target['kind']}, whose pods the runbook cannot "
+                "replace",
+                "choose another autoscaling.remedy: container-resource",
+            )
+        rollout.require_rolling_update(target)
+        proxy = context.parameters.autoscaling.proxy
+        annotations = {
+            "sidecar.istio.io/proxyCPU": proxy.cpu,
+            "sidecar.istio.io/proxyMemory": proxy.memory,
+            "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
+            "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
+        }
+        manifest = _skeleton(target)
+        manifest["spec"] = {"template": {"metadata": {"annotations": annotations}}}
+        found[reference(manifest)] = manifest
+    return list(found.values())
+
+
+def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) -> None:
+    """Check that smaller requests of the sidecar are enough."""
+    for scaling in needing:
+        if not scaling.relative_to_pod:
+            raise RunbookError(
+                f"{reference(live)} decides by {', '.join(m.text for m in scaling.metrics)}, an "
+                "earlier remedy that is out of date, and smaller requests of the sidecar would not "
+                "change it",
+                "renew it with autoscaling.remedy: container-resource",
+            )
+        given = getattr(context.parameters.autoscaling.proxy, scaling.resource)
+        point = scaling.after(Remedy.SIDECAR_REQUESTS, amount(scaling.resource, given))
+        assert scaling.before is not None, "what is unknown needs no remedy"
+        if compare(point, scaling.before) is State.MOVED:
+            resource = scaling.resource
+            raise RunbookError(
+                f"{reference(live)} would scale out above {words(resource, point)} {resource} with "
+                f"smaller requests of the sidecar, and did above {words(resource, scaling.before)}"
+                ": that is not near enough",
+                "choose another autoscaling.remedy: container-resource; or make "
+                f"autoscaling.proxy.{resource} smaller",
+            )
+
+
+def template_changes(context: Context) -> tuple[tuple[Change, ...], tuple[str, ...]]:
+    """Return the changes of `templates`, and what cannot be known about the pods.
+
+    Those that carry the annotations already do not change.
+
+    Raises:
+        RunbookError: The API server would refuse the new pods.
+    """
+    changes, unknown = [], []
+    for manifest in templates(context):
+        live = _live(context, manifest)
+        changed = context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER)
+        diff = object_diff(live, changed)
+        if live is None or diff.action == "none":
+            continue
+        changes.append(Change.of_object(diff))
+        unknown.append(autoscaler_trial.require_accepted(context, live, changed))
+    return tuple(changes), tuple(filter(None, unknown))
+
+
+def annotated(context: Context) -> list[Object]:
+    """Return the autoscalers' workloads whose templates carry the annotations."""
+    targets = [autoscalers.target_of(context, each) for each in autoscalers.objects(context)]
+    return [
+        _skeleton(target)
+        for target in targets
+        if target is not None
+        and any(
+            entry["manager"] == SIDECAR_MANAGER
+            for entry in target["metadata"].get("managedFields") or []
+        )
+    ]
+
+
+def _live(context: Context, manifest: Object) -> Object | None:
+    metadata = manifest["metadata"]
+    return context.cluster.get(
+        manifest["apiVersion"], manifest["kind"], metadata["name"], metadata["namespace"]
+    )
+
+
+def _skeleton(live: Object) -> Object:
+    """Return an object with its name alone."""
+    metadata = {key: live["metadata"][key] for key in ("name", "namespace")}
+    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
+
+
+def wait_for_rollout(context: Context, manifest: Object) -> None:
+    """Wait until a workload's pods have its newest template.
+
+    Raises:
+        WaitTimeout: They do not in time.
+    """
+    metadata = manifest["metadata"]
+    rollout.wait_until_complete(
+        context,
+        manifest["kind"],
+        metadata["name"],
+        metadata["namespace"],
+        timeout=context.parameters.timeouts.rollout,
+    )
+
+
+def restore_changes(context: Context) -> tuple[Change, ...]:
+    """Return what `restore` would change: nothing where no remedy is in place."""
+    diffs = [
+        object_diff(
+            live, context.cluster.apply(manifest, dry_run=True, force=True, manager=manager)
+        )
+        for live, manifest, manager in _restorations(context)
+    ]
+    return tuple(Change.of_object(diff) for diff in diffs if diff.action != "none")
+
+
+def restore(context: Context, planned: Collection[str]) -> None:
+    """Take remedies back, and wait until workloads whose template changed are complete.
+
+    Autoscalers get the metrics that their annotation keeps, and lose the annotation. The metrics
+    are nobody's then, so whoever wrote them can change them without a conflict. Where somebody else
+    has set the metrics since, theirs stay. Pod templates lose the annotations.
+
+    Args:
+        context: Where.
+        planned: The objects to restore, as `restore_changes` names them.
+
+    Raises:
+        WaitTimeout: A workload is not complete in time.
+    """
+    for live, manifest, manager in _restorations(context):
+        if reference(live) not in planned:
+            continue
+        if "spec" in manifest:
+            autoscaler_handover.give_back(context, live, manifest)
+            continue
+        context.cluster.apply(manifest, force=True, manager=manager)
+        if manager == SIDECAR_MANAGER:
+            wait_for_rollout(context, manifest)
+
+
+def _restorations(context: Context) -> Iterator[tuple[Object, Object, str]]:
+    """Yield objects with a remedy, what to apply to them, and as which manager."""
+    for live in autoscalers.objects(context):
+        before = autoscalers.metrics_before(live)
+        if not before:
+            continue
+        manifest = _skeleton(live)
+        if autoscalers.managed_by_runbook(live):
+            manifest["spec"] = {"metrics": before}
+        yield live, manifest, FIELD_MANAGER
+    for manifest in annotated(context):
+        found = _live(context, manifest)
+        if found is not None:
+            # An apply without the annotations gives them up, and nobody else owns them.
+            yield found, manifest, SIDECAR_MANAGER

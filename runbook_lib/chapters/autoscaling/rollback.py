@@ -1,0 +1,54 @@
+"""Take the remedies for autoscalers back, before the sidecars go that made them necessary."""
+
+from __future__ import annotations
+
+from runbook_lib.chapters.autoscaling import autoscalers, remedies
+from runbook_lib.chapters.shared.rollback import RollbackStep, only_web_pod_is_replaced
+from runbook_lib.cluster.client import ref
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.parameters.loading import Parameters
+
+
+class _RestoreAutoscalers(RollbackStep):
+    """Give autoscalers their metrics back, and pod templates their sidecars' requests."""
+
+    name = "rollback-autoscaling"
+    chapter = "03_autoscaling"
+    title = "Give autoscalers the metrics that they had"
+    why = "what was changed for the sidecars' sake goes with them, and belongs to its owner again"
+    takes = "seconds; after the remedy sidecar-requests as long as the workloads need to start"
+    risk = "until the sidecars are gone, autoscalers scale out late again"
+    undo = "run 03_autoscaling again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        return Plan(self.name, context.target.uid, remedies.restore_changes(context))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        remedies.restore(context, {change.ref for change in plan.changes})
+
+    def verify_removal(self, context: Context) -> Verification:
+        # What the controller makes of them is no longer the runbook's concern: it may never have
+        # worked, and that must not keep anybody from leaving the mesh.
+        left = {change.ref for change in remedies.restore_changes(context)}
+        checks = [
+            Check(
+                ref(autoscalers.KIND, each.name, context.parameters.application.namespace),
+                ", ".join(metric.text for metric in each.metrics),
+                ok=None,
+            )
+            for each in autoscalers.survey(context).autoscalers
+        ]
+        checks.append(Check("remedies in place", ", ".join(sorted(left)) or "none", not left))
+        return Verification(self.name, not left, (table.of_checks("Autoscalers", checks),))
+
+    def expected_interruption(self, context: Context, plan: Plan) -> str:
+        return only_web_pod_is_replaced(context, plan)
+
+
+def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The step that takes the remedies back."""
+    return (_RestoreAutoscalers(),)

@@ -1,0 +1,50 @@
+"""Ask the API server for a pod of a workload's new template, as a dry run.
+
+A workload deletes pods before it learns that their successors are refused, by a limit, a quota or
+a contradiction in what a webhook makes of annotations.
+"""
+
+from __future__ import annotations
+
+from runbook_lib.base.errors import ClusterRefused, RunbookError
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import rollout
+
+
+def require_accepted(context: Context, live: Object, changed: Object) -> str:
+    """Check that pods of a changed template are accepted where those of the present one are.
+
+    Args:
+        context: Where.
+        live: The workload as it is.
+        changed: The workload as it shall be.
+
+    Returns:
+        Why that cannot be known: pods are refused for another reason, such as a missing right or a
+        policy against pods that no workload owns. Empty if they are accepted.
+
+    Raises:
+        RunbookError: The change is why they are refused.
+    """
+    refused = _refusal(context, changed)
+    if refused is None:
+        return ""
+    # A busy API server or a failing webhook says nothing about the pod.
+    if refused.status < 500 and _refusal(context, live) is None:
+        raise RunbookError(
+            f"{reference(live)} would lose its pods, as new ones are refused: {refused.cause}",
+            "change autoscaling.proxy so that they are accepted; or choose another "
+            "autoscaling.remedy: container-resource",
+        ) from refused
+    return f"whether new pods of {reference(live)} are accepted, because {refused.cause}"
+
+
+def _refusal(context: Context, workload: Object) -> ClusterRefused | None:
+    """Return how the API server refuses a workload's pod; None if it accepts it."""
+    try:
+        context.cluster.apply(rollout.trial_pod(workload, "trial"), dry_run=True)
+    except ClusterRefused as error:
+        return error
+    return None

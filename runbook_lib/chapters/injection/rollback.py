@@ -1,0 +1,246 @@
+"""Take the sidecars back: the label, then the pods that have one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from runbook_lib.base import wait
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.chapters.shared import objects, observe
+from runbook_lib.chapters.shared.rollback import RollbackStep, only_web_pod_is_replaced
+from runbook_lib.cluster import ownership, pods
+from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.diff import object_diff, reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.lifecycle.step import Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.mesh import injection_trial, manifest, rollout
+from runbook_lib.parameters.loading import Parameters
+
+_REASON = "istio-runbook: the pods leave the mesh"
+_TEMPLATE = "spec.template"
+
+
+@dataclass(frozen=True)
+class _Restart:
+    """A workload whose pods have sidecars.
+
+    Attributes:
+        workload: As it is.
+        reason: Why to restart it: which pods have one.
+        underway: Whether the pods are being replaced already.
+    """
+
+    workload: Object
+    reason: str
+    underway: bool
+
+    @property
+    def ref(self) -> str:
+        return reference(self.workload)
+
+    @property
+    def is_marked(self) -> bool:
+        """Whether the runbook's own annotations are in the pod template."""
+        return ownership.owns(self.workload, _TEMPLATE)
+
+
+class _RemoveSidecars(RollbackStep):
+    """Remove the label and restart what has a sidecar."""
+
+    name = "rollback-sidecars"
+    chapter = "02_label_namespace"
+    title = "Remove the label and restart what has a sidecar"
+    why = "a pod keeps its sidecar until it is replaced, and must not outlive istiod with it"
+    takes = "as long as each workload needs to start, one after the other"
+    risk = "each workload is away while its pods are replaced, unless it has several"
+    undo = "run 02_label_namespace again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        planned = objects.plan_objects(context, self.name, self._label(context))
+        restarts = list(_restarts(context))
+        note = ""
+        if not planned.changes and (left := _label_of_others(context)):
+            if restarts:
+                raise RunbookError(
+                    f"new pods would get sidecars again: {left}",
+                    f"remove it: kubectl label namespace {context.parameters.application.namespace}"
+                    f" {manifest.injection_label_of(context.parameters)[0]}-",
+                )
+            note = f"It stays: {left}."
+        changes = [*planned.changes, *(_change(context, restart) for restart in restarts)]
+        return Plan(self.name, context.target.uid, tuple(changes), note=note)
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, self._label(context))
+        _wait_until_nothing_is_injected(context)
+        planned = {change.ref for change in plan.changes}
+        for restart in _restarts(context):
+            if restart.ref not in planned:
+                continue
+            metadata = restart.workload["metadata"]
+            where = (restart.workload["kind"], metadata["name"], metadata["namespace"])
+            if restart.is_marked:
+                # The template becomes what it was before, which replaces the pods by itself.
+                context.cluster.apply(manifest.without_fields(restart.workload))
+            elif not restart.underway:
+                context.cluster.restart(*where, _REASON)
+            rollout.wait_until_complete(
+                context,
+                *where,
+                timeout=context.parameters.timeouts.rollout,
+                refuse=_created_with_sidecar,
+            )
+        self.traffic(context)
+
+    def verify_removal(self, context: Context) -> Verification:
+        application = context.parameters.application
+        key, _ = manifest.injection_label_of(context.parameters)
+        namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
+        value = (namespace.get("metadata", {}).get("labels") or {}).get(key)
+        _wait_until_none_is_leaving(context)
+        new_pod = injection_trial.check_new_pod(context, injected=False)
+        left = [pod["metadata"]["name"] for pod in _pods_with_sidecars(context)]
+        foreign = value is not None and bool(_label_of_others(context))
+        checks = [
+            Check(f"label {key}", value or "gone", None if foreign else value is None),
+            replace(new_pod, ok=None) if foreign else new_pod,
+            Check("pods with a sidecar", ", ".join(left) or "none", not left),
+        ]
+        tables = (
+            table.of_checks(ref("Namespace", application.namespace), checks),
+            observe.pod_table(context, application.namespace),
+            self.traffic(context),
+        )
+        return Verification(self.name, table.all_ok(checks), tables)
+
+    def expected_interruption(self, context: Context, plan: Plan) -> str:
+        return only_web_pod_is_replaced(context, plan)
+
+    @staticmethod
+    def _label(context: Context) -> list[Object]:
+        """Return the namespace without the label, if the runbook set it."""
+        labelled = manifest.injection_label(context.parameters)
+        found = objects.live(context, labelled)
+        own = found is not None and ownership.owns(found, "metadata.labels")
+        return [manifest.without_fields(labelled)] if own else []
+
+
+def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The step that takes the sidecars back."""
+    return (_RemoveSidecars(),)
+
+
+def _restarts(context: Context) -> Iterator[_Restart]:
+    """Yield the workloads whose pods have sidecars, in the order of the parameters.
+
+    Raises:
+        RunbookError: A pod has a sidecar, and restarting what is listed would not replace it.
+    """
+    application = context.parameters.application
+    covered: set[str] = set()
+    for entry in application.restart_order:
+        kind, _, name = entry.partition("/")
+        workload = context.cluster.get("apps/v1", kind, name, application.namespace)
+        if workload is None:
+            continue
+        found = [
+            pod
+            for pod in rollout.pods_of(context, workload)
+            if pods.has_sidecar(pod) and not pods.is_leaving(pod)
+        ]
+        covered.update(pod["metadata"]["name"] for pod in found)
+        if found:
+            rollout.require_rolling_update(workload)
+            names = sorted(pod["metadata"]["name"] for pod in found)
+            reason = "\n".join(f"{pod}: has {pods.PROXY}" for pod in names)
+            yield _Restart(workload, reason, rollout.replaces(workload, found))
+    for pod in _pods_with_sidecars(context):
+        name = pod["metadata"]["name"]
+        if name not in covered and not pods.is_leaving(pod):
+            raise RunbookError(
+                f"pod {application.namespace}/{name} has a sidecar, and belongs to no workload in "
+                "application.restart_order",
+                "add its workload there, or delete the pod yourself",
+            )
+
+
+def _change(context: Context, restart: _Restart) -> Change:
+    if restart.is_marked:
+        desired = context.cluster.apply(manifest.without_fields(restart.workload), dry_run=True)
+        diff = object_diff(restart.workload, desired)
+        return Change(restart.ref, "restart", f"{restart.reason}\n{diff.text}", diff.digest)
+    # Which pods are left changes meanwhile: named, they would void every approval of the plan.
+    underway = "its pods are being replaced already; this only waits for it"
+    return Change.of_text(restart.ref, "restart", underway if restart.underway else restart.reason)
+
+
+def _pods_with_sidecars(context: Context) -> list[Object]:
+    found = context.cluster.list("v1", "Pod", context.parameters.application.namespace)
+    return _with_sidecars(found)
+
+
+def _with_sidecars(found: list[Object]) -> list[Object]:
+    return [pod for pod in found if pods.has_sidecar(pod) and not rollout.has_ended(pod)]
+
+
+def _label_of_others(context: Context) -> str:
+    """Say who else asks for sidecars in the namespace; empty if nobody."""
+    found = objects.live(context, manifest.injection_label(context.parameters))
+    key, _ = manifest.injection_label_of(context.parameters)
+    if found is None or key not in (found["metadata"].get("labels") or {}):
+        return ""
+    who = ownership.makers(found)
+    return f"{reference(found)} carries the label {key}, which this runbook did not set ({who})"
+
+
+def _wait_until_nothing_is_injected(context: Context) -> None:
+    """Wait until API servers have taken the label's absence up: each keeps a copy of namespaces."""
+
+    def observe() -> wait.State:
+        found = injection_trial.check_new_pod(context, injected=False)
+        # Where it cannot be told, the first pod that is created with a sidecar ends the restart.
+        return wait.State(found.ok is not False, f"{found.subject}: {found.found}")
+
+    wait.until(
+        "new pods to get no sidecar",
+        observe,
+        timeout=context.parameters.timeouts.policy,
+        successes=3,
+        on_change=context.waiting,
+    )
+
+
+def _wait_until_none_is_leaving(context: Context) -> None:
+    """Wait for terminating pods with sidecars: until then these need istiod's certificates.
+
+    Not where others stay: then it is not verified, however long this waits.
+    """
+    namespace = context.parameters.application.namespace
+
+    def observe(found: list[Object]) -> wait.State:
+        left = _with_sidecars(found)
+        leaving = [pods.describe(pod) for pod in left if pods.is_leaving(pod)]
+        return wait.State(not leaving or len(leaving) < len(left), "; ".join(leaving) or "gone")
+
+    context.cluster.watch_until(
+        f"terminating pods with sidecars in {namespace} to be gone",
+        "v1",
+        "Pod",
+        namespace,
+        observe,
+        timeout=context.parameters.timeouts.rollout,
+        on_change=context.waiting,
+    )
+
+
+def _created_with_sidecar(pod: Object) -> str:
+    if not pods.has_sidecar(pod):
+        return ""
+    return (
+        f"pod {pod['metadata']['name']} was created with {pods.PROXY} again: "
+        "look for who else asks for it with istioctl x check-inject"
+    )

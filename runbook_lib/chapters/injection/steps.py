@@ -1,0 +1,265 @@
+"""Sidecars: label the namespace, then restart what has none yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.wait import State
+from runbook_lib.chapters.shared import objects, observe, preflight
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object, ref
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.mesh import injection_trial, manifest, rollout
+from runbook_lib.parameters.loading import Parameters
+
+_LACK = f"has no {pods.PROXY}"
+
+
+class _LabelNamespace(Step):
+    """Ask for sidecars in the application's namespace."""
+
+    name = "injection-label"
+    title = "Label the namespace for sidecar injection"
+    why = "istiod adds a sidecar to every pod that is created in a namespace with this label"
+    takes = "a second"
+    risk = "none yet: running pods stay as they are"
+    undo = "remove the label and restart the workloads"
+
+    def plan(self, context: Context) -> Plan:
+        _require_namespace(context)
+        preflight.require(preflight.meshes(context))
+        return objects.plan_objects(
+            context, self.name, [manifest.injection_label(context.parameters)]
+        )
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [manifest.injection_label(context.parameters)])
+
+    def verify(self, context: Context) -> Verification:
+        namespace = _require_namespace(context)
+        key, value = manifest.injection_label_of(context.parameters)
+        found = namespace["metadata"].get("labels", {}).get(key, "missing")
+        checks = [
+            Check(f"label {key}", found, found == value),
+            injection_trial.check_new_pod(context, injected=True),
+        ]
+        title = ref("Namespace", context.parameters.application.namespace)
+        return Verification(self.name, table.all_ok(checks), (table.of_checks(title, checks),))
+
+
+@dataclass(frozen=True)
+class _Restart:
+    """A workload whose pods lack sidecars.
+
+    Attributes:
+        workload: As it is.
+        lacking: The pods that have none and stay unless it is restarted.
+        underway: Whether they are being replaced already.
+    """
+
+    workload: Object
+    lacking: tuple[str, ...]
+    underway: bool
+
+    @property
+    def ref(self) -> str:
+        return ref(*_place(self.workload))
+
+    @property
+    def reason(self) -> str:
+        """Why to restart it."""
+        return "\n".join(f"{pod}: {_LACK}" for pod in self.lacking)
+
+
+class _RestartWorkloads(Step):
+    """Replace pods that were created before the label."""
+
+    name = "injection-restart"
+    title = "Restart the workloads whose pods have no sidecar"
+    why = "a sidecar is added only when a pod is created"
+    takes = "as long as each workload needs to start, one after the other"
+    risk = "each workload is away while its pods are replaced, unless it has several"
+    undo = "remove the namespace's label and restart again"
+
+    def plan(self, context: Context) -> Plan:
+        namespace = context.parameters.application.namespace
+        preflight.require(preflight.namespace(context, namespace), preflight.webhooks(context))
+        restarts = _restarts(context)
+        for restart in restarts:
+            if restart.lacking:
+                rollout.require_rolling_update(restart.workload)
+        _require_all_listed(context, restarts)
+        changes = [
+            Change.of_text(restart.ref, "restart", restart.reason)
+            for restart in restarts
+            if not restart.underway
+        ]
+        # Not among the changes: an approval holds however far it has come meanwhile.
+        underway = ", ".join(restart.ref for restart in restarts if restart.underway)
+        note = f"Being replaced already, and only waited for: the pods of {underway}."
+        return Plan(self.name, context.target.uid, tuple(changes), note=note if underway else "")
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        planned = {change.ref for change in plan.changes}
+        for restart in _restarts(context):
+            if not restart.underway:
+                if restart.ref not in planned:
+                    continue
+                where = _place(restart.workload)
+                context.cluster.restart(*where, "istio-runbook: the pods have no sidecar")
+            _wait_for_rollout(context, restart.workload)
+
+    def verify(self, context: Context) -> Verification:
+        namespace = context.parameters.application.namespace
+        for restart in _restarts(context):
+            if restart.underway:
+                _wait_for_rollout(context, restart.workload)
+        _wait_for_sidecars(context)
+        found = _to_be_meshed(context.cluster.list("v1", "Pod", namespace))
+        staying = [pod for pod in found if not pods.is_leaving(pod)]
+        ok = bool(staying) and all(map(pods.has_ready_sidecar, staying))
+        notes = [] if staying else [f"There are no pods in {namespace}."]
+        leaving = [pod["metadata"]["name"] for pod in _lacking(found) if pods.is_leaving(pod)]
+        if leaving:
+            notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
+        tables = observe.pod_table(context, namespace), observe.prove_traffic(context)
+        return Verification(self.name, ok, tables, " ".join(notes))
+
+
+def steps(_parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter; its order does not depend on the story."""
+    return _LabelNamespace(), _RestartWorkloads()
+
+
+def _require_namespace(context: Context) -> Object:
+    """Return the application's namespace: applying a label must not create one.
+
+    Raises:
+        RunbookError: There is none, or its labels contradict each other.
+    """
+    name = context.parameters.application.namespace
+    namespace = context.cluster.get("v1", "Namespace", name)
+    if namespace is None:
+        raise RunbookError(
+            f"there is no namespace {name}",
+            "install the application first, or correct application.namespace",
+        )
+    wanted, _ = manifest.injection_label_of(context.parameters)
+    (other,) = {manifest.INJECTION_LABEL, manifest.REVISION_LABEL} - {wanted}
+    if other in namespace["metadata"].get("labels", {}):
+        raise RunbookError(
+            f"namespace {name} carries the label {other}, which contradicts {wanted} (IST0123)",
+            f"remove it: kubectl label namespace {name} {other}-; or correct istio.revision",
+        )
+    return namespace
+
+
+def _restarts(context: Context) -> list[_Restart]:
+    """Return the workloads whose pods lack sidecars, in the order of the parameters.
+
+    Raises:
+        RunbookError: A workload does not exist.
+    """
+    application = context.parameters.application
+    restarts = []
+    for entry in application.restart_order:
+        kind, _, name = entry.partition("/")
+        workload = context.cluster.get("apps/v1", kind, name, application.namespace)
+        if workload is None:
+            raise RunbookError(
+                f"there is no {ref(kind, name, application.namespace)}",
+                "correct application.restart_order",
+            )
+        without = _lacking(rollout.pods_of(context, workload))
+        staying = [pod for pod in without if not pods.is_leaving(pod)]
+        underway = bool(without) and rollout.replaces(workload, staying)
+        if staying or underway:
+            names = tuple(sorted(pod["metadata"]["name"] for pod in staying))
+            restarts.append(_Restart(workload, names, underway))
+    return restarts
+
+
+def _require_all_listed(context: Context, restarts: Sequence[_Restart]) -> None:
+    """Check that every pod that lacks a sidecar gets one by these restarts, or leaves by itself.
+
+    Raises:
+        RunbookError: One belongs to no workload that is listed.
+    """
+    namespace = context.parameters.application.namespace
+    covered = {name for restart in restarts for name in restart.lacking}
+    for pod in _lacking(context.cluster.list("v1", "Pod", namespace)):
+        name = pod["metadata"]["name"]
+        if name not in covered and not pods.is_leaving(pod):
+            raise RunbookError(
+                f"pod {namespace}/{name} {_LACK}, and belongs to no workload in "
+                "application.restart_order",
+                "add its workload there, or mark the pod's template with the label "
+                f"{injection_trial.INJECT}: 'false'",
+            )
+
+
+def _to_be_meshed(found: Iterable[Object]) -> list[Object]:
+    """Return the pods that shall have a sidecar."""
+    return [
+        pod for pod in found if not rollout.has_ended(pod) and injection_trial.wants_sidecar(pod)
+    ]
+
+
+def _lacking(found: Iterable[Object]) -> list[Object]:
+    """Return the pods that shall have a sidecar and were created without: they never get one."""
+    return [pod for pod in _to_be_meshed(found) if not pods.has_sidecar(pod)]
+
+
+def _place(workload: Object) -> tuple[str, str, str]:
+    """Return kind, name and namespace."""
+    metadata = workload["metadata"]
+    return workload["kind"], metadata["name"], metadata["namespace"]
+
+
+def _wait_for_rollout(context: Context, workload: Object) -> None:
+    rollout.wait_until_complete(
+        context,
+        *_place(workload),
+        timeout=context.parameters.timeouts.rollout,
+        refuse=_created_without_sidecar,
+    )
+
+
+def _wait_for_sidecars(context: Context) -> None:
+    """Wait until the sidecars that are there are ready: a restart would only begin anew."""
+    namespace = context.parameters.application.namespace
+
+    def observe(found: list[Object]) -> State:
+        starting = [
+            pods.describe(pod)
+            for pod in _to_be_meshed(found)
+            if pods.has_sidecar(pod)
+            and not pods.has_ready_sidecar(pod)
+            and not pods.is_leaving(pod)
+        ]
+        return State(not starting, "; ".join(starting) or "all ready")
+
+    context.cluster.watch_until(
+        f"the sidecars in {namespace} to be ready",
+        "v1",
+        "Pod",
+        namespace,
+        observe,
+        timeout=context.parameters.timeouts.rollout,
+        on_change=context.waiting,
+    )
+
+
+def _created_without_sidecar(pod: Object) -> str:
+    if not injection_trial.wants_sidecar(pod) or pods.has_sidecar(pod):
+        return ""
+    return (
+        f"pod {pod['metadata']['name']} was created without istio-proxy: "
+        "check the namespace's label and the webhook with istioctl x check-inject"
+    )

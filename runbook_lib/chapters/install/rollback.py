@@ -1,0 +1,139 @@
+"""Take Istio itself back: istiod, then the chart with its kinds."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from runbook_lib.base.wait import State
+from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.release import istio as istio_releases
+from runbook_lib.chapters.shared.rollback import RollbackStep, refused
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.mesh import injection_trial, manifest, rollout
+from runbook_lib.parameters.loading import Parameters
+
+_WEBHOOK_API = "admissionregistration.k8s.io/v1"
+_WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
+_REVISION = "istio.io/rev"
+"""The annotation by which the injector says which control plane a sidecar belongs to."""
+
+_SHOWN = 5
+
+
+class _UninstallIstio(RollbackStep):
+    """Uninstall the releases istiod and istio-base, in this order."""
+
+    name = "rollback-istio"
+    chapter = "01_install_istio"
+    title = "Uninstall istiod, then istio-base"
+    why = "without sidecars nobody needs a control plane"
+    takes = "seconds"
+    risk = "a sidecar that is left loses its certificate within 24 hours; so with one it is refused"
+    undo = "run 01_install_istio again"
+
+    def __init__(self, parameters: Parameters) -> None:
+        super().__init__()
+        self._istiod = istio_releases.istiod_release(parameters)
+        self._base = istio_releases.base_release(parameters)
+
+    def plan_removal(self, context: Context) -> Plan:
+        istiod, istiod_stays = self._istiod.removal(context)
+        base, base_stays = self._base.removal(context)
+        if base is not None and istiod_stays:
+            base, base_stays = None, f"{self._base.ref} stays: istiod needs its kinds."
+        changes = tuple(change for change in (istiod, base) if change is not None)
+        notes = " ".join(filter(None, [istiod_stays, base_stays]))
+        plan = Plan(self.name, context.target.uid, changes, note=notes)
+        left = _pods_with_sidecars(context) if istiod is not None else []
+        if not left:
+            return plan
+        shown = ", ".join(left[:_SHOWN]) + (
+            f" and {len(left) - _SHOWN} more" * (len(left) > _SHOWN)
+        )
+        reason = refused(
+            context,
+            f"pods have sidecars, which would lose their certificates within 24 hours: {shown}",
+            "run the step before; restart workloads of other namespaces after removing their label",
+        )
+        return replace(plan, unpredictable=(reason,))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        self._istiod.uninstall(context, plan)
+        if self._istiod.check_removed(context).ok:
+            _wait_until_istiod_is_gone(context)
+        self._base.uninstall(context, plan)
+
+    def verify_removal(self, context: Context) -> Verification:
+        releases = [self._istiod.check_removed(context), self._base.check_removed(context)]
+        checks = list(releases)
+        others = [found.where for found in preflight.control_plane(context)]
+        if others:
+            checks.append(Check("control plane", f"stays: {', '.join(others)} is of others", None))
+        elif releases[0].ok:
+            hooks = _webhooks(context)
+            checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
+            # The API server asks webhooks for this dry run: one that is left would refuse it.
+            checks.append(injection_trial.check_new_pod(context, injected=False))
+        ok = table.all_ok(checks)
+        return Verification(self.name, ok, (table.of_checks("Istio", checks),))
+
+
+def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The step that takes Istio itself back."""
+    return (_UninstallIstio(parameters),)
+
+
+def _pods_with_sidecars(context: Context) -> list[str]:
+    """Return the pods of all namespaces that would be stranded: those of this control plane."""
+    wanted = context.parameters.istio.revision
+    return sorted(
+        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        for pod in context.cluster.list("v1", "Pod")
+        if pods.has_sidecar(pod) and not rollout.has_ended(pod)
+        # One that does not say whose it is could be anybody's.
+        if (pod["metadata"].get("annotations") or {}).get(_REVISION, wanted) == wanted
+    )
+
+
+def _wait_until_istiod_is_gone(context: Context) -> None:
+    def observe(found: list[Object]) -> State:
+        names = [pod["metadata"]["name"] for pod in found if not rollout.has_ended(pod)]
+        return State(not names, f"still there: {', '.join(names)}" if names else "gone")
+
+    context.cluster.watch_until(
+        "istiod's pods to be gone",
+        "v1",
+        "Pod",
+        context.parameters.istio.namespace,
+        observe,
+        labels={"app": "istiod", "istio.io/rev": context.parameters.istio.revision},
+        timeout=context.parameters.timeouts.istiod,
+        on_change=context.waiting,
+    )
+
+
+def _webhooks(context: Context) -> list[str]:
+    """Return the webhook configurations that call istiod: without it they refuse every pod."""
+    namespace = context.parameters.istio.namespace
+    service = manifest.istiod_name(context.parameters)
+
+    def calls_it(item: Object) -> bool:
+        services = [
+            (hook.get("clientConfig") or {}).get("service") or {}
+            for hook in item.get("webhooks") or []
+        ]
+        return any((s.get("namespace"), s.get("name")) == (namespace, service) for s in services)
+
+    return [
+        reference(item)
+        for kind in _WEBHOOK_KINDS
+        for item in context.cluster.list(_WEBHOOK_API, kind)
+        if calls_it(item)
+    ]

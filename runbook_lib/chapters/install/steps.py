@@ -1,0 +1,146 @@
+"""Istio itself: the chart with its kinds, then the control plane. No gateways."""
+
+from __future__ import annotations
+
+from runbook_lib.chapters.shared import definitions, objects, preflight
+from runbook_lib.chapters.shared.release import istio as istio_releases
+from runbook_lib.chapters.shared.release.planner import CRD
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.mesh import manifest, rollout
+from runbook_lib.parameters.loading import Parameters
+
+_GATEWAYS = ("ingressgateway", "egressgateway")
+"""Values of the label `istio` on the gateways of Istio's charts."""
+
+
+class _InstallBase(Step):
+    """Install the chart with Istio's custom resource definitions."""
+
+    name = "install-base"
+    title = "Install istio-base"
+    why = "the cluster learns Istio's kinds, such as PeerAuthentication; nothing runs yet"
+    takes = "seconds"
+    risk = "none for the application: kinds without objects do nothing"
+    undo = "uninstall the release last; Helm keeps the kinds, because deleting them deletes "
+    undo += "every object of theirs"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._release = istio_releases.base_release(parameters)
+
+    def plan(self, context: Context) -> Plan:
+        istio = context.parameters.istio.namespace
+        preflight.require(preflight.namespace(context, istio), preflight.istios(context))
+        planned = objects.plan_objects(context, self.name, self._namespace(context))
+        changes = planned.changes + self._release.changes(context)
+        return Plan(self.name, context.target.uid, changes)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, self._namespace(context))
+        self._release.apply(context, plan)
+
+    def verify(self, context: Context) -> Verification:
+        wanted = {
+            item["metadata"]["name"]
+            for item in self._release.rendered(context)
+            if item["kind"] == CRD
+        }
+        definitions.wait_until_served(
+            context, "Istio's kinds", wanted, timeout=context.parameters.timeouts.istiod
+        )
+        checks = [
+            self._release.check(context),
+            Check("Istio's kinds", f"{len(wanted)} of {len(wanted)} served", ok=True),
+        ]
+        ok = table.all_ok(checks)
+        return Verification(self.name, ok, (table.of_checks("istio-base", checks),))
+
+    @staticmethod
+    def _namespace(context: Context) -> list[Object]:
+        return objects.own_namespace(context, manifest.istio_namespace(context.parameters))
+
+
+class _InstallIstiod(Step):
+    """Install the control plane."""
+
+    name = "install-istiod"
+    title = "Install istiod"
+    why = "istiod injects the sidecars, issues their certificates and tells them the policies"
+    takes = "a minute; longer where the image has to be pulled"
+    risk = "none for the application: no pod has a sidecar before its namespace is labelled"
+    undo = "uninstall the release, after the sidecars are gone"
+
+    def __init__(self, parameters: Parameters) -> None:
+        self._release = istio_releases.istiod_release(parameters)
+
+    def plan(self, context: Context) -> Plan:
+        preflight.require(preflight.istios(context), preflight.webhooks(context))
+        return Plan(self.name, context.target.uid, self._release.changes(context))
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        self._release.apply(context, plan)
+        for deployment in self._deployments(context):
+            rollout.wait_until_complete(
+                context,
+                "Deployment",
+                deployment["metadata"]["name"],
+                context.parameters.istio.namespace,
+                timeout=context.parameters.timeouts.istiod,
+            )
+
+    def verify(self, context: Context) -> Verification:
+        checks = [
+            self._release.check(context),
+            *(self._deployment_check(context, item) for item in self._deployments(context)),
+            _version_check(context),
+            _gateway_check(context),
+        ]
+        ok = table.all_ok(checks)
+        return Verification(self.name, ok, (table.of_checks("istiod", checks),))
+
+    def _deployments(self, context: Context) -> list[Object]:
+        return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]
+
+    @staticmethod
+    def _deployment_check(context: Context, rendered: Object) -> Check:
+        found = objects.live(context, rendered)
+        if found is None:
+            return Check(reference(rendered), "missing", ok=False)
+        done, counts = rollout.progress(found)
+        return Check(reference(rendered), counts, done)
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter; its order does not depend on the story."""
+    return _InstallBase(parameters), _InstallIstiod(parameters)
+
+
+def _version_check(context: Context) -> Check:
+    versions = context.istioctl.version()
+    same = versions.client == versions.control_plane
+    found = "the same" if same else f"{versions.client} and {versions.control_plane or 'none'}"
+    return Check("versions of istioctl and istiod", found, same)
+
+
+def _gateway_check(context: Context) -> Check:
+    """Look for gateways: on this road in, the load balancer reaches the pods directly.
+
+    Those that others run beside istiod have roads of their own, and are only shown.
+    """
+    istio = context.parameters.istio
+    subject = f"gateways in {istio.namespace}"
+    found = [
+        item
+        for name in _GATEWAYS
+        for item in context.cluster.list("apps/v1", "Deployment", istio.namespace, {"istio": name})
+    ]
+    releases = {(each.release, istio.namespace) for each in (istio.base, istio.istiod)}
+    own = [item for item in found if preflight.release_of(item) in releases]
+    if own or not found:
+        return Check(subject, ", ".join(map(reference, own)) or "none", not own)
+    return Check(subject, f"{', '.join(map(reference, found))}: of others", ok=None)

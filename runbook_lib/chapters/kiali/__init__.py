@@ -1,0 +1,1 @@
+"""Chapter 06: Kiali, and what it reads."""

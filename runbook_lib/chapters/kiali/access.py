@@ -1,0 +1,237 @@
+"""How people reach Kiali: its Service, its address, and whose account they log in with."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+
+import httpx
+
+from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.table import Check, Table
+from runbook_lib.mesh import manifest, rollout
+from runbook_lib.mesh.manifest import KIALI_PORT, READER_LABEL
+from runbook_lib.parameters.loading import Parameters
+
+_OPERATOR = {"app.kubernetes.io/name": "kiali-operator"}
+_INGRESS_API = "networking.k8s.io/v1"
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where Kiali is from outside.
+
+    Attributes:
+        url: What to open; empty as long as there is none.
+        balancer: The load balancer's own name, which the host must point to; may be empty.
+        lacking: Why there is no address yet; empty if there is one, or none is wanted.
+    """
+
+    url: str
+    balancer: str = ""
+    lacking: str = ""
+
+
+def account(parameters: Parameters) -> str:
+    """The service account that the operator makes for Kiali itself."""
+    return f"{parameters.kiali.name}-service-account"
+
+
+def accounts(context: Context) -> list[str]:
+    """The accounts to log in with: those of readers, then Kiali's own."""
+    namespace = context.parameters.istio.namespace
+    found = context.cluster.list("v1", "ServiceAccount", namespace)
+    readers = [item["metadata"] for item in found]
+    marked = [each["name"] for each in readers if READER_LABEL in (each.get("labels") or {})]
+    own = account(context.parameters)
+    return [*sorted(marked), *(each["name"] for each in readers if each["name"] == own)]
+
+
+def service(context: Context) -> Object | None:
+    """Kiali's Service."""
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    return context.cluster.get("v1", "Service", name, namespace)
+
+
+def address(context: Context) -> Address:
+    """Look up where Kiali is from outside, and say why it is nowhere yet."""
+    wanted = context.parameters.kiali
+    if wanted.exposure == "cluster":
+        return Address("")
+    kind = "Ingress" if wanted.exposure == "alb-ingress" else "Service"
+    balancer = _balancer(context, kind)
+    if not balancer:
+        return Address("", lacking=_why_no_balancer(context, kind))
+    if wanted.exposure == "alb-ingress":
+        return Address(f"https://{wanted.host}{wanted.web_root}", balancer)
+    if wanted.exposure == "nlb-tls":
+        return Address(f"https://{wanted.host}:{KIALI_PORT}{wanted.web_root}", balancer)
+    return Address(f"http://{balancer}:{KIALI_PORT}{wanted.web_root}", balancer)
+
+
+def forward_command(context: Context) -> str:
+    """The command that brings Kiali to this machine, whatever its exposure."""
+    wanted, namespace = context.parameters.kiali, context.parameters.istio.namespace
+    return (
+        f"{_kubectl(context)} --namespace {namespace} port-forward service/{wanted.name} "
+        f"{KIALI_PORT}:{KIALI_PORT}"
+    )
+
+
+def token_command(context: Context, name: str) -> str:
+    """The command that makes a token of an account."""
+    namespace, minutes = context.parameters.istio.namespace, context.parameters.kiali.token_minutes
+    return f"{_kubectl(context)} --namespace {namespace} create token {name} --duration={minutes}m"
+
+
+def _kubectl(context: Context) -> str:
+    """Kubectl on the pinned cluster: a terminal's own context may be another one."""
+    pinned = ["--context", context.target.context]
+    if context.target.kind == "lab":
+        pinned = ["--kubeconfig", str(context.target.kubeconfig), *pinned]
+    return shlex.join(["kubectl", *pinned])
+
+
+def operator_log_command(parameters: Parameters) -> str:
+    """The command that shows what the operator does and says."""
+    labels = ",".join(f"{key}={value}" for key, value in _OPERATOR.items())
+    namespace = parameters.kiali.operator_namespace
+    return f"kubectl --namespace {namespace} logs --tail=100 --selector={labels}"
+
+
+def operator_deployment(context: Context) -> Object | None:
+    """The operator's Deployment: charts do not name it after the release."""
+    namespace = context.parameters.kiali.operator_namespace
+    found = context.cluster.list("apps/v1", "Deployment", namespace, _OPERATOR)
+    return found[0] if found else None
+
+
+def state_table(context: Context) -> Table:
+    """What there is of Kiali and of what it reads, before anything is planned."""
+    parameters = context.parameters
+    kiali, istio = parameters.kiali, parameters.istio.namespace
+    operator = operator_deployment(context)
+    checks = [Check(f"operator in {kiali.operator_namespace}", _counts(operator), ok=None)]
+    for name in ("prometheus", "jaeger", kiali.name):
+        found = context.cluster.get("apps/v1", "Deployment", name, istio)
+        checks.append(Check(ref("Deployment", name, istio), _counts(found), ok=None))
+    found = service(context)
+    kind = str(found["spec"]["type"]) if found else "not there"
+    checks.append(Check(ref("Service", kiali.name, istio), kind, ok=None))
+    return table.of_checks("Kiali", checks)
+
+
+def _counts(deployment: Object | None) -> str:
+    return rollout.progress(deployment)[1] if deployment else "not there"
+
+
+def ways_in(context: Context) -> Table:
+    """Where Kiali is, how to log in, and what the lab lacks."""
+    wanted, found = context.parameters.kiali, address(context)
+    local = f"http://127.0.0.1:{KIALI_PORT}{wanted.web_root}"
+    rows = [("from outside", found.url or found.lacking or "no way in: exposure is cluster")]
+    if wanted.exposure in ("nlb-tls", "alb-ingress") and found.balancer:
+        rows.append(("DNS", f"{wanted.host} must lead to {found.balancer}"))
+    rows.append(("from this machine", f"{forward_command(context)}, then {local}"))
+    rows += [("token", token_command(context, name)) for name in accounts(context)]
+    if context.target.kind == "lab":
+        rows.append(
+            (
+                "in the lab",
+                "Kiali answers its API and has no pages: its build comes without them",
+            )
+        )
+    return Table("Ways into Kiali", ("what", "how"), tuple(rows))
+
+
+def look_from_here(context: Context) -> Check:
+    """Ask Kiali by its address: a load balancer for others need not be reachable from here."""
+    url = f"{address(context).url}/healthz"
+    timeout = context.parameters.timeouts.probe
+    try:
+        found = httpx.get(url, timeout=timeout, trust_env=False).status_code
+    except httpx.HTTPError as error:
+        why = type(error).__name__
+        return Check("asked from here", f"no answer ({why}): try it where people are", ok=None)
+    return Check("asked from here", f"answers {found}", ok=True if found == 200 else None)
+
+
+def balancer_checks(context: Context) -> list[Check]:
+    """Whether Service and Ingress carry the load balancer's settings of the exposure alone.
+
+    The operator patches, so what an earlier exposure asked for may still be there.
+    """
+    checks = []
+    for item, wanted in (
+        (service(context), manifest.kiali_service_settings(context.parameters)),
+        (_ingress(context), manifest.kiali_ingress_settings(context.parameters)),
+    ):
+        if item is None:
+            continue
+        found = {
+            key: value
+            for key, value in (item["metadata"].get("annotations") or {}).items()
+            if key.startswith((manifest.NLB, manifest.ALB))
+        }
+        where = reference(item)
+        if not wanted and not found:
+            continue
+        checks.append(Check(f"load balancer of {where}", *_compared(item, wanted, found)))
+    return checks
+
+
+def _compared(item: Object, wanted: dict[str, str], found: dict[str, str]) -> tuple[str, bool]:
+    left = sorted(found.keys() - wanted.keys())
+    if left:
+        metadata = item["metadata"]
+        command = f"kubectl --namespace {metadata['namespace']} annotate {item['kind'].lower()} "
+        command += f"{metadata['name']} {' '.join(f'{key}-' for key in left)}"
+        return f"settings of an earlier exposure are left; remove them: {command}", False
+    other = sorted(key for key in wanted if found.get(key) != wanted[key])
+    if other:
+        return f"not as the resource says: {', '.join(other)}", False
+    return "as the resource says", True
+
+
+def service_checks(context: Context) -> list[Check]:
+    """Whether the Service is what the exposure wants, and publishes Kiali's port alone."""
+    parameters = context.parameters
+    where = ref("Service", parameters.kiali.name, parameters.istio.namespace)
+    found = service(context)
+    if found is None:
+        return [Check(where, "missing", ok=False)]
+    inside = parameters.kiali.exposure in ("cluster", "alb-ingress")
+    wanted = "ClusterIP" if inside else "LoadBalancer"
+    ports = [port["port"] for port in found["spec"]["ports"]]
+    return [
+        Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == wanted),
+        Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [KIALI_PORT]),
+        *balancer_checks(context),
+    ]
+
+
+def _ingress(context: Context) -> Object | None:
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    return context.cluster.get(_INGRESS_API, "Ingress", name, namespace)
+
+
+def _balancer(context: Context, kind: str) -> str:
+    """Return the name or address that a load balancer's controller has written down."""
+    found = (_ingress(context) if kind == "Ingress" else service(context)) or {}
+    entries = ((found.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+    return next((str(e.get("hostname") or e.get("ip") or "") for e in entries), "")
+
+
+def _why_no_balancer(context: Context, kind: str) -> str:
+    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
+    where = ref(kind, name, namespace)
+    events = context.cluster.events(namespace, name, kind=kind)
+    if events:
+        return f"no address yet, because {where} says: {events[-1]}"
+    return (
+        f"no address yet, and no event says why: is there a controller for {where}, such as the "
+        "AWS Load Balancer Controller?"
+    )

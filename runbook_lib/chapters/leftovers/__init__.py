@@ -1,0 +1,1 @@
+"""What uninstalling leaves behind."""

@@ -1,0 +1,1 @@
+"""Chapters 04 and 05: mutual TLS and authorization."""

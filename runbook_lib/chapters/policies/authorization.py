@@ -1,0 +1,220 @@
+"""Only some HTTP methods reach the application."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+from runbook_lib.base.errors import KindNotInstalled, RunbookError
+from runbook_lib.chapters.shared import objects, observe, outsiders
+from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.mesh import manifest, sidecars
+from runbook_lib.mesh.traffic import allowed_methods, is_dry_run
+from runbook_lib.parameters.loading import Parameters
+
+
+class _RouteToWeb(Step):
+    """Tell sidecars how to call the web Service."""
+
+    name = "authorization-destination-rule"
+    title = "Tell sidecars how to call the web Service"
+    why = "callers in the mesh must speak plaintext where the server was told not to speak TLS"
+    takes = "seconds"
+    risk = "a wrong mode turns calls inside the mesh into 503; requests from outside do not use it"
+    undo = "delete the DestinationRule"
+
+    def plan(self, context: Context) -> Plan:
+        manifests = [self._manifest(context)]
+        return objects.plan_objects(
+            context, self.name, manifests, _note_on_ports(context), own=True
+        )
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [self._manifest(context)])
+
+    def verify(self, context: Context) -> Verification:
+        wanted = self._manifest(context)
+        in_place = objects.in_place(context, wanted)
+        policy = wanted["spec"]["trafficPolicy"]
+        checks = [
+            Check(reference(wanted), "as planned" if in_place else "missing or changed", in_place),
+            Check("host", wanted["spec"]["host"], ok=None),
+            Check("mode", policy["tls"]["mode"], ok=None),
+            *(
+                Check(f"mode of port {setting['port']['number']}", setting["tls"]["mode"], ok=None)
+                for setting in policy["portLevelSettings"]
+            ),
+        ]
+        tables = table.of_checks("DestinationRule", checks), observe.prove_traffic(context)
+        return Verification(self.name, in_place, tables)
+
+    def _manifest(self, context: Context) -> Object:
+        return manifest.destination_rule(context.parameters, service_ports(context))
+
+
+class _AllowMethods(Step):
+    """Let only some methods reach the web container."""
+
+    def __init__(
+        self,
+        name: str,
+        title: str,
+        risk: str,
+        methods: Sequence[str],
+        *,
+        final: Sequence[str],
+        dry_run: bool = False,
+    ) -> None:
+        self.name = name
+        self.title = title
+        self.why = "what nobody needs, nobody can misuse: Istio answers it before the application"
+        self.takes = "seconds"
+        self.risk = risk
+        self.undo = "delete the AuthorizationPolicy: then every method is allowed again"
+        self._methods = tuple(methods)
+        self._final = tuple(final)
+        self._dry_run = dry_run
+
+    def plan(self, context: Context) -> Plan:
+        if self._is_surpassed(context):
+            note = "A later stage of this policy is already in force."
+            return Plan(self.name, context.target.uid, note=note)
+        manifests = [self._manifest(context.parameters)]
+        return objects.plan_objects(
+            context, self.name, manifests, _note_on_ports(context), own=True
+        )
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [self._manifest(context.parameters)])
+
+    def verify(self, context: Context) -> Verification:
+        wanted = self._manifest(context.parameters)
+        surpassed = self._is_surpassed(context)
+        ok = surpassed or objects.in_place(context, wanted)
+        found = "as planned" if ok else "missing or changed"
+        checks = [Check(reference(wanted), "at a later stage" if surpassed else found, ok)]
+        return Verification(
+            self.name,
+            ok,
+            (
+                table.of_checks("Policy", checks),
+                observe.authorization_policy_table(context),
+                sidecars.prove_authorization(context),
+                observe.prove_traffic(context),
+            ),
+        )
+
+    def _manifest(self, parameters: Parameters) -> Object:
+        return manifest.authorization_policy(parameters, self._methods, dry_run=self._dry_run)
+
+    def _is_surpassed(self, context: Context) -> bool:
+        """Whether the policy is beyond this stage: going back would lock users out on a re-run."""
+        if not self._dry_run and set(self._methods) == set(self._final):
+            return False
+        try:
+            policy = objects.live(context, self._manifest(context.parameters))
+        except KindNotInstalled:
+            return False
+        if policy is None or is_dry_run(policy):
+            return False
+        return self._dry_run or allowed_methods(policy) >= set(self._final)
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter in the order of the story: the safe one logs decisions before it enforces."""
+    final = parameters.authorization.methods
+    read = parameters.authorization.read_methods
+    if parameters.story == "safe":
+        return (
+            _RouteToWeb(),
+            _AllowMethods(
+                "authorization-dry-run",
+                f"Try the policy out: allow {', '.join(final)}, as a dry run",
+                "none for users: decisions are logged, not enforced",
+                final,
+                final=final,
+                dry_run=True,
+            ),
+            _AllowMethods(
+                "authorization-methods",
+                f"Enforce the policy: allow {', '.join(final)}",
+                "every other method is answered with 403, also for health checks",
+                final,
+                final=final,
+            ),
+        )
+    return (
+        _RouteToWeb(),
+        _AllowMethods(
+            "authorization-read-only",
+            f"Allow {', '.join(read)}",
+            "users cannot log in or change anything until the next stage",
+            read,
+            final=final,
+        ),
+        _AllowMethods(
+            "authorization-methods",
+            f"Allow {', '.join(final)}",
+            "every other method is answered with 403, also for health checks",
+            final,
+            final=final,
+        ),
+    )
+
+
+def service_ports(context: Context) -> list[int]:
+    """Return the web Service's ports that lead to container ports without mutual TLS.
+
+    Policies for servers know the container's port, rules for callers the Service's.
+
+    Raises:
+        RunbookError: There is no such Service, or none of its ports leads to the web port.
+    """
+    application = context.parameters.application
+    web = application.web
+    where = ref("Service", web.service, application.namespace)
+    service = context.cluster.get("v1", "Service", web.service, application.namespace)
+    if service is None:
+        raise RunbookError(f"there is no {where}", "correct application.web.service")
+    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)
+    ports = service["spec"].get("ports") or []
+
+    def leading_to(number: int) -> list[int]:
+        wanted = (number, *port_names(workload, number))
+        return [p["port"] for p in ports if p.get("targetPort", p["port"]) in wanted]
+
+    found = leading_to(web.port)
+    if not found:
+        leads = ", ".join(f"{p['port']} → {p.get('targetPort', p['port'])}" for p in ports)
+        raise RunbookError(
+            f"no port of {where} leads to the container port {web.port} (there are: {leads})",
+            "set application.web.port to the container's port, not the Service's",
+        )
+    others = map(leading_to, application.plaintext_ports)
+    return [*found, *chain.from_iterable(others)]
+
+
+def _note_on_ports(context: Context) -> str:
+    return outsiders.note_on_ports(
+        context,
+        "only the allowed methods of HTTP get through, and nothing else, also from callers with a "
+        "sidecar, unless it is in application.plaintext_ports",
+    )
+
+
+def port_names(workload: Object | None, port: int) -> list[str]:
+    """Return the names that a workload's containers give a port."""
+    if workload is None:
+        return []
+    return [
+        declared["name"]
+        for container in workload["spec"]["template"]["spec"]["containers"]
+        for declared in container.get("ports") or []
+        if declared["containerPort"] == port and "name" in declared
+    ]

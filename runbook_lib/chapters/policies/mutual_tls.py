@@ -1,0 +1,117 @@
+"""Mutual TLS for the whole mesh, except on the ports where callers without a sidecar come in."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import replace
+
+from runbook_lib.chapters.shared import objects, observe, outsiders
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Check
+from runbook_lib.mesh import manifest, sidecars
+from runbook_lib.parameters.loading import Parameters
+
+
+class _PeerAuthenticationStep(Step):
+    """Apply one PeerAuthentication and prove the traffic that results."""
+
+    @abstractmethod
+    def manifest(self, parameters: Parameters) -> Object:
+        """The PeerAuthentication."""
+
+    def plan(self, context: Context) -> Plan:
+        note = outsiders.note_on_ports(
+            context,
+            "callers without a sidecar are refused, unless it is in application.plaintext_ports",
+        )
+        wanted = [self.manifest(context.parameters)]
+        return objects.plan_objects(context, self.name, wanted, note, own=True)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        objects.apply_objects(context, plan, [self.manifest(context.parameters)])
+
+    def verify(self, context: Context) -> Verification:
+        wanted = self.manifest(context.parameters)
+        in_place = objects.in_place(context, wanted)
+        found = "as planned" if in_place else "missing or changed"
+        checks = [Check(reference(wanted), found, in_place)]
+        return Verification(
+            self.name,
+            in_place,
+            (
+                table.of_checks("Policy", checks),
+                observe.peer_authentication_table(context),
+                sidecars.prove_modes(context),
+                observe.prove_traffic(context),
+            ),
+        )
+
+
+class _StrictMutualTls(_PeerAuthenticationStep):
+    """Refuse plaintext everywhere in the mesh."""
+
+    name = "mutual-tls-strict"
+    title = "Require mutual TLS in the whole mesh"
+    why = "workloads prove who they are to each other, and nobody between them can listen"
+    takes = "seconds"
+    undo = "set its mode to PERMISSIVE, look at the traffic, then delete it"
+
+    def __init__(self, *, exception_first: bool) -> None:
+        self.risk = (
+            "callers inside the cluster without a sidecar get no answer any more"
+            if exception_first
+            else "the load balancer speaks plaintext: users see 502 until the exception is applied"
+        )
+
+    def manifest(self, parameters: Parameters) -> Object:
+        return manifest.strict_mutual_tls(parameters)
+
+    def plan(self, context: Context) -> Plan:
+        plan = super().plan(context)
+        if plan.empty:
+            return plan
+        # Part of what is approved: whose plaintext is refused is for a person to judge.
+        return replace(plan, unpredictable=(*plan.unpredictable, *_other_callers(context)))
+
+
+class _MutualTlsException(_PeerAuthenticationStep):
+    """Let plaintext in on the web container's port, and on others that the parameters name."""
+
+    name = "mutual-tls-exception"
+    title = "Except the web container's port from mutual TLS"
+    why = "the load balancer is outside the mesh and speaks plaintext to this port"
+    takes = "seconds"
+    risk = "whoever reaches the pod's IP can use this port without an identity"
+    undo = "delete it, once nothing outside the mesh needs the port"
+
+    def manifest(self, parameters: Parameters) -> Object:
+        return manifest.mutual_tls_exception(parameters)
+
+
+def _other_callers(context: Context) -> Iterator[str]:
+    """Say whom STRICT may cut off that no exception of this runbook lets in."""
+    if doors := outsiders.doors_of_others(context):
+        yield (
+            f"who comes in through {', '.join(doors)}: behind it are pods with sidecars that have "
+            "no exception, so every caller without a sidecar is refused there"
+        )
+    if others := outsiders.namespaces_of_others(context):
+        yield (
+            f"who calls pods with sidecars in {', '.join(others)}: this policy holds for the whole "
+            "mesh, so every caller without a sidecar is refused there, too, and a load balancer "
+            "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
+            "own decides in its place"
+        )
+
+
+def steps(parameters: Parameters) -> tuple[Step, ...]:
+    """The chapter in the order of the story: only the safe one never interrupts the site."""
+    if parameters.story == "safe":
+        return _MutualTlsException(), _StrictMutualTls(exception_first=True)
+    return _StrictMutualTls(exception_first=False), _MutualTlsException()

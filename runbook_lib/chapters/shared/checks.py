@@ -1,0 +1,72 @@
+"""Read-only looks at tools and cluster: what notebooks show before they plan."""
+
+from __future__ import annotations
+
+from runbook_lib.cluster.client import ref
+from runbook_lib.cluster.pods import has_sidecar
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.table import Check, Table
+from runbook_lib.mesh import manifest
+from runbook_lib.mesh.rollout import has_ended, progress
+
+
+def tool_versions(context: Context) -> Table:
+    """The versions of the tools, and of the API server."""
+    versions = {**context.tools.versions(), "API server": context.cluster.server_version()}
+    return Table("Versions", ("tool", "version"), tuple(versions.items()))
+
+
+def precheck(context: Context) -> Table:
+    """What `istioctl x precheck` finds to be in the way of an installation."""
+    rows = tuple(
+        (message.code, message.level, message.origin, message.text)
+        for message in context.istioctl.precheck()
+    )
+    nothing = (("-", "-", "-", "No issues found: Istio can be installed."),)
+    return Table("istioctl x precheck", ("code", "level", "origin", "finding"), rows or nothing)
+
+
+def namespace_labels(context: Context) -> Table:
+    """What `kubectl get namespaces --show-labels` shows of the application's and istiod's."""
+    rows = []
+    for name in (context.parameters.application.namespace, context.parameters.istio.namespace):
+        namespace = context.cluster.get("v1", "Namespace", name)
+        labels = (namespace or {}).get("metadata", {}).get("labels") or {}
+        # Kubernetes itself sets this one, and it says nothing but the name.
+        shown = {k: v for k, v in labels.items() if k != "kubernetes.io/metadata.name"}
+        text = ", ".join(f"{key}={value}" for key, value in sorted(shown.items())) or "none"
+        rows.append((name, text if namespace else "there is no such namespace"))
+    return Table("Namespaces", ("namespace", "labels"), tuple(rows))
+
+
+def starting_point(context: Context) -> Table:
+    """Whether what the runbook takes for granted is there."""
+    application = context.parameters.application
+    key, _ = manifest.injection_label_of(context.parameters)
+    namespace = context.cluster.get("v1", "Namespace", application.namespace)
+    checks = [Check(ref("Namespace", application.namespace), *_there(namespace))]
+    for entry in application.restart_order:
+        kind, _, name = entry.partition("/")
+        workload = context.cluster.get("apps/v1", kind, name, application.namespace)
+        if workload is None:
+            found, ok = "missing", False
+        else:
+            ok, found = progress(workload)
+        checks.append(Check(ref(kind, name, application.namespace), found, ok))
+    service = context.cluster.get("v1", "Service", application.web.service, application.namespace)
+    where = ref("Service", application.web.service, application.namespace)
+    checks.append(Check(where, *_there(service)))
+    labels = (namespace or {}).get("metadata", {}).get("labels") or {}
+    in_mesh = [
+        pod
+        for pod in context.cluster.list("v1", "Pod", application.namespace)
+        if has_sidecar(pod) and not has_ended(pod)
+    ]
+    checks.append(Check(f"label {key}", labels.get(key, "not set"), ok=None))
+    checks.append(Check("pods with a sidecar", str(len(in_mesh)), ok=None))
+    return table.of_checks("Starting point", checks)
+
+
+def _there(found: object) -> tuple[str, bool]:
+    return ("there", True) if found else ("missing", False)

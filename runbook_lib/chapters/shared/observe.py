@@ -1,0 +1,147 @@
+"""What steps look at to prove their effect: traffic from outside, and tables of objects."""
+
+from __future__ import annotations
+
+from runbook_lib.base.errors import KindNotInstalled, VerificationFailed
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle import table
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.table import Table
+from runbook_lib.mesh import traffic
+from runbook_lib.mesh.rollout import has_ended
+from runbook_lib.site import probe
+
+
+def prove_traffic(context: Context) -> Table:
+    """Wait until the answers from outside are those that the runbook's policies in force imply.
+
+    Every answer must be right three times in a row, over fresh connections. What others have
+    applied changes nothing about what is expected: if it breaks or widens the access that the
+    runbook is there to bring about, that is not verified.
+
+    Raises:
+        VerificationFailed: They are not in time; the error shows the table, and who else has
+            policies on the web pods.
+    """
+    parameters, url = context.parameters, context.target.url
+
+    def record(answers: probe.ProbeTable, *, proved: bool = False) -> Table:
+        result = table.of_probes("From outside, over fresh connections", answers)
+        context.evidence.record("probe", url=url, rows=result.rows, proved=proved)
+        return result
+
+    policies = traffic.policies_in_force(context.cluster, parameters)
+    own = traffic.of_the_runbook(parameters, policies)
+    try:
+        proved = probe.prove(
+            url,
+            traffic.expected_probes(parameters, own),
+            timeout=parameters.timeouts.policy,
+            probe_timeout=parameters.timeouts.probe,
+            verify=context.verify_tls,
+            on_change=context.waiting,
+            on_answers=record,
+        )
+    except VerificationFailed as error:
+        others = ", ".join(map(reference, traffic.of_others(parameters, policies)))
+        if not others:
+            raise
+        raise VerificationFailed(
+            f"{error.cause}\nAlso in force on the web pods, and not of this runbook: {others}",
+            "ask whoever applied them; remove or change what blocks or widens access",
+        ) from error
+    return record(proved, proved=True)
+
+
+def look_at_traffic(context: Context) -> Table:
+    """Ask once, and show the answers next to those that the runbook's policies imply."""
+    parameters = context.parameters
+    in_force = traffic.policies_in_force(context.cluster, parameters)
+    policies = traffic.of_the_runbook(parameters, in_force)
+    seen = probe.ProbeTable(
+        tuple(
+            probe.ProbeRow(
+                wanted,
+                probe.send(
+                    context.target.url,
+                    wanted,
+                    timeout=parameters.timeouts.probe,
+                    verify=context.verify_tls,
+                ),
+            )
+            for wanted in traffic.expected_probes(parameters, policies)
+        )
+    )
+    return table.of_probes("From outside, now", seen)
+
+
+def pod_table(context: Context, namespace: str) -> Table:
+    """Return what `kubectl get pods` shows of a namespace, and where the sidecar is."""
+    rows = []
+    for pod in context.cluster.list("v1", "Pod", namespace):
+        if has_ended(pod):
+            continue
+        sidecar = next((c for c in pods.containers(pod) if c.name == pods.PROXY), None)
+        where = "initContainers" if sidecar and sidecar.native_sidecar else "containers"
+        rows.append(
+            (
+                pod["metadata"]["name"],
+                pods.ready_count(pod),
+                "ready" if pods.is_ready(pod) else pods.why_not_ready(pod),
+                f"in {where}" if sidecar else "none",
+            )
+        )
+    return Table(f"Pods in {namespace}", ("pod", "ready", "state", pods.PROXY), tuple(sorted(rows)))
+
+
+def peer_authentication_table(context: Context) -> Table:
+    """Return what `kubectl get peerauthentication --all-namespaces` shows, and the ports."""
+    rows = []
+    for policy in _all(context, "PeerAuthentication"):
+        spec, metadata = policy.get("spec") or {}, policy["metadata"]
+        selector = (spec.get("selector") or {}).get("matchLabels") or {}
+        ports = spec.get("portLevelMtls") or {}
+        rows.append(
+            (
+                metadata["namespace"],
+                metadata["name"],
+                (spec.get("mtls") or {}).get("mode", "UNSET"),
+                ", ".join(f"{port}: {value.get('mode')}" for port, value in ports.items()) or "-",
+                ", ".join(f"{key}={value}" for key, value in selector.items()) or "all",
+            )
+        )
+    columns = ("namespace", "name", "mode", "ports", "pods")
+    return Table("PeerAuthentications", columns, tuple(sorted(rows)))
+
+
+def authorization_policy_table(context: Context) -> Table:
+    """Return the AuthorizationPolicies of all namespaces: what they do, and whether for real."""
+    rows = []
+    for policy in _all(context, "AuthorizationPolicy"):
+        spec, metadata = policy.get("spec") or {}, policy["metadata"]
+        rows.append(
+            (
+                metadata["namespace"],
+                metadata["name"],
+                spec.get("action", "ALLOW"),
+                _allowed(policy),
+                "no (dry run)" if traffic.is_dry_run(policy) else "yes",
+            )
+        )
+    columns = ("namespace", "name", "action", "methods", "enforced")
+    return Table("AuthorizationPolicies", columns, tuple(sorted(rows)))
+
+
+def _allowed(policy: Object) -> str:
+    """Say which methods a policy allows, and the ports on which it looks at none."""
+    ports = [f"everything on {port}" for port in traffic.opened_ports(policy)]
+    return ", ".join([*sorted(traffic.allowed_methods(policy)), *ports]) or "-"
+
+
+def _all(context: Context, kind: str) -> list[Object]:
+    try:
+        return context.cluster.list(traffic.SECURITY_API, kind)
+    except KindNotInstalled:
+        return []

@@ -1,0 +1,199 @@
+"""Callers without a sidecar: whom the policies would cut off, found before anything is changed.
+
+Mutual TLS closes every port of the web pods that has no exception, and an AuthorizationPolicy about
+methods closes what is not HTTP as well. A mesh-wide policy reaches other teams' pods, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from runbook_lib.base.errors import KindNotInstalled, RunbookError
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.pods import PROXY, has_sidecar
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import manifest, sidecars, traffic
+from runbook_lib.mesh.rollout import APPS, has_ended
+from runbook_lib.mesh.survey import service_targets
+
+_Way = tuple[str, int | str, str]
+"""A Service by name, its port by number or name, and the object that leads there."""
+
+_OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
+
+
+@dataclass(frozen=True)
+class _Door:
+    """A port of a Service that leads to a container port of pods.
+
+    Attributes:
+        service: The Service, by name.
+        outside: How callers outside of the cluster reach it; empty if they do not.
+        port: The container's port.
+    """
+
+    service: str
+    outside: str
+    port: int
+
+
+def note_on_ports(context: Context, consequence: str) -> str:
+    """Refuse to close a port that leads outside, and say which others will be closed.
+
+    Args:
+        context: Where to look.
+        consequence: Who is closed out where only the cluster reaches a port.
+
+    Returns:
+        A note for a plan; empty if no other port is behind a Service.
+
+    Raises:
+        RunbookError: A load balancer, a node's port or an Ingress leads to a port of the web pods
+            that the parameters do not name.
+    """
+    application = context.parameters.application
+    known = (application.web.port, *application.plaintext_ports)
+    closed = [door for door in _doors(context, list(_web_pods(context))) if door.port not in known]
+    outside = [door for door in closed if door.outside]
+    if outside:
+        wanted = sorted({*application.plaintext_ports, *(door.port for door in outside)})
+        leads = "; ".join(
+            f"{door.service} ({door.outside}) leads to port {door.port}" for door in outside
+        )
+        raise RunbookError(
+            f"callers outside of the mesh would be cut off from the web pods: {leads}, which is "
+            "neither application.web.port nor among application.plaintext_ports",
+            f"set application.plaintext_ports: {wanted}; or, if nobody uses that way in, close it "
+            "first: make the Service a ClusterIP, or remove it from the Ingress",
+        )
+    ports = sorted({door.port for door in closed})
+    return " ".join(
+        f"Port {port} of the web pods is reached through "
+        f"{', '.join(dict.fromkeys(door.service for door in closed if door.port == port))}, from "
+        f"the cluster alone: {consequence}."
+        for port in ports
+    )
+
+
+def namespaces_of_others(context: Context) -> list[str]:
+    """Return the other namespaces where the mesh-wide policy decides about pods with sidecars."""
+    found = {pod["metadata"]["namespace"] for pod in _under_mesh_wide(context)}
+    return sorted(found - {context.parameters.application.namespace})
+
+
+def doors_of_others(context: Context) -> list[str]:
+    """Return the ways in from outside to pods of the application's namespace but the web pods.
+
+    Only to those about which the mesh-wide policy decides: no exception is made for them.
+    """
+    application = context.parameters.application
+    pods = [
+        pod
+        for pod in _under_mesh_wide(context, application.namespace)
+        if not application.web.labels.items() <= _labels(pod).items()
+    ]
+    found = (f"{d.service} ({d.outside})" for d in _doors(context, pods) if d.outside)
+    return list(dict.fromkeys(found))
+
+
+def _under_mesh_wide(context: Context, namespace: str | None = None) -> Iterator[Object]:
+    """Yield the pods with sidecars about which the mesh-wide policy decides.
+
+    Left out are those whose own policies decide in its place, and gateways, which have no
+    application beside them.
+    """
+    strict = manifest.strict_mutual_tls(context.parameters)
+    permissive = manifest.permissive_mutual_tls(context.parameters)
+    try:
+        policies = context.cluster.list(traffic.SECURITY_API, "PeerAuthentication")
+    except KindNotInstalled:
+        policies = []
+    for pod in context.cluster.list("v1", "Pod", namespace):
+        alone = all(container["name"] == PROXY for container in pod["spec"]["containers"])
+        if has_ended(pod) or not has_sidecar(pod) or alone:
+            continue
+        own = [p for p in policies if p["metadata"]["namespace"] == pod["metadata"]["namespace"]]
+        if _modes(pod, [strict, *own]) != _modes(pod, [permissive, *own]):
+            yield pod
+
+
+def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:
+    """Return the mode on each port of a pod, and on a port that it does not declare."""
+    judged = traffic.Policies(tuple(policies), web_labels=_labels(pod))
+    return tuple(
+        traffic.mode_on_port(judged, pod["metadata"]["namespace"], port)
+        for port in (*sidecars.ports(pod), 0)
+    )
+
+
+def _doors(context: Context, pods: Sequence[Object]) -> Iterator[_Door]:
+    """Yield the ways through Services of the application's namespace to these pods of it."""
+    namespace = context.parameters.application.namespace
+    ways = list(_ways_in(context, namespace))
+    for service in context.cluster.list("v1", "Service", namespace):
+        selector = service["spec"].get("selector")
+        if not selector:
+            continue
+        selected = [pod for pod in pods if selector.items() <= _labels(pod).items()]
+        for port in service["spec"].get("ports") or []:
+            if port.get("protocol", "TCP") != "TCP":
+                continue  # sidecars leave everything else alone
+            alone = {**service, "spec": {**service["spec"], "ports": [port]}}
+            targets = {target for pod in selected for _, target in service_targets(alone, pod)}
+            outside = ", ".join(_outside(service, port, ways))
+            for target in sorted(targets):
+                yield _Door(reference(service), outside, target)
+
+
+def _web_pods(context: Context) -> Iterator[Object]:
+    """Yield the web pods there are, and the one that their workload would make."""
+    application = context.parameters.application
+    web, namespace = application.web, application.namespace
+    yield from context.cluster.list("v1", "Pod", namespace, web.labels)
+    workload = context.cluster.get(APPS, web.kind, web.name, namespace)
+    if workload is not None:
+        template = workload["spec"]["template"]
+        yield {"metadata": template.get("metadata") or {}, "spec": template["spec"]}
+
+
+def _outside(service: Object, port: Object, ways: Sequence[_Way]) -> Iterator[str]:
+    """Yield how callers outside of the cluster reach a port of a Service."""
+    spec = service["spec"]
+    if spec.get("type") in _OUTSIDE_TYPES:
+        yield spec["type"]
+    if spec.get("externalIPs"):
+        yield "externalIPs"
+    for name, wanted, what in ways:
+        if name == service["metadata"]["name"] and wanted in (port["port"], port.get("name")):
+            yield what
+
+
+def _ways_in(context: Context, namespace: str) -> Iterator[_Way]:
+    """Yield what else leads to Services from outside of the cluster."""
+    for ingress in context.cluster.list("networking.k8s.io/v1", "Ingress", namespace):
+        spec = ingress["spec"]
+        paths = [
+            path
+            for rule in spec.get("rules") or []
+            for path in (rule.get("http") or {}).get("paths") or []
+        ]
+        for backend in (spec.get("defaultBackend") or {}, *(path["backend"] for path in paths)):
+            if "service" in backend:
+                port = backend["service"].get("port") or {}
+                wanted = port.get("number") or port.get("name", "")
+                yield backend["service"]["name"], wanted, reference(ingress)
+    try:
+        # What the AWS Load Balancer Controller makes, also of annotations, or its users by hand.
+        bindings = context.cluster.list("elbv2.k8s.aws/v1beta1", "TargetGroupBinding", namespace)
+    except KindNotInstalled:
+        return
+    for binding in bindings:
+        to = binding["spec"]["serviceRef"]
+        yield to["name"], to["port"], reference(binding)
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    return labels

@@ -1,0 +1,1 @@
+"""Helm releases: planned, recovered, and kept apart from what others manage."""

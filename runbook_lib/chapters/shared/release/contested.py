@@ -1,0 +1,64 @@
+"""Fields of a release's objects that others manage: Helm's server-side apply stops at them.
+
+istiod is one of those others. It sets `failurePolicy` of its webhooks to `Fail` once they answer,
+while the chart's first revision says `Ignore`: to apply that revision again would conflict for ever
+(https://github.com/istio/istio/pull/59367). Such fields are forced, and istiod, which watches them,
+fills them in again. Everybody else's are refused while nothing has been touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from runbook_lib.base.errors import ApplyConflict, ClusterRefused, KindNotInstalled, RunbookError
+from runbook_lib.cluster.client import Object
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.tools.helm import Release
+
+_HELM = "helm"
+"""Helm's field manager, after its program (`getManagedFieldsManager` in Helm's `pkg/kube`)."""
+
+_ISTIOD = "pilot-discovery"
+"""istiod's field manager; it writes only what the chart leaves to it."""
+
+
+def forced(context: Context, release: Release) -> bool:
+    """Whether Helm shall force conflicts: where there can be any, once `refuse` has let it pass."""
+    return context.helm.applies_server_side(release.name, namespace=release.namespace)
+
+
+def refuse(context: Context, release: Release, objects: Iterable[Object]) -> None:
+    """Refuse to have Helm apply objects of which others manage fields that would change.
+
+    Args:
+        context: Where.
+        release: The revision to go on from; what Helm applies on the client's side has no
+            conflicts.
+        objects: What Helm would apply.
+
+    Raises:
+        RunbookError: Somebody other than Helm and istiod manages such fields.
+    """
+    if not forced(context, release):
+        return
+    conflicts = [conflict for item in objects if (conflict := _conflict(context, item))]
+    if conflicts:
+        raise RunbookError(
+            f"Helm release {release.namespace}/{release.name} would change what others manage: "
+            + "; ".join(dict.fromkeys(conflict.cause for conflict in conflicts)),
+            "give the parameters those values, or have the others give them up; if they are gone, "
+            "set the fields back to what the release says: "
+            f"helm rollback {release.name} {release.revision} --namespace {release.namespace} "
+            "--force-conflicts",
+        )
+
+
+def _conflict(context: Context, item: Object) -> ApplyConflict | None:
+    """Ask the API server who would object; None if nobody, or only istiod."""
+    try:
+        context.cluster.apply(item, dry_run=True, manager=_HELM)
+    except ApplyConflict as conflict:
+        return None if conflict.managers == (_ISTIOD,) else conflict
+    except (ClusterRefused, KindNotInstalled):
+        pass  # there is nothing yet to conflict with, or Helm will be told the same
+    return None

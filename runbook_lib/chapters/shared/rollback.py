@@ -1,0 +1,251 @@
+"""What all steps of the rollback have in common: what stays, and asking while they change."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from runbook_lib.base import evidence
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.chapters.shared import objects, observe
+from runbook_lib.cluster import ownership
+from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.diff import reference
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Check, Table, of_checks, yes_no
+from runbook_lib.mesh import sidecars, traffic
+from runbook_lib.site.probe import Expectation, Probe
+from runbook_lib.site.sampling import Sampler, Samples
+
+SAMPLED = "sampled"
+"""The event that records the requests sent while a step was applied."""
+
+_UNPROVED = (
+    "What is marked NO above was so before this step changed anything in this run: it is shown "
+    "and not judged."
+)
+
+_HARMLESS = ("GET", "HEAD")
+"""Methods that change nothing, so they can be sent as often as one likes."""
+
+
+class RollbackStep(Step):
+    """Takes back what a chapter brought, unless that chapter stays.
+
+    Attributes:
+        chapter: The notebook whose changes are taken back.
+    """
+
+    chapter: str
+
+    def __init__(self) -> None:
+        self._samples: Samples | None = None
+        self._interruption = ""
+        # What was not as it should be before this step is no reason to stop it: a rollback is
+        # taken most of all where something is broken.
+        self._answered_before = self._modes_before = False
+        self._unproved = False
+
+    def plan(self, context: Context) -> Plan:
+        """Find out what would go; nothing of a chapter that stays."""
+        # What was seen while it was applied before is not about this plan.
+        self._samples, self._interruption = None, ""
+        if why := self.why_it_stays(context):
+            return Plan(self.name, context.target.uid, note=f"{why}.")
+        return self.plan_removal(context)
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        """Make the changes while asking from outside, and record the answers as evidence."""
+        self._interruption = self.expected_interruption(context, plan)
+        # Once right it has to be right again, also if this step itself has broken it meanwhile.
+        self._answered_before |= _all_ok(_shown(lambda: observe.look_at_traffic(context)))
+        self._modes_before |= _all_ok(_shown(lambda: sidecars.look_at_modes(context)))
+        with_answer = _answered(context)
+        if with_answer is None:
+            # Nobody gets an answer that this step could take away.
+            self.remove(context, plan)
+            return
+        parameters = context.parameters
+        sampler = Sampler(
+            context.target.url,
+            with_answer,
+            timeout=parameters.timeouts.probe,
+            verify=context.verify_tls,
+        )
+        try:
+            with sampler:
+                self.remove(context, plan)
+        finally:
+            self._samples = samples = sampler.samples
+            context.evidence.record(
+                SAMPLED,
+                url=context.target.url,
+                method=with_answer.method,
+                path=with_answer.path,
+                requests=len(samples.all),
+                failed=len(samples.failed),
+                outage_seconds=round(samples.outage, 3),
+                expected=self._interruption,
+                text=samples.text,
+            )
+
+    def verify(self, context: Context) -> Verification:
+        """Prove that it is gone, and that nobody noticed.
+
+        Raises:
+            VerificationFailed: It could not be proved in time.
+        """
+        if why := self.why_it_stays(context):
+            checks = [Check(self.chapter, why, ok=None)]
+            return Verification(self.name, True, (of_checks("Kept", checks),))
+        self._unproved = False
+        result = self.verify_removal(context)
+        check = self._meanwhile()
+        ok = result.ok and check.ok is not False
+        table = of_checks("From outside, while it was applied", [check])
+        note = " ".join(filter(None, [result.note, _UNPROVED if self._unproved else ""]))
+        return replace(result, ok=ok, tables=(*result.tables, table), note=note)
+
+    @abstractmethod
+    def plan_removal(self, context: Context) -> Plan:
+        """Find out what would go, without changing anything."""
+
+    @abstractmethod
+    def remove(self, context: Context, plan: Plan) -> None:
+        """Make the changes of `plan` and wait until they have taken effect."""
+
+    @abstractmethod
+    def verify_removal(self, context: Context) -> Verification:
+        """Prove on the live cluster that it is gone."""
+
+    def expected_interruption(self, context: Context, plan: Plan) -> str:  # noqa: ARG002
+        """Say why requests must fail while this plan is applied; empty if none may."""
+        return ""
+
+    def why_it_stays(self, context: Context) -> str:
+        """Say why nothing is taken back; empty if it is."""
+        rollback = context.parameters.rollback
+        if self.name in rollback.leave_out:
+            return f"left out: {self.name} is in rollback.leave_out"
+        if kept(context, self.chapter):
+            return f"{self.chapter} stays: rollback.keep is {rollback.keep}"
+        return ""
+
+    def traffic(self, context: Context) -> Table:
+        """The answers from outside: proved, if they were right before this step changed anything.
+
+        Raises:
+            VerificationFailed: They were right before, and are not in time.
+        """
+        if self._answered_before:
+            return observe.prove_traffic(context)
+        return self._show(lambda: observe.look_at_traffic(context))
+
+    def modes(self, context: Context) -> Table:
+        """What each sidecar does with plaintext: proved, if it was right before this step.
+
+        Raises:
+            WaitTimeout: It was right before, and is not in time.
+        """
+        if self._modes_before:
+            return sidecars.prove_modes(context)
+        return self._show(lambda: sidecars.look_at_modes(context))
+
+    def _show(self, look: Callable[[], Table]) -> Table:
+        """Look at what cannot be proved; if it is not right, verification says that it was not."""
+        seen = _shown(look)
+        self._unproved |= not _all_ok(seen)
+        return seen
+
+    def _meanwhile(self) -> Check:
+        if self._samples is None:
+            return Check("requests", "nothing was changed in this run", ok=None)
+        if self._samples.down_before:
+            return Check("requests", "the site did not answer before this step either", ok=None)
+        if not self._samples.failed:
+            return Check("requests", "none failed", ok=True)
+        if self._interruption:
+            return Check("requests", f"interrupted: {self._interruption}", ok=None)
+        return Check("requests", self._samples.text, ok=False)
+
+
+def kept(context: Context, chapter: str) -> bool:
+    """Whether a chapter is one of those to keep."""
+    # Chapters begin with two digits, so they sort as they are told.
+    return chapter <= context.parameters.rollback.keep
+
+
+def refused(context: Context, cause: str, remedy: str) -> str:
+    """Refuse what would be dangerous now; only looking, return it as what is yet to be seen.
+
+    In plan mode the steps before have not been applied, so their effect cannot be there.
+
+    Raises:
+        RunbookError: This run wants to apply.
+    """
+    if context.parameters.mode != "plan":
+        raise RunbookError(
+            cause, f"{remedy}; or go on without this step: name it in rollback.leave_out"
+        )
+    return f"whether it will be safe: now it is refused, because {cause}"
+
+
+def gone(context: Context, item: Object) -> Check:
+    """Look whether an object of the runbook's own is gone; one of others may stay."""
+    found = objects.live_if_known(context, item)
+    if found is None:
+        return Check(reference(item), "gone", ok=True)
+    if not ownership.is_own(found):
+        return Check(reference(item), f"stays: {ownership.makers(found)} made it", ok=None)
+    return Check(reference(item), "still there", ok=False)
+
+
+def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
+    """Say that the plan replaces the application's only web pod; empty if it does not."""
+    application = context.parameters.application
+    web = application.web
+    if ref(web.kind, web.name, application.namespace) not in {c.ref for c in plan.changes}:
+        return ""
+    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace) or {}
+    if (workload.get("spec") or {}).get("replicas", 1) > 1:
+        return ""
+    return "the only web pod was replaced"
+
+
+def _shown(look: Callable[[], Table]) -> Table:
+    """Look; why nothing can be seen, such as a policy that cannot be judged, is seen as well."""
+    try:
+        return look()
+    except RunbookError as error:
+        return Table("Could not be seen", ("why", "ok"), ((error.cause, yes_no(ok=False)),))
+
+
+def _all_ok(seen: Table) -> bool:
+    return all(row[-1] == yes_no(ok=True) for row in seen.rows)
+
+
+def _answered(context: Context) -> Probe | None:
+    """Return a harmless probe that the application itself answers as things are."""
+    parameters = context.parameters
+    in_force = traffic.policies_in_force(context.cluster, parameters)
+    try:
+        wanted = traffic.expected_probes(parameters, traffic.of_the_runbook(parameters, in_force))
+    except RunbookError:  # a policy was changed to something that cannot be judged
+        return None
+    for probe, own in zip(wanted, parameters.application.probes, strict=True):
+        if probe.method in _HARMLESS and probe.expected == Expectation(own.status):
+            return probe
+    return None
+
+
+def interruptions(path: Path) -> Table:
+    """Return what the evidence in `path` says about requests sent while steps were applied."""
+    # A step that was applied again replaces what it said before.
+    last = {event["step"]: event for event in evidence.read(path) if event["event"] == SAMPLED}
+    rows = tuple((step, event["text"], event["expected"] or "-") for step, event in last.items())
+    columns = ("step", "requests from outside while it was applied", "interruption to be expected")
+    return Table("Did anybody notice?", columns, rows)

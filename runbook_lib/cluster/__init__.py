@@ -1,0 +1,1 @@
+"""One cluster through its API: objects, watches, differences, owners."""

@@ -1,0 +1,126 @@
+"""Service accounts: tokens for them, and what they may do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from runbook_lib.base.redact import register
+from runbook_lib.cluster.client import Cluster, Object, ref
+from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
+
+SHORTEST = 10
+"""Minutes: the API server issues no token for less."""
+
+
+def token(cluster: Cluster, namespace: str, account: str, minutes: int = SHORTEST) -> str:
+    """Return a new token of a service account, as `kubectl create token` does.
+
+    It is masked from now on in everything that this process shows or records.
+
+    Args:
+        cluster: Where.
+        namespace: The account's namespace.
+        account: Its name.
+        minutes: How long the token lives; the API server may cut it short.
+
+    Raises:
+        ClusterRefused: There is no such account (status 404), or asking is forbidden (403).
+    """
+    answer = _create(
+        cluster,
+        f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
+        {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": minutes * 60},
+        },
+        f"ask for a token of {ref('ServiceAccount', account, namespace)}",
+    )
+    issued = str(answer["status"]["token"])
+    register(issued)
+    return issued
+
+
+def may(
+    cluster: Cluster,
+    namespace: str,
+    account: str,
+    verb: str,
+    resource: str,
+    where: str,
+    group: str = "",
+) -> bool:
+    """Whether a service account may do something, as `kubectl auth can-i --as` answers.
+
+    Args:
+        cluster: Where.
+        namespace: The account's namespace.
+        account: Its name.
+        verb: Such as `get`.
+        resource: Such as `pods`.
+        where: The namespace in which it would be done.
+        group: The resource's API group.
+    """
+    answer = _create(
+        cluster,
+        "/apis/authorization.k8s.io/v1/subjectaccessreviews",
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SubjectAccessReview",
+            "spec": {
+                "user": f"system:serviceaccount:{namespace}:{account}",
+                # The API server takes these from a token; here they have to be named.
+                "groups": [
+                    "system:serviceaccounts",
+                    f"system:serviceaccounts:{namespace}",
+                    "system:authenticated",
+                ],
+                "resourceAttributes": {
+                    "verb": verb,
+                    "resource": resource,
+                    "group": group,
+                    "namespace": where,
+                },
+            },
+        },
+        f"ask whether {account} may {verb} {resource}",
+    )
+    return bool(answer["status"].get("allowed"))
+
+
+def review(cluster: Cluster, given: str) -> tuple[str, str]:
+    """Ask the API server about a token, as Kiali does when somebody logs in with it.
+
+    The token is masked from now on in everything that this process shows or records.
+
+    Returns:
+        Whose it is, and why it is not accepted; one of them is empty.
+    """
+    register(given)
+    answer = _create(
+        cluster,
+        "/apis/authentication.k8s.io/v1/tokenreviews",
+        {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": given},
+        },
+        "ask about a token",
+    )
+    status = answer.get("status") or {}
+    if status.get("authenticated"):
+        return str((status.get("user") or {}).get("username", "")), ""
+    return "", str(status.get("error") or "the API server does not know it")
+
+
+def _create(cluster: Cluster, path: str, body: Object, doing: str) -> Object:
+    """Send what is answered and not stored."""
+    with api_errors(cluster.kubeconfig, cluster.context, doing):
+        answer: Any = cluster.dynamic.request(
+            "post",
+            path,
+            body=body,
+            serializer=lambda _client, data: data,
+            _request_timeout=REQUEST_TIMEOUT,
+        )
+    return dict(answer)

@@ -1,0 +1,247 @@
+"""Rules about the application itself: workloads, pods, the Service and its endpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object, ref
+from runbook_lib.diagnosis.model import Finding
+from runbook_lib.diagnosis.observation import (
+    Observation,
+    creation_failures,
+    labels_of,
+    named,
+    pods_of,
+    wanted_pods,
+)
+
+_PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
+_SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
+
+
+_NOT_STARTED = ("ErrImage", "ImagePullBackOff", "InvalidImageName", "CreateContainer")
+"""How the reasons begin for which the kubelet does not start a container."""
+
+
+def workload_missing(seen: Observation) -> Iterator[Finding]:
+    """A workload that the parameters name is not there."""
+    namespace = seen.parameters.application.namespace
+    for kind, name, workload in seen.wanted_workloads():
+        if workload is None:
+            yield Finding(
+                "workload-missing",
+                f"{name} does not run",
+                (f"no {ref(kind, name, namespace)}",),
+                f"there is no {ref(kind, name, namespace)}",
+                "install the application, or correct application.restart_order",
+                _PODS,
+                outside=_is_web(seen, kind, name) and bool(seen.unreachable),
+            )
+
+
+def scaled_to_zero(seen: Observation) -> Iterator[Finding]:
+    """A workload asks for no pods."""
+    for kind, name, workload in seen.wanted_workloads():
+        if workload is not None and wanted_pods(workload) == 0:
+            yield Finding(
+                "scaled-to-zero",
+                _symptom(seen, kind, name, f"{name} does not run"),
+                (named(workload, ".spec.replicas: 0"),),
+                f"{name} is scaled to 0",
+                f"kubectl --namespace {workload['metadata']['namespace']} scale "
+                f"{kind.lower()}/{name} --replicas=1",
+                _PODS,
+                outside=_is_web(seen, kind, name) and bool(seen.unreachable),
+            )
+
+
+def pods_missing(seen: Observation) -> Iterator[Finding]:
+    """A workload has fewer pods than it asks for: something refuses them."""
+    for kind, name, workload in seen.wanted_workloads():
+        if workload is None or len(pods_of(seen, workload)) >= wanted_pods(workload):
+            continue
+        yield Finding(
+            "pods-missing",
+            _symptom(seen, kind, name, f"{name} has too few pods"),
+            (
+                named(workload, f".spec.replicas: {wanted_pods(workload)}, ")
+                + f"{len(pods_of(seen, workload))} pods",
+                *creation_failures(seen, workload)[-1:],
+            ),
+            "pods cannot be created",
+            f"kubectl --namespace {workload['metadata']['namespace']} describe "
+            f"{kind.lower()}/{name}",
+            _PODS,
+            outside=_is_web(seen, kind, name) and bool(seen.unreachable),
+        )
+
+
+def container_not_started(seen: Observation) -> Iterator[Finding]:
+    """A container of the application cannot even be started; calls have no part in that."""
+    for kind, name, pod, waiting in _waiting(seen):
+        failed = next((c for c in waiting if _never_ran(c)), None)
+        if failed is None:
+            continue
+        where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        yield Finding(
+            "container-not-started",
+            _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
+            (
+                f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
+                *seen.events.get(pod_name, ())[-1:],
+            ),
+            f"the application's container {failed.name} cannot be started",
+            f"kubectl --namespace {where} describe pod {pod_name}",
+            _PODS,
+            outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
+        )
+
+
+def container_not_ready(seen: Observation) -> Iterator[Finding]:
+    """A container of the application was started, and is not ready."""
+    for kind, name, pod, waiting in _waiting(seen):
+        if any(map(_never_ran, waiting)):
+            continue
+        where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        logs = [
+            f"log of {c.name}: {line}"
+            for c in waiting
+            for line in seen.logs.get((pod_name, c.name), ())[-1:]
+        ]
+        probes = [
+            f"log of {pods.PROXY}: {' '.join(line.split())}"
+            for line in seen.logs.get((pod_name, pods.PROXY), ())
+            if "Request to probe app failed" in line
+        ]
+        yield Finding(
+            "container-not-ready",
+            _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
+            (
+                f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
+                *seen.events.get(pod_name, ())[-1:],
+                *probes[-1:],
+                *logs,
+            ),
+            f"the application's container {waiting[0].name} is not ready",
+            f"kubectl --namespace {where} logs {pod_name} --container {waiting[0].name}",
+            _PODS,
+            outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
+            pod=pod_name,
+        )
+
+
+def _waiting(seen: Observation) -> Iterator[tuple[str, str, Object, list[pods.Container]]]:
+    """Yield the pods of which containers of the application are not ready, and these."""
+    for kind, name, workload in seen.wanted_workloads():
+        for pod in pods_of(seen, workload) if workload else []:
+            waiting = [c for c in pods.containers(pod) if not c.ready and c.name != pods.PROXY]
+            if waiting and "deletionTimestamp" not in pod["metadata"]:
+                yield kind, name, pod, waiting
+
+
+def _never_ran(container: pods.Container) -> bool:
+    return container.problem.startswith(_NOT_STARTED)
+
+
+def service_missing(seen: Observation) -> Iterator[Finding]:
+    """The web Service is not there."""
+    application = seen.parameters.application
+    if seen.web_service is None:
+        where = ref("Service", application.web.service, application.namespace)
+        yield Finding(
+            "service-missing",
+            _symptom(seen, *_web(seen), "the load balancer has no targets"),
+            (f"no {where}",),
+            f"there is no {where}",
+            "install it, or correct application.web.service",
+            _SERVICE,
+            outside=bool(seen.unreachable),
+        )
+
+
+def service_selects_nothing(seen: Observation) -> Iterator[Finding]:
+    """The web Service's selector does not match the web pods."""
+    service, wanted = seen.web_service, seen.parameters.application.web.labels
+    selector = (service["spec"].get("selector") or {}) if service else {}
+    labels = [labels_of(pod) for pod in seen.web_pods] or [dict(wanted)]
+    if service is None or any(selector.items() <= each.items() for each in labels):
+        return
+    yield Finding(
+        "service-selects-nothing",
+        _symptom(seen, *_web(seen), "the load balancer has no targets"),
+        tuple(named(service, f".spec.selector.{key}: {value}") for key, value in selector.items()),
+        "the Service's selector matches no web pod: they carry "
+        + ", ".join(f"{key}={value}" for key, value in wanted.items()),
+        f"kubectl --namespace {service['metadata']['namespace']} edit service "
+        f"{service['metadata']['name']}",
+        _SERVICE,
+        outside=bool(seen.unreachable),
+    )
+
+
+def target_port_wrong(seen: Observation) -> Iterator[Finding]:
+    """No port of the web Service leads to the web container's port."""
+    service, pod = seen.web_service, next(iter(seen.web_pods), None)
+    port = seen.parameters.application.web.port
+    if service is None or pod is None:
+        return
+    if seen.web_service_ports:
+        return
+    yield Finding(
+        "target-port-wrong",
+        _symptom(seen, *_web(seen), "the load balancer's targets do not answer"),
+        tuple(
+            named(service, f".spec.ports[{i}].targetPort: {each.get('targetPort', each['port'])}")
+            for i, each in enumerate(service["spec"].get("ports") or [])
+        ),
+        f"no port of the Service leads to the web container's port {port}",
+        f"set targetPort to {port}: kubectl --namespace {service['metadata']['namespace']} edit "
+        f"service {service['metadata']['name']}; or correct application.web.port",
+        _SERVICE,
+        outside=bool(seen.unreachable),
+    )
+
+
+def no_endpoints(seen: Observation) -> Iterator[Finding]:
+    """The web Service has no ready endpoint."""
+    service = seen.web_service
+    if service is None or _ready_endpoints(seen, service):
+        return
+    name = service["metadata"]["name"]
+    yield Finding(
+        "no-endpoints",
+        _symptom(seen, *_web(seen), "the load balancer has no targets"),
+        (f"EndpointSlices of {named(service)}: no ready address",),
+        "the web Service has no ready endpoint",
+        f"kubectl --namespace {service['metadata']['namespace']} get endpointslices --selector "
+        f"kubernetes.io/service-name={name}",
+        _SERVICE,
+        outside=bool(seen.unreachable),
+    )
+
+
+def _ready_endpoints(seen: Observation, service: Object) -> int:
+    name = service["metadata"]["name"]
+    return sum(
+        bool((endpoint.get("conditions") or {}).get("ready"))
+        for each in seen.endpoints
+        if labels_of(each).get("kubernetes.io/service-name") == name
+        for endpoint in each.get("endpoints") or []
+    )
+
+
+def _symptom(seen: Observation, kind: str, name: str, otherwise: str) -> str:
+    """Say what users get if it is the web workload that fails, or else what fails."""
+    if _is_web(seen, kind, name) and seen.unreachable:
+        return f"{otherwise}: {seen.unreachable[0].text}"
+    return otherwise
+
+
+def _is_web(seen: Observation, kind: str, name: str) -> bool:
+    return (kind, name) == _web(seen)
+
+
+def _web(seen: Observation) -> tuple[str, str]:
+    web = seen.parameters.application.web
+    return str(web.kind), web.name

@@ -1,0 +1,71 @@
+"""Rules about Kiali, where it is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runbook_lib.chapters.kiali import access as kiali_access
+from runbook_lib.chapters.kiali import status as kiali_status
+from runbook_lib.diagnosis.model import Finding
+from runbook_lib.diagnosis.observation import Observation, named
+from runbook_lib.mesh import rollout
+
+_ISTIO = "https://istio.io/latest/docs/ops/integrations/kiali/"
+_PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
+_TOKENS = (
+    "https://kubernetes.io/docs/reference/access-authn-authz/service-accounts-admin/"
+    "#bound-service-account-tokens"
+)
+
+
+def kiali_failed(seen: Observation) -> Iterator[Finding]:
+    """The operator says that it failed."""
+    state = kiali_status.state(seen.kiali)
+    if seen.kiali is not None and state.failed:
+        yield Finding(
+            "kiali-failed",
+            "Kiali is not as the resource describes it",
+            (named(seen.kiali, f".status.conditions: {state.text}"),),
+            "Kiali's operator could not do what the resource asks for",
+            f"run notebook 06_kiali; read: {kiali_access.operator_log_command(seen.parameters)}",
+            _ISTIO,
+        )
+
+
+def kiali_down(seen: Observation) -> Iterator[Finding]:
+    """Kiali's Deployment is there, and no pod of it serves."""
+    deployment = seen.kiali_deployment
+    if deployment is None or (deployment.get("status") or {}).get("availableReplicas", 0):
+        return
+    namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+    replicas = deployment["spec"].get("replicas", 1)
+    scaled = replicas == 0
+    yield Finding(
+        "kiali-down",
+        "Kiali does not answer; the application and the mesh are not concerned",
+        (
+            named(deployment, f".spec.replicas: {replicas}"),
+            named(deployment, f".status: {rollout.progress(deployment)[1]}"),
+        ),
+        "Kiali is scaled to 0" if scaled else "no pod of Kiali is ready",
+        f"kubectl --namespace {namespace} "
+        + (f"scale deployment/{name} --replicas=1" if scaled else f"describe deployment/{name}"),
+        _PODS,
+    )
+
+
+def kiali_token(seen: Observation) -> Iterator[Finding]:
+    """A token with which somebody cannot log in is none that the cluster accepts."""
+    if seen.token is None or not seen.token.refused:
+        return
+    minutes = seen.parameters.kiali.token_minutes
+    yield Finding(
+        "kiali-token",
+        "logging in to Kiali fails with 401",
+        (f"the API server's TokenReview: {seen.token.refused}",),
+        "the token has expired, is of another cluster, or its account is gone",
+        f"make a new one: kubectl --namespace {seen.parameters.istio.namespace} create token "
+        f"{seen.parameters.kiali.name}-service-account --duration={minutes}m; or press the button "
+        "in notebook 06_kiali",
+        _TOKENS,
+    )

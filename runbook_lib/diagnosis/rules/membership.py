@@ -1,0 +1,97 @@
+"""Rules about who is in the mesh: labels, and pods that have no sidecar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object
+from runbook_lib.diagnosis.model import Finding, Kind
+from runbook_lib.diagnosis.observation import Observation, labels_of
+from runbook_lib.mesh import manifest, sidecars, traffic
+from runbook_lib.mesh.injection_trial import wants_sidecar
+
+_INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
+
+
+def two_labels(seen: Observation) -> Iterator[Finding]:
+    """Two labels that contradict each other; the older one wins."""
+    wanted, _ = manifest.injection_label_of(seen.parameters)
+    (other,) = {manifest.INJECTION_LABEL, manifest.REVISION_LABEL} - {wanted}
+    if not {wanted, other} <= seen.labels.keys():
+        return
+    name = seen.parameters.application.namespace
+    yield Finding(
+        "two-labels",
+        f"the revision that injects is not the one that {manifest.REVISION_LABEL} names",
+        tuple(
+            f"Namespace {name} .metadata.labels.{key}: {seen.labels[key]}"
+            for key in (wanted, other)
+        ),
+        f"the namespace carries both labels: {manifest.INJECTION_LABEL} wins (IST0123)",
+        f"kubectl label namespace {name} {other}-",
+        "https://istio.io/latest/docs/reference/config/analysis/ist0123/",
+    )
+
+
+def label_missing(seen: Observation) -> Iterator[Finding]:
+    """The label is gone, or says no, although the application is in the mesh."""
+    key, value = manifest.injection_label_of(seen.parameters)
+    found = seen.labels.get(key)
+    if seen.namespace is None or found == value or not seen.mesh_begun:
+        return
+    name = seen.parameters.application.namespace
+    without = [pod["metadata"]["name"] for pod in _lacking(seen)]
+    now = f"; already without: {', '.join(without)}" if without else ""
+    yield Finding(
+        "label-missing",
+        f"every pod that is created from now on has no sidecar{now}",
+        (f"Namespace {name} .metadata.labels.{key}: {found or 'missing'}",),
+        "the namespace does not ask for sidecars",
+        f"run notebook 02_label_namespace, or: kubectl label namespace {name} "
+        f"{key}={value} --overwrite",
+        _INJECTION,
+        outside=bool(seen.let_through) and bool(without),
+    )
+
+
+def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
+    """Pods that should be in the mesh and are not."""
+    key, value = manifest.injection_label_of(seen.parameters)
+    lacking = [pod for pod in _lacking(seen) if wants_sidecar(pod)]
+    if seen.labels.get(key) != value or not lacking:
+        return
+    names = [pod["metadata"]["name"] for pod in lacking]
+    web = {pod["metadata"]["name"] for pod in seen.web_pods}
+    begun = bool(seen.in_mesh)
+    yield Finding(
+        "pod-without-sidecar",
+        "no policy of the mesh has an effect on "
+        f"{', '.join(names)}, and mutual TLS does not reach it",
+        tuple(
+            f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']} READY "
+            f"{pods.ready_count(pod)}, no {pods.PROXY} in containers or initContainers"
+            for pod in lacking
+        ),
+        "pods run without a sidecar: they were created before the label, or past the webhook",
+        "run notebook 02_label_namespace: its step injection-restart replaces these pods",
+        _INJECTION,
+        kind=Kind.FAULT if begun else Kind.NOT_DONE,
+        outside=bool(web & set(names)) and bool(seen.let_through),
+        breaks=frozenset(names if _servers_are_strict(seen) else ()),
+    )
+
+
+def _lacking(seen: Observation) -> list[Object]:
+    """Return the pods without a sidecar that stay: those about to end need none."""
+    return [p for p in seen.pods if not pods.has_sidecar(p) and not pods.is_leaving(p)]
+
+
+def _servers_are_strict(seen: Observation) -> bool:
+    """Whether something in the mesh refuses those that call it without a sidecar."""
+    namespace = seen.parameters.application.namespace
+    return any(
+        traffic.mode_on_port(seen.policies_on(labels_of(pod)), namespace, port) == "STRICT"
+        for pod in seen.in_mesh
+        for port in sidecars.ports(pod)
+    )

@@ -1,0 +1,144 @@
+"""Rules about sidecars: whether they run, and whether they have what istiod sends."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object
+from runbook_lib.diagnosis.model import Finding
+from runbook_lib.diagnosis.observation import Observation, labels_of
+from runbook_lib.mesh import manifest, sidecars, traffic
+
+RECENT = timedelta(minutes=10)
+"""How long a restart of a sidecar is news."""
+
+_PROXY_DOCS = "https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/"
+
+
+def sidecar_unstable(seen: Observation) -> Iterator[Finding]:
+    """A sidecar is not ready, or was restarted a moment ago."""
+    for pod in seen.in_mesh:
+        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
+        proxy = next(c for c in pods.containers(pod) if c.name == pods.PROXY)
+        restart = _recent_restart(pod)
+        if (proxy.ready and not restart) or "deletionTimestamp" in pod["metadata"]:
+            continue
+        state = proxy.problem or "not ready"
+        evidence = [] if proxy.ready else [f"Pod {namespace}/{name} {pods.PROXY}: {state}"]
+        evidence += [restart] if restart else []
+        lines = seen.logs.get((name, pods.PROXY), ())
+        errors = [line for line in lines if "\terror\t" in line or "\twarn\t" in line]
+        evidence += [f"log of {pods.PROXY}: {' '.join(line.split())}" for line in errors[-1:]]
+        yield Finding(
+            "sidecar-unstable",
+            f"{name} is {pods.ready_count(pod)}: while its sidecar is away no traffic reaches it",
+            tuple(evidence),
+            "the sidecar was restarted" if proxy.ready else "the sidecar is not ready",
+            f"kubectl --namespace {namespace} logs {name} --container {pods.PROXY} --previous; "
+            "look for memory limits and for istiod's port 15012",
+            _PROXY_DOCS,
+            outside=pod in seen.web_pods and bool(seen.unreachable),
+        )
+
+
+def _recent_restart(pod: Object) -> str:
+    """Say when and how a sidecar last ended, if that was a moment ago."""
+    status = pod.get("status") or {}
+    for section in ("initContainerStatuses", "containerStatuses"):
+        for state in status.get(section) or []:
+            ended = (state.get("lastState") or {}).get("terminated") or {}
+            if state["name"] != pods.PROXY or not ended.get("finishedAt"):
+                continue
+            at = datetime.fromisoformat(ended["finishedAt"].replace("Z", "+00:00"))
+            if datetime.now(UTC) - at < RECENT:
+                return (
+                    f"Pod {pod['metadata']['name']} {pods.PROXY} .restartCount: "
+                    f"{state.get('restartCount')}, .lastState.terminated.exitCode: "
+                    f"{ended.get('exitCode')}"
+                )
+    return ""
+
+
+def proxy_disconnected(seen: Observation) -> Iterator[Finding]:
+    """A sidecar that runs is not among those that istiod knows."""
+    missing = [name for name in _ready(seen) if name not in seen.proxies]
+    if missing:
+        yield Finding(
+            "proxy-disconnected",
+            f"{', '.join(missing)}: policies that change do not arrive",
+            tuple(f"istioctl proxy-status does not list {name}" for name in missing),
+            "the sidecar has no connection to istiod's port 15012",
+            f"look at its log for {seen.parameters.istio.namespace} and 15012, then restart the "
+            "pod; open the port if a NetworkPolicy closes it",
+            _PROXY_DOCS,
+        )
+
+
+def proxy_stale(seen: Observation) -> Iterator[Finding]:
+    """A sidecar has not acknowledged, or has rejected, what it was sent."""
+    for name in _ready(seen):
+        bad = {k: s for k, s in seen.proxies.get(name, {}).items() if s in ("STALE", "ERROR")}
+        if bad:
+            rejected = "ERROR" in bad.values()
+            yield Finding(
+                "proxy-stale",
+                f"{name} works with configuration that is not the newest",
+                tuple(f"istioctl proxy-status {name} {kind}: {s}" for kind, s in bad.items()),
+                "the sidecar rejects its configuration"
+                if rejected
+                else "the sidecar does not acknowledge its configuration",
+                f"kubectl --namespace {seen.parameters.istio.namespace} logs "
+                f"deployment/{manifest.istiod_name(seen.parameters)} | grep {name}",
+                _PROXY_DOCS,
+                outside=bool(seen.wrong_answers),
+            )
+
+
+def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:
+    """What a sidecar's Envoy does is not what the policies say."""
+    namespace = seen.parameters.application.namespace
+    for pod in seen.in_mesh:
+        name = pod["metadata"]["name"]
+        if name not in seen.listeners:
+            continue
+        for port in sidecars.ports(pod):
+            mode = traffic.mode_on_port(seen.policies_on(labels_of(pod)), namespace, port)
+            accepted = sidecars.accepts_plaintext(seen.listeners[name], port)
+            if accepted is (mode == "STRICT"):
+                yield _not_taken_up(
+                    seen,
+                    name,
+                    f"listeners of {name}, port {port}: plaintext is "
+                    f"{'accepted' if accepted else 'refused'}; the policies say {mode}",
+                )
+    wanted = {
+        f"{p['metadata']['name']}.{p['metadata']['namespace']}"
+        for p in traffic.enforced(seen.policies)
+    }
+    for name, has in seen.authorization.items():
+        for policy in sorted(wanted - set(has)):
+            yield _not_taken_up(seen, name, f"istioctl x authz check {name} lacks {policy}")
+
+
+def _not_taken_up(seen: Observation, pod: str, evidence: str) -> Finding:
+    return Finding(
+        "policy-not-in-effect",
+        f"{pod} goes by older policies than those in the cluster",
+        (evidence,),
+        "the sidecar has not taken up a policy",
+        f"istioctl proxy-status; if it stays so, restart the pod: kubectl --namespace "
+        f"{seen.parameters.application.namespace} delete pod {pod}",
+        _PROXY_DOCS,
+        outside=bool(seen.wrong_answers),
+    )
+
+
+def _ready(seen: Observation) -> list[str]:
+    return [
+        f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"
+        for pod in seen.in_mesh
+        if "deletionTimestamp" not in pod["metadata"]
+        and any(c.name == pods.PROXY and c.ready for c in pods.containers(pod))
+    ]

@@ -1,0 +1,1 @@
+"""etcd, Kubernetes and KWOK."""

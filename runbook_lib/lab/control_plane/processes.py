@@ -1,0 +1,231 @@
+"""Command lines of etcd, the API server, the controller-manager and the scheduler.
+
+Flags and their reasons were measured on Kubernetes 1.36; each comment names the trap it avoids.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+
+from runbook_lib.lab.build.binaries import Build
+from runbook_lib.lab.foundation.certificates import (
+    Authority,
+    Pair,
+    client_user,
+    kubeconfig,
+    signing_key,
+    write_private,
+)
+from runbook_lib.lab.foundation.ports import LOOPBACK, free_port
+from runbook_lib.lab.metrics import server as metrics
+
+SERVICE_NETWORK = "10.96.0.0/16"
+SERVICE_IP = "10.96.0.1"
+
+Argv = list[str | Path]
+
+
+@dataclass(frozen=True)
+class Credentials:
+    """Authorities and certificates of one lab.
+
+    Attributes:
+        authority: Signs the API server, its clients and the kubelet.
+        front_proxy: Signs the aggregator's client certificate. It must be another authority:
+            the API server refuses to start with one for both.
+        etcd: Signs etcd's server and client certificates, so that only the API server gets in.
+    """
+
+    authority: Pair
+    server: Pair
+    admin: Pair
+    front_proxy: Pair
+    front_proxy_client: Pair
+    etcd: Pair
+    etcd_node: Pair
+    service_accounts: Pair
+    kubelet: Pair
+    metrics: Pair
+
+    @classmethod
+    def create(cls, folder: Path) -> Credentials:
+        """Issue everything into `folder`, which must exist."""
+        main = Authority(folder, "kubernetes-ca")
+        front_proxy = Authority(folder, "front-proxy-ca")
+        etcd = Authority(folder, "etcd-ca")
+        return cls(
+            authority=main.pair,
+            server=main.issue(
+                "kube-apiserver",
+                addresses=[LOOPBACK, SERVICE_IP],
+                names=["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"],
+            ),
+            admin=main.issue("lab-admin", organization="system:masters"),
+            front_proxy=front_proxy.pair,
+            front_proxy_client=front_proxy.issue("front-proxy-client"),
+            etcd=etcd.pair,
+            etcd_node=etcd.issue("etcd", addresses=[LOOPBACK]),
+            service_accounts=signing_key(folder),
+            kubelet=main.issue("kubelet", addresses=[LOOPBACK]),
+            metrics=main.issue("metrics-server", names=[metrics.HOST]),
+        )
+
+
+@dataclass(frozen=True)
+class ControlPlane:
+    """Where the control plane of one lab lives and how its parts are started."""
+
+    build: Build
+    folder: Path
+    credentials: Credentials
+    name: str
+    etcd_port: int
+    etcd_peer_port: int
+    server_port: int
+    controllers_port: int
+    scheduler_port: int
+
+    @classmethod
+    def prepare(cls, build: Build, folder: Path, name: str) -> ControlPlane:
+        """Issue certificates and choose ports; `folder` must exist and be private."""
+        return cls(
+            build, folder, Credentials.create(folder), name, *(free_port() for _ in range(5))
+        )
+
+    @property
+    def server(self) -> str:
+        """URL of the API server."""
+        return f"https://{LOOPBACK}:{self.server_port}"
+
+    @property
+    def tunnel(self) -> Path:
+        """The Unix socket through which the API server reaches pods and the kubelet.
+
+        Relative to the lab's folder, in which both ends run: the name of a socket may hold no
+        more than 107 bytes, which a user's cache directory can exceed.
+        """
+        return Path("tunnel.sock")
+
+    def kubeconfig(self, path: Path) -> Path:
+        """Write an administrator's kubeconfig."""
+        return kubeconfig(
+            path,
+            name=self.name,
+            server=self.server,
+            authority=self.credentials.authority.certificate,
+            user=client_user(self.credentials.admin),
+        )
+
+    def etcd(self) -> Argv:
+        """etcd, mutual TLS on both of its ports, without fsync: a lab's data may be lost."""
+        node, authority = self.credentials.etcd_node, self.credentials.etcd.certificate
+        client = f"https://{LOOPBACK}:{self.etcd_port}"
+        peer = f"https://{LOOPBACK}:{self.etcd_peer_port}"
+        return [
+            self.build.program("server"),
+            f"--data-dir={self.folder / 'etcd'}",
+            "--unsafe-no-fsync",
+            "--name=lab",
+            f"--initial-cluster=lab={peer}",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--cert-file={node.certificate}",
+            f"--key-file={node.key}",
+            f"--trusted-ca-file={authority}",
+            "--client-cert-auth",
+            f"--peer-cert-file={node.certificate}",
+            f"--peer-key-file={node.key}",
+            f"--peer-trusted-ca-file={authority}",
+            "--peer-client-cert-auth",
+            "--log-level=warn",
+        ]
+
+    def api_server(self) -> Argv:
+        """The API server."""
+        made = self.credentials
+        return [
+            self.build.program("kube-apiserver"),
+            f"--etcd-servers=https://{LOOPBACK}:{self.etcd_port}",
+            f"--etcd-cafile={made.etcd.certificate}",
+            f"--etcd-certfile={made.etcd_node.certificate}",
+            f"--etcd-keyfile={made.etcd_node.key}",
+            f"--bind-address={LOOPBACK}",
+            f"--advertise-address={LOOPBACK}",
+            f"--secure-port={self.server_port}",
+            f"--tls-cert-file={made.server.certificate}",
+            f"--tls-private-key-file={made.server.key}",
+            f"--client-ca-file={made.authority.certificate}",
+            f"--kubelet-certificate-authority={made.authority.certificate}",
+            f"--kubelet-client-certificate={made.admin.certificate}",
+            f"--kubelet-client-key={made.admin.key}",
+            "--kubelet-preferred-address-types=InternalIP",
+            f"--proxy-client-cert-file={made.front_proxy_client.certificate}",
+            f"--proxy-client-key-file={made.front_proxy_client.key}",
+            f"--requestheader-client-ca-file={made.front_proxy.certificate}",
+            "--requestheader-allowed-names=front-proxy-client",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--service-account-key-file={made.service_accounts.certificate}",
+            f"--service-account-signing-key-file={made.service_accounts.key}",
+            "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
+            f"--service-cluster-ip-range={SERVICE_NETWORK}",
+            "--authorization-mode=RBAC",
+            # The address of the API server is loopback, which EndpointSlices refuse.
+            "--endpoint-reconciler-type=none",
+            "--allow-privileged=true",
+            # Webhooks are dialled at pod addresses, which the tunnel maps to processes.
+            "--enable-aggregator-routing=true",
+            f"--egress-selector-config-file={self._egress_file()}",
+            "--v=1",
+        ]
+
+    def _egress_file(self) -> Path:
+        selection = {
+            "name": "cluster",
+            "connection": {
+                "proxyProtocol": "HTTPConnect",
+                "transport": {"uds": {"udsName": str(self.tunnel)}},
+            },
+        }
+        content = {
+            "apiVersion": "apiserver.k8s.io/v1beta1",
+            "kind": "EgressSelectorConfiguration",
+            "egressSelections": [selection],
+        }
+        return write_private(self.folder / "egress.yaml", yaml.safe_dump(content))
+
+    def controller_manager(self, config: Path) -> Argv:
+        """The controller-manager, with HPA decisions fast enough to watch."""
+        made = self.credentials
+        return [
+            self.build.program("kube-controller-manager"),
+            f"--kubeconfig={config}",
+            f"--bind-address={LOOPBACK}",
+            f"--secure-port={self.controllers_port}",
+            "--leader-elect=false",
+            f"--service-account-private-key-file={made.service_accounts.key}",
+            f"--root-ca-file={made.authority.certificate}",
+            f"--cluster-signing-cert-file={made.authority.certificate}",
+            f"--cluster-signing-key-file={made.authority.key}",
+            "--horizontal-pod-autoscaler-sync-period=2s",
+            # The default is 5 min, for which nobody at a lab would wait to see the pods go. New
+            # pods need no flag: until five minutes old they count once they have been ready for
+            # a whole window of their metrics, so what starting costs never scales out.
+            "--horizontal-pod-autoscaler-downscale-stabilization=15s",
+        ]
+
+    def scheduler(self, config: Path) -> Argv:
+        """The scheduler."""
+        return [
+            self.build.program("kube-scheduler"),
+            f"--kubeconfig={config}",
+            f"--bind-address={LOOPBACK}",
+            f"--secure-port={self.scheduler_port}",
+            "--leader-elect=false",
+        ]

@@ -1,0 +1,1 @@
+"""What is measured: usage for autoscalers, requests for Prometheus."""

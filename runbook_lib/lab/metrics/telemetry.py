@@ -1,0 +1,203 @@
+"""Istio's standard metrics from upstream Envoy, which lacks Istio's filter for them.
+
+Istio's build of Envoy counts requests in the filter `istio.stats`. Upstream Envoy has an access
+logger that counts as well, with labels that are format strings, so the names and labels of
+https://istio.io/latest/docs/reference/config/metrics/ can be had for what a sidecar receives.
+Different from the filter: only the destination reports (a lab's sidecars have no outbound
+listeners), the workload of a caller is unknown (it is exchanged by another of Istio's filters),
+TCP counts when a connection ends, and `istio_tcp_connections_opened_total` is missing.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from runbook_lib.lab.workloads.images import PROXY
+from runbook_lib.lab.workloads.pods import containers
+
+Object = dict[str, Any]
+
+NAMESPACE = "wasmcustom"
+"""Statistics below a registered namespace lose it, and the prefix `envoy_`, in Prometheus' format.
+
+Only Envoy's extensions register one; Istio's metrics came under this one when they were made by
+a Wasm module.
+"""
+
+_TYPE = "type.googleapis.com/envoy"
+_UNKNOWN = "unknown"
+
+# For every request or connection; CEL attributes are Envoy's.
+_PEER = "%CEL(connection.mtls ? connection.uri_san_peer_certificate : 'unknown')%"
+_SELF = "%CEL(connection.mtls ? connection.uri_san_local_certificate : 'unknown')%"
+_POLICY = "%CEL(connection.mtls ? 'mutual_tls' : 'none')%"
+_GRPC = (
+    "%CEL('content-type' in request.headers"
+    " && request.headers['content-type'].startsWith('application/grpc') ? 'grpc' : 'http')%"
+)
+
+
+def _service(key: str) -> str:
+    """What istiod writes into an inbound cluster's metadata about its Service."""
+    metadata = "xds.cluster_metadata.filter_metadata"
+    return (
+        f"%CEL('istio' in {metadata} && 'services' in {metadata}['istio']"
+        f" ? {metadata}['istio']['services'][0]['{key}'] : 'unknown')%"
+    )
+
+
+def with_stat_namespace(bootstrap: str) -> str:
+    """Istio's bootstrap template with the namespace registered: the Wasm extension does so."""
+    head, opening, tail = bootstrap.partition('"bootstrap_extensions": [')
+    assert opening, "Istio's bootstrap template lists its extensions"
+    code = base64.b64encode(_module()).decode()
+    extension = {
+        "name": "envoy.bootstrap.wasm",
+        "typed_config": {
+            "@type": f"{_TYPE}.extensions.wasm.v3.WasmService",
+            "singleton": True,
+            "config": {
+                "name": "stat-namespace",
+                "vm_config": {
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"inline_bytes": code}},
+                },
+            },
+        },
+    }
+    return f"{head}{opening}\n{json.dumps(extension)},{tail}"
+
+
+def _module() -> bytes:
+    """The smallest Wasm module that Envoy accepts: it does nothing."""
+    types = b"\x02" + b"\x60\x00\x00" + b"\x60\x01\x7f\x01\x7f"  # () -> (), (i32) -> i32
+    functions = b"\x02\x00\x01"
+    memory = b"\x01\x00\x01"
+    exports = b"".join(
+        bytes([len(name)]) + name + kind
+        for name, kind in (
+            (b"memory", b"\x02\x00"),
+            (b"proxy_abi_version_0_2_1", b"\x00\x00"),
+            (b"malloc", b"\x00\x01"),
+        )
+    )
+    code = b"\x02" + b"\x02\x00\x0b" + b"\x04\x00\x41\x00\x0b"  # nothing; return 0
+    sections = {1: types, 3: functions, 5: memory, 7: b"\x03" + exports, 10: code}
+    body = b"".join(bytes([kind, len(data)]) + data for kind, data in sections.items())
+    return b"\0asm\x01\0\0\0" + body
+
+
+def metrics_patches(pod: Object) -> list[Object]:
+    """EnvoyFilter patches that have a pod's sidecar count what it receives, in Istio's terms."""
+    labels = _labels(pod)
+    http = labels | {
+        "request_protocol": _GRPC,
+        "response_code": "%RESPONSE_CODE%",
+        "response_flags": "%RESPONSE_FLAGS%",
+        "grpc_response_status": "%GRPC_STATUS_NUMBER%",
+    }
+    tcp = labels | {"request_protocol": "tcp", "response_flags": "%RESPONSE_FLAGS%"}
+    requests: Object = {
+        "counters": [{"stat": _stat("istio_requests_total", http), "value_fixed": 1}],
+        "histograms": [
+            {"stat": _stat(name, http), "unit": unit, "value_format": value}
+            for name, unit, value in (
+                ("istio_request_duration_milliseconds", "Milliseconds", "%DURATION%"),
+                ("istio_request_bytes", "Bytes", "%BYTES_RECEIVED%"),
+                ("istio_response_bytes", "Bytes", "%BYTES_SENT%"),
+            )
+        ],
+    }
+    connections: Object = {
+        "counters": [
+            {"stat": _stat("istio_tcp_connections_closed_total", tcp), "value_fixed": 1},
+            *(
+                {"stat": _stat(f"istio_tcp_{name}_bytes_total", tcp), "value_format": value}
+                for name, value in (("received", "%BYTES_RECEIVED%"), ("sent", "%BYTES_SENT%"))
+            ),
+        ],
+    }
+    return [
+        _logging(
+            "http_connection_manager",
+            "http_connection_manager.v3.HttpConnectionManager",
+            requests,
+        ),
+        _logging("tcp_proxy", "tcp_proxy.v3.TcpProxy", connections),
+    ]
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    meta = pod["metadata"]
+    own = meta.get("labels", {})
+    workload = next(_injected(pod, "ISTIO_META_WORKLOAD_NAME"), _UNKNOWN)
+    cluster = next(_injected(pod, "ISTIO_META_CLUSTER_ID"), _UNKNOWN)
+    return {
+        "reporter": "destination",
+        "source_workload": _UNKNOWN,
+        "source_canonical_service": _UNKNOWN,
+        "source_canonical_revision": _UNKNOWN,
+        "source_workload_namespace": _UNKNOWN,
+        "source_principal": _PEER,
+        "source_app": _UNKNOWN,
+        "source_version": _UNKNOWN,
+        "source_cluster": _UNKNOWN,
+        "destination_workload": workload,
+        "destination_workload_namespace": meta["namespace"],
+        "destination_principal": _SELF,
+        "destination_app": own.get("app", _UNKNOWN),
+        "destination_version": own.get("version", _UNKNOWN),
+        "destination_service": _service("host"),
+        "destination_canonical_service": own.get("service.istio.io/canonical-name", workload),
+        "destination_canonical_revision": own.get("service.istio.io/canonical-revision", "latest"),
+        "destination_service_name": _service("name"),
+        "destination_service_namespace": _service("namespace"),
+        "destination_cluster": cluster,
+        "connection_security_policy": _POLICY,
+    }
+
+
+def _injected(pod: Object, name: str) -> Iterator[str]:
+    """The value that the injector gave an environment variable of the sidecar."""
+    for container in containers(pod):
+        if container.program == PROXY:
+            for entry in container.spec.get("env", []):
+                if entry["name"] == name and "value" in entry:
+                    yield entry["value"]
+
+
+def _stat(name: str, labels: dict[str, str]) -> Object:
+    tags = [{"name": label, "value_format": value} for label, value in labels.items()]
+    return {"name": name, "tags": tags}
+
+
+def _logging(filter_name: str, config: str, stats: Object) -> Object:
+    logger = {
+        "name": "envoy.access_loggers.stats",
+        "typed_config": {
+            "@type": f"{_TYPE}.extensions.access_loggers.stats.v3.Config",
+            "stats_scope": {"prefix": NAMESPACE},
+            **stats,
+        },
+    }
+    return {
+        "applyTo": "NETWORK_FILTER",
+        "match": {
+            "context": "SIDECAR_INBOUND",
+            "listener": {
+                "filterChain": {"filter": {"name": f"envoy.filters.network.{filter_name}"}}
+            },
+        },
+        "patch": {
+            "operation": "MERGE",
+            "value": {
+                "typed_config": {
+                    "@type": f"{_TYPE}.extensions.filters.network.{config}",
+                    "access_log": [logger],
+                }
+            },
+        },
+    }

@@ -1,0 +1,1 @@
+"""How traffic and tools reach the processes."""

@@ -1,0 +1,1 @@
+"""Start, own and stop it all."""

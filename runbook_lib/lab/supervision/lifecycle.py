@@ -1,0 +1,169 @@
+"""Bring a lab up, take it down, look at it: what the commands do from outside."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from runbook_lib.base.locations import lab_directory, repository_root
+from runbook_lib.lab.build.binaries import Progress, ensure_build
+from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.limits import require_inotify
+from runbook_lib.lab.foundation.process import MARK
+from runbook_lib.lab.foundation.state import State, alive, marked_processes, read_state
+
+UP_TIMEOUT = 180.0
+DOWN_TIMEOUT = 30.0
+SUPERVISOR = "runbook_lib.lab.supervision.supervisor"
+
+
+def up(name: str, *, building: Progress, doing: Callable[[str], None]) -> State:
+    """Return a running lab, starting it if it is not there.
+
+    Raises:
+        LabError: the name is unusable, the build failed, or the lab did not become ready.
+    """
+    if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", name):
+        raise LabError(
+            f"{name!r} is no name for a lab",
+            remedy="use up to 32 lower-case letters, digits and '-', such as 'default'",
+        )
+    ensure_build(building)
+    folder = lab_directory(name)
+    with _turn(folder, doing):
+        state = read_state(name)
+        if state and state.state == "ready" and alive(state):
+            return state
+        _clear(name)
+        require_inotify()
+        folder.mkdir(parents=True, mode=0o700)
+        return _start(name, folder, doing)
+
+
+def _start(name: str, folder: Path, doing: Callable[[str], None]) -> State:
+    reading, writing = os.pipe()
+    log = folder / "logs" / "supervisor.log"
+    log.parent.mkdir()
+    with log.open("ab") as output:
+        # In a session of its own and nobody's child: it outlives this command by intent.
+        subprocess.run(
+            ["setsid", "--fork", sys.executable, "-m", SUPERVISOR, name, str(writing)],
+            cwd=folder,
+            env={**os.environ, MARK: str(folder), "PYTHONPATH": str(repository_root())},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=[writing],
+            check=True,
+        )
+    os.close(writing)
+    try:
+        _follow(reading, doing)
+    except BaseException as error:
+        # Not even ^C leaves half a lab behind; its logs stay.
+        _end_processes(name)
+        if isinstance(error, LabError) and not str(error):
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+            raise LabError(f"the lab's supervisor ended unexpectedly:\n{tail}") from None
+        raise
+    finally:
+        os.close(reading)
+    state = read_state(name)
+    if state is None:
+        raise LabError("the lab reported ready but left no state file")
+    return state
+
+
+def _follow(reading: int, doing: Callable[[str], None]) -> None:
+    """Read the supervisor's report until it says ready."""
+    deadline = time.monotonic() + UP_TIMEOUT
+    pending, last = b"", "starting"
+    while True:
+        readable, _, _ = select.select([reading], [], [], max(0, deadline - time.monotonic()))
+        if not readable:
+            raise LabError(f"the lab was not ready after {UP_TIMEOUT:.0f} s; it was {last}")
+        data = os.read(reading, 4096)
+        if not data:
+            raise LabError("")
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            message = json.loads(line)
+            if "error" in message:
+                raise LabError(message["error"], remedy=message.get("remedy", ""))
+            if "ready" in message:
+                return
+            last = message["doing"]
+            doing(last)
+
+
+def down(name: str) -> bool:
+    """Stop everything that belongs to the lab and nothing else, however it was left.
+
+    Returns:
+        Whether there was anything to stop. Logs stay until the lab is started again.
+    """
+    folder = lab_directory(name)
+    if not folder.is_dir():
+        return False
+    # No turn is taken: `down` must work while an `up` hangs.
+    stopped = _end_processes(name)
+    for entry in folder.iterdir():
+        if entry.name != "logs":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+    return stopped
+
+
+def _end_processes(name: str) -> bool:
+    processes = list(marked_processes(name))
+    for process in processes:
+        if SUPERVISOR in _arguments(process):
+            process.send_signal(signal.SIGTERM)
+            psutil.wait_procs([process], timeout=DOWN_TIMEOUT)
+    left = list(marked_processes(name))
+    for process in left:
+        try:
+            process.kill()
+        except psutil.NoSuchProcess:
+            continue
+    _, surviving = psutil.wait_procs(left, timeout=DOWN_TIMEOUT)
+    if surviving:
+        raise LabError(f"could not stop: {', '.join(str(each.pid) for each in surviving)}")
+    return bool(processes)
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.Error:
+        return []
+
+
+def _clear(name: str) -> None:
+    _end_processes(name)
+    shutil.rmtree(lab_directory(name), ignore_errors=True)
+
+
+@contextmanager
+def _turn(folder: Path, doing: Callable[[str], None]) -> Iterator[None]:
+    """Let one `up` of a lab at a time go on; the next then finds it running."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            doing("waiting for another start of the same lab")
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,1 @@
+"""A step from its plan to its proof: plan, gate, apply, verify, record."""

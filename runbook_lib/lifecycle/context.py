@@ -1,0 +1,78 @@
+"""What a step works with: one pinned cluster and the tools for it."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters.loading import Parameters
+from runbook_lib.tools import port_forward
+from runbook_lib.tools import programs as command_line_tools
+from runbook_lib.tools.helm import Helm
+from runbook_lib.tools.istioctl import Istioctl
+from runbook_lib.tools.programs import Tools
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that steps share in one kernel.
+
+    Attributes:
+        parameters: The run's parameters.
+        target: The cluster, pinned.
+        cluster: Access to it.
+        evidence: The record, bound to the notebook (and in a step's own context, to the step).
+    """
+
+    parameters: Parameters
+    target: Target
+    cluster: Cluster
+    evidence: Evidence
+
+    @cached_property
+    def tools(self) -> Tools:
+        """kubectl, helm and istioctl."""
+        return command_line_tools.find(self.target.tools)
+
+    @cached_property
+    def helm(self) -> Helm:
+        """Helm on the pinned cluster."""
+        target = self.target
+        return Helm(self.tools.helm, kubeconfig=target.kubeconfig, context=target.context)
+
+    @cached_property
+    def istioctl(self) -> Istioctl:
+        """Istioctl on the pinned cluster."""
+        return Istioctl(
+            self.tools.istioctl,
+            kubeconfig=self.target.kubeconfig,
+            context=self.target.context,
+            istio_namespace=self.parameters.istio.namespace,
+        )
+
+    def forwarded(self, service: str, port: int, namespace: str) -> AbstractContextManager[str]:
+        """A URL on this machine that leads to a Service, for as long as it is entered."""
+        return port_forward.forwarded(
+            self.tools.kubectl,
+            self.target.kubeconfig,
+            self.target.context,
+            namespace=namespace,
+            service=service,
+            port=port,
+            timeout=self.parameters.timeouts.probe,
+        )
+
+    @property
+    def verify_tls(self) -> bool | Path:
+        """How probes verify the application's certificate."""
+        application = self.parameters.application
+        return application.ca_file or application.verify_tls
+
+    def waiting(self, text: str) -> None:
+        """Record the current state of what is being waited for."""
+        self.evidence.record("waiting", state=text)

@@ -1,0 +1,173 @@
+"""Who may change the cluster: an approval holds for exactly one plan on one cluster."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from runbook_lib.base.errors import NotApproved, PlanChanged
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Step
+from runbook_lib.lifecycle.target import Target
+
+APPROVE_VARIABLE = "RUNBOOK_APPROVE"
+"""Names the cluster whose changes the operator approves, or `none`.
+
+It comes from the environment or the command line, never from a parameters file: a file that names
+a cluster must not also be the permission to change it.
+"""
+
+
+@dataclass(frozen=True)
+class Approval:
+    """The permission to make the changes of one plan.
+
+    Attributes:
+        plan_digest: The plan it holds for.
+        target_uid: The cluster it holds for.
+        by: Who gave it, as `user@host`.
+        how: How it was given.
+        at: When, in UTC.
+    """
+
+    plan_digest: str
+    target_uid: str
+    by: str
+    how: str
+    at: datetime
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the gate says about a plan.
+
+    Attributes:
+        plan: The plan asked about.
+        target: The cluster it would change.
+        approval: The permission; None if there is none, or none is needed.
+        reason: Why it is, is not, or need not be approved.
+        needed: Whether anything is going to be applied that needs an approval.
+    """
+
+    plan: Plan
+    target: Target
+    approval: Approval | None
+    reason: str
+    needed: bool = field(default=True, kw_only=True)
+
+    @property
+    def verdict(self) -> str:
+        """The decision in two words at most."""
+        if not self.needed:
+            return "not needed"
+        return "approved" if self.approval else "not approved"
+
+    def __str__(self) -> str:
+        """The decision as a line."""
+        return f"Approval for {self.target.name}: {self.verdict}. {self.reason}"
+
+
+def operator() -> str:
+    """Return who runs this kernel, as `user@host`."""
+    return f"{getpass.getuser()}@{socket.gethostname()}"
+
+
+class Gate:
+    """Keeps the approvals of one kernel. It never asks and never waits, so nothing can hang."""
+
+    def __init__(
+        self,
+        target: Target,
+        *,
+        environ: Mapping[str, str] = os.environ,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._target = target
+        self._environ = environ
+        self._now = now
+        self._approvals: dict[str, Approval] = {}
+
+    def decide(self, plan: Plan) -> Decision:
+        """Approve a plan if the operator's policy covers it; forget any earlier approval."""
+        self._approvals.pop(plan.step, None)
+        if plan.empty:
+            reason = "There is nothing to change."
+            return Decision(plan, self._target, None, reason, needed=False)
+        allowed, reason = self._policy()
+        if not allowed:
+            return Decision(plan, self._target, None, reason)
+        approval = Approval(
+            plan.digest,
+            plan.target_uid,
+            operator(),
+            reason,
+            self._now(),
+        )
+        self._approvals[plan.step] = approval
+        return Decision(plan, self._target, approval, reason)
+
+    def ask(
+        self,
+        plan: Plan,
+        step: Step,  # noqa: ARG002 # for a gate that shows it to a person
+        evidence: Evidence,  # noqa: ARG002 # for a gate at which decisions come later
+        warnings: tuple[str, ...] = (),  # noqa: ARG002 # for a gate that shows them
+    ) -> Decision:
+        """Return the decision about a plan; a gate with a person at it shows what is asked."""
+        return self.decide(plan)
+
+    def skipped(self, plan: Plan) -> bool:  # noqa: ARG002 # policies skip nothing
+        """Whether exactly this plan shall be left out."""
+        return False
+
+    def applied(self, plan: Plan) -> None:
+        """Take note that a plan was carried out; a policy goes on to hold."""
+
+    def require(self, plan: Plan) -> Approval:
+        """Return the approval of exactly this plan.
+
+        Raises:
+            NotApproved: There is none.
+            PlanChanged: There is one for another plan of the same step; it is void now.
+        """
+        approval = self._approvals.get(plan.step)
+        if approval is None:
+            raise NotApproved(
+                f"{plan.step}: the plan for {self._target.name} is not approved "
+                f"({self._policy()[1].rstrip('.')})",
+                self._how_to_approve(),
+            )
+        if (approval.plan_digest, approval.target_uid) != (plan.digest, plan.target_uid):
+            del self._approvals[plan.step]
+            raise PlanChanged(
+                f"{plan.step}: the plan is no longer the one that was approved; it is now: "
+                f"{plan.summary}",
+                "run the plan and the gate again, and read what has changed",
+            )
+        return approval
+
+    def _policy(self) -> tuple[bool, str]:
+        """Return whether the operator approves changes to this target, and the reason."""
+        wanted = self._environ.get(APPROVE_VARIABLE, "").strip()
+        name = self._target.name
+        if wanted == "none":
+            return False, f"{APPROVE_VARIABLE}=none approves nothing."
+        if wanted == name:
+            return True, f"{APPROVE_VARIABLE} names {name}."
+        if wanted:
+            return False, f"{APPROVE_VARIABLE} names {wanted!r}, and this is {name!r}."
+        if self._target.kind == "lab":
+            return True, "A lab needs no approval: nobody depends on it."
+        return False, f"{APPROVE_VARIABLE} is not set, and {name} is not a lab."
+
+    def _how_to_approve(self) -> str:
+        name = self._target.name
+        return (
+            f"to approve, run with --approve {name}, or set {APPROVE_VARIABLE}={name} "
+            "before Jupyter starts, and run the gate again"
+        )

@@ -1,0 +1,116 @@
+"""Run folders: where executed notebooks and evidence go, and which cluster a run works on."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runbook_lib.base import evidence as records
+from runbook_lib.base.errors import RunbookError, TargetChanged
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.locations import repository_root
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters.loading import Parameters
+
+RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
+"""Names the folder of a run to the notebooks that are part of it."""
+
+EVIDENCE = "evidence.jsonl"
+
+
+_CANNOT_WRITE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO),
+)
+
+
+@contextmanager
+def written_to(folder: Path) -> Iterator[None]:
+    """Name the folder, and a remedy, where a run's files cannot be written.
+
+    Raises:
+        RunbookError: They cannot: the disk is full, for example.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CANNOT_WRITE:
+            raise
+        raise RunbookError(
+            f"cannot write the run's files to {error.filename or folder}: {error.strerror}",
+            "free the disk, or choose another folder with --output; what was done so far stays: "
+            "run again to go on",
+        ) from error
+
+
+def default_root() -> Path:
+    """Where run folders are made unless the user says otherwise."""
+    return repository_root() / "runs"
+
+
+def create(root: Path, label: str = "") -> Path:
+    """Make a folder for a run, named after the time in UTC.
+
+    Args:
+        root: Where.
+        label: Added to the name.
+
+    Raises:
+        RunbookError: It cannot be made.
+    """
+    stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%SZ")
+    name = f"{stamp}-{label}" if label else stamp
+    for number in range(1, 100):
+        folder = root / (name if number == 1 else f"{name}-{number}")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunbookError(
+                f"cannot make the run folder {folder}: {error.strerror}",
+                "choose a folder that you may write to: --output FOLDER",
+            ) from error
+        return folder.resolve()
+    raise RunbookError(f"{root} holds a hundred runs of the same second", "run again")
+
+
+def folder_of(notebook: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the run that a notebook is part of, or a new one of its own."""
+    given = environ.get(RUN_DIRECTORY_VARIABLE, "").strip()
+    return Path(given).absolute() if given else create(default_root(), notebook)
+
+
+def open_evidence(folder: Path, notebook: str) -> Evidence:
+    """Return the record of a run, for the events of one notebook."""
+    return Evidence(folder / EVIDENCE, run_id=folder.name, notebook=notebook)
+
+
+def pin_target(evidence: Evidence, target: Target, parameters: Parameters) -> None:
+    """Record that a notebook starts, and on which cluster; a run's first decides for the others.
+
+    Raises:
+        TargetChanged: Earlier notebooks of the run worked on another cluster.
+    """
+    for event in records.read(evidence.path):
+        if event["event"] == "notebook-started" and event["uid"] != target.uid:
+            raise TargetChanged(
+                f"this run works on {event['target']} (cluster {event['uid']}), "
+                f"and {target.name} is cluster {target.uid}",
+                "nothing was done; start a new run for the other cluster",
+            )
+    evidence.record(
+        "notebook-started",
+        target=target.name,
+        kind=target.kind,
+        server=target.server,
+        context=target.context,
+        uid=target.uid,
+        url=target.url,
+        story=parameters.story,
+        mode=parameters.mode,
+    )

@@ -1,0 +1,73 @@
+"""A step: one change that is planned, approved, applied and proved on its own."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.table import Table
+
+
+@dataclass(frozen=True)
+class Verification:
+    """What was looked at to prove a step.
+
+    Attributes:
+        step: The step's name.
+        ok: Whether everything is as it should be.
+        tables: What was seen, next to what was expected.
+        note: What else a reader should know.
+    """
+
+    step: str
+    ok: bool
+    tables: tuple[Table, ...] = ()
+    note: str = ""
+
+    def __str__(self) -> str:
+        """The tables, and a line that says what they prove."""
+        return "\n\n".join([*map(str, self.tables), self.headline])
+
+    @property
+    def headline(self) -> str:
+        """The result in a line."""
+        verdict = "Verified." if self.ok else "NOT verified."
+        return f"{verdict} {self.note}".strip() if self.tables else self.note
+
+
+class Step(ABC):
+    """One change to the cluster.
+
+    Attributes:
+        name: Identifies the step in plans, approvals and evidence.
+        title: What it does, for people.
+        why: Why it is done.
+        takes: How long it takes, in words.
+        risk: What could go wrong, and for whom.
+        undo: How it is taken back.
+    """
+
+    name: str
+    title: str
+    why: str
+    takes: str
+    risk: str
+    undo: str
+
+    @abstractmethod
+    def plan(self, context: Context) -> Plan:
+        """Find out what would change, without changing anything."""
+
+    @abstractmethod
+    def apply(self, context: Context, plan: Plan) -> None:
+        """Make the changes of `plan` and wait until the cluster has taken them up."""
+
+    @abstractmethod
+    def verify(self, context: Context) -> Verification:
+        """Prove the effect on the live cluster.
+
+        Raises:
+            VerificationFailed: It could not be proved in time.
+        """

@@ -1,0 +1,152 @@
+"""The cluster that a run works on: resolved once, pinned by its UID, shown to the user."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from runbook_lib.base.errors import LabNotRunning, ParameterError, TargetChanged
+from runbook_lib.base.locations import lab_state_file
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.connection import Context, contexts
+from runbook_lib.parameters.loading import Parameters
+
+
+class Identified(Protocol):
+    """Something that knows its cluster's UID."""
+
+    def uid(self) -> str:
+        """The UID of the namespace kube-system."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """One cluster, and the application's address on it.
+
+    Attributes:
+        name: What people call it, and what an approval names: `lab-<name>`, or the name of the
+            context's cluster in the kubeconfig.
+        kind: `lab` or `cluster`.
+        kubeconfig: The kubeconfig file.
+        context: The context in it.
+        server: The API server's URL.
+        uid: The UID of the namespace kube-system: the cluster's identity.
+        url: The application as seen from outside, without a path.
+        production: Whether users depend on it.
+        tools: The folder with kubectl, helm and istioctl; None means PATH.
+        charts: Local chart folders by chart name; empty means the chart repository.
+        istio_version: The Istio version of the local charts.
+        addons: Local manifests of Istio's sample add-ons, such as `prometheus`; empty means those
+            that the parameters name.
+    """
+
+    name: str
+    kind: Literal["lab", "cluster"]
+    kubeconfig: Path
+    context: str
+    server: str
+    uid: str
+    url: str
+    production: bool
+    tools: Path | None = None
+    charts: Mapping[str, Path] = field(default_factory=dict)
+    istio_version: str | None = None
+    addons: Mapping[str, Path] = field(default_factory=dict)
+
+    def verify_same(self, cluster: Identified) -> None:
+        """Check that `cluster` is still the one that was pinned.
+
+        Raises:
+            TargetChanged: It is another one.
+        """
+        uid = cluster.uid()
+        if uid != self.uid:
+            raise TargetChanged(
+                f"{self.name} (context {self.context}) was cluster {self.uid} and is now {uid}",
+                "nothing was done; restart the notebook's kernel to work on the new cluster",
+            )
+
+
+def resolve(parameters: Parameters) -> Target:
+    """Find the cluster that the parameters name, and ask for its UID.
+
+    Raises:
+        LabNotRunning: The lab is not up.
+        ParameterError: The kubeconfig is unusable, or has no such context.
+        ClusterUnreachable: The API server does not answer.
+    """
+    if parameters.target.kind == "lab":
+        return _lab(parameters)
+    return _cluster(parameters)
+
+
+def _lab(parameters: Parameters) -> Target:
+    name = parameters.target.lab
+    state = _lab_state(name)
+    kubeconfig, context = Path(state["kubeconfig"]), str(state["context"])
+    return Target(
+        name=f"lab-{name}",
+        kind="lab",
+        kubeconfig=kubeconfig,
+        context=context,
+        server=state["server"],
+        uid=_uid(kubeconfig, context),
+        url=state["url"],
+        production=False,
+        tools=Path(state["bin"]),
+        charts={chart: Path(folder) for chart, folder in state["charts"].items()},
+        istio_version=state["istio_version"],
+        addons={addon: Path(manifest) for addon, manifest in state.get("addons", {}).items()},
+    )
+
+
+def _lab_state(name: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = json.loads(lab_state_file(name).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        state = {}
+    if state.get("state") != "ready":
+        option = "" if name == "default" else f" --name {name}"
+        raise LabNotRunning(
+            f"lab {name!r} is not running",
+            f"start it with: python -m runbook_lib lab up{option}",
+        )
+    return state
+
+
+def _cluster(parameters: Parameters) -> Target:
+    wanted = parameters.target
+    context = wanted.context or ""
+    found, kubeconfig = _find_context(wanted.kubeconfigs, context)
+    return Target(
+        name=found.cluster,
+        kind="cluster",
+        kubeconfig=kubeconfig,
+        context=context,
+        server=found.server,
+        uid=_uid(kubeconfig, context),
+        url=parameters.application.url or "",
+        production=wanted.production,
+    )
+
+
+def _find_context(kubeconfigs: tuple[Path, ...], context: str) -> tuple[Context, Path]:
+    """Find the context in the first kubeconfig that has it: $KUBECONFIG may list several."""
+    known: dict[str, Path] = {}
+    for kubeconfig in kubeconfigs:
+        for name, found in contexts(kubeconfig).items():
+            if name == context:
+                return found, kubeconfig
+            known[name] = kubeconfig
+    raise ParameterError(
+        f"target.context: {', '.join(map(str, kubeconfigs))} has no context {context!r}; "
+        f"there are: {', '.join(sorted(known)) or 'none'}",
+        "choose one of these; for EKS: aws eks update-kubeconfig --name CLUSTER --alias NAME",
+    )
+
+
+def _uid(kubeconfig: Path, context: str) -> str:
+    return Cluster(kubeconfig, context).uid()

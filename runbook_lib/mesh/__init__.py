@@ -1,0 +1,1 @@
+"""What is true of the mesh: policies, sidecars, links, and how workloads roll out."""

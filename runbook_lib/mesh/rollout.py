@@ -1,0 +1,210 @@
+"""Wait until a workload runs its newest pods, and say why it does not yet."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.wait import State
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import RESTART_REASON, RESTARTED_AT, Object, ref
+from runbook_lib.lifecycle.context import Context
+
+APPS = "apps/v1"
+
+_REWRITTEN = "prometheus.io/"
+"""Annotations that the injector points at the sidecar's own port: a pod differs from its template.
+
+See https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging.
+"""
+
+
+def wait_until_complete(
+    context: Context,
+    kind: str,
+    name: str,
+    namespace: str,
+    *,
+    timeout: float,
+    refuse: Callable[[Object], str] = lambda _pod: "",
+) -> None:
+    """Wait until every pod of a workload is of its newest template, and ready.
+
+    Args:
+        context: Where.
+        kind: `Deployment`, `StatefulSet` or `DaemonSet`.
+        name: The workload's name.
+        namespace: Its namespace.
+        timeout: Seconds in all.
+        refuse: Says why a pod can never be right; empty if it can. Ends the wait at once.
+
+    Raises:
+        WaitFailed: A pod was refused.
+        WaitTimeout: Time is up; the error shows the pods and why they are not ready.
+    """
+
+    def observe(found: list[Object]) -> State:
+        if not found:
+            return State(done=False, text=f"{ref(kind, name, namespace)} does not exist")
+        workload = found[0]
+        staying = [pod for pod in pods_of(context, workload) if not pods.is_leaving(pod)]
+        newest = [pod for pod in staying if is_newest(pod, workload)]
+        for pod in newest:
+            if problem := refuse(pod):
+                return State(done=False, text=problem, failed=True)
+        done, counts = progress(workload)
+        return State(done, counts if done else f"{counts}; {_reasons(context, workload)}")
+
+    context.cluster.watch_until(
+        f"{ref(kind, name, namespace)} to be rolled out",
+        APPS,
+        kind,
+        namespace,
+        observe,
+        name=name,
+        timeout=timeout,
+        on_change=context.waiting,
+    )
+
+
+def require_rolling_update(workload: Object) -> None:
+    """Check that a workload replaces all its pods by itself when its template changes.
+
+    Raises:
+        RunbookError: It waits for somebody.
+    """
+    metadata, spec = workload["metadata"], workload["spec"]
+    where = ref(workload["kind"], metadata["name"], metadata["namespace"])
+    strategy = spec.get("updateStrategy") or {}
+    if strategy.get("type") == "OnDelete":
+        raise RunbookError(
+            f"{where} replaces pods only when they are deleted (updateStrategy OnDelete)",
+            "delete its pods yourself, one by one, and run this step again",
+        )
+    if kept := (strategy.get("rollingUpdate") or {}).get("partition", 0):
+        raise RunbookError(
+            f"{where} keeps its first {kept} pods as they are (updateStrategy.rollingUpdate."
+            "partition)",
+            "set the partition to 0, and run this step again",
+        )
+    if spec.get("paused"):
+        raise RunbookError(
+            f"{where} is paused: it replaces no pods",
+            "resume it with kubectl rollout resume, and run this step again",
+        )
+
+
+def progress(workload: Object) -> tuple[bool, str]:
+    """Return whether a rollout is complete, as `kubectl rollout status` judges, and its counts."""
+    wanted, updated, ready, _ = _counts(workload)
+    done = _all_replaced(workload) and ready == wanted
+    return done, f"{updated} of {wanted} updated, {ready} ready"
+
+
+def _all_replaced(workload: Object) -> bool:
+    """Whether all pods are of the newest template, and as many as wanted; not if they are ready."""
+    status: dict[str, Any] = workload.get("status") or {}
+    wanted, updated, _, total = _counts(workload)
+    seen = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
+    return seen and updated == wanted and total == wanted
+
+
+def _counts(workload: Object) -> tuple[int, int, int, int]:
+    """Return how many pods are wanted, of the newest template, ready, and there at all."""
+    status: dict[str, Any] = workload.get("status") or {}
+    if workload["kind"] == "DaemonSet":
+        wanted = status.get("desiredNumberScheduled", 0)
+        updated = status.get("updatedNumberScheduled", 0)
+        ready, total = status.get("numberAvailable", 0), status.get("currentNumberScheduled", 0)
+    else:
+        wanted = workload["spec"].get("replicas", 1)
+        updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
+        ready = status.get("availableReplicas", 0)
+    return wanted, updated, ready, total
+
+
+def replaces(workload: Object, found: Sequence[Object]) -> bool:
+    """Whether a rollout that is under way already will replace all these pods of a workload.
+
+    Restarting it once more would only make it begin again: a StatefulSet with its highest pod.
+    """
+    return not _all_replaced(workload) and not any(is_newest(pod, workload) for pod in found)
+
+
+def pods_of(context: Context, workload: Object) -> list[Object]:
+    """Return the pods that a workload's selector matches, without those that have ended."""
+    selector = workload["spec"]["selector"]["matchLabels"]
+    found = context.cluster.list("v1", "Pod", workload["metadata"]["namespace"], selector)
+    return [pod for pod in found if not has_ended(pod)]
+
+
+def trial_pod(workload: Object, suffix: str) -> Object:
+    """Return a pod as a workload's controller would create it, to ask for as a dry run.
+
+    Args:
+        workload: The workload.
+        suffix: What the pod's name ends with: it says what is tried.
+    """
+    metadata, spec = workload["metadata"], workload["spec"]
+    template = copy.deepcopy(spec["template"])
+    name = f"{metadata['name'][:40]}-{suffix}"
+    # A StatefulSet gives each pod volumes of its own, which the template mounts.
+    claims = [each["metadata"]["name"] for each in spec.get("volumeClaimTemplates") or []]
+    if claims:
+        template["spec"]["volumes"] = [
+            *(v for v in template["spec"].get("volumes") or [] if v["name"] not in claims),
+            *({"name": c, "persistentVolumeClaim": {"claimName": f"{c}-{name}"}} for c in claims),
+        ]
+    given = template.get("metadata") or {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {
+            "name": name,
+            "namespace": metadata["namespace"],
+            "labels": given.get("labels") or {},
+            "annotations": given.get("annotations") or {},
+        },
+        "spec": template["spec"],
+    }
+
+
+def has_ended(pod: Object) -> bool:
+    """Whether a pod has done its work, like that of a Job, or was evicted."""
+    return (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+
+
+def is_newest(pod: Object, workload: Object) -> bool:
+    """Whether a pod carries the annotations of its workload's template, and no other restart's."""
+    annotations = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    template = {k: v for k, v in annotations.items() if not k.startswith(_REWRITTEN)}
+    found = pod["metadata"].get("annotations") or {}
+    same_restart = all(
+        found.get(key) == template.get(key) for key in (RESTARTED_AT, RESTART_REASON)
+    )
+    return same_restart and template.items() <= found.items()
+
+
+def _reasons(context: Context, workload: Object) -> str:
+    """Say what holds the workload up: its pods, or what keeps pods from being created."""
+    found = pods_of(context, workload)
+    waiting = [pods.describe(pod) for pod in found if not pods.is_ready(pod)]
+    metadata = workload["metadata"]
+    if not found:
+        owners = [metadata["name"], *_replica_sets(context, workload)]
+        reasons = pods.explain(context.cluster, metadata["namespace"], owners)
+        return "; ".join(["no pods", *reasons[-2:]])
+    return "; ".join(waiting) or "waiting for its pods to be replaced"
+
+
+def _replica_sets(context: Context, workload: Object) -> list[str]:
+    """Return the names of a Deployment's ReplicaSets: events about missing pods are theirs."""
+    if workload["kind"] != "Deployment":
+        return []
+    metadata = workload["metadata"]
+    found = context.cluster.list(
+        APPS, "ReplicaSet", metadata["namespace"], workload["spec"]["selector"]["matchLabels"]
+    )
+    return [item["metadata"]["name"] for item in found]

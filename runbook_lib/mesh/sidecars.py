@@ -1,0 +1,294 @@
+"""What each sidecar really does: read from the listeners that its Envoy has now.
+
+Istiod sends a policy to each sidecar by itself, so that the object exists proves nothing yet; and
+answers from outside come from one of several replicas.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import Any
+
+from runbook_lib.base import wait
+from runbook_lib.base.errors import CommandError
+from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.pods import PROXY, describe, has_sidecar
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.table import Table, yes_no
+from runbook_lib.mesh import traffic
+from runbook_lib.mesh.rollout import has_ended
+
+Listener = dict[str, Any]
+_Row = tuple[str, ...]
+_Found = tuple[list[_Row], list[str]]
+"""A row for each sidecar and port, and what is not yet as it shall be."""
+
+_LIMIT = 15.0
+"""Seconds to ask one sidecar: one that does not answer must not use up the time for all."""
+
+_AT_ONCE = 8
+
+
+def accepts_plaintext(listeners: Sequence[Listener], port: int) -> bool:
+    """Whether an inbound filter chain takes plaintext for a port."""
+    return any(
+        (chain.get("filterChainMatch") or {}).get("transportProtocol") != "tls"
+        for chain in _chains(listeners, port)
+    )
+
+
+def allows(listeners: Sequence[Listener], port: int, policy: Object) -> frozenset[str] | None:
+    """Return what an AuthorizationPolicy allows on a port, by what the Envoy has of it.
+
+    Args:
+        listeners: The Envoy's.
+        port: The container's port.
+        policy: The policy; one in dry run is looked for among the rules that only log.
+
+    Returns:
+        As `traffic.allowed_on_port`; None if a filter chain for the port has no such rules.
+    """
+    found = [_allowed_by(chain, port, policy) for chain in _chains(listeners, port)]
+    known = [allowed for allowed in found if allowed is not None]
+    if not known or len(known) < len(found):
+        return None
+    return traffic.in_short(frozenset[str]().union(*known))
+
+
+def prove_modes(context: Context) -> Table:
+    """Wait until every sidecar of the application treats plaintext as the policies want it.
+
+    Raises:
+        WaitTimeout: A sidecar has not taken the policies up in time; the error names it.
+    """
+    return _mode_table(_wait(context, lambda: _modes(context)))
+
+
+def look_at_modes(context: Context) -> Table:
+    """Ask each sidecar once what it does with plaintext; one that does not answer is shown, too."""
+    return _mode_table(_modes(context)[0])
+
+
+def _mode_table(rows: Iterable[_Row]) -> Table:
+    title = "Plaintext at each sidecar, from its own listeners"
+    return Table(title, ("pod", "port", "mode", "plaintext", "ok"), tuple(sorted(rows)))
+
+
+def _modes(context: Context) -> _Found:
+    rows: list[_Row] = []
+    wrong: list[str] = []
+    parameters = context.parameters
+    namespace = parameters.application.namespace
+    in_force = traffic.policies_in_force(context.cluster, parameters)
+    own = traffic.of_the_runbook(parameters, in_force)
+    meshed = [pod for pod in _living(context) if has_sidecar(pod) and _ports(context, pod)]
+    for pod, listeners in _ask(context, meshed):
+        name = pod["metadata"]["name"]
+        if isinstance(listeners, str):
+            rows.append((name, "-", "-", "cannot be asked", yes_no(ok=False)))
+            wrong.append(listeners)
+            continue
+        for port in _ports(context, pod):
+            mode = traffic.mode_on_port(replace(own, web_labels=_labels(pod)), namespace, port)
+            accepted = accepts_plaintext(listeners, port)
+            ok = accepted is (mode != "STRICT")
+            plaintext = "accepted" if accepted else "refused"
+            rows.append((name, str(port), mode, plaintext, yes_no(ok)))
+            if not ok:
+                wrong.append(f"{name} port {port}: plaintext is {plaintext}")
+    return rows, wrong
+
+
+def prove_authorization(context: Context) -> Table:
+    """Wait until every web pod decides by the runbook's AuthorizationPolicy as it is now.
+
+    Raises:
+        WaitTimeout: A pod has no sidecar, or its sidecar has not taken the policy up in time; the
+            error names it.
+    """
+    application = context.parameters.application
+    opened = (application.web.port, *application.plaintext_ports)
+
+    def look() -> _Found:
+        rows: list[_Row] = []
+        wrong: list[str] = []
+        in_force = traffic.policies_in_force(context.cluster, context.parameters)
+        own = traffic.of_the_runbook(context.parameters, in_force)
+        web = [pod for pod in _living(context) if _is_web(context, pod)]
+        if not web:
+            wrong.append("there is no web pod")
+        wrong += [f"{describe(pod)}: has no sidecar" for pod in web if not has_sidecar(pod)]
+        for pod, listeners in _ask(context, filter(has_sidecar, web)):
+            if isinstance(listeners, str):
+                wrong.append(listeners)
+                continue
+            name = pod["metadata"]["name"]
+            for policy in own.authorization_policies:
+                for port in opened:
+                    wanted = traffic.allowed_on_port(policy, port)
+                    found = allows(listeners, port, policy)
+                    rows.append((name, str(port), _text(found), yes_no(found == wanted)))
+                    if found != wanted:
+                        wrong.append(
+                            f"{name} port {port}: {_text(found)} in place of {_text(wanted)}"
+                        )
+        return rows, wrong
+
+    return Table(
+        "The policy at each web pod's sidecar, from its own listeners",
+        ("pod", "port", "allowed", "ok"),
+        _wait(context, look),
+    )
+
+
+def ports(pod: Object) -> list[int]:
+    """Return the TCP ports of the pod's own containers; the sidecar's are no workload ports."""
+    return [
+        port["containerPort"]
+        for container in pod["spec"]["containers"]
+        if container["name"] != PROXY
+        for port in container.get("ports") or []
+        if port.get("protocol", "TCP") == "TCP"
+    ]
+
+
+def _wait(context: Context, look: Callable[[], _Found]) -> tuple[_Row, ...]:
+    """Look until nothing is wrong, and return the rows then."""
+    rows: list[_Row] = []
+
+    def observe() -> wait.State:
+        found, wrong = look()
+        rows[:] = sorted(found)
+        return wait.State(not wrong, "; ".join(wrong) or "every sidecar has the policies")
+
+    wait.until(
+        "every sidecar to take up the policies",
+        observe,
+        timeout=context.parameters.timeouts.policy,
+        on_change=context.waiting,
+    )
+    return tuple(rows)
+
+
+def _ask(context: Context, meshed: Iterable[Object]) -> Iterator[tuple[Object, Any]]:
+    """Yield pods with their listeners, or with a text that names the pod and says why not.
+
+    A pod that starts, or goes while it is asked, is a state and no failure.
+    """
+    namespace = context.parameters.application.namespace
+    istioctl = context.istioctl.within(min(_LIMIT, context.parameters.timeouts.policy))
+
+    def ask(pod: Object) -> list[Listener] | str:
+        name = pod["metadata"]["name"]
+        try:
+            listeners = istioctl.proxy_config_listeners_json(name, namespace=namespace)
+        except CommandError as error:
+            last = error.stderr.strip().splitlines()[-1:] or [error.cause.split("\n")[0]]
+            return f"{describe(pod)}: its sidecar cannot be asked: {last[0]}"
+        if not any(map(_is_inbound, listeners)):
+            return f"{describe(pod)}: its sidecar has no listeners yet"
+        return listeners
+
+    asked = list(meshed)
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        yield from zip(asked, threads.map(ask, asked), strict=True)
+
+
+def _living(context: Context) -> list[Object]:
+    """Return the application's pods that are there to stay."""
+    found = context.cluster.list("v1", "Pod", context.parameters.application.namespace)
+    return [
+        pod for pod in found if not has_ended(pod) and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def _ports(context: Context, pod: Object) -> list[int]:
+    """Return the ports to prove at a pod: a container need not declare what it listens on."""
+    application = context.parameters.application
+    known = (application.web.port, *application.plaintext_ports) if _is_web(context, pod) else ()
+    return list(dict.fromkeys((*ports(pod), *known)))
+
+
+def _is_web(context: Context, pod: Object) -> bool:
+    return context.parameters.application.web.labels.items() <= _labels(pod).items()
+
+
+def _labels(pod: Object) -> dict[str, str]:
+    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    return labels
+
+
+def _is_inbound(listener: Listener) -> bool:
+    return listener.get("trafficDirection") == "INBOUND"
+
+
+def _chains(listeners: Sequence[Listener], port: int) -> list[Object]:
+    """Return the inbound filter chains for a port.
+
+    A chain for exactly this port wins over one for any port, as in Envoy's filter chain match.
+    """
+    chains = [
+        (chain, (chain.get("filterChainMatch") or {}).get("destinationPort"))
+        for listener in listeners
+        if _is_inbound(listener)
+        for chain in listener.get("filterChains") or []
+    ]
+    exact = [chain for chain, number in chains if number == port]
+    return exact or [chain for chain, number in chains if number is None]
+
+
+def _allowed_by(chain: Object, port: int, policy: Object) -> frozenset[str] | None:
+    """Return what one filter chain allows by a policy; None if it has no rules of that kind."""
+    kind = "shadowRules" if traffic.is_dry_run(policy) else "rules"
+    metadata = policy["metadata"]
+    # See `policyName` in pilot/pkg/security/authz/builder/builder.go of Istio.
+    begin = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]-rule["
+    allowing = [
+        filter_[kind]
+        for filter_ in _authorization_filters(chain)
+        if kind in filter_ and filter_[kind].get("action", "ALLOW") == "ALLOW"
+    ]
+    if not allowing:
+        return None
+    allowed: set[str] = set()
+    for rules in allowing:
+        for name, rule in (rules.get("policies") or {}).items():
+            for permission in rule["permissions"] if name.startswith(begin) else ():
+                numbers = list(_values(permission, "destinationPort"))
+                if not numbers or port in numbers:
+                    allowed.update(_methods(permission) or [traffic.EVERYTHING])
+    return traffic.in_short(allowed)
+
+
+def _authorization_filters(chain: Object) -> Iterator[Object]:
+    """Yield the configuration of each RBAC filter, for connections and for requests."""
+    for item in chain.get("filters") or []:
+        config = item.get("typedConfig") or {}
+        if item["name"] == "envoy.filters.network.rbac":
+            yield config
+        for each in config.get("httpFilters") or []:
+            if each["name"] == "envoy.filters.http.rbac":
+                yield each.get("typedConfig") or {}
+
+
+def _methods(permission: Object) -> list[str]:
+    return [
+        header["stringMatch"]["exact"]
+        for header in _values(permission, "header")
+        if header["name"] == ":method"
+    ]
+
+
+def _values(tree: Any, key: str) -> Iterator[Any]:
+    """Yield what stands under a key, at any depth: permissions nest in sets of permissions."""
+    for name, value in tree.items() if isinstance(tree, dict) else enumerate(tree):
+        if name == key:
+            yield value
+        elif isinstance(value, dict | list):
+            yield from _values(value, key)
+
+
+def _text(allowed: frozenset[str] | None) -> str:
+    return "no policy" if allowed is None else ", ".join(sorted(allowed)) or "nothing"

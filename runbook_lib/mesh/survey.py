@@ -1,0 +1,301 @@
+"""Look at the cluster and ask the site, for a map of the mesh. Nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from runbook_lib.base.errors import KindNotInstalled
+from runbook_lib.cluster import pods
+from runbook_lib.cluster.client import Object
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import links as mesh_links
+from runbook_lib.mesh import traffic
+from runbook_lib.mesh.links import End
+from runbook_lib.mesh.manifest import INJECTION_LABEL, REVISION_LABEL
+from runbook_lib.mesh.map import Link, MeshMap, NamespaceView, PodView, Role, Sidecar, WorkloadView
+from runbook_lib.mesh.rollout import has_ended
+from runbook_lib.mesh.traffic import Policies
+from runbook_lib.site import probe
+from runbook_lib.site.probe import Expectation, Observed, Probe
+
+_NETWORKING_API = "networking.istio.io/v1"
+
+_RUNTIME_LABEL = "lab.istio-runbook/runtime"
+"""The lab says here which of its pods are processes, and which are simulated."""
+
+
+def survey(context: Context) -> MeshMap:
+    """Return the map of the mesh as it is now.
+
+    Sends each of the application's probes once, from outside and over a connection of its own.
+    """
+    parameters, cluster = context.parameters, context.cluster
+    names = (parameters.application.namespace, parameters.istio.namespace)
+    found = {
+        name: [p for p in cluster.list("v1", "Pod", name) if not has_ended(p)] for name in names
+    }
+    policies = traffic.policies_in_force(cluster, parameters)
+    application, istio = (_namespace(context, name, found[name], policies) for name in names)
+    links = _Links(
+        context,
+        application,
+        found[names[0]],
+        policies,
+        cluster.list("v1", "Service", names[0]),
+        _destination_rules(context, names),
+    )
+    return MeshMap(
+        target=context.target.name,
+        url=context.target.url,
+        seen_at=datetime.now(UTC),
+        application=application,
+        istio=istio,
+        links=(*links.all(_ask(context)), *_configuration(application, istio)),
+    )
+
+
+def workload_of(pod: Object) -> tuple[str, str]:
+    """Return kind and name of what keeps a pod: its controller, a Deployment if there is one."""
+    metadata = pod["metadata"]
+    owner = next((o for o in metadata.get("ownerReferences") or [] if o.get("controller")), None)
+    if owner is None:
+        return "Pod", metadata["name"]
+    template = (metadata.get("labels") or {}).get("pod-template-hash")
+    if owner["kind"] == "ReplicaSet" and template:
+        return "Deployment", owner["name"].removesuffix(f"-{template}")
+    return owner["kind"], owner["name"]
+
+
+def pod_view(pod: Object) -> PodView:
+    """Return what a map shows of a pod."""
+    proxy = next((c for c in pods.containers(pod) if c.name == pods.PROXY), None)
+    sidecar = Sidecar.NONE
+    if proxy is not None:
+        sidecar = Sidecar.READY if proxy.ready else Sidecar.NOT_READY
+    leaving = "deletionTimestamp" in pod["metadata"]
+    problem = "" if pods.is_ready(pod) else "terminating" if leaving else pods.why_not_ready(pod)
+    return PodView(
+        name=pod["metadata"]["name"],
+        ready=pods.ready_count(pod),
+        problem=problem,
+        sidecar=sidecar,
+        simulated=(pod["metadata"].get("labels") or {}).get(_RUNTIME_LABEL) == "simulated",
+    )
+
+
+def service_port(service: Object, pod: Object) -> tuple[int | None, bool]:
+    """Return the container's port behind a Service's first port, and whether it is HTTP."""
+    port = service["spec"]["ports"][0]
+    protocol = str(port.get("appProtocol") or port.get("name") or "")
+    http = protocol.split("-")[0] in ("http", "http2", "grpc", "kubernetes.io/h2c")
+    return _target(port, pod), http
+
+
+def service_targets(service: Object, pod: Object) -> list[tuple[int, int]]:
+    """Return each port of a Service with the container's port that it leads to in a pod."""
+    return [
+        (port["port"], target)
+        for port in service["spec"].get("ports") or []
+        if (target := _target(port, pod)) is not None
+    ]
+
+
+def _target(port: Object, pod: Object) -> int | None:
+    number: int | str | None = port.get("targetPort", port["port"])
+    if isinstance(number, str):
+        declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or []]
+        return next((p["containerPort"] for p in declared if p.get("name") == number), None)
+    return number
+
+
+def rule_mode(rules: Sequence[Object], service: Object) -> str:
+    """Return the TLS mode that DestinationRules set for a Service's first port; empty if none."""
+    for rule in rules:
+        if not applies_to(rule, service):
+            continue
+        policy = rule["spec"].get("trafficPolicy") or {}
+        number = service["spec"]["ports"][0]["port"]
+        for setting in policy.get("portLevelSettings") or []:
+            if (setting.get("port") or {}).get("number") == number:
+                return str((setting.get("tls") or {}).get("mode", ""))
+        return str((policy.get("tls") or {}).get("mode", ""))
+    return ""
+
+
+def applies_to(rule: Object, service: Object) -> bool:
+    """Whether a DestinationRule is about a Service."""
+    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    full = f"{name}.{namespace}.svc.cluster.local"
+    host = str(rule["spec"].get("host", ""))
+    same = rule["metadata"]["namespace"] == namespace and host == name
+    wildcard = host.startswith("*") and full.endswith(host[1:])
+    return same or wildcard or host in (full, f"{name}.{namespace}", f"{name}.{namespace}.svc")
+
+
+@dataclass(frozen=True)
+class _Links:
+    context: Context
+    application: NamespaceView
+    pods: Sequence[Object]
+    policies: Policies
+    services: Sequence[Object]
+    rules: Sequence[Object]
+
+    def all(self, answers: Sequence[Observed]) -> Iterator[Link]:
+        """Yield the application's links; the web workload comes first."""
+        wanted = self.context.parameters.application.web
+        web = replace(
+            self._end(wanted.name, wanted.labels),
+            port=wanted.port,
+            mode=traffic.port_mode(self.context.parameters, self.policies),
+        )
+        yield mesh_links.from_edge(web, answers)
+        servers = list(self._dependencies())
+        for server, mode in servers:
+            yield mesh_links.between(web, server, mode)
+        yield mesh_links.from_outsider(web, web=True)
+        for server, _ in servers:
+            yield mesh_links.from_outsider(server, web=False)
+
+    def _dependencies(self) -> Iterator[tuple[End, str]]:
+        """Yield what the web workload needs: it is restarted before, and has a Service."""
+        for workload in self.application.workloads:
+            if workload.role is not Role.DEPENDENCY:
+                continue
+            pod = self._first_pod(workload.name)
+            if pod is None:
+                continue
+            labels = pod["metadata"].get("labels") or {}
+            service = next((s for s in self.services if _serves(s, labels)), None)
+            if service is None:
+                continue
+            port, http = service_port(service, pod)
+            end = replace(self._end(workload.name, labels), port=port, http=http)
+            mode = traffic.mode_on_port(end.policies, self.application.name, port or 0)
+            yield replace(end, mode=mode), rule_mode(self.rules, service)
+
+    def _end(self, name: str, labels: Mapping[str, str]) -> End:
+        pod = self._first_pod(name)
+        views = next((w.pods for w in self.application.workloads if w.name == name), ())
+        has = {view.sidecar is not Sidecar.NONE for view in views}
+        return End(
+            name,
+            sidecars=has.pop() if len(has) == 1 else None,
+            pods=len(views),
+            policies=replace(
+                self.policies,
+                web_labels=(pod["metadata"].get("labels") or {}) if pod else labels,
+            ),
+        )
+
+    def _first_pod(self, workload: str) -> Object | None:
+        return next((pod for pod in self.pods if workload_of(pod)[1] == workload), None)
+
+
+def _ask(context: Context) -> list[Observed]:
+    parameters = context.parameters
+    return [
+        probe.send(
+            context.target.url,
+            Probe(wanted.method, wanted.path, Expectation(wanted.status)),
+            timeout=parameters.timeouts.probe,
+            verify=context.verify_tls,
+        )
+        for wanted in parameters.application.probes
+    ]
+
+
+def _namespace(
+    context: Context, name: str, found: Sequence[Object], policies: Policies
+) -> NamespaceView:
+    live = context.cluster.get("v1", "Namespace", name)
+    labels = ((live or {}).get("metadata") or {}).get("labels") or {}
+    is_application = name == context.parameters.application.namespace
+    injects = labels.get(INJECTION_LABEL) == "enabled" or (
+        REVISION_LABEL in labels and INJECTION_LABEL not in labels
+    )
+    return NamespaceView(
+        name,
+        exists=live is not None,
+        injects=injects if is_application else None,
+        workloads=tuple(_workloads(context, found, is_application=is_application)),
+        policies=tuple(_policy_lines(policies, name)),
+    )
+
+
+def _workloads(
+    context: Context, found: Sequence[Object], *, is_application: bool
+) -> Iterator[WorkloadView]:
+    """Yield workloads: web, what it needs (there even without pods), the rest by name."""
+    application = context.parameters.application
+    groups: dict[tuple[str, str], list[Object]] = {}
+    roles: dict[tuple[str, str], Role] = {}
+    if is_application:
+        web = (str(application.web.kind), application.web.name)
+        order = [
+            (kind, name) for kind, _, name in (w.partition("/") for w in application.restart_order)
+        ]
+        before = order[: order.index(web)] if web in order else order
+        roles = {web: Role.WEB, **dict.fromkeys(before, Role.DEPENDENCY)}
+        groups = {key: [] for key in roles}
+    for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"])):
+        key = workload_of(pod)
+        groups.setdefault(key, []).append(pod)
+        if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and not is_application:
+            roles[key] = Role.CONTROL_PLANE
+    for key, members in groups.items():
+        views = sorted(map(pod_view, members), key=lambda view: (not view.problem, view.name))
+        yield WorkloadView(*key, roles.get(key, Role.OTHER), tuple(views))
+
+
+def _policy_lines(policies: Policies, namespace: str) -> Iterator[str]:
+    for policy in policies.peer_authentications:
+        spec = policy.get("spec") or {}
+        if policy["metadata"]["namespace"] == namespace:
+            mode = (spec.get("mtls") or {}).get("mode", "UNSET")
+            ports = spec.get("portLevelMtls") or {}
+            exceptions = [f"port {port} {value.get('mode')}" for port, value in ports.items()]
+            settings = ", ".join([mode, *exceptions])
+            yield f"PeerAuthentication {policy['metadata']['name']}: {settings}"
+    for policy in policies.authorization_policies:
+        if policy["metadata"]["namespace"] == namespace:
+            action = (policy.get("spec") or {}).get("action", "ALLOW")
+            methods = ", ".join(sorted(traffic.allowed_methods(policy)))
+            dry = " (dry run)" if traffic.is_dry_run(policy) else ""
+            line = f"AuthorizationPolicy {policy['metadata']['name']}: {action} {methods}"
+            yield f"{line.rstrip()}{dry}"
+
+
+def _configuration(application: NamespaceView, istio: NamespaceView) -> Iterator[Link]:
+    sidecars = [
+        pod.sidecar
+        for workload in application.workloads
+        for pod in workload.pods
+        if pod.sidecar is not Sidecar.NONE
+    ]
+    control_planes = [w for w in istio.workloads if w.role is Role.CONTROL_PLANE]
+    if sidecars and control_planes:
+        ready = sidecars.count(Sidecar.READY)
+        yield mesh_links.configuration(
+            control_planes[0].name, application.name, ready, len(sidecars)
+        )
+
+
+def _destination_rules(context: Context, namespaces: Sequence[str]) -> list[Object]:
+    try:
+        return [
+            rule
+            for namespace in namespaces
+            for rule in context.cluster.list(_NETWORKING_API, "DestinationRule", namespace)
+        ]
+    except KindNotInstalled:
+        return []
+
+
+def _serves(service: Object, labels: Mapping[str, str]) -> bool:
+    selector = service["spec"].get("selector") or {}
+    return (
+        bool(selector) and bool(service["spec"].get("ports")) and selector.items() <= labels.items()
+    )

@@ -1,0 +1,192 @@
+"""Show the runbook's objects: HTML in notebooks, with a twin in plain text everywhere.
+
+Colours only repeat what a word or sign says already, and are tints over the theme's own text
+colour, so both work in light and dark themes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.chapters.autoscaling.cases import ScaleOut
+from runbook_lib.chapters.kiali.login import Login
+from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.model import Diagnosis
+from runbook_lib.lifecycle.gate import Decision
+from runbook_lib.lifecycle.lifecycle import Applied, Proposal
+from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.step import Verification
+from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.mesh.map import MeshMap
+from runbook_lib.notebook.asking import Question
+from runbook_lib.notebook.overview import Overview, Progress, StepProgress
+from runbook_lib.notebook.pictures.mesh import mesh_html
+from runbook_lib.notebook.pictures.scale_out import scale_out_html
+from runbook_lib.notebook.pictures.timeline import timeline_html
+from runbook_lib.notebook.timeline import Timeline
+from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
+from runbook_lib.notebook.views.plan import plan_html
+from runbook_lib.parameters.loading import Parameters
+
+_GOOD = "background:rgba(46,160,67,.18)"
+_BAD = "background:rgba(248,81,73,.22)"
+_TABLE_STYLE = (
+    "<style>.rb-table * { text-align: left !important; } "
+    f".rb-good {{ {_GOOD} }} .rb-bad {{ {_BAD} }}</style>"
+)
+"""JupyterLab aligns all cells to the right, by a rule that is more specific than any of ours."""
+
+_CLASSES = {"yes": " class='rb-good'", "NO": " class='rb-bad'"}
+
+
+def register() -> None:
+    """Teach IPython to show the runbook's objects; does nothing outside of IPython."""
+    try:
+        from IPython.core.getipython import get_ipython
+    except ModuleNotFoundError:
+        return
+    shell: Any = get_ipython()
+    if shell is None:
+        return
+    formatters = shell.display_formatter.formatters
+    for kind, to_html in _HTML.items():
+        formatters["text/html"].for_type(kind, to_html)
+        formatters["text/plain"].for_type(kind, _pretty)
+    for kind, show in ((Question, _show_question), (Login, _show_login)):
+        shell.display_formatter.ipython_display_formatter.for_type(kind, show)
+
+
+def headline(target: Target, parameters: Parameters, folder: Path) -> str:
+    """Say which cluster a notebook works on, and how."""
+    production = " (production)" if target.production else ""
+    mode = "apply" if parameters.mode == "apply" else "plan: nothing will be changed"
+    return "\n".join(
+        [
+            f"Target:   {target.name}{production}",
+            f"Server:   {target.server}",
+            f"Cluster:  {target.uid}",
+            f"Site:     {target.url}",
+            f"Story:    {parameters.story}",
+            f"Mode:     {mode}",
+            f"Evidence: {folder}",
+        ]
+    )
+
+
+def table_html(table: Table) -> str:
+    """A table; words that say whether something is well are tinted too."""
+    return f"{_TABLE_STYLE}\n{_table(table)}"
+
+
+def proposal_html(proposal: Proposal) -> str:
+    """A plan with what a person needs to decide about it."""
+    step, target = proposal.step, proposal.target
+    rows = (
+        ("Target", f"{target.name}, {target.server}"),
+        ("Why", step.why),
+        ("Risk", step.risk),
+        ("Undo", step.undo),
+        *(("Note", warning) for warning in proposal.warnings),
+    )
+    facts = "".join(f"<tr><th>{name}</th><td>{escape(text)}</td></tr>" for name, text in rows)
+    head = f"<p><b>{escape(step.title)}</b></p><table class='rb-table'>{facts}</table>"
+    return f"{_TABLE_STYLE}<div>{head}{plan_html(proposal.plan)}</div>"
+
+
+def decision_html(decision: Decision) -> str:
+    """Whether a plan is approved, for which cluster, and by whom."""
+    target, approval = decision.target, decision.approval
+    by = f" by {escape(approval.by)}" if approval else ""
+    tint = "" if not decision.needed else _GOOD if approval else _BAD
+    return (
+        f"<p><span style='{tint}'><b>{escape(decision.verdict.capitalize())}</b></span>{by} "
+        f"for {escape(target.name)} ({escape(target.server)}, cluster {escape(target.uid)}). "
+        f"{escape(decision.reason)}</p>"
+    )
+
+
+def verification_html(verification: Verification) -> str:
+    """What was seen, and what it proves."""
+    tables = map(_table, verification.tables)
+    return "\n".join([_TABLE_STYLE, *tables, f"<p><b>{escape(verification.headline)}</b></p>"])
+
+
+def overview_html(overview: Overview) -> str:
+    """All steps with links to their notebooks; the state is a sign and a word."""
+    columns = ("notebook", "step", "state", "takes", "risk", "undo")
+    head = "".join(f"<th>{name}</th>" for name in columns)
+    rows = "\n".join(map(_overview_row, overview.rows))
+    return (
+        f"{_TABLE_STYLE}\n<table class='rb-table'>\n<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table>"
+    )
+
+
+def _overview_row(row: StepProgress) -> str:
+    step, name = row.step, escape(row.notebook)
+    tint = " class='rb-good'" if row.progress is Progress.DONE else ""
+    detail = f"<br><small>{escape(row.detail)}</small>" if row.detail else ""
+    return (
+        f"<tr><td><a href='{name}.ipynb'>{name}</a></td><td>{escape(step.title)}</td>"
+        f"<td{tint}><b>{escape(row.progress)}</b>{detail}</td><td>{escape(step.takes)}</td>"
+        f"<td>{escape(step.risk)}</td><td>{escape(step.undo)}</td></tr>"
+    )
+
+
+def _table(table: Table) -> str:
+    # A line a row: stored outputs are compared, and read as differences.
+    if not table.rows:
+        return f"<p><b>{escape(table.title)}</b></p><p>none</p>"
+    title = f"<caption><b>{escape(table.title)}</b></caption>\n" if table.title else ""
+    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
+    rows = "\n".join(f"<tr>{''.join(map(_cell, table.columns, row))}</tr>" for row in table.rows)
+    return (
+        f"<table class='rb-table'>\n{title}<thead><tr>{head}</tr></thead>\n"
+        f"<tbody>\n{rows}\n</tbody>\n</table>"
+    )
+
+
+def _cell(column: str, text: str) -> str:
+    tint = _CLASSES.get(text, "") if column == "ok" else ""
+    return f"<td{tint}>{escape(text)}</td>"
+
+
+def _applied_html(applied: Applied) -> str:
+    return f"<p><b>{escape(applied.text)}</b></p>"
+
+
+def _show_question(question: Question) -> None:
+    # Here, so that a kernel with nobody in front of it never imports widgets.
+    from runbook_lib.notebook import widget
+
+    widget.show(question)
+
+
+def _show_login(login: Login) -> None:
+    from runbook_lib.notebook.views import login as login_view
+
+    login_view.show(login, table_html(login.ways))
+
+
+def _pretty(shown: object, printer: Any, _cycle: bool) -> None:
+    printer.text(str(shown))
+
+
+_HTML: dict[type, Callable[[Any], str]] = {
+    Applied: _applied_html,
+    Decision: decision_html,
+    Diagnosis: diagnosis_html,
+    MeshMap: mesh_html,
+    Overview: overview_html,
+    Plan: plan_html,
+    Proposal: proposal_html,
+    ScaleOut: scale_out_html,
+    Table: table_html,
+    Timeline: timeline_html,
+    Transcript: transcript_html,
+    Verification: verification_html,
+}

@@ -1,0 +1,193 @@
+"""What notebooks import: one object with one call for each cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from runbook_lib import chapters as steps
+from runbook_lib.base import wait
+from runbook_lib.chapters.autoscaling import autoscalers
+from runbook_lib.chapters.autoscaling import steps as autoscaling
+from runbook_lib.chapters.autoscaling.cases import ScaleOut
+from runbook_lib.chapters.kiali import access as kiali_access
+from runbook_lib.chapters.kiali import login as kiali_login
+from runbook_lib.chapters.kiali.login import Login
+from runbook_lib.chapters.shared import checks, observe, preflight
+from runbook_lib.chapters.shared.rollback import interruptions
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.diagnosis import commands, rules
+from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.diagnose import diagnose
+from runbook_lib.diagnosis.model import Diagnosis
+from runbook_lib.lifecycle import runs, target
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.gate import Gate
+from runbook_lib.lifecycle.lifecycle import LifeCycle
+from runbook_lib.lifecycle.table import Table
+from runbook_lib.mesh import survey as mesh_survey
+from runbook_lib.mesh.map import MeshMap
+from runbook_lib.notebook import display, kernel, overview, timeline
+from runbook_lib.notebook.asking import AskingGate
+from runbook_lib.notebook.overview import Overview
+from runbook_lib.notebook.timeline import Timeline
+from runbook_lib.notebook.waiting import WaitingView
+from runbook_lib.parameters import loading as parameters
+
+
+class Runbook:
+    """One notebook at work on one cluster.
+
+    Attributes:
+        notebook: The notebook's name.
+        steps: The notebook's steps, in the order of the story.
+    """
+
+    def __init__(self, notebook: str, context: Context) -> None:
+        self.notebook = notebook
+        self._context = context
+        if kernel.interactive():
+            gate: Gate = AskingGate(context.target)
+            wait.shown_by(WaitingView(kernel.running_cell))
+        else:
+            gate = Gate(context.target)
+        opened: list[LifeCycle] = []
+        for step in steps.of(notebook, context.parameters):
+            opened.append(LifeCycle(step, context, gate, opened))
+        self.steps = tuple(opened)
+
+    @classmethod
+    def open(cls, notebook: str, variables: Mapping[str, Any]) -> Runbook:
+        """Check the parameters, pin the cluster and show both. Nothing is changed.
+
+        Args:
+            notebook: The notebook's name, such as `04_mutual_tls`.
+            variables: The notebook's `globals()`.
+
+        Raises:
+            ParameterError: The parameters are wrong.
+            LabNotRunning: The lab named in them is not running.
+            ClusterUnreachable: The cluster does not answer.
+            TargetChanged: Earlier notebooks of the same run worked on another cluster.
+        """
+        display.register()
+        given = parameters.from_mapping(kernel.parameter_values(variables))
+        pinned = target.resolve(given)
+        folder = runs.folder_of(notebook)
+        evidence = runs.open_evidence(folder, notebook)
+        runs.pin_target(evidence, pinned, given)
+        print(display.headline(pinned, given, folder))
+        return cls(notebook, Context(given, pinned, Cluster.of(pinned), evidence))
+
+    def __repr__(self) -> str:
+        return f"<runbook {self.notebook} on {self._context.target.name}>"
+
+    def overview(self) -> Overview:
+        """The steps of all chapters: how far each is, what it costs and risks, how to undo it."""
+        return overview.of(self._context, runs.default_root())
+
+    def mesh(self) -> MeshMap:
+        """The mesh now: who stands where, and what becomes of the traffic between."""
+        return mesh_survey.survey(self._context)
+
+    def timeline(self) -> Timeline:
+        """The answers from outside over this run, and the changes between."""
+        return timeline.of_run(self._context.evidence.path)
+
+    def interruptions(self) -> Table:
+        """What was answered from outside while steps of a rollback were applied in this run."""
+        return interruptions(self._context.evidence.path)
+
+    def starting_point(self) -> Table:
+        """Whether what the runbook takes for granted is there."""
+        return checks.starting_point(self._context)
+
+    def preflight(self) -> Table:
+        """What others, or an interruption, left in the way, and what to do about it."""
+        return preflight.table(self._context)
+
+    def tool_versions(self) -> Table:
+        """The versions of kubectl, Helm, istioctl and the API server."""
+        return checks.tool_versions(self._context)
+
+    def precheck(self) -> Table:
+        """What `istioctl x precheck` finds."""
+        return checks.precheck(self._context)
+
+    def namespace_labels(self) -> Table:
+        """The labels of the application's namespace and of istiod's."""
+        return checks.namespace_labels(self._context)
+
+    def pods(self) -> Table:
+        """The application's pods, their READY column, and where their sidecar is."""
+        return observe.pod_table(self._context, self._context.parameters.application.namespace)
+
+    def autoscalers(self) -> Table:
+        """The application's autoscalers, what they look at, and what is in their way."""
+        return autoscaling.autoscaler_table(self._context)
+
+    def scale_out(self) -> ScaleOut:
+        """The load at which each autoscaler scales out: without sidecars, with them, mended."""
+        return autoscalers.survey(self._context)
+
+    def remedies(self) -> Table:
+        """What can be done about points that sidecars move, and its price."""
+        return autoscaling.remedy_table(self._context)
+
+    def traffic(self) -> Table:
+        """The answers from outside, now, next to those that the policies imply."""
+        return observe.look_at_traffic(self._context)
+
+    def peer_authentications(self) -> Table:
+        """The PeerAuthentications of all namespaces."""
+        return observe.peer_authentication_table(self._context)
+
+    def kiali(self) -> Table:
+        """What there is of Kiali, and of what it reads."""
+        return kiali_access.state_table(self._context)
+
+    def kiali_login(self) -> Login | Table:
+        """Where Kiali is and how to log in; with a person in front, buttons that show tokens."""
+        if kernel.interactive():
+            return kiali_login.of(self._context)
+        return kiali_access.ways_in(self._context)
+
+    def authorization_policies(self) -> Table:
+        """The AuthorizationPolicies of all namespaces."""
+        return observe.authorization_policy_table(self._context)
+
+    def diagnose(self) -> Diagnosis:
+        """What is wrong with the mesh, why, and what mends it; changes nothing."""
+        return diagnose(self._context)
+
+    def health(self) -> Table:
+        """A diagnosis in short: whether a cause was found in each area."""
+        return rules.health(diagnose(self._context))
+
+    def proxy_status(self) -> Transcript:
+        """What `istioctl proxy-status` says."""
+        return commands.proxy_status(self._context)
+
+    def describe_pod(self) -> Transcript:
+        """What `istioctl x describe pod` says about the web pod."""
+        return commands.describe_pod(self._context)
+
+    def listeners(self) -> Transcript:
+        """What `istioctl proxy-config listeners` says about the web pod."""
+        return commands.listeners(self._context)
+
+    def authz_check(self) -> Transcript:
+        """What `istioctl x authz check` says about the web pod."""
+        return commands.authz_check(self._context)
+
+    def proxy_log(self) -> Transcript:
+        """The last lines of the web pod's proxy."""
+        return commands.proxy_log(self._context)
+
+    def get_peer_authentications(self) -> Transcript:
+        """What `kubectl get peerauthentication --all-namespaces` says."""
+        return commands.peer_authentications(self._context)
+
+    def get_destination_rules(self) -> Transcript:
+        """What `kubectl get destinationrule --all-namespaces` says."""
+        return commands.destination_rules(self._context)

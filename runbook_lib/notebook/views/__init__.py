@@ -1,0 +1,1 @@
+"""Plans, diagnoses and the login as HTML."""

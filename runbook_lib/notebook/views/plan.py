@@ -1,0 +1,146 @@
+"""Show a plan as HTML: a block for each object, its difference line by line.
+
+A sign in front of every changed line says what the tint repeats. Tints lie over the theme's own
+colours, and lines take JupyterLab's variables with fallbacks, so light and dark themes work, and
+front ends without these variables too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from html import escape
+
+from runbook_lib.lifecycle.plan import Change, Plan
+
+LONG = 60
+"""Lines from which a block is folded."""
+
+_STYLE = """<style>
+.rb-plan { color: var(--jp-content-font-color1, inherit); max-width: 72em; }
+.rb-plan p { margin: .4em 0; }
+.rb-plan details { margin: .5em 0; border: 1px solid var(--jp-border-color1, #8888);
+  border-radius: 3px; }
+.rb-plan details details { margin: .4em; border-color: var(--jp-border-color2, #8886); }
+.rb-plan summary { padding: .3em .6em; cursor: pointer; background: rgba(128,128,128,.12); }
+.rb-plan summary:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
+.rb-plan pre { margin: 0; padding: .3em 0; overflow-x: auto; background: transparent;
+  color: inherit; line-height: 1.45; font-size: var(--jp-code-font-size, 13px);
+  font-family: var(--jp-code-font-family, monospace); }
+.rb-plan pre span { display: block; min-width: max-content; padding: 0 .6em;
+  border-left: 3px solid transparent; }
+.rb-plan .rb-add { background: rgba(46,160,67,.18); border-color: #2ea043; }
+.rb-plan .rb-del { background: rgba(248,81,73,.2); border-color: #f85149; }
+.rb-plan .rb-at { opacity: .75; background: rgba(128,128,128,.1); }
+.rb-plan .rb-count { float: right; opacity: .85;
+  font-family: var(--jp-code-font-family, monospace); }
+</style>"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Part of a change under a heading of its own.
+
+    Attributes:
+        heading: Such as `change Deployment istio-system/istiod` or `values`; may be empty.
+        lines: Its lines, each of a diff or indented text.
+    """
+
+    heading: str
+    lines: tuple[str, ...]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many lines are added and removed."""
+        return (
+            sum(line.startswith("+") for line in self.lines),
+            sum(line.startswith("-") for line in self.lines),
+        )
+
+
+def plan_html(plan: Plan) -> str:
+    """A plan: each change with its difference, long ones folded."""
+    if plan.empty:
+        return (
+            f"{_STYLE}<div class='rb-plan'><p><b>✓ Nothing to change.</b> "
+            f"{escape(plan.note)}</p></div>"
+        )
+    count = "1 change" if len(plan.changes) == 1 else f"{len(plan.changes)} changes"
+    parts = [f"<p><b>{count}</b> <small>(plan {plan.digest[:12]})</small></p>"]
+    if plan.note:
+        parts.append(f"<p>{escape(plan.note)}</p>")
+    parts += map(_change_html, plan.changes)
+    parts += [f"<p>⚠ Cannot be predicted: {escape(item)}</p>" for item in plan.unpredictable]
+    return f"{_STYLE}<div class='rb-plan'>{''.join(parts)}</div>"
+
+
+def blocks(text: str) -> tuple[Block, ...]:
+    """Split the text of a change where a line that is no diff and not indented begins a part."""
+    return tuple(_blocks(text.splitlines()))
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[Block]:
+    heading, kept = "", list[str]()
+    for line in lines:
+        if line.startswith(("--- live", "+++ desired")):
+            # The names of the two sides; Helm's values have no other heading.
+            name = line.removeprefix("--- live").strip()
+            if line.startswith("---") and name:
+                if heading or kept:
+                    yield Block(heading, tuple(kept))
+                heading, kept = name, []
+        elif line[:1] in (" ", "+", "-", "@", ""):
+            kept.append(line)
+        else:
+            if heading or kept:
+                yield Block(heading, tuple(kept))
+            heading, kept = line.rstrip(":"), []
+    if heading or kept:
+        yield Block(heading, tuple(kept))
+
+
+def _change_html(change: Change) -> str:
+    found = blocks(change.text)
+    if len(found) == 1 and (not found[0].heading or not found[0].lines):
+        # One object, or one sentence such as the reason of a restart.
+        body = _lines_html(found[0].lines) or f"<p style='margin:.6em'>{escape(change.text)}</p>"
+    else:
+        body = "".join(map(_block_html, found))
+    name = f"<b>{escape(change.action)}</b> <code>{escape(change.ref)}</code>"
+    total = [sum(pair) for pair in zip(*(block.counts for block in found), strict=True)] or [0, 0]
+    return _details(name, body, total[0], total[1], _is_long(found))
+
+
+def _block_html(block: Block) -> str:
+    if not block.lines:
+        return f"<p style='margin:.4em .6em'>{escape(block.heading)}</p>"
+    name = f"<code>{escape(block.heading)}</code>" if block.heading else "text"
+    return _details(name, _lines_html(block.lines), *block.counts, _is_long((block,)))
+
+
+def _is_long(found: tuple[Block, ...]) -> bool:
+    """Whether to fold: several blocks are as long as the longest, the others fold themselves."""
+    return len(found) == 1 and len(found[0].lines) > LONG
+
+
+def _details(name: str, body: str, added: int, removed: int, folded: bool) -> str:
+    marks = [f"+{added}"] if added else []
+    marks += [f"−{removed}"] if removed else []  # a minus sign, as wide as the plus
+    hint = " <small>(folded: select to open)</small>" if folded else ""
+    title = f"lines added: {added}, removed: {removed}"
+    count = f"<span class='rb-count' title='{title}'>{' '.join(marks)}</span>" if marks else ""
+    state = "" if folded else " open"
+    return f"<details{state}><summary>{count}{name}{hint}</summary>{body}</details>"
+
+
+def _lines_html(lines: tuple[str, ...]) -> str:
+    if lines and lines[0].startswith("@"):
+        lines = lines[1:]  # a gap is worth a mark between two parts only
+    return f"<pre>{''.join(map(_line_html, lines))}</pre>" if lines else ""
+
+
+def _line_html(line: str) -> str:
+    if line.startswith("@"):
+        return "<span class='rb-at'>⋯</span>"
+    kind = {"+": " class='rb-add'", "-": " class='rb-del'"}.get(line[:1], "")
+    return f"<span{kind}>{escape(line) or ' '}</span>"

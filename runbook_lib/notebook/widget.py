@@ -1,0 +1,151 @@
+"""The gate as buttons in a notebook. Imported only when there is somebody to press them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+from typing import Any
+
+import ipywidgets  # type: ignore[import-untyped] # it comes without types
+
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.lifecycle.desk import Answer
+from runbook_lib.notebook.asking import Question
+from runbook_lib.notebook.outputs import LiveOutput
+from runbook_lib.notebook.views.plan import plan_html
+
+_WIDGET = "application/vnd.jupyter.widget-view+json"
+
+_STYLE = """<style>
+.rb-gate { color: var(--jp-content-font-color1, inherit); line-height: 1.45; }
+.rb-gate table { border-collapse: collapse; margin: .3em 0; }
+.rb-gate tr { background: transparent !important; } /* the theme's stripes, and its alignment */
+.rb-gate tr > * { text-align: left !important; vertical-align: top; font-size: inherit;
+  padding: .1em 1em .1em 0; }
+.rb-gate th { white-space: nowrap; font-weight: 600; }
+.rb-gate .rb-title { font-size: 1.15em; font-weight: 600; margin: 0 0 .2em; }
+.rb-gate .rb-warning { border-left: 4px solid #d29922; padding: .2em .6em; margin: .4em 0;
+  background: rgba(210,153,34,.16); }
+.rb-gate .rb-status { border-left: 4px solid rgba(128,128,128,.7); padding: .25em .6em;
+  margin: .3em 0; }
+.rb-gate .rb-status.rb-approved { border-color: #2ea043; background: rgba(46,160,67,.16); }
+.rb-gate .rb-status.rb-stopped { border-color: #f85149; background: rgba(248,81,73,.16); }
+.rb-gate .rb-status.rb-skipped { border-color: #d29922; background: rgba(210,153,34,.16); }
+.rb-widget { border: 1px solid var(--jp-border-color1, #8888); border-radius: 4px;
+  padding: .6em .8em; }
+.rb-widget button:focus-visible { outline: 3px solid var(--jp-brand-color1, #1976d2);
+  outline-offset: 1px; }
+</style>"""
+
+_SIGNS = {Answer.APPROVED: "✓", Answer.SKIPPED: "↷", Answer.STOPPED: "■"}
+
+
+class GateView:
+    """One question on the screen: what is asked, three buttons, and where the decision stands."""
+
+    def __init__(self, question: Question) -> None:
+        self._question = question
+        self._output = LiveOutput()
+        self._status = ipywidgets.HTML()
+        self._name = ipywidgets.Text(
+            placeholder=question.target.name,
+            description=f"Type {question.target.name} to approve:",
+            style={"description_width": "initial"},
+            layout={"width": "40em", "max_width": "100%"},
+        )
+        self._approve = _button("Approve", "check", "Apply exactly this plan", "success")
+        self._skip = _button("Skip", "step-forward", "Leave this step out", "")
+        self._stop = _button("Stop", "stop", "Apply nothing more in this notebook", "danger")
+        self._box = self._build()
+        question.case.listeners.append(self._refresh)
+
+    def show(self) -> None:
+        """Show it below the current cell."""
+        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
+        self._output.show(*self._fallback(), {_WIDGET: view})
+
+    def _build(self) -> ipywidgets.VBox:
+        question = self._question
+        self._on_click(self._approve, lambda: question.approve(self._name.value))
+        self._on_click(self._skip, question.skip)
+        self._on_click(self._stop, question.stop)
+        self._name.observe(lambda _change: self._refresh(), names="value")
+        buttons = ipywidgets.HBox([self._approve, self._skip, self._stop])
+        asked = [self._name] if question.target.production else []
+        facts = ipywidgets.HTML(f"{_STYLE}<div class='rb-gate'>{_asked_html(question)}</div>")
+        box = ipywidgets.VBox([facts, *asked, buttons, self._status])
+        box.add_class("rb-widget")
+        self._refresh_open()
+        return box
+
+    def _on_click(self, button: ipywidgets.Button, decide: Callable[[], None]) -> None:
+        def clicked(_button: ipywidgets.Button) -> None:
+            try:
+                decide()
+            except RunbookError as error:
+                self._status.value = _status_html(str(error), "rb-stopped", "!")
+
+        button.on_click(clicked)
+
+    def _refresh(self) -> None:
+        if not self._question.case.closed:
+            self._refresh_open()
+            return
+        # Buttons that decide nothing any more must not look as if they did.
+        self._output.show(*self._fallback())
+        for widget in (*self._box.children, self._approve, self._skip, self._stop, self._box):
+            widget.close()
+
+    def _refresh_open(self) -> None:
+        question = self._question
+        ruling = question.case.ruling
+        # Never the button just pressed: it would lose the keyboard's focus.
+        nameless = ruling is None and question.name_missing(self._name.value)
+        self._approve.disabled = nameless or not question.case.open
+        self._skip.disabled = not question.case.open
+        self._status.value = _ruling_html(question)
+
+    def _fallback(self) -> tuple[str, str]:
+        """Return the question as text and as HTML, for front ends without widgets and later."""
+        question = self._question
+        hint = "" if question.case.closed else f"<p>{escape(question.without_buttons)}</p>"
+        return str(question), (
+            f"{_STYLE}<div class='rb-gate rb-widget'>{_asked_html(question)}"
+            f"{_ruling_html(question)}{hint}</div>"
+        )
+
+
+def show(question: Question) -> None:
+    """Show a question with its buttons."""
+    GateView(question).show()
+
+
+def _asked_html(question: Question) -> str:
+    rows = "".join(
+        f"<tr><th scope='row'>{escape(name)}</th><td>{escape(text)}</td></tr>"
+        for name, text in question.facts
+    )
+    warnings = "".join(
+        f"<div class='rb-warning'>⚠ {escape(warning)}</div>" for warning in question.warnings
+    )
+    return (
+        f"<div class='rb-title'>Gate: {escape(question.step.title)}</div>{warnings}"
+        f"<table>{rows}</table>{plan_html(question.plan)}"
+    )
+
+
+def _ruling_html(question: Question) -> str:
+    ruling = question.case.ruling
+    kind, sign = (f"rb-{ruling.answer}", _SIGNS[ruling.answer]) if ruling else ("", "…")
+    return _status_html(question.status, kind, sign)
+
+
+def _status_html(text: str, kind: str, sign: str) -> str:
+    return (
+        f"<div class='rb-gate'><div class='rb-status {kind}' role='status' aria-live='polite'>"
+        f"{sign} {escape(text)}</div></div>"
+    )
+
+
+def _button(text: str, icon: str, tooltip: str, style: Any) -> ipywidgets.Button:
+    return ipywidgets.Button(description=text, icon=icon, tooltip=tooltip, button_style=style)

@@ -1,0 +1,272 @@
+"""What well-formed parameters can still get wrong: combinations that cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runbook_lib.base.yaml_source import Location
+from runbook_lib.parameters.model import LAB_ISTIOD_VALUES, Parameters
+
+Contradiction = tuple[Location, str, str]
+"""Where, what is wrong, and the remedy."""
+
+Leaf = tuple[tuple[str, ...], Any]
+"""The keys to a value inside mappings, and the value."""
+
+_LONGEST_KIALI_NAME = 40
+"""The Kiali operator's limit, see spec.deployment.instance_name in its CRD."""
+
+_SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
+
+
+def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
+    """Yield every impossible combination."""
+    yield from _target(parameters)
+    yield from _application(parameters)
+    yield from _istio(parameters)
+    yield from _authorization(parameters)
+    yield from _autoscaling(parameters)
+    yield from _kiali(parameters)
+
+
+def _target(parameters: Parameters) -> Iterator[Contradiction]:
+    target, application = parameters.target, parameters.application
+    if target.kind == "lab":
+        for key in ("kubeconfig", "context"):
+            if getattr(target, key) is not None:
+                yield ("target", key), "a lab has its own", "remove it, or set kind: cluster"
+        if target.production:
+            yield (
+                ("target", "production"),
+                "a lab is never production",
+                "remove it, or set kind: cluster",
+            )
+        if application.url is not None:
+            yield (
+                ("application", "url"),
+                "the lab's edge provides the URL",
+                "remove it, or set target.kind: cluster",
+            )
+        return
+    if "lab" in target.model_fields_set:
+        yield ("target", "lab"), "a cluster has no lab", "remove it, or set kind: lab"
+    if not target.context:
+        yield (
+            ("target", "context"),
+            "a cluster needs a context",
+            "name one of: kubectl config get-contexts --output name",
+        )
+    if application.url is None:
+        yield (
+            ("application", "url"),
+            "a cluster needs the application's URL",
+            "write the address that users open, such as https://xnat.example.com",
+        )
+    if target.production and parameters.story == "documented":
+        yield (
+            ("story",),
+            "the documented story shows users a 502, and the target is production",
+            "write story: safe, or target.production: false if nobody depends on it",
+        )
+
+
+def _application(parameters: Parameters) -> Iterator[Contradiction]:
+    application = parameters.application
+    if application.namespace in _SYSTEM_NAMESPACES:
+        yield (
+            ("application", "namespace"),
+            f"{application.namespace} belongs to Kubernetes",
+            "name the application's namespace",
+        )
+    for index, port in enumerate(application.plaintext_ports):
+        if port == application.web.port:
+            yield (
+                ("application", "plaintext_ports", index),
+                f"{port} is application.web.port, which is open to the load balancer anyway",
+                "remove it",
+            )
+        elif port in application.plaintext_ports[:index]:
+            yield ("application", "plaintext_ports", index), f"{port} is there twice", "remove one"
+    web = f"{application.web.kind}/{application.web.name}"
+    order = application.restart_order
+    if web not in order:
+        yield (
+            ("application", "restart_order"),
+            f"the web workload {web} is not in it, so it would never get a sidecar",
+            "add it",
+        )
+    for index, workload in enumerate(order):
+        if workload in order[:index]:
+            yield (
+                ("application", "restart_order", index),
+                f"{workload} is there twice",
+                "remove one",
+            )
+    seen: set[tuple[str, str]] = set()
+    for index, probe in enumerate(application.probes):
+        if (probe.method, probe.path) in seen:
+            yield (
+                ("application", "probes", index),
+                f"{probe.method} {probe.path} is there twice",
+                "remove one",
+            )
+        seen.add((probe.method, probe.path))
+    if application.ca_file is not None and not application.verify_tls:
+        yield (
+            ("application", "ca_file"),
+            "there is nothing to verify with verify_tls: false",
+            "remove one of the two",
+        )
+
+
+def _istio(parameters: Parameters) -> Iterator[Contradiction]:
+    istio = parameters.istio
+    if istio.namespace == parameters.application.namespace:
+        yield (
+            ("istio", "namespace"),
+            "is the application's namespace too",
+            "use istio-system: a policy there holds for the whole mesh",
+        )
+    if istio.namespace in _SYSTEM_NAMESPACES:
+        yield ("istio", "namespace"), f"{istio.namespace} belongs to Kubernetes", "use istio-system"
+    if istio.base.release == istio.istiod.release:
+        yield (
+            ("istio", "istiod", "release"),
+            "both charts have the same release name",
+            "use istio-base and istiod",
+        )
+    yield from _lab_values(parameters)
+    if parameters.target.kind == "lab":
+        for key in ("version", "chart_repository"):
+            if getattr(istio, key) is not None:
+                yield (
+                    ("istio", key),
+                    "the lab brings its own Istio",
+                    "remove it, or set target.kind: cluster",
+                )
+
+
+def _lab_values(parameters: Parameters) -> Iterator[Contradiction]:
+    """The values that upstream Envoy needs must be there in the lab, and nowhere else."""
+    place: Location = ("istio", "istiod", "values")
+    lab = parameters.target.kind == "lab"
+    for keys, value in _leaves(LAB_ISTIOD_VALUES):
+        given = _at(parameters.istio.istiod.values, keys)
+        if lab and given != value:
+            yield (
+                place,
+                f"{'.'.join(keys)} must be {value!r}: the lab's proxy lacks what it turns on",
+                "copy the values from parameters/lab.yaml, and add yours",
+            )
+        if not lab and keys[0] == "pilot" and given is not None:
+            yield (
+                (*place, *keys),
+                "is for the lab only: it switches off a part of Istio's own proxy",
+                "remove it",
+            )
+
+
+def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Leaf]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def _at(values: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        values = values.get(key) if isinstance(values, Mapping) else None
+    return values
+
+
+def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
+    authorization = parameters.authorization
+    for key in ("read_methods", "methods"):
+        methods = getattr(authorization, key)
+        for index, method in enumerate(methods):
+            if method in methods[:index]:
+                yield ("authorization", key, index), f"{method} is there twice", "remove one"
+    missing = [m for m in authorization.read_methods if m not in authorization.methods]
+    if missing:
+        yield (
+            ("authorization", "methods"),
+            f"lacks {', '.join(missing)} of read_methods",
+            "the final policy must allow at least what the first one allows: add it",
+        )
+    if authorization.denied_method in authorization.methods:
+        yield (
+            ("authorization", "denied_method"),
+            f"{authorization.denied_method} is among the allowed methods",
+            "choose a method that stays forbidden: its 403 is the proof that the policy works",
+        )
+    probed = {probe.method for probe in parameters.application.probes}
+    for method in dict.fromkeys((*authorization.methods, authorization.denied_method)):
+        if method not in probed:
+            yield (
+                ("application", "probes"),
+                f"no probe for {method}, so whether it is allowed cannot be proved",
+                f"add one, such as {{method: {method}, path: /, status: 200}}",
+            )
+
+
+def _autoscaling(parameters: Parameters) -> Iterator[Contradiction]:
+    from kubernetes.utils.quantity import parse_quantity
+
+    proxy = parameters.autoscaling.proxy
+    for key in ("cpu", "memory"):
+        request, limit = getattr(proxy, key), getattr(proxy, f"{key}_limit")
+        if parse_quantity(request) > parse_quantity(limit):
+            yield (
+                ("autoscaling", "proxy", key),
+                f"requests {request}, above {key}_limit {limit}: every new pod would be refused",
+                f"write at most {limit}, or a larger {key}_limit",
+            )
+
+
+def _kiali(parameters: Parameters) -> Iterator[Contradiction]:
+    kiali = parameters.kiali
+    if parameters.target.production and kiali.exposure == "load-balancer":
+        yield (
+            ("kiali", "exposure"),
+            "a plain load balancer sends the tokens of those who log in as clear text",
+            "write nlb-tls or alb-ingress, which end TLS, or cluster and kubectl port-forward",
+        )
+    if parameters.target.kind == "lab":
+        for key in ("version", "chart_repository"):
+            if getattr(kiali, key) is not None:
+                yield (
+                    ("kiali", key),
+                    "the lab brings its own Kiali",
+                    "remove it, or set target.kind: cluster",
+                )
+    if kiali.exposure in ("nlb-tls", "alb-ingress"):
+        for key in ("host", "certificate_arn"):
+            if getattr(kiali, key) is None:
+                yield ("kiali", key), f"exposure {kiali.exposure} needs it", "add it"
+    for manifest, url in (
+        ("prometheus_manifest", "prometheus_url"),
+        ("jaeger_manifest", "tracing_url"),
+    ):
+        if getattr(kiali, manifest) is not None and getattr(kiali, url) is not None:
+            yield (
+                ("kiali", manifest),
+                f"nothing is installed where {url} names one that is there already",
+                "remove one of the two",
+            )
+    for index, reader in enumerate(kiali.readers):
+        if reader in kiali.readers[:index]:
+            yield ("kiali", "readers", index), f"{reader} is there twice", "remove one"
+    if len(kiali.name) > _LONGEST_KIALI_NAME or kiali.name.isdigit():
+        yield (
+            ("kiali", "name"),
+            f"the operator does not take {kiali.name!r}",
+            f"use at most {_LONGEST_KIALI_NAME} characters, and not digits alone",
+        )
+    if kiali.operator_namespace == parameters.istio.namespace:
+        yield (
+            ("kiali", "operator_namespace"),
+            "the operator shares istiod's namespace, so neither could be removed alone",
+            "give it a namespace of its own, such as kiali-operator",
+        )

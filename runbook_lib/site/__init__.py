@@ -1,0 +1,1 @@
+"""The application as it answers from outside."""

@@ -1,0 +1,489 @@
+"""Helm, command for command; names and options are those of the command line (Helm 4)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from runbook_lib.base.command import Completed, run
+from runbook_lib.base.errors import CommandError, RunbookError
+
+# The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
+_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+_NO_CHART = (
+    "cannot be reached",
+    "dial tcp",
+    "failed to fetch",
+    "not found in",
+    "no chart version found",
+    "x509:",
+    "i/o timeout",
+    "unauthorized",
+    "denied",
+)
+"""What Helm 4 says when it gets no chart; the cluster is not asked for these commands."""
+
+_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
+
+_READ_TIMEOUT = 60.0
+_NETWORK_MARGIN = 60.0
+"""Seconds that a command may take beyond the wait that Helm itself limits."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """Where a chart comes from.
+
+    Attributes:
+        reference: A chart's name in `repository`, or a local folder or archive.
+        repository: URL of the chart repository; None for a local chart.
+        version: Version to install; None for the newest in the repository.
+    """
+
+    reference: str | Path
+    repository: str | None = None
+    version: str | None = None
+
+    def arguments(self) -> list[str]:
+        """The chart as command line arguments."""
+        reference = str(self.reference)
+        arguments = []
+        if self.repository and self.repository.startswith("oci://"):
+            reference = f"{self.repository.rstrip('/')}/{reference}"
+        elif self.repository:
+            arguments += ["--repo", self.repository]
+        if self.version:
+            arguments += ["--version", self.version]
+        return [reference, *arguments]
+
+
+@dataclass(frozen=True)
+class Release:
+    """A release, as `helm list` and `helm status` show it.
+
+    Attributes:
+        name: The release's name.
+        namespace: Its namespace.
+        revision: Counts installs, upgrades and rollbacks from 1.
+        status: `deployed`, `failed`, `pending-install`, ...
+        chart: The chart's name, such as `istiod`.
+        chart_version: The chart's version.
+        app_version: The version of what it installs.
+        since: When its last operation began, by the clock of whoever ran Helm; None if unknown.
+    """
+
+    name: str
+    namespace: str
+    revision: int
+    status: str
+    chart: str
+    chart_version: str
+    app_version: str
+    since: datetime | None = field(default=None, compare=False)
+
+    @property
+    def stuck(self) -> bool:
+        """Whether it is in a state that only a running Helm should be in.
+
+        A Helm that was killed half-way leaves it there, and every later `helm upgrade` refuses
+        with "another operation (install/upgrade/rollback) is in progress".
+        """
+        return self.status.startswith("pending-") or self.status == "uninstalling"
+
+    @property
+    def deployed(self) -> bool:
+        """Whether its last operation succeeded."""
+        return self.status == "deployed"
+
+
+def is_older(version: str, other: str) -> bool:
+    """Whether a chart's version precedes another; no, if one of them is no semantic version.
+
+    See https://semver.org/#spec-item-11.
+    """
+    first, second = _precedence(version), _precedence(other)
+    return first is not None and second is not None and first < second
+
+
+Releases = list[Release]
+Documents = list[dict[str, Any]]
+"""Inside `Helm`, `list` is a method."""
+
+
+class Helm:
+    """Helm on one cluster. Every method raises `CommandError` when Helm fails."""
+
+    def __init__(self, helm: Path, *, kubeconfig: Path, context: str) -> None:
+        """Nothing is run yet.
+
+        Args:
+            helm: The program.
+            kubeconfig: Passed to every command, with `context`.
+            context: The context in it.
+        """
+        self._helm = helm
+        self._cluster_options = ("--kubeconfig", str(kubeconfig), "--kube-context", context)
+
+    def cli(
+        self, *arguments: str, timeout: float = _READ_TIMEOUT, input: str | None = None
+    ) -> Completed:
+        """Run any Helm command against the cluster."""
+        return run(
+            [self._helm, *arguments, *self._cluster_options, "--color", "never"],
+            timeout=timeout,
+            input=input,
+        )
+
+    def get_manifest(
+        self, release: str, *, namespace: str, revision: int | None = None
+    ) -> Documents:
+        """Return the objects of a release, or of one revision, as they were rendered."""
+        arguments = ["get", "manifest", release, "--namespace", namespace]
+        return _documents(self.cli(*arguments, *_revision(revision)).stdout)
+
+    def get_values(
+        self, release: str, *, namespace: str, all: bool = False, revision: int | None = None
+    ) -> dict[str, Any]:
+        """Return the values given to a release or revision; with `all` also the chart's own."""
+        options = [*(["--all"] if all else []), *_revision(revision)]
+        arguments = ["get", "values", release, "--namespace", namespace, "--output", "json"]
+        return json.loads(self.cli(*arguments, *options).stdout) or {}
+
+    def get_labels(self, release: str, *, namespace: str) -> dict[str, str]:
+        """Return the labels of a release, Helm's own included; none if there is no release."""
+        return self._metadata(release, namespace).get("labels") or {}
+
+    def applies_server_side(self, release: str, *, namespace: str) -> bool:
+        """Whether Helm goes on applying a release's objects on the server's side.
+
+        So it does with what it installed so, as Helm 4 does. There, fields that others manage are
+        conflicts.
+        """
+        return self._metadata(release, namespace).get("applyMethod") == "ssa"
+
+    def history(self, release: str, *, namespace: str) -> Releases:
+        """Return the revisions of a release, oldest first; none if there is no such release."""
+        arguments = ["history", release, "--namespace", namespace, "--output", "json"]
+        try:
+            entries = json.loads(self.cli(*arguments).stdout)
+        except CommandError as error:
+            if _not_found(error):
+                return []
+            raise
+        return [_release({**entry, "name": release, "namespace": namespace}) for entry in entries]
+
+    def list(self, *, namespace: str | None = None) -> Releases:
+        """Return the releases in a namespace, or in all, in every status."""
+        scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+        states = ["--deployed", "--failed", "--pending", "--uninstalling"]
+        output = self.cli("list", *scope, *states, "--output", "json").stdout
+        return [_release(entry) for entry in json.loads(output)]
+
+    def show_chart(self, chart: Chart) -> dict[str, Any]:
+        """Return a chart's `Chart.yaml`, such as to learn which version is the newest."""
+        with _fetching(chart):
+            output = self.cli("show", "chart", *chart.arguments()).stdout
+        found: dict[str, Any] = yaml.safe_load(output)
+        return found
+
+    def show_crds(self, chart: Chart) -> Documents:
+        """Return the kinds in a chart's folder `crds`; Helm installs them and never changes them.
+
+        Kinds among a chart's templates are not in it.
+        """
+        with _fetching(chart):
+            output = self.cli("show", "crds", *chart.arguments()).stdout
+        return _documents(output)
+
+    def rollback(
+        self,
+        release: str,
+        revision: int,
+        *,
+        namespace: str,
+        timeout: float,
+        force_conflicts: bool = False,
+    ) -> None:
+        """Apply a revision once more, as a new one; does not wait for workloads.
+
+        Unlike `helm upgrade` it works in every state, also where `revision` is the last one: then
+        it completes what was begun, and removes nothing. Seen in `pkg/action/rollback.go` of Helm
+        4.2, which asks for no state and compares the last revision's objects with `revision`'s.
+
+        Args:
+            release: The release's name.
+            revision: What to apply.
+            namespace: Where.
+            timeout: Seconds that Helm may take.
+            force_conflicts: Take over fields that others manage; only where Helm
+                `applies_server_side`.
+        """
+        self.cli(
+            "rollback",
+            release,
+            str(revision),
+            "--namespace",
+            namespace,
+            "--wait=hookOnly",
+            "--timeout",
+            _duration(timeout),
+            *(["--force-conflicts"] if force_conflicts else []),
+            timeout=timeout + _NETWORK_MARGIN,
+        )
+
+    def status(self, release: str, *, namespace: str) -> Release | None:
+        """Return the release's last revision; None if there is no such release."""
+        history = self.history(release, namespace=namespace)
+        if not history or history[-1].status == "uninstalled":
+            return None
+        last = history[-1]
+        if last.status == "uninstalling":
+            # The history goes on saying when it was installed.
+            output = self.cli("status", release, "--namespace", namespace, "--output", "json")
+            deleted = json.loads(output.stdout)["info"].get("deleted", "")
+            return replace(last, since=_moment(deleted))
+        return last
+
+    def template(
+        self,
+        release: str,
+        chart: Chart,
+        *,
+        namespace: str,
+        values: Mapping[str, Any],
+        kube_version: str | None = None,
+    ) -> Documents:
+        """Render a chart's objects, CRDs included, without asking the cluster.
+
+        Args:
+            release: The release's name.
+            chart: What to render.
+            namespace: The release's namespace.
+            values: All values that differ from the chart's.
+            kube_version: The API server's version, which charts may ask for; None for the newest
+                that Helm knows.
+        """
+        options = ["--kube-version", kube_version] if kube_version else []
+        with _fetching(chart):
+            done = self.cli(
+                "template",
+                release,
+                *chart.arguments(),
+                "--namespace",
+                namespace,
+                "--include-crds",
+                *options,
+                "--values",
+                "-",
+                timeout=_READ_TIMEOUT + _NETWORK_MARGIN,
+                input=yaml.safe_dump(dict(values)),
+            )
+        return _documents(done.stdout)
+
+    def uninstall(self, release: str, *, namespace: str, timeout: float) -> None:
+        """Remove a release and wait until its objects are gone; fine if there is none.
+
+        CRDs stay: Helm never removes what a chart keeps in `crds/` or marks to be kept.
+        """
+        self.cli(
+            "uninstall",
+            release,
+            "--namespace",
+            namespace,
+            "--ignore-not-found",
+            "--wait",
+            "--timeout",
+            _duration(timeout),
+            timeout=timeout + _NETWORK_MARGIN,
+        )
+
+    def upgrade_dry_run(
+        self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
+    ) -> Documents:
+        """Return the objects that `upgrade_install` would leave, checked by the API server."""
+        output = self._upgrade(
+            release, chart, namespace, values, ["--dry-run=server"], timeout=_READ_TIMEOUT
+        )
+        return _documents(json.loads(output)["manifest"])
+
+    def upgrade_install(
+        self,
+        release: str,
+        chart: Chart,
+        *,
+        namespace: str,
+        values: Mapping[str, Any],
+        wait: bool = True,
+        timeout: float,
+        create_namespace: bool = False,
+        labels: Mapping[str, str] | None = None,
+        force_conflicts: bool = False,
+    ) -> Release:
+        """Install a release, or bring it to these values.
+
+        Args:
+            release: The release's name.
+            chart: What to install.
+            namespace: Where.
+            values: All values that differ from the chart's; earlier ones are forgotten.
+            wait: Whether to wait until its workloads are ready.
+            timeout: Seconds that Helm may wait.
+            create_namespace: Make the namespace if it is missing.
+            labels: Added to the release's own; later upgrades keep them.
+            force_conflicts: As for `rollback`.
+        """
+        options = ["--wait" if wait else "--wait=hookOnly", "--timeout", _duration(timeout)]
+        if create_namespace:
+            options.append("--create-namespace")
+        if labels:
+            options += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
+        if force_conflicts:
+            options.append("--force-conflicts")
+        output = self._upgrade(release, chart, namespace, values, options, timeout=timeout)
+        return _from_status(json.loads(output))
+
+    def version(self) -> str:
+        """Return Helm's own version, such as `v4.2.0`."""
+        return run([self._helm, "version", "--short"], timeout=_READ_TIMEOUT).stdout.strip()
+
+    def _metadata(self, release: str, namespace: str) -> dict[str, Any]:
+        arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
+        try:
+            found: dict[str, Any] = json.loads(self.cli(*arguments).stdout)
+        except CommandError as error:
+            if _not_found(error):
+                return {}
+            raise
+        return found
+
+    def _upgrade(
+        self,
+        release: str,
+        chart: Chart,
+        namespace: str,
+        values: Mapping[str, Any],
+        options: Sequence[str],
+        *,
+        timeout: float,
+    ) -> str:
+        arguments = [
+            "upgrade",
+            release,
+            *chart.arguments(),
+            "--install",
+            "--namespace",
+            namespace,
+            "--reset-values",
+            "--values",
+            "-",
+            "--output",
+            "json",
+            *options,
+        ]
+        try:
+            done = self.cli(
+                *arguments, timeout=timeout + _NETWORK_MARGIN, input=yaml.safe_dump(dict(values))
+            )
+        except CommandError as error:
+            if "another operation" in error.stderr:
+                raise RunbookError(
+                    f"another Helm began to work on the release {namespace}/{release}",
+                    "run this again: it waits for that Helm, and shows what is then to be done",
+                ) from error
+            raise
+        return done.stdout
+
+
+@contextmanager
+def _fetching(chart: Chart) -> Iterator[None]:
+    """Say which repository did not give a chart, and where its address is set."""
+    try:
+        yield
+    except CommandError as error:
+        if not chart.repository or not any(sign in error.stderr for sign in _NO_CHART):
+            raise
+        version = f" {chart.version}" if chart.version else ""
+        raise RunbookError(
+            f"{chart.repository} does not give the chart {chart.reference}{version}: "
+            f"{error.stderr.strip().splitlines()[-1]}",
+            "check that this machine reaches it (proxy? HTTPS_PROXY) and that it has this version; "
+            "its address and the version are parameters: istio.chart_repository and istio.version "
+            "(for Kiali: kiali.chart_repository and kiali.version)",
+        ) from error
+
+
+def _release(entry: Mapping[str, Any]) -> Release:
+    """Build a release from an entry of `helm list` or `helm history`."""
+    # Name and version are joined by '-', and both may hold more of them.
+    chart, *version = re.split(r"-(?=v?\d+\.\d+\.)", str(entry["chart"]), maxsplit=1)
+    return Release(
+        name=entry["name"],
+        namespace=entry["namespace"],
+        revision=int(entry["revision"]),
+        status=entry["status"],
+        chart=chart,
+        chart_version="".join(version),
+        app_version=entry["app_version"],
+        since=_moment(entry.get("updated", "")),
+    )
+
+
+def _from_status(entry: Mapping[str, Any]) -> Release:
+    """Build a release from what `helm upgrade` and `helm status` print."""
+    chart = entry["chart"]["metadata"]
+    return Release(
+        name=entry["name"],
+        namespace=entry["namespace"],
+        revision=int(entry["version"]),
+        status=entry["info"]["status"],
+        chart=chart["name"],
+        chart_version=chart["version"],
+        app_version=chart.get("appVersion", ""),
+    )
+
+
+def _precedence(version: str) -> tuple[list[int], bool, list[tuple[bool, int, str]]] | None:
+    """Return what sorts versions: the numbers, then releases after what comes before them."""
+    match = _VERSION.fullmatch(version)
+    if match is None:
+        return None
+    *numbers, before = match.groups()
+    identifiers = [
+        (False, int(part), "") if part.isdigit() else (True, 0, part)
+        for part in (before or "").split(".")
+    ]
+    return [int(number) for number in numbers], before is None, identifiers
+
+
+def _not_found(error: CommandError) -> bool:
+    return "release: not found" in error.stderr
+
+
+def _documents(text: str) -> Documents:
+    return [item for item in yaml.load_all(text, Loader=_LOADER) if item]
+
+
+def _revision(number: int | None) -> list[str]:
+    return [] if number is None else ["--revision", str(number)]
+
+
+def _moment(text: str) -> datetime | None:
+    """Read a time as `helm history` prints it; `helm list` has a form of its own, left out."""
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return found if found.tzinfo else found.replace(tzinfo=UTC)
+
+
+def _duration(seconds: float) -> str:
+    return f"{max(1, round(seconds))}s"

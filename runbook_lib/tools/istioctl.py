@@ -1,0 +1,190 @@
+"""istioctl, command for command; names and options are those of the command line."""
+
+from __future__ import annotations
+
+import json
+import re
+from copy import copy
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from runbook_lib.base.command import Completed, run
+from runbook_lib.base.errors import CommandError
+
+_TIMEOUT = 60.0
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+"""Some tables are coloured whatever the terminal."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """Who runs which Istio.
+
+    Attributes:
+        client: istioctl's own version.
+        control_plane: istiod's version, or versions if replicas differ; None if there is none.
+        data_plane: Version of each connected proxy by its name, `pod.namespace`.
+    """
+
+    client: str
+    control_plane: str | None
+    data_plane: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Message:
+    """A finding of `analyze` or `precheck`.
+
+    Attributes:
+        code: Such as `IST0102`; see https://istio.io/latest/docs/reference/config/analysis/.
+        level: `Info`, `Warning` or `Error`.
+        origin: What it is about, such as `Namespace xnat`.
+        text: The finding.
+    """
+
+    code: str
+    level: str
+    origin: str
+    text: str
+
+
+class Istioctl:
+    """istioctl on one cluster. Every method raises `CommandError` when istioctl fails."""
+
+    def __init__(
+        self,
+        istioctl: Path,
+        *,
+        kubeconfig: Path,
+        context: str,
+        istio_namespace: str,
+    ) -> None:
+        """Nothing is run yet.
+
+        Args:
+            istioctl: The program.
+            kubeconfig: Passed to every command, with `context`.
+            context: The context in it.
+            istio_namespace: Where istiod is.
+        """
+        self._istioctl = istioctl
+        self._timeout = _TIMEOUT
+        self._options = (
+            "--kubeconfig",
+            str(kubeconfig),
+            "--context",
+            context,
+            "--istioNamespace",
+            istio_namespace,
+        )
+
+    def within(self, seconds: float) -> Istioctl:
+        """Return the same with another limit for each command."""
+        other = copy(self)
+        other._timeout = seconds
+        return other
+
+    def cli(self, *arguments: str, check: bool = True) -> Completed:
+        """Run any istioctl command against the cluster."""
+        done = run([self._istioctl, *arguments, *self._options], timeout=self._timeout, check=check)
+        return replace(done, stdout=_COLOUR.sub("", done.stdout))
+
+    def analyze(self, *, namespace: str | None = None) -> list[Message]:
+        """Analyze the live configuration of a namespace, or of all."""
+        scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
+        return self._messages("analyze", *scope)
+
+    def precheck(self) -> list[Message]:
+        """Check whether Istio can be installed or upgraded (`istioctl x precheck`)."""
+        return self._messages("x", "precheck")
+
+    def proxy_config_listeners(self, pod: str, *, namespace: str, port: int | None = None) -> str:
+        """Return the table of listeners of a pod's proxy."""
+        options = ["--port", str(port)] if port else []
+        return self.cli("proxy-config", "listeners", f"{pod}.{namespace}", *options).stdout
+
+    def proxy_config_listeners_json(self, pod: str, *, namespace: str) -> list[dict[str, Any]]:
+        """Return the listeners of a pod's proxy as Envoy has them now."""
+        done = self.cli("proxy-config", "listeners", f"{pod}.{namespace}", "--output", "json")
+        try:
+            listeners: list[dict[str, Any]] = json.loads(done.stdout) or []
+        except ValueError as error:
+            raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
+        return listeners
+
+    def proxy_status(self) -> str:
+        """Return the table of proxies and what each has acknowledged."""
+        return self.cli("proxy-status").stdout
+
+    def proxy_states(self) -> dict[str, dict[str, str]]:
+        """Return what each connected proxy has acknowledged.
+
+        Returns:
+            By proxy, `pod.namespace`: the last word of each configuration type, such as
+            `Listener`, with `SYNCED`, `STALE`, `NOT_SENT` or `ERROR`. The proxies that istiod does
+            not know are missing.
+        """
+        return _states(self.cli("proxy-status", "--output", "json").stdout)
+
+    def version(self) -> Versions:
+        """Return the versions of istioctl, istiod and the proxies."""
+        return _versions(json.loads(self.cli("version", "--output", "json").stdout))
+
+    def x_authz_check(self, pod: str, *, namespace: str) -> str:
+        """Return the table of AuthorizationPolicies in force on a pod."""
+        return self.cli("x", "authz", "check", f"{pod}.{namespace}").stdout
+
+    def x_check_inject(self, *, namespace: str, labels: dict[str, str]) -> str:
+        """Return the table of injection webhooks and whether each matches such a pod."""
+        selector = ",".join(f"{key}={value}" for key, value in labels.items())
+        return self.cli("x", "check-inject", "--namespace", namespace, "--labels", selector).stdout
+
+    def x_describe_pod(self, pod: str, *, namespace: str) -> str:
+        """Return the description of a pod and the Istio configuration that applies to it."""
+        return self.cli("x", "describe", "pod", f"{pod}.{namespace}").stdout
+
+    def _messages(self, *command: str) -> list[Message]:
+        # Findings of level Error make the exit code 79: only output that is not JSON is a failure.
+        done = self.cli(*command, "--output", "json", check=False)
+        if done.returncode == 0 and not done.stdout.strip():
+            return []  # precheck says that all is well on standard error
+        try:
+            return [_message(item) for item in json.loads(done.stdout) or []]
+        except ValueError as error:
+            raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
+
+
+def _states(text: str) -> dict[str, dict[str, str]]:
+    """Read one JSON document for each istiod that answered, one after the other."""
+    states: dict[str, dict[str, str]] = {}
+    decoder = json.JSONDecoder()
+    while text := text.lstrip():
+        document, end = decoder.raw_decode(text)
+        text = text[end:]
+        for proxy in document.get("resources") or []:
+            states[proxy["node"]["id"]] = {
+                kind["typeUrl"].rpartition(".")[2]: kind.get("configStatus", "UNKNOWN")
+                for kind in proxy.get("genericXdsConfigs") or []
+            }
+    return states
+
+
+def _versions(data: dict[str, Any]) -> Versions:
+    mesh = data.get("meshVersion") or []
+    return Versions(
+        client=data["clientVersion"]["version"],
+        control_plane=", ".join(sorted({item["Info"]["version"] for item in mesh})) or None,
+        data_plane={
+            proxy["ID"]: proxy["IstioVersion"] for proxy in data.get("dataPlaneVersion") or []
+        },
+    )
+
+
+def _message(item: dict[str, Any]) -> Message:
+    return Message(
+        code=item.get("code", ""),
+        level=item.get("level", ""),
+        origin=item.get("origin", ""),
+        text=item.get("message", ""),
+    )

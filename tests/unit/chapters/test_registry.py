@@ -1,0 +1,70 @@
+"""The chapters: which steps they have, in which order, for both stories."""
+
+from __future__ import annotations
+
+import pytest
+
+from runbook_lib import chapters as steps
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.locations import repository_root
+from runbook_lib.parameters.loading import Parameters
+from tests.unit.samples import lab_parameters
+
+DOCUMENTED = lab_parameters(story="documented")
+SAFE = lab_parameters(story="safe")
+
+
+def names(notebook: str, story: str) -> list[str]:
+    return [step.name for step in steps.of(notebook, lab_parameters(story=story))]
+
+
+def test_the_documented_story_breaks_the_site_before_it_heals_it() -> None:
+    assert names("04_mutual_tls", "documented") == ["mutual-tls-strict", "mutual-tls-exception"]
+
+
+def test_the_safe_story_opens_the_door_before_it_locks_the_house() -> None:
+    assert names("04_mutual_tls", "safe") == ["mutual-tls-exception", "mutual-tls-strict"]
+
+
+def test_the_documented_story_allows_reading_first() -> None:
+    assert names("05_authorization", "documented") == [
+        "authorization-destination-rule",
+        "authorization-read-only",
+        "authorization-methods",
+    ]
+
+
+def test_the_safe_story_tries_the_policy_out_first() -> None:
+    assert names("05_authorization", "safe") == [
+        "authorization-destination-rule",
+        "authorization-dry-run",
+        "authorization-methods",
+    ]
+
+
+@pytest.mark.parametrize("notebook", steps.CHAPTERS)
+def test_both_stories_have_as_many_steps(notebook: str) -> None:
+    assert len(steps.of(notebook, DOCUMENTED)) == len(steps.of(notebook, SAFE))
+
+
+@pytest.mark.parametrize("parameters", [DOCUMENTED, SAFE])
+def test_no_two_steps_have_the_same_name(parameters: Parameters) -> None:
+    found = [step.name for notebook in steps.CHAPTERS for step in steps.of(notebook, parameters)]
+    assert len(found) == len(set(found))
+
+
+@pytest.mark.parametrize("parameters", [DOCUMENTED, SAFE])
+def test_every_step_says_what_a_person_must_know(parameters: Parameters) -> None:
+    for notebook in steps.CHAPTERS:
+        for step in steps.of(notebook, parameters):
+            assert all([step.title, step.why, step.risk, step.undo]), step.name
+
+
+def test_every_chapter_has_its_notebook_and_every_notebook_its_chapter() -> None:
+    notebooks = {path.stem for path in (repository_root() / "notebooks").glob("*.ipynb")}
+    assert notebooks == set(steps.CHAPTERS)
+
+
+def test_an_unknown_notebook_is_an_error_that_lists_the_known_ones() -> None:
+    with pytest.raises(RunbookError, match="01_install_istio"):
+        steps.of("99_nothing", DOCUMENTED)

@@ -1,0 +1,96 @@
+"""An interrupted run says where it left the cluster, and how the site answers now."""
+
+from __future__ import annotations
+
+import http.server
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.headless import interruption
+from runbook_lib.lifecycle import runs
+from tests.unit.samples import lab_parameters
+
+
+class Site(http.server.BaseHTTPRequestHandler):
+    """Answers every GET with the status that the server was told."""
+
+    def do_GET(self) -> None:
+        self.send_response(self.server.status)  # type: ignore[attr-defined] # set below
+        self.end_headers()
+
+    def log_message(self, *_arguments: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def site() -> Iterator[http.server.ThreadingHTTPServer]:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        server.status = 200  # type: ignore[attr-defined] # for the handler
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+def begun(folder: Path, site: http.server.ThreadingHTTPServer) -> Evidence:
+    evidence = runs.open_evidence(folder, "04_mutual_tls")
+    evidence.record("notebook-started", url=f"http://127.0.0.1:{site.server_port}")
+    return evidence.bind(step="mutual-tls-strict")
+
+
+def described(folder: Path) -> str:
+    return "\n".join(interruption.describe(folder, lab_parameters()))
+
+
+def test_a_site_that_is_away_is_said_in_plain_words_with_both_ways_out(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    site.status = 502  # type: ignore[attr-defined] # for the handler
+    evidence = begun(tmp_path, site)
+    evidence.record("step-approved")
+    evidence.record("step-applied", changed=["create PeerAuthentication istio-system/default"])
+    text = described(tmp_path)
+    assert "Interrupted after mutual-tls-strict was applied and before it was verified." in text
+    assert "The site answers GET / with 502, and should with 200: users cannot work." in text
+    assert "Run again to go on, or take mutual-tls-strict back: set its mode to PERMISSIVE" in text
+
+
+def test_a_site_that_works_is_said_to_work(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    evidence = begun(tmp_path, site)
+    evidence.record("step-approved")
+    text = described(tmp_path)
+    assert "Interrupted while mutual-tls-strict was being applied." in text
+    assert "The site answers GET / with 200, as it should. Run again to go on." in text
+
+
+def test_a_site_that_does_not_answer_is_no_reason_to_hang(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    evidence = begun(tmp_path, site)
+    evidence.record("step-applied", changed=["create X"])
+    evidence.record("step-verified", changed=["create X"])
+    site.socket.close()
+    text = described(tmp_path)
+    assert "after mutual-tls-strict was verified" in text
+    assert "users cannot work" in text
+
+
+def test_steps_that_found_nothing_to_do_do_not_count(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    evidence = begun(tmp_path, site)
+    evidence.record("step-planned")
+    evidence.record("step-applied", changed=[])
+    evidence.record("step-verified", changed=[])
+    assert "before this run changed anything" in described(tmp_path)
+
+
+def test_a_run_without_evidence_changed_nothing(tmp_path: Path) -> None:
+    assert "before this run changed anything" in described(tmp_path)

@@ -1,0 +1,286 @@
+"""Plan, gate, apply, verify: in this order, on what was shown, and recorded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from runbook_lib.base import evidence as records
+from runbook_lib.base.errors import (
+    NotApproved,
+    PlanChanged,
+    RunbookError,
+    TargetChanged,
+    VerificationFailed,
+    WaitTimeout,
+)
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
+from runbook_lib.lifecycle.lifecycle import LifeCycle, State
+from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Table
+from tests.unit.samples import LAB, lab_parameters
+
+
+class ALabel(Step):
+    """A step on a cluster that is a set: it adds its name."""
+
+    title, why, takes = "Add a name", "because", "a second"
+    risk, undo = "none", "remove it"
+
+    def __init__(self, name: str, cluster: set[str]) -> None:
+        self.name = name
+        self.cluster = cluster
+        self.applying: Callable[[], None] = lambda: None
+        self.applied = 0
+
+    def plan(self, context: Context) -> Plan:
+        there = self.name in self.cluster
+        others = ",".join(sorted(self.cluster))
+        change = Change.of_text(self.name, "create", f"+{self.name} beside {others}")
+        return Plan(self.name, context.target.uid, () if there else (change,))
+
+    def apply(self, _context: Context, _plan: Plan) -> None:
+        self.applying()
+        self.applied += 1
+        self.cluster.add(self.name)
+
+    def verify(self, _context: Context) -> Verification:
+        there = self.name in self.cluster
+        table = Table("", ("name", "ok"), ((self.name, "yes" if there else "NO"),))
+        return Verification(self.name, there, (table,))
+
+
+class Pinned:
+    """A cluster that knows only who it is."""
+
+    def __init__(self) -> None:
+        self.identity = LAB.uid
+
+    def uid(self) -> str:
+        return self.identity
+
+
+class Kernel:
+    """Two steps in one kernel."""
+
+    def __init__(self, folder: Path, *, approve: str = "lab-default", mode: str = "apply") -> None:
+        self.cluster: set[str] = set()
+        self.pinned = Pinned()
+        self.record = folder / "evidence.jsonl"
+        context = Context(
+            lab_parameters(mode=mode),
+            LAB,
+            cast("Cluster", self.pinned),
+            Evidence(self.record, run_id="r1", notebook="n"),
+        )
+        gate = Gate(LAB, environ={APPROVE_VARIABLE: approve})
+        self.steps = [ALabel("one", self.cluster), ALabel("two", self.cluster)]
+        self.one = LifeCycle(self.steps[0], context, gate)
+        self.two = LifeCycle(self.steps[1], context, gate, [self.one])
+
+    def events(self, step: str) -> list[str]:
+        return [e["event"] for e in records.read(self.record) if e.get("step") == step]
+
+
+def run(step: LifeCycle) -> None:
+    step.plan()
+    step.gate()
+    step.apply()
+    step.verify()
+
+
+def test_a_step_goes_through_its_life_and_leaves_a_record(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    run(kernel.one)
+    assert kernel.cluster == {"one"}
+    assert kernel.one.state is State.VERIFIED
+    assert kernel.events("one") == [
+        "step-planned",
+        "step-approved",
+        "step-applied",
+        "step-verified",
+    ]
+    verified = records.read(kernel.record)[-1]
+    assert verified["changed"] == ["create one"]
+    assert verified["tables"][0]["rows"] == [["one", "yes"]]
+
+
+def test_a_second_run_has_nothing_to_apply_and_still_verifies(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    run(kernel.one)
+    assert str(kernel.one.plan()).endswith("Nothing to change.")
+    kernel.one.gate()
+    assert str(kernel.one.apply()) == "Nothing to apply."
+    assert kernel.one.verify().ok
+    assert kernel.steps[0].applied == 1
+    assert records.read(kernel.record)[-1]["changed"] == []
+
+
+def test_a_plan_is_needed_first(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    with pytest.raises(RunbookError, match="gate needs a plan"):
+        kernel.one.gate()
+    with pytest.raises(RunbookError, match="apply needs a plan"):
+        kernel.one.apply()
+
+
+def test_a_plan_without_the_gate_is_not_applied(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    with pytest.raises(NotApproved):
+        kernel.one.apply()
+    assert kernel.cluster == set()
+
+
+def test_what_the_operator_does_not_approve_is_not_applied(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, approve="none")
+    kernel.one.plan()
+    assert kernel.one.gate().verdict == "not approved"
+    with pytest.raises(NotApproved):
+        kernel.one.apply()
+    assert kernel.cluster == set()
+    failed = records.read(kernel.record)[-1]
+    assert (failed["event"], failed["error"]) == ("step-failed", "NotApproved")
+
+
+def test_a_refusal_can_be_mended_in_the_same_kernel(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    with pytest.raises(NotApproved):
+        kernel.one.apply()
+    kernel.one.gate()
+    kernel.one.apply()
+    assert kernel.cluster == {"one"}
+
+
+def test_a_plan_that_changed_since_it_was_shown_is_not_applied(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.cluster.add("somebody else's")
+    with pytest.raises(PlanChanged, match="no longer the one that was approved"):
+        kernel.one.apply()
+    assert "one" not in kernel.cluster
+
+
+def test_work_that_appears_after_an_empty_plan_is_not_done(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.cluster.add("one")
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.cluster.clear()
+    with pytest.raises(PlanChanged, match="there was nothing to change, and now there is"):
+        kernel.one.apply()
+
+
+def test_another_cluster_behind_the_kubeconfig_stops_everything(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.pinned.identity = "uid-9"
+    with pytest.raises(TargetChanged):
+        kernel.one.apply()
+    assert kernel.cluster == set()
+
+
+def test_only_what_was_applied_can_be_verified(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    with pytest.raises(RunbookError, match="one is planned, so there is nothing to verify"):
+        kernel.one.verify()
+
+
+def test_a_verification_that_is_not_ok_fails_and_shows_the_table(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.one.apply()
+    kernel.cluster.clear()
+    with pytest.raises(VerificationFailed, match="one   NO"):
+        kernel.one.verify()
+    assert kernel.one.state is State.FAILED
+    assert kernel.events("one")[-1] == "step-failed"
+
+
+def test_after_a_failure_no_later_step_is_run(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+
+    def stuck() -> None:
+        raise WaitTimeout("pods to be ready", "0 of 1", 60.0)
+
+    kernel.steps[0].applying = stuck
+    kernel.one.plan()
+    kernel.one.gate()
+    with pytest.raises(WaitTimeout):
+        kernel.one.apply()
+    for phase in (kernel.two.plan, kernel.two.gate, kernel.two.apply, kernel.two.verify):
+        with pytest.raises(RunbookError, match="the earlier step one failed"):
+            phase()
+    assert kernel.events("two") == []
+
+
+def test_a_failed_step_can_be_run_again_and_frees_the_later_ones(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+
+    def stuck() -> None:
+        raise WaitTimeout("pods to be ready", "0 of 1", 60.0)
+
+    kernel.steps[0].applying = stuck
+    kernel.one.plan()
+    kernel.one.gate()
+    with pytest.raises(WaitTimeout):
+        kernel.one.apply()
+    kernel.steps[0].applying = lambda: None
+    run(kernel.one)
+    run(kernel.two)
+    assert kernel.cluster == {"one", "two"}
+
+
+def test_a_step_is_not_applied_before_the_earlier_ones_are_verified(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.two.plan()
+    kernel.two.gate()
+    with pytest.raises(RunbookError, match="two builds on one, which is new and not verified"):
+        kernel.two.apply()
+    assert kernel.cluster == set()
+
+
+def test_plan_mode_changes_nothing_and_says_so(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, mode="plan")
+    for step in (kernel.one, kernel.two):
+        step.plan()
+        assert step.gate().verdict == "not needed"
+        assert str(step.apply()) == "Plan mode: nothing was applied."
+        assert str(step.verify()) == "Not verified in plan mode."
+    assert kernel.cluster == set()
+    (planned,) = [e for e in records.read(kernel.record) if e["step"] == "one"]
+    assert (planned["event"], planned["plan_only"]) == ("step-planned", True)
+
+
+def test_an_unexpected_error_is_recorded_too(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+
+    def defect() -> None:
+        raise KeyError("spec")
+
+    kernel.steps[0].applying = defect
+    kernel.one.plan()
+    kernel.one.gate()
+    with pytest.raises(KeyError):
+        kernel.one.apply()
+    failed = json.loads(kernel.record.read_text().splitlines()[-1])
+    assert (failed["error"], failed["phase"], failed["cause"]) == ("KeyError", "apply", "'spec'")
+
+
+def test_a_proposal_shows_what_a_person_needs_to_decide(tmp_path: Path) -> None:
+    text = str(Kernel(tmp_path).one.plan())
+    for expected in ("Add a name on lab-default", "Why:  because", "Risk: none", "+one"):
+        assert expected in text

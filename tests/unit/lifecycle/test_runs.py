@@ -1,0 +1,70 @@
+"""Run folders are new, shared by name, and belong to one cluster."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from runbook_lib.base import evidence as records
+from runbook_lib.base.errors import RunbookError, TargetChanged
+from runbook_lib.lifecycle import runs
+from tests.unit.samples import LAB, PRODUCTION, lab_parameters
+
+PARAMETERS = lab_parameters()
+
+
+def test_a_folder_is_named_after_the_time_in_utc(tmp_path: Path) -> None:
+    folder = runs.create(tmp_path / "runs", "04_mutual_tls")
+    assert re.fullmatch(r"\d{8}T\d{6}Z-04_mutual_tls", folder.name)
+    assert folder.is_dir()
+
+
+def test_two_runs_never_share_a_folder_by_accident(tmp_path: Path) -> None:
+    folders = {runs.create(tmp_path) for _ in range(5)}
+    assert len(folders) == 5
+
+
+def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(RunbookError, match="cannot make the run folder"):
+        runs.create(tmp_path / "file")
+
+
+def test_notebooks_of_a_run_use_its_folder(tmp_path: Path) -> None:
+    environ = {runs.RUN_DIRECTORY_VARIABLE: str(tmp_path)}
+    assert runs.folder_of("04_mutual_tls", environ) == tmp_path
+
+
+def test_a_notebook_alone_gets_a_folder_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "default_root", lambda: tmp_path)
+    assert runs.folder_of("04_mutual_tls", {}).parent == tmp_path
+
+
+def test_the_record_says_which_cluster_how_and_where(tmp_path: Path) -> None:
+    evidence = runs.open_evidence(tmp_path, "04_mutual_tls")
+    runs.pin_target(evidence, LAB, PARAMETERS)
+    (event,) = records.read(tmp_path / runs.EVIDENCE)
+    assert event["event"] == "notebook-started"
+    assert event["notebook"] == "04_mutual_tls"
+    assert event["run"] == tmp_path.name
+    assert (event["target"], event["uid"], event["server"]) == (LAB.name, LAB.uid, LAB.server)
+    assert (event["story"], event["mode"]) == ("documented", "apply")
+
+
+def test_a_second_notebook_may_go_on_with_the_same_cluster(tmp_path: Path) -> None:
+    for notebook in ("01_install_istio", "02_label_namespace"):
+        runs.pin_target(runs.open_evidence(tmp_path, notebook), LAB, PARAMETERS)
+    assert len(records.read(tmp_path / runs.EVIDENCE)) == 2
+
+
+@pytest.mark.parametrize("other", [PRODUCTION, replace(LAB, uid="uid-of-a-new-lab")])
+def test_a_run_refuses_to_go_on_with_another_cluster(tmp_path: Path, other: object) -> None:
+    runs.pin_target(runs.open_evidence(tmp_path, "01_install_istio"), LAB, PARAMETERS)
+    with pytest.raises(TargetChanged, match="this run works on lab-default"):
+        runs.pin_target(runs.open_evidence(tmp_path, "02"), other, PARAMETERS)  # type: ignore[arg-type]
+    assert len(records.read(tmp_path / runs.EVIDENCE)) == 1

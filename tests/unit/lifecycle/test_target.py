@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.base.errors import ClusterUnreachable, LabNotRunning, ParameterError, TargetChanged
+from runbook_lib.base.locations import lab_state_file
+from runbook_lib.cluster.connection import connect, contexts
+from runbook_lib.lifecycle import target
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters import loading as parameters
+
+KUBECONFIG: dict[str, Any] = {
+    "apiVersion": "v1",
+    "kind": "Config",
+    "clusters": [{"name": "eks-1", "cluster": {"server": "https://127.0.0.1:1"}}],
+    "users": [{"name": "me", "user": {"token": "abcdefghij"}}],
+    "contexts": [{"name": "staging", "context": {"cluster": "eks-1", "user": "me"}}],
+}
+URL = "https://xnat.example.com"
+
+
+def kubeconfig(path: Path, **changes: Any) -> Path:
+    path.write_text(json.dumps({**KUBECONFIG, **changes}))
+    return path
+
+
+def cluster_parameters(path: Path, context: str = "staging") -> parameters.Parameters:
+    return parameters.from_mapping(
+        {
+            "target": {"kind": "cluster", "kubeconfig": str(path), "context": context},
+            "application": {"url": URL},
+        }
+    )
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def uid(monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(target, "_uid", lambda *_: "uid-1")
+    return "uid-1"
+
+
+def write_lab(name: str, **changes: Any) -> None:
+    state = {
+        "name": name,
+        "state": "ready",
+        "kubeconfig": "/lab/kubeconfig",
+        "context": f"lab-{name}",
+        "server": "https://127.0.0.1:7443",
+        "url": "http://127.0.0.1:7080",
+        "bin": "/lab/bin",
+        "charts": {"base": "/charts/base", "istiod": "/charts/istiod"},
+        "addons": {"jaeger": "/samples/addons/jaeger.yaml"},
+        "istio_version": "1.31.0",
+        "pid": 1,
+        **changes,
+    }
+    path = lab_state_file(name)
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps(state))
+
+
+def test_a_lab_describes_itself(uid: str) -> None:
+    write_lab("default")
+    found = target.resolve(parameters.from_mapping({}))
+    assert (found.name, found.kind, found.uid) == ("lab-default", "lab", uid)
+    assert (found.url, found.production) == ("http://127.0.0.1:7080", False)
+    assert found.charts["istiod"] == Path("/charts/istiod")
+    assert found.addons["jaeger"] == Path("/samples/addons/jaeger.yaml")
+    assert found.tools == Path("/lab/bin")
+
+
+@pytest.mark.parametrize("state", ["starting", "failed"])
+def test_a_lab_that_is_not_ready_is_not_running(state: str) -> None:
+    write_lab("default", state=state)
+    with pytest.raises(LabNotRunning, match="lab 'default' is not running"):
+        target.resolve(parameters.from_mapping({}))
+
+
+def test_a_lab_that_is_not_there_says_how_to_start_it_by_name() -> None:
+    with pytest.raises(LabNotRunning, match="python -m runbook_lib lab up --name two"):
+        target.resolve(parameters.from_mapping({"target": {"lab": "two"}}))
+
+
+def test_a_cluster_is_named_after_its_context(tmp_path: Path, uid: str) -> None:
+    found = target.resolve(cluster_parameters(kubeconfig(tmp_path / "k")))
+    assert (found.name, found.context, found.uid) == ("eks-1", "staging", uid)
+    assert (found.server, found.url) == ("https://127.0.0.1:1", URL)
+    assert found.production
+
+
+def test_an_unknown_context_lists_those_there_are(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "k")
+    with pytest.raises(ParameterError, match=r"no context 'prod'; there are: staging"):
+        target.resolve(cluster_parameters(path, "prod"))
+
+
+@pytest.mark.usefixtures("uid")
+def test_the_context_is_looked_for_in_every_listed_kubeconfig(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = [{"name": "other", "context": {"cluster": "eks-1", "user": "me"}}]
+    first = kubeconfig(tmp_path / "a", contexts=other)
+    second = kubeconfig(tmp_path / "b")
+    monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
+    wanted = parameters.from_mapping(
+        {"target": {"kind": "cluster", "context": "staging"}, "application": {"url": URL}}
+    )
+    assert target.resolve(wanted).kubeconfig == second
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        ("clusters: [{]", "not a valid kubeconfig"),
+        ("- a list", "not a valid kubeconfig"),
+        ("contexts: [{name: x, context: {cluster: nowhere}}]", "not a valid kubeconfig: 'nowhere'"),
+    ],
+)
+def test_a_broken_kubeconfig_is_named(tmp_path: Path, content: str, problem: str) -> None:
+    path = tmp_path / "k"
+    path.write_text(content)
+    with pytest.raises(ParameterError, match=problem):
+        contexts(path)
+
+
+def test_a_kubeconfig_that_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParameterError, match=r"cannot read the kubeconfig .*nothing"):
+        contexts(tmp_path / "nothing")
+
+
+def test_an_empty_kubeconfig_has_no_contexts(tmp_path: Path) -> None:
+    path = tmp_path / "k"
+    path.write_text("apiVersion: v1\nkind: Config\n")
+    assert contexts(path) == {}
+
+
+def test_a_credential_plugin_that_fails_is_named(tmp_path: Path) -> None:
+    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such/plugin"}
+    path = kubeconfig(tmp_path / "k", users=[{"name": "me", "user": {"exec": plugin}}])
+    with pytest.raises(ClusterUnreachable, match="staging"):
+        target.resolve(cluster_parameters(path))
+
+
+def test_an_api_server_that_is_not_there_says_so_and_keeps_the_token(tmp_path: Path) -> None:
+    path = kubeconfig(tmp_path / "k")
+    with pytest.raises(ClusterUnreachable) as caught:
+        target.resolve(cluster_parameters(path))
+    assert "Connection refused" in caught.value.cause
+    assert f"kubectl --kubeconfig {path} --context staging" in caught.value.remedy
+    assert "abcdefghij" not in str(caught.value)
+
+
+def test_connecting_contacts_nobody(tmp_path: Path) -> None:
+    assert connect(kubeconfig(tmp_path / "k"), "staging").configuration.host == (
+        "https://127.0.0.1:1"
+    )
+
+
+class Identity:
+    """A cluster of which only the UID is known."""
+
+    def __init__(self, uid: str) -> None:
+        self._uid = uid
+
+    def uid(self) -> str:
+        return self._uid
+
+
+def test_another_cluster_behind_the_same_context_is_noticed() -> None:
+    pinned = Target(
+        "eks-1", "cluster", Path("/k"), "staging", "https://x", "uid-1", URL, production=True
+    )
+    pinned.verify_same(Identity("uid-1"))
+    with pytest.raises(TargetChanged, match="was cluster uid-1 and is now uid-2"):
+        pinned.verify_same(Identity("uid-2"))

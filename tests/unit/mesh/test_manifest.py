@@ -1,0 +1,219 @@
+"""Manifests: plain YAML with the defaults, and every name and number from the parameters."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from runbook_lib.mesh import manifest
+from runbook_lib.parameters.loading import Parameters
+from tests.unit.samples import lab_parameters
+
+CERTIFICATE = "arn:aws:acm:ap-southeast-2:111122223333:certificate/0a1b2c3d"
+
+
+def exposed(how: str, **kiali: Any) -> Parameters:
+    """Parameters with a way into Kiali that ends TLS."""
+    given = {"exposure": how, "host": "kiali.example.com", "certificate_arn": CERTIFICATE}
+    return lab_parameters(kiali={**given, **kiali})
+
+
+DEFAULTS = lab_parameters()
+RENDERED: dict[str, dict[str, Any]] = {
+    "namespace-istio-system": manifest.istio_namespace(DEFAULTS),
+    "namespace-injection": manifest.injection_label(DEFAULTS),
+    "peer-authentication-strict": manifest.strict_mutual_tls(DEFAULTS),
+    "peer-authentication-exception": manifest.mutual_tls_exception(DEFAULTS),
+    "destination-rule": manifest.destination_rule(DEFAULTS, [80]),
+    "authorization-policy": manifest.authorization_policy(DEFAULTS, ["GET", "HEAD"]),
+    "namespace-kiali-operator": manifest.operator_namespace(DEFAULTS),
+    "kiali": manifest.kiali(DEFAULTS),
+    "kiali-nlb-tls": manifest.kiali_nlb_tls(exposed("nlb-tls")),
+    "kiali-alb-ingress": manifest.kiali_alb_ingress(exposed("alb-ingress")),
+    "kiali-reader-role": manifest.kiali_reader_role(),
+    "kiali-reader-account": manifest.kiali_reader_account(DEFAULTS, "ana"),
+    "kiali-reader-binding": manifest.kiali_reader_binding(DEFAULTS, "ana"),
+}
+OTHER = lab_parameters(
+    application={
+        "namespace": "shop",
+        "web": {"name": "front", "service": "front-svc", "labels": {"tier": "web"}, "port": 3000},
+        "restart_order": ["StatefulSet/front"],
+    },
+    istio={"namespace": "mesh", "revision": "canary"},
+    mutual_tls={"policy": "all", "exception": "edge"},
+    authorization={"policy": "methods", "destination_rule": "front"},
+)
+
+
+def test_every_file_is_rendered_by_a_function() -> None:
+    assert sorted(RENDERED) == manifest.names()
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_with_the_defaults_a_manifest_is_what_its_file_says(name: str) -> None:
+    assert RENDERED[name] == manifest.load(name)
+
+
+def test_the_mesh_wide_policy_has_no_selector_and_is_in_the_root_namespace() -> None:
+    rendered = manifest.strict_mutual_tls(OTHER)
+    assert rendered["metadata"] == {"name": "all", "namespace": "mesh"}
+    assert rendered["spec"] == {"mtls": {"mode": "STRICT"}}
+
+
+def test_the_exception_names_the_containers_port_as_text() -> None:
+    rendered = manifest.mutual_tls_exception(OTHER)
+    assert rendered["metadata"] == {"name": "edge", "namespace": "shop"}
+    assert rendered["spec"] == {
+        "selector": {"matchLabels": {"tier": "web"}},
+        "mtls": {"mode": "STRICT"},
+        "portLevelMtls": {"3000": {"mode": "DISABLE"}},
+    }
+
+
+def test_the_destination_rule_names_the_services_ports() -> None:
+    rendered = manifest.destination_rule(OTHER, [80, 8443])
+    assert rendered["metadata"] == {"name": "front", "namespace": "shop"}
+    assert rendered["spec"]["host"] == "front-svc.shop.svc.cluster.local"
+    assert rendered["spec"]["trafficPolicy"]["portLevelSettings"] == [
+        {"port": {"number": 80}, "tls": {"mode": "DISABLE"}},
+        {"port": {"number": 8443}, "tls": {"mode": "DISABLE"}},
+    ]
+
+
+def test_the_authorization_policy_names_methods_and_pods() -> None:
+    rendered = manifest.authorization_policy(OTHER, ["GET"])
+    assert rendered["metadata"] == {"name": "methods", "namespace": "shop"}
+    assert rendered["spec"]["selector"] == {"matchLabels": {"tier": "web"}}
+    assert rendered["spec"]["rules"] == [{"to": [{"operation": {"methods": ["GET"]}}]}]
+
+
+def test_other_ports_are_left_out_of_mutual_tls_and_allowed_by_a_rule_of_their_own() -> None:
+    dicom = lab_parameters(application={"plaintext_ports": [8104, 104]})
+    exception = manifest.mutual_tls_exception(dicom)["spec"]
+    assert exception["mtls"] == {"mode": "STRICT"}
+    assert exception["portLevelMtls"] == {
+        "8080": {"mode": "DISABLE"},
+        "8104": {"mode": "DISABLE"},
+        "104": {"mode": "DISABLE"},
+    }
+    assert manifest.authorization_policy(dicom, ["GET"])["spec"]["rules"] == [
+        {"to": [{"operation": {"methods": ["GET"]}}]},
+        {"to": [{"operation": {"ports": ["8104", "104"]}}]},
+    ]
+
+
+def test_a_dry_run_is_an_annotation() -> None:
+    rendered = manifest.authorization_policy(OTHER, ["GET"], dry_run=True)
+    assert rendered["metadata"]["annotations"] == {"istio.io/dry-run": "true"}
+
+
+def test_a_revision_has_a_label_of_its_own() -> None:
+    assert manifest.injection_label(DEFAULTS)["metadata"]["labels"] == {
+        "istio-injection": "enabled"
+    }
+    assert manifest.injection_label(OTHER)["metadata"]["labels"] == {"istio.io/rev": "canary"}
+
+
+def test_rendering_does_not_change_what_is_rendered_next() -> None:
+    manifest.authorization_policy(OTHER, ["DELETE"], dry_run=True)
+    assert manifest.authorization_policy(DEFAULTS, ["GET", "HEAD"]) == manifest.load(
+        "authorization-policy"
+    )
+
+
+def test_text_that_looks_like_yaml_stays_text() -> None:
+    odd = lab_parameters(
+        application={"web": {"labels": {"app": "yes"}}, "namespace": "true"},
+    )
+    rendered = manifest.mutual_tls_exception(odd)
+    assert rendered["metadata"]["namespace"] == "true"
+    assert rendered["spec"]["selector"]["matchLabels"] == {"app": "yes"}
+
+
+@pytest.mark.parametrize("name", manifest.names())
+def test_no_manifest_uses_an_outdated_api(name: str) -> None:
+    assert manifest.load(name)["apiVersion"] in {
+        "v1",
+        "security.istio.io/v1",
+        "networking.istio.io/v1",
+        "kiali.io/v1alpha1",
+        "rbac.authorization.k8s.io/v1",
+    }
+
+
+def test_kiali_is_told_where_everything_is() -> None:
+    rendered = manifest.kiali(
+        lab_parameters(
+            istio={"namespace": "mesh"}, kiali={"name": "look", "web_root": "/k", "view_only": True}
+        )
+    )
+    assert rendered["metadata"] == {"name": "look", "namespace": "mesh"}
+    spec = rendered["spec"]
+    assert spec["deployment"]["instance_name"] == "look"
+    assert spec["deployment"]["view_only_mode"] is True
+    assert spec["server"]["web_root"] == "/k"
+    assert spec["external_services"]["prometheus"]["url"] == "http://prometheus.mesh:9090"
+    assert spec["external_services"]["tracing"]["internal_url"] == "http://tracing.mesh:80/jaeger"
+
+
+def test_kiali_reads_a_prometheus_and_a_jaeger_that_are_there_already() -> None:
+    rendered = manifest.kiali(
+        lab_parameters(
+            kiali={"prometheus_url": "http://prom.monitoring:80/", "tracing_url": "https://j/x"}
+        )
+    )
+    services = rendered["spec"]["external_services"]
+    assert services["prometheus"]["url"] == "http://prom.monitoring:80"
+    assert services["tracing"]["internal_url"] == "https://j/x"
+
+
+@pytest.mark.parametrize("how", ["cluster", "load-balancer", "nlb-tls", "alb-ingress"])
+def test_every_exposure_asks_for_a_token_and_publishes_no_metrics(how: str) -> None:
+    spec = manifest.kiali(exposed(how))["spec"]
+    assert spec["auth"] == {"strategy": "token"}
+    assert spec["server"]["observability"] == {"metrics": {"enabled": False}}
+
+
+@pytest.mark.parametrize(
+    ("how", "kind"),
+    [
+        ("cluster", "ClusterIP"),
+        ("load-balancer", "LoadBalancer"),
+        ("nlb-tls", "LoadBalancer"),
+        ("alb-ingress", "ClusterIP"),
+    ],
+)
+def test_only_a_load_balancer_of_its_own_makes_kialis_service_one(how: str, kind: str) -> None:
+    assert manifest.kiali(exposed(how))["spec"]["deployment"]["service_type"] == kind
+
+
+def test_tls_at_a_network_load_balancer_is_on_kialis_port_alone() -> None:
+    spec = manifest.kiali(exposed("nlb-tls"))["spec"]
+    annotations = spec["deployment"]["service_annotations"]
+    name = "service.beta.kubernetes.io/aws-load-balancer"
+    assert annotations[f"{name}-ssl-cert"] == CERTIFICATE
+    assert annotations[f"{name}-ssl-ports"] == "20001"
+    assert annotations[f"{name}-scheme"] == "internal"
+    assert spec["server"]["web_fqdn"] == "kiali.example.com"
+    assert (spec["server"]["web_schema"], spec["server"]["web_port"]) == ("https", "20001")
+
+
+def test_an_application_load_balancer_asks_where_kiali_answers() -> None:
+    rendered = manifest.kiali(exposed("alb-ingress", name="look", web_root="/k"))
+    ingress = rendered["spec"]["deployment"]["ingress"]
+    assert (ingress["enabled"], ingress["class_name"]) == (True, "alb")
+    annotations = ingress["override_yaml"]["metadata"]["annotations"]
+    assert annotations["alb.ingress.kubernetes.io/healthcheck-path"] == "/k/healthz"
+    assert annotations["alb.ingress.kubernetes.io/certificate-arn"] == CERTIFICATE
+    (rule,) = ingress["override_yaml"]["spec"]["rules"]
+    (path,) = rule["http"]["paths"]
+    assert (rule["host"], path["path"]) == ("kiali.example.com", "/k")
+    assert path["backend"]["service"] == {"name": "look", "port": {"number": 20001}}
+
+
+def test_readers_may_read_and_nothing_else_and_no_secrets() -> None:
+    for rule in manifest.kiali_reader_role()["rules"]:
+        assert rule["verbs"] == ["get", "list", "watch"]
+        assert rule["apiGroups"] != [""] or not {"secrets", "*"} & set(rule["resources"])

@@ -1,0 +1,226 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.base import evidence as records
+from runbook_lib.base.errors import NotApproved, PlanChanged, RunbookError
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.desk import Desk
+from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, operator
+from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.target import Target
+from runbook_lib.notebook.asking import AskingGate, Question
+
+AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
+LAB = Target(
+    name="lab-x",
+    kind="lab",
+    kubeconfig=Path("/nowhere"),
+    context="lab-x",
+    server="https://127.0.0.1:1",
+    uid="uid-1",
+    url="http://127.0.0.1:2",
+    production=False,
+)
+PRODUCTION = replace(LAB, name="hospital", kind="cluster", production=True)
+PLAN = Plan("strict", "uid-1", (Change.of_text("Deployment a/b", "restart", "why"),))
+CHANGED = replace(PLAN, changes=(Change.of_text("Deployment a/c", "restart", "why"),))
+LATER = replace(PLAN, step="exception")
+
+
+class Strict(Step):
+    name, title, why = "strict", "Be strict", "it is safer"
+    takes, risk, undo = "a second", "users see 502", "be lenient again"
+
+    def plan(self, context: Context) -> Plan:
+        raise NotImplementedError
+
+    def apply(self, context: Context, plan: Plan) -> None:
+        raise NotImplementedError
+
+    def verify(self, context: Context) -> Verification:
+        raise NotImplementedError
+
+
+class Kernel:
+    """A gate with a person at it, and what was recorded."""
+
+    def __init__(self, folder: Path, target: Target = LAB, **environ: str) -> None:
+        self.evidence = Evidence(folder / "evidence.jsonl", run_id="r", step="strict")
+        self.desk = Desk()
+        self.target = target
+        self.environ = environ
+        self.gate = self.open()
+
+    def open(self) -> AskingGate:
+        """What running the notebook's first cell (again) does."""
+        return AskingGate(self.target, self.desk, environ=self.environ, now=lambda: AT)
+
+    def ask(self, plan: Plan = PLAN, *warnings: str) -> Question:
+        question = self.gate.ask(plan, Strict(), self.evidence, warnings)
+        assert isinstance(question, Question)
+        return question
+
+    def recorded(self) -> list[dict[str, Any]]:
+        return records.read(self.evidence.path)
+
+
+@pytest.fixture
+def kernel(tmp_path: Path) -> Kernel:
+    return Kernel(tmp_path)
+
+
+def test_a_lab_is_asked_about_too_when_somebody_is_there(kernel: Kernel) -> None:
+    question = kernel.ask()
+    assert question.approval is None
+    with pytest.raises(NotApproved, match=r"^strict is not approved yet: decide at its gate") as no:
+        kernel.gate.require(PLAN)
+    assert "\n" not in str(no.value)
+
+
+def test_an_approval_holds_for_the_plan_that_was_shown(kernel: Kernel) -> None:
+    kernel.ask().approve()
+    approval = kernel.gate.require(PLAN)
+    assert (approval.plan_digest, approval.by, approval.at) == (PLAN.digest, operator(), AT)
+
+
+def test_an_approval_outlives_the_cell_that_opens_the_runbook(kernel: Kernel) -> None:
+    kernel.ask().approve()
+    kernel.gate = kernel.open()
+    assert kernel.ask().approval == kernel.gate.require(PLAN)
+
+
+def test_an_approval_of_another_plan_is_void_and_apply_says_so(kernel: Kernel) -> None:
+    kernel.ask().approve()
+    with pytest.raises(PlanChanged, match=r"is void; it is now: restart Deployment a/c"):
+        kernel.gate.require(CHANGED)
+    with pytest.raises(NotApproved):
+        kernel.gate.require(PLAN)
+
+
+def test_the_gate_says_that_an_earlier_approval_is_void_and_records_it(kernel: Kernel) -> None:
+    kernel.ask().approve()
+    question = kernel.ask(CHANGED)
+    assert question.approval is None
+    assert "The plan has changed." in str(question)
+    assert f"approved by {operator()}" in question.warnings[0]
+    assert kernel.recorded()[-1]["event"] == "approval-void"
+
+
+def test_who_when_and_what_is_recorded(kernel: Kernel) -> None:
+    question = kernel.ask()
+    question.approve()
+    question.skip()
+    question.stop()
+    events = kernel.recorded()
+    assert [event["event"] for event in events] == ["step-approved", "step-skipped", "stopped"]
+    assert all(event["digest"] == PLAN.digest for event in events)
+    assert all(event["by"] == operator() for event in events)
+    assert events[0]["approved_at"] == AT.isoformat()
+
+
+def test_no_decision_counts_that_could_not_be_recorded(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.evidence.path.mkdir()
+    with pytest.raises(RunbookError, match="cannot write evidence"):
+        kernel.ask().approve()
+    with pytest.raises(NotApproved):
+        kernel.gate.require(PLAN)
+
+
+def test_pressing_a_button_twice_records_one_decision(kernel: Kernel) -> None:
+    question = kernel.ask()
+    question.approve()
+    question.approve()
+    assert len(kernel.recorded()) == 1
+
+
+def test_a_gate_that_was_run_again_leaves_its_old_buttons_without_effect(kernel: Kernel) -> None:
+    old = kernel.ask()
+    kernel.ask()
+    old.approve()
+    assert kernel.recorded() == []
+    with pytest.raises(NotApproved):
+        kernel.gate.require(PLAN)
+
+
+def test_an_approval_is_used_up_by_the_apply(kernel: Kernel) -> None:
+    kernel.ask().approve()
+    kernel.gate.applied(PLAN)
+    with pytest.raises(NotApproved, match="run its plan and gate cells first"):
+        kernel.gate.require(PLAN)
+
+
+def test_skip_leaves_out_exactly_this_plan(kernel: Kernel) -> None:
+    kernel.ask().skip()
+    assert kernel.gate.skipped(PLAN)
+    assert not kernel.gate.skipped(CHANGED)
+    with pytest.raises(NotApproved):
+        kernel.gate.require(PLAN)
+
+
+def test_stop_holds_for_every_step_even_an_approved_one(kernel: Kernel) -> None:
+    kernel.ask(LATER).approve()
+    kernel.ask().stop()
+    with pytest.raises(NotApproved, match=r"exception is not applied: stopped by .* run that gate"):
+        kernel.gate.require(LATER)
+    kernel.ask()
+    assert kernel.gate.require(LATER).plan_digest == LATER.digest
+
+
+def test_stop_outweighs_the_policy_in_the_environment(kernel: Kernel) -> None:
+    kernel.ask().stop()
+    kernel.environ[APPROVE_VARIABLE] = "lab-x"
+    with pytest.raises(NotApproved, match="stopped by"):
+        kernel.gate.require(LATER)
+
+
+def test_production_is_approved_by_typing_its_name(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path, PRODUCTION)
+    question = kernel.ask()
+    for typed in ("", "Hospital", "lab-x"):
+        with pytest.raises(NotApproved, match="type its name"):
+            question.approve(typed)
+    assert kernel.recorded() == []
+    question.approve(" hospital ")
+    assert kernel.gate.require(PLAN).target_uid == "uid-1"
+
+
+def test_nothing_is_asked_when_there_is_nothing_to_change(kernel: Kernel) -> None:
+    decision = kernel.gate.ask(replace(PLAN, changes=()), Strict(), kernel.evidence)
+    assert not isinstance(decision, Question)
+    assert decision.verdict == "not needed"
+
+
+@pytest.mark.parametrize(("value", "verdict"), [("lab-x", "approved"), ("none", "not approved")])
+def test_the_operators_policy_decides_alone_where_there_is_one(
+    tmp_path: Path, value: str, verdict: str
+) -> None:
+    kernel = Kernel(tmp_path, **{APPROVE_VARIABLE: value})
+    decision = kernel.gate.ask(PLAN, Strict(), kernel.evidence)
+    assert not isinstance(decision, Question)
+    assert decision.verdict == verdict
+
+
+def test_the_text_names_target_risk_undo_and_what_to_do_without_buttons(kernel: Kernel) -> None:
+    text = str(kernel.ask(PLAN, "mind the gap"))
+    for part in ("lab-x", "https://127.0.0.1:1", "uid-1", "users see 502", "be lenient again"):
+        assert part in text
+    assert "! mind the gap" in text
+    assert "restart Deployment a/b" in text
+    assert f"%env {APPROVE_VARIABLE}=lab-x" in text
+
+
+def test_once_applied_the_text_says_who_approved_and_offers_nothing(kernel: Kernel) -> None:
+    question = kernel.ask()
+    question.approve()
+    kernel.gate.applied(PLAN)
+    assert f"Approved by {operator()} at 2026-03-04 05:06:07 UTC; it was applied." in str(question)
+    assert "No buttons here?" not in str(question)

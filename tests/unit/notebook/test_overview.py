@@ -1,0 +1,109 @@
+"""The start page says what planning finds, and what was verified before on the same cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from runbook_lib import chapters as steps
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.evidence import Evidence
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.notebook import display, overview
+from runbook_lib.notebook.overview import Overview, Progress, StepProgress
+from tests.unit.samples import LAB, lab_parameters
+
+UID = LAB.uid
+
+
+class _Planned(Step):
+    title, why, takes, risk, undo = "Do <it>", "because", "seconds", "none", "undo it"
+
+    def __init__(self, name: str, outcome: Plan | RunbookError) -> None:
+        self.name = name
+        self._outcome = outcome
+
+    def plan(self, context: Any) -> Plan:
+        assert context.parameters.mode == "plan", "the start page must not need what is missing"
+        if isinstance(self._outcome, RunbookError):
+            raise self._outcome
+        return self._outcome
+
+    def apply(self, _context: Any, _plan: Plan) -> None:
+        raise AssertionError("the start page changes nothing")
+
+    def verify(self, _context: Any) -> Verification:
+        raise AssertionError("the start page only plans")
+
+
+def _context(folder: Path) -> Context:
+    evidence = Evidence(folder / "own" / "evidence.jsonl", run_id="own")
+    return Context(lab_parameters(), LAB, cast(Cluster, None), evidence)
+
+
+def _changing(step: str) -> Plan:
+    return Plan(step, UID, (Change.of_text("Thing a/b", "create", "+x"),))
+
+
+def _verified(runs: Path, step: str, uid: str) -> None:
+    evidence = Evidence(runs / f"run-{step}-{uid}" / "evidence.jsonl", run_id="r", notebook="n")
+    evidence.record("notebook-started", uid=uid)
+    evidence.record("step-verified", step=step)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "verified_on", "expected"),
+    [
+        (Plan("s", UID), [], Progress.DONE),
+        (_changing("s"), [], Progress.TO_DO),
+        (_changing("s"), ["another cluster"], Progress.TO_DO),
+        (_changing("s"), [UID], Progress.CHANGED),
+        (RunbookError("there is no namespace"), [UID], Progress.UNKNOWN),
+    ],
+)
+def test_state_of_a_step(
+    outcome: Plan | RunbookError,
+    verified_on: list[str],
+    expected: Progress,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for uid in verified_on:
+        _verified(tmp_path, "s", uid)
+    monkeypatch.setattr(steps, "CHAPTERS", {"01_x": lambda _: (_Planned("s", outcome),)})
+    [row] = overview.of(_context(tmp_path), tmp_path).rows
+    assert row.progress is expected
+
+
+def test_page_and_text_say_the_same_and_escape() -> None:
+    step = _Planned("s", Plan("s", UID))
+    page = Overview((StepProgress("01_x", step, Progress.TO_DO, "create <Thing>"),))
+    html, text = display.overview_html(page), str(page)
+    for part in ("○ to do", "seconds", "none", "undo it"):
+        assert part in html
+        assert part in text
+    assert "<a href='01_x.ipynb'>" in html
+    assert "<Thing>" not in html
+    assert "create <Thing>" in text
+
+
+def test_every_step_says_what_it_takes_risks_and_how_to_undo_it() -> None:
+    for story in ("documented", "safe"):
+        for notebook in steps.CHAPTERS:
+            for step in steps.of(notebook, lab_parameters(story=story)):
+                assert step.takes, step.name
+                assert step.risk, step.name
+                assert step.undo, step.name
+
+
+def test_what_runs_only_on_request_is_not_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chapter = {"90_rollback": lambda _: (_Planned("s", _changing("s")),)}
+    monkeypatch.setattr(steps, "CHAPTERS", chapter)
+    assert overview.of(_context(tmp_path), tmp_path).rows == ()

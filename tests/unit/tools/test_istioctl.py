@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.base.command import Completed
+from runbook_lib.base.errors import CommandError
+from runbook_lib.tools import istioctl
+from runbook_lib.tools.istioctl import Istioctl, Message, Versions
+
+WHERE = ["--kubeconfig", "/k", "--context", "prod", "--istioNamespace", "istio-system"]
+
+
+class Fake:
+    """Answers every command the same, and remembers it."""
+
+    def __init__(self) -> None:
+        self.answer = ("", 0)
+        self.arguments: list[str] = []
+
+    def run(self, argv: Sequence[str | Path], *, timeout: float, check: bool) -> Completed:
+        words = [str(word) for word in argv]
+        assert timeout > 0
+        assert words[-len(WHERE) :] == WHERE
+        self.arguments = words[1 : -len(WHERE)]
+        stdout, returncode = self.answer
+        if check and returncode:
+            raise CommandError(words, returncode, stdout, "")
+        return Completed(tuple(words), returncode, stdout, "", 0.1)
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
+    fake = Fake()
+    monkeypatch.setattr(istioctl, "run", fake.run)
+    return fake
+
+
+@pytest.fixture
+def subject(fake: Fake) -> Istioctl:  # noqa: ARG001 - it answers in place of the program
+    return Istioctl(
+        Path("/bin/istioctl"),
+        kubeconfig=Path("/k"),
+        context="prod",
+        istio_namespace="istio-system",
+    )
+
+
+@pytest.mark.parametrize(
+    ("mesh", "control_plane"),
+    [
+        (None, None),
+        (["1.31.1"], "1.31.1"),
+        (["1.31.1", "1.31.1"], "1.31.1"),
+        (["1.31.1", "1.30.2"], "1.30.2, 1.31.1"),
+    ],
+)
+def test_versions_of_client_control_plane_and_proxies(
+    subject: Istioctl, fake: Fake, mesh: list[str] | None, control_plane: str | None
+) -> None:
+    answer: dict[str, Any] = {"clientVersion": {"version": "1.31.1"}}
+    if mesh:
+        answer["meshVersion"] = [
+            {"Component": "pilot", "Info": {"version": version}} for version in mesh
+        ]
+        answer["dataPlaneVersion"] = [{"ID": "web-0.xnat", "IstioVersion": "1.31.0"}]
+    fake.answer = (json.dumps(answer), 0)
+    proxies = {"web-0.xnat": "1.31.0"} if mesh else {}
+    assert subject.version() == Versions("1.31.1", control_plane, proxies)
+
+
+def test_findings_are_messages_even_when_they_make_istioctl_fail(
+    subject: Istioctl, fake: Fake
+) -> None:
+    finding = {
+        "code": "IST0101",
+        "level": "Error",
+        "origin": "VirtualService xnat/web",
+        "message": "Referenced host not found",
+        "documentationUrl": "x",
+    }
+    fake.answer = (json.dumps([finding]), 79)
+    assert subject.analyze(namespace="xnat") == [
+        Message("IST0101", "Error", "VirtualService xnat/web", "Referenced host not found")
+    ]
+    assert fake.arguments == ["analyze", "--namespace", "xnat", "--output", "json"]
+
+
+@pytest.mark.parametrize("output", ["", "null\n", "[]\n"])
+def test_no_findings_are_no_messages(subject: Istioctl, fake: Fake, output: str) -> None:
+    fake.answer = (output, 0)
+    assert subject.precheck() == []
+    assert fake.arguments[:2] == ["x", "precheck"]
+
+
+@pytest.mark.parametrize("output", ["", "Error: no such host"])
+def test_a_failure_without_findings_is_an_error(subject: Istioctl, fake: Fake, output: str) -> None:
+    fake.answer = (output, 1)
+    with pytest.raises(CommandError, match="exit code 1"):
+        subject.analyze()
+
+
+@pytest.mark.parametrize(
+    ("call", "arguments"),
+    [
+        (lambda i: i.proxy_status(), ["proxy-status"]),
+        (
+            lambda i: i.x_describe_pod("web-0", namespace="xnat"),
+            ["x", "describe", "pod", "web-0.xnat"],
+        ),
+        (
+            lambda i: i.proxy_config_listeners("web-0", namespace="xnat", port=15006),
+            ["proxy-config", "listeners", "web-0.xnat", "--port", "15006"],
+        ),
+        (
+            lambda i: i.x_authz_check("web-0", namespace="xnat"),
+            ["x", "authz", "check", "web-0.xnat"],
+        ),
+        (
+            lambda i: i.x_check_inject(namespace="xnat", labels={"app": "web", "a": "b"}),
+            ["x", "check-inject", "--namespace", "xnat", "--labels", "app=web,a=b"],
+        ),
+    ],
+)
+def test_methods_are_the_commands_and_drop_colours(
+    subject: Istioctl, fake: Fake, call: Any, arguments: list[str]
+) -> None:
+    fake.answer = ("\x1b[31m✘\x1b[0m no\n", 0)
+    assert call(subject) == "✘ no\n"
+    assert fake.arguments == arguments
+
+
+def test_listeners_that_are_cut_short_are_an_error_and_none_at_all_are_none(
+    subject: Istioctl, fake: Fake
+) -> None:
+    fake.answer = ('[{"name": "virtualInbound"}]', 0)
+    listeners = subject.proxy_config_listeners_json("web-0", namespace="xnat")
+    assert listeners == [{"name": "virtualInbound"}]
+    fake.answer = ("null", 0)
+    assert subject.proxy_config_listeners_json("web-0", namespace="xnat") == []
+    fake.answer = ('[{"name": "virt', 0)
+    with pytest.raises(CommandError):
+        subject.proxy_config_listeners_json("web-0", namespace="xnat")
