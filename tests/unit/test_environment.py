@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from runbook_lib.locations import repository_root
+from runbook_lib.base.locations import repository_root
 
 ROOT = repository_root()
 PROJECT: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -66,3 +70,21 @@ def test_constraints_hold_exact_versions_and_no_places() -> None:
 
 def test_the_project_is_not_among_its_own_constraints() -> None:
     assert canonicalize_name(PROJECT["name"]) not in pinned()
+
+
+@pytest.mark.parametrize("python", ["3.11.2", "3.12", "3.13", "3.14"])
+def test_the_constraints_hold_on_every_python_that_is_promised(python: str) -> None:
+    """Resolved against the package index, without those interpreters."""
+    resolved = subprocess.run(
+        [
+            *("uv", "pip", "compile", "--quiet", "--all-extras", "--python-version", python),
+            *("--no-annotate", "--no-header", "--no-emit-package", PROJECT["name"]),
+            *("--constraints", ROOT / "constraints.txt", ROOT / "pyproject.toml"),
+        ],
+        env={**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert resolved.returncode == 0, resolved.stderr
+    assert set(resolved.stdout.split()) <= set(CONSTRAINTS)
