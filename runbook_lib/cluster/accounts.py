@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.base.redact import register
-from runbook_lib.cluster.client import Cluster, Object, ref
+from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
+from runbook_lib.cluster.names import AUTHENTICATION
+from runbook_lib.cluster.objects import Object, ref
 
 SHORTEST = 10
 """Minutes: the API server issues no token for less."""
@@ -30,7 +32,7 @@ def token(cluster: Cluster, namespace: str, account: str, minutes: int = SHORTES
         cluster,
         f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token",
         {
-            "apiVersion": "authentication.k8s.io/v1",
+            "apiVersion": AUTHENTICATION,
             "kind": "TokenRequest",
             "spec": {"expirationSeconds": minutes * 60},
         },
@@ -101,7 +103,7 @@ def review(cluster: Cluster, given: str) -> tuple[str, str]:
         cluster,
         "/apis/authentication.k8s.io/v1/tokenreviews",
         {
-            "apiVersion": "authentication.k8s.io/v1",
+            "apiVersion": AUTHENTICATION,
             "kind": "TokenReview",
             "spec": {"token": given},
         },

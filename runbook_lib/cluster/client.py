@@ -19,28 +19,18 @@ from runbook_lib.base.errors import (
 )
 from runbook_lib.base.redact import redact
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors, connect
+from runbook_lib.cluster.names import APPS, FIELD_MANAGER, RESTART_REASON, RESTARTED_AT
+from runbook_lib.cluster.objects import Object, ref
 from runbook_lib.cluster.watch import Watched, selectors
 
 if TYPE_CHECKING:
     from kubernetes.dynamic import DynamicClient, Resource
-
-Object = dict[str, Any]
-"""A Kubernetes object as the API server sends it."""
 
 Objects = list[Object]
 """Inside `Cluster`, `list` is a method."""
 
 Texts = list[str]
 """As above."""
-
-FIELD_MANAGER = "istio-runbook"
-"""Owns the fields that the runbook applies."""
-
-RESTARTED_AT = "kubectl.kubernetes.io/restartedAt"
-"""What `kubectl rollout restart` sets in the pod template."""
-
-RESTART_REASON = "istio-runbook/restart-reason"
-"""The pod template annotation that says why the runbook restarted a workload."""
 
 
 class Connectable(Protocol):
@@ -235,7 +225,7 @@ class Cluster:
         Raises:
             ClusterRefused: There is no such workload (status 404).
         """
-        if self.get("apps/v1", kind, name, namespace) is None:
+        if self.get(APPS, kind, name, namespace) is None:
             raise ClusterRefused(
                 f"restart {ref(kind, name, namespace)}: there is no such workload",
                 f"list those there are: kubectl --namespace {namespace} get {kind}",
@@ -250,7 +240,7 @@ class Cluster:
         }
         return self.apply(
             {
-                "apiVersion": "apps/v1",
+                "apiVersion": APPS,
                 "kind": kind,
                 "metadata": {"name": name, "namespace": namespace},
                 "spec": {"template": {"metadata": {"annotations": annotations}}},
@@ -381,11 +371,6 @@ class Cluster:
     @staticmethod
     def _request(method: Callable[..., Any], **arguments: Any) -> Any:
         return method(serializer=_plain, _request_timeout=REQUEST_TIMEOUT, **arguments)
-
-
-def ref(kind: str, name: str, namespace: str | None = None) -> str:
-    """Name an object as people do: `Kind namespace/name`."""
-    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
 def _plain(_client: object, data: Any) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import yaml
 
 from runbook_lib.base.redact import MASK, redact
+from runbook_lib.cluster.objects import reference
 
 
 class _Dumper(getattr(yaml, "CSafeDumper", yaml.SafeDumper)):  # type: ignore[misc]
@@ -93,14 +94,6 @@ def object_diff(live: dict[str, Any] | None, desired: dict[str, Any] | None) -> 
         return ObjectDiff(name, "none", (), digest)
     action: Action = "create" if before is None else "delete" if after is None else "change"
     return ObjectDiff(name, action, tuple(_lines(before, after)), digest)
-
-
-def reference(item: dict[str, Any]) -> str:
-    """Return `Kind namespace/name` of an object."""
-    metadata = item.get("metadata") or {}
-    namespace = metadata.get("namespace")
-    name = metadata.get("name", "?")
-    return f"{item.get('kind', '?')} {f'{namespace}/' if namespace else ''}{name}"
 
 
 def normalise(item: dict[str, Any]) -> dict[str, Any]:

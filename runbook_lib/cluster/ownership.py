@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.cluster.client import FIELD_MANAGER, Object
+from runbook_lib.cluster.names import FIELD_MANAGER
+from runbook_lib.cluster.objects import Object
 
 _KUBERNETES = "kube-controller-manager"
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from runbook_lib.cluster.client import Cluster, Object
-
-PROXY = "istio-proxy"
-"""The sidecar's container name."""
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster.objects import Object
 
 _NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
 

@@ -12,7 +12,8 @@ from runbook_lib.base.errors import ClusterUnreachable
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
 
 if TYPE_CHECKING:
-    from runbook_lib.cluster.client import Cluster, Object
+    from runbook_lib.cluster.client import Cluster
+    from runbook_lib.cluster.objects import Object
 
 _RETRY_SECONDS = 0.5
 

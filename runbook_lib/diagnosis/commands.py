@@ -14,7 +14,8 @@ from pathlib import Path
 from runbook_lib.base import command
 from runbook_lib.base.errors import CommandError, RunbookError
 from runbook_lib.base.redact import redact
-from runbook_lib.cluster.pods import PROXY
+from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster.objects import name_of
 from runbook_lib.diagnosis.looking import LIMIT
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import rollout
@@ -84,7 +85,7 @@ def web_pod(context: Context) -> str:
     """Return the first web pod as istioctl names it, `pod.namespace`."""
     application = context.parameters.application
     found = context.cluster.list("v1", "Pod", application.namespace, application.web.labels)
-    names = sorted(pod["metadata"]["name"] for pod in found if not rollout.has_ended(pod))
+    names = sorted(name_of(pod) for pod in found if not rollout.has_ended(pod))
     # Without a pod the command says so itself.
     return f"{names[0] if names else f'{application.web.name}-0'}.{application.namespace}"
 

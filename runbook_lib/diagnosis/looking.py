@@ -19,13 +19,15 @@ from runbook_lib.chapters.autoscaling.cases import Autoscaler
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.cluster import accounts, pods
-from runbook_lib.cluster.client import Object, event_text
+from runbook_lib.cluster.client import event_text
+from runbook_lib.cluster.names import ADMISSION, APPS, PROXY, REVISION_LABEL
+from runbook_lib.cluster.objects import Object, labels_of, name_of
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token, labels_of
+from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.mesh import injection_trial, manifest, rollout, traffic
-from runbook_lib.mesh.rollout import APPS, has_ended
+from runbook_lib.mesh import injection_trial, rollout, traffic
+from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.parameters.model import ProbeParameters
 from runbook_lib.site import probe
 from runbook_lib.site.probe import Expectation, Observed, Probe
@@ -181,7 +183,7 @@ class Looker:
     def _each_pod(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what is looked at in each pod."""
         # The Envoys of pods on their way out end while they are asked.
-        meshed = [pod["metadata"]["name"] for pod in seen.in_mesh if not pods.is_leaving(pod)]
+        meshed = [name_of(pod) for pod in seen.in_mesh if not pods.is_leaving(pod)]
         for name in meshed:
             yield _Looking(
                 "listeners",
@@ -190,7 +192,7 @@ class Looker:
                 lambda _found: "read from its Envoy",
             )
         for pod in seen.web_pods:
-            name = pod["metadata"]["name"]
+            name = name_of(pod)
             if name in meshed:
                 yield _Looking(
                     "authorization",
@@ -225,7 +227,7 @@ class Looker:
         return {name: tuple(texts) for name, texts in found.items()}
 
     def _webhooks(self) -> tuple[Object, ...]:
-        api = "admissionregistration.k8s.io/v1"
+        api = ADMISSION
         return self._of_revision(
             item
             for item in self._cluster.list(api, "MutatingWebhookConfiguration")
@@ -236,9 +238,7 @@ class Looker:
         """Leave out what belongs to another Istio, such as a canary beside this one."""
         wanted = self._parameters.istio.revision
         return tuple(
-            item
-            for item in found
-            if labels_of(item).get(manifest.REVISION_LABEL, "default") == wanted
+            item for item in found if labels_of(item).get(REVISION_LABEL, "default") == wanted
         )
 
     def _injection(self) -> Injection:
@@ -278,7 +278,7 @@ class Looker:
 
     def _mended(self) -> tuple[str, ...]:
         found = autoscalers.objects(self._context)
-        return tuple(each["metadata"]["name"] for each in found if autoscalers.metrics_before(each))
+        return tuple(name_of(each) for each in found if autoscalers.metrics_before(each))
 
     def _kiali(self) -> Object | None:
         try:
@@ -370,8 +370,8 @@ def _told_by_logs(found: Iterable[Object]) -> Iterator[tuple[str, str]]:
     """Yield pod and container whose logs may tell something: all proxies, and what is not ready."""
     for pod in found:
         for container in pods.containers(pod):
-            if container.name == pods.PROXY or not container.ready:
-                yield pod["metadata"]["name"], container.name
+            if container.name == PROXY or not container.ready:
+                yield name_of(pod), container.name
 
 
 def _count(one: str, many: str = "") -> Callable[[Any], str]:

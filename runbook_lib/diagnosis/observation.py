@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbook_lib.chapters.autoscaling.cases import Autoscaler
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object, labels_of, name_of
 from runbook_lib.cluster.pods import has_sidecar
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.survey import service_targets
@@ -167,7 +167,7 @@ class Observation:
     def web_service(self) -> Object | None:
         """The Service that the load balancer follows."""
         wanted = self.parameters.application.web.service
-        return next((s for s in self.services if s["metadata"]["name"] == wanted), None)
+        return next((s for s in self.services if name_of(s) == wanted), None)
 
     @property
     def web_service_ports(self) -> tuple[int, ...]:
@@ -218,9 +218,7 @@ class Observation:
     def workload(self, kind: str, name: str) -> Object | None:
         """Return one of the application's workloads."""
         wanted = (kind, name)
-        return next(
-            (w for w in self.workloads if (w["kind"], w["metadata"]["name"]) == wanted), None
-        )
+        return next((w for w in self.workloads if (w["kind"], name_of(w)) == wanted), None)
 
     def wanted_workloads(self) -> Iterator[tuple[str, str, Object | None]]:
         """Yield kind, name and object of the workloads that the parameters name."""
@@ -245,12 +243,6 @@ class Observation:
         return any(selector.items() <= labels_of(item).items() for item in (*self.pods, *templates))
 
 
-def labels_of(item: Object) -> dict[str, str]:
-    """Return an object's labels."""
-    labels: dict[str, str] = (item.get("metadata") or {}).get("labels") or {}
-    return labels
-
-
 def named(item: Object, path: str = "") -> str:
     """Name an object and a field of it, as `Kind namespace/name .spec.field: value`."""
     metadata = item["metadata"]
@@ -271,7 +263,7 @@ def pods_of(seen: Observation, workload: Object) -> list[Object]:
 
 def creation_failures(seen: Observation, workload: Object) -> tuple[str, ...]:
     """Return the events that tell why pods of a workload could not be created."""
-    name = re.escape(workload["metadata"]["name"])
+    name = re.escape(name_of(workload))
     # A Deployment's pods are created by its ReplicaSets, whose names end with a hash.
     made_by = re.compile(f"{name}-{_HASH}" if workload["kind"] == "Deployment" else name)
     return tuple(

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from runbook_lib.base.errors import ClusterRefused, RunbookError
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.names import APPS, INJECT, PROXY
+from runbook_lib.cluster.objects import Object, ref
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Check
 from runbook_lib.mesh import rollout
-
-INJECT = "sidecar.istio.io/inject"
-"""Pods marked `false` with this label or annotation want no sidecar."""
 
 _INJECTOR = "sidecar-injector.istio.io"
 """The end of the names of istiod's webhooks for pods."""
@@ -38,13 +36,13 @@ def try_injection(context: Context) -> tuple[str, bool]:
     """
     application = context.parameters.application
     web = application.web
-    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)
+    workload = context.cluster.get(APPS, web.kind, web.name, application.namespace)
     if workload is None:
         where = ref(web.kind, web.name, application.namespace)
         raise RunbookError(f"there is no {where}", "correct application.web")
     pod = rollout.trial_pod(workload, "injection-check")
     answer = context.cluster.apply(pod, dry_run=True)
-    return (pods.PROXY, True) if pods.has_sidecar(answer) else ("none", False)
+    return (PROXY, True) if pods.has_sidecar(answer) else ("none", False)
 
 
 def check_new_pod(context: Context, *, injected: bool) -> Check:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object, name_of
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.map import EDGE, OUTSIDER, Basis, Link, LinkState
 from runbook_lib.mesh.traffic import Policies
@@ -159,7 +159,7 @@ def _authorized(server: End, state: LinkState) -> tuple[LinkState, list[str]]:
     deciding = [p for p in traffic.enforced(server.policies) if _action(p) != "AUDIT"]
     if not deciding:
         return state, []
-    names = ", ".join(str(policy["metadata"]["name"]) for policy in deciding)
+    names = ", ".join(str(name_of(policy)) for policy in deciding)
     only_http = all(_action(p) == "ALLOW" and _needs_http(p) for p in deciding)
     if only_http and not server.http:
         return LinkState.REFUSED, [f"AuthorizationPolicy {names} allows no TCP, only HTTP"]

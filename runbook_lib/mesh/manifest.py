@@ -11,19 +11,11 @@ from pathlib import Path
 
 import yaml
 
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.names import DRY_RUN_ANNOTATION, INJECTION_LABEL, REVISION_LABEL
+from runbook_lib.cluster.objects import Object
 from runbook_lib.parameters.loading import Parameters
 
 _FOLDER = Path(__file__).parent / "manifests"
-
-DRY_RUN_ANNOTATION = "istio.io/dry-run"
-"""Makes an AuthorizationPolicy log its decisions without enforcing them; see
-https://istio.io/latest/docs/tasks/security/authorization/authz-dry-run/.
-"""
-
-INJECTION_LABEL = "istio-injection"
-REVISION_LABEL = "istio.io/rev"
-"""Two ways to ask for sidecars; a namespace must carry only one (istioctl analyze: IST0123)."""
 
 KIALI_PORT = 20001
 """Kiali's port, in the pod and of the Service."""

@@ -9,10 +9,9 @@ from typing import Any
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.wait import State
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import RESTART_REASON, RESTARTED_AT, Object, ref
+from runbook_lib.cluster.names import APPS, RESTART_REASON, RESTARTED_AT
+from runbook_lib.cluster.objects import Object, annotations_of, name_of, namespace_of, ref
 from runbook_lib.lifecycle.context import Context
-
-APPS = "apps/v1"
 
 _REWRITTEN = "prometheus.io/"
 """Annotations that the injector points at the sidecar's own port: a pod differs from its template.
@@ -136,7 +135,7 @@ def replaces(workload: Object, found: Sequence[Object]) -> bool:
 def pods_of(context: Context, workload: Object) -> list[Object]:
     """Return the pods that a workload's selector matches, without those that have ended."""
     selector = workload["spec"]["selector"]["matchLabels"]
-    found = context.cluster.list("v1", "Pod", workload["metadata"]["namespace"], selector)
+    found = context.cluster.list("v1", "Pod", namespace_of(workload), selector)
     return [pod for pod in found if not has_ended(pod)]
 
 
@@ -151,7 +150,7 @@ def trial_pod(workload: Object, suffix: str) -> Object:
     template = copy.deepcopy(spec["template"])
     name = f"{metadata['name'][:40]}-{suffix}"
     # A StatefulSet gives each pod volumes of its own, which the template mounts.
-    claims = [each["metadata"]["name"] for each in spec.get("volumeClaimTemplates") or []]
+    claims = [name_of(each) for each in spec.get("volumeClaimTemplates") or []]
     if claims:
         template["spec"]["volumes"] = [
             *(v for v in template["spec"].get("volumes") or [] if v["name"] not in claims),
@@ -178,9 +177,9 @@ def has_ended(pod: Object) -> bool:
 
 def is_newest(pod: Object, workload: Object) -> bool:
     """Whether a pod carries the annotations of its workload's template, and no other restart's."""
-    annotations = workload["spec"]["template"].get("metadata", {}).get("annotations") or {}
+    annotations = annotations_of(workload["spec"]["template"])
     template = {k: v for k, v in annotations.items() if not k.startswith(_REWRITTEN)}
-    found = pod["metadata"].get("annotations") or {}
+    found = annotations_of(pod)
     same_restart = all(
         found.get(key) == template.get(key) for key in (RESTARTED_AT, RESTART_REASON)
     )
@@ -207,4 +206,4 @@ def _replica_sets(context: Context, workload: Object) -> list[str]:
     found = context.cluster.list(
         APPS, "ReplicaSet", metadata["namespace"], workload["spec"]["selector"]["matchLabels"]
     )
-    return [item["metadata"]["name"] for item in found]
+    return [name_of(item) for item in found]

@@ -13,8 +13,9 @@ from typing import Any
 
 from runbook_lib.base import wait
 from runbook_lib.base.errors import CommandError
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.pods import PROXY, describe, has_sidecar
+from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster.objects import Object, labels_of, name_of
+from runbook_lib.cluster.pods import describe, has_sidecar
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Table, yes_no
 from runbook_lib.mesh import traffic
@@ -85,7 +86,7 @@ def _modes(context: Context) -> _Found:
     own = traffic.of_the_runbook(parameters, in_force)
     meshed = [pod for pod in _living(context) if has_sidecar(pod) and _ports(context, pod)]
     for pod, listeners in _ask(context, meshed):
-        name = pod["metadata"]["name"]
+        name = name_of(pod)
         if isinstance(listeners, str):
             rows.append((name, "-", "-", "cannot be asked", yes_no(ok=False)))
             wrong.append(listeners)
@@ -124,7 +125,7 @@ def prove_authorization(context: Context) -> Table:
             if isinstance(listeners, str):
                 wrong.append(listeners)
                 continue
-            name = pod["metadata"]["name"]
+            name = name_of(pod)
             for policy in own.authorization_policies:
                 for port in opened:
                     wanted = traffic.allowed_on_port(policy, port)
@@ -181,7 +182,7 @@ def _ask(context: Context, meshed: Iterable[Object]) -> Iterator[tuple[Object, A
     istioctl = context.istioctl.within(min(_LIMIT, context.parameters.timeouts.policy))
 
     def ask(pod: Object) -> list[Listener] | str:
-        name = pod["metadata"]["name"]
+        name = name_of(pod)
         try:
             listeners = istioctl.proxy_config_listeners_json(name, namespace=namespace)
         except CommandError as error:
@@ -216,7 +217,7 @@ def _is_web(context: Context, pod: Object) -> bool:
 
 
 def _labels(pod: Object) -> dict[str, str]:
-    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    labels: dict[str, str] = labels_of(pod)
     return labels
 
 

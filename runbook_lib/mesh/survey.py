@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 
 from runbook_lib.base.errors import KindNotInstalled
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.names import INJECTION_LABEL, PROXY, REVISION_LABEL
+from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import links as mesh_links
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.links import End
-from runbook_lib.mesh.manifest import INJECTION_LABEL, REVISION_LABEL
 from runbook_lib.mesh.map import Link, MeshMap, NamespaceView, PodView, Role, Sidecar, WorkloadView
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.mesh.traffic import Policies
@@ -70,18 +70,18 @@ def workload_of(pod: Object) -> tuple[str, str]:
 
 def pod_view(pod: Object) -> PodView:
     """Return what a map shows of a pod."""
-    proxy = next((c for c in pods.containers(pod) if c.name == pods.PROXY), None)
+    proxy = next((c for c in pods.containers(pod) if c.name == PROXY), None)
     sidecar = Sidecar.NONE
     if proxy is not None:
         sidecar = Sidecar.READY if proxy.ready else Sidecar.NOT_READY
     leaving = "deletionTimestamp" in pod["metadata"]
     problem = "" if pods.is_ready(pod) else "terminating" if leaving else pods.why_not_ready(pod)
     return PodView(
-        name=pod["metadata"]["name"],
+        name=name_of(pod),
         ready=pods.ready_count(pod),
         problem=problem,
         sidecar=sidecar,
-        simulated=(pod["metadata"].get("labels") or {}).get(_RUNTIME_LABEL) == "simulated",
+        simulated=labels_of(pod).get(_RUNTIME_LABEL) == "simulated",
     )
 
 
@@ -126,10 +126,10 @@ def rule_mode(rules: Sequence[Object], service: Object) -> str:
 
 def applies_to(rule: Object, service: Object) -> bool:
     """Whether a DestinationRule is about a Service."""
-    name, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
+    name, namespace = name_of(service), namespace_of(service)
     full = f"{name}.{namespace}.svc.cluster.local"
     host = str(rule["spec"].get("host", ""))
-    same = rule["metadata"]["namespace"] == namespace and host == name
+    same = namespace_of(rule) == namespace and host == name
     wildcard = host.startswith("*") and full.endswith(host[1:])
     return same or wildcard or host in (full, f"{name}.{namespace}", f"{name}.{namespace}.svc")
 
@@ -167,7 +167,7 @@ class _Links:
             pod = self._first_pod(workload.name)
             if pod is None:
                 continue
-            labels = pod["metadata"].get("labels") or {}
+            labels = labels_of(pod)
             service = next((s for s in self.services if _serves(s, labels)), None)
             if service is None:
                 continue
@@ -186,7 +186,7 @@ class _Links:
             pods=len(views),
             policies=replace(
                 self.policies,
-                web_labels=(pod["metadata"].get("labels") or {}) if pod else labels,
+                web_labels=labels_of(pod) if pod else labels,
             ),
         )
 
@@ -211,7 +211,7 @@ def _namespace(
     context: Context, name: str, found: Sequence[Object], policies: Policies
 ) -> NamespaceView:
     live = context.cluster.get("v1", "Namespace", name)
-    labels = ((live or {}).get("metadata") or {}).get("labels") or {}
+    labels = labels_of(live or {})
     is_application = name == context.parameters.application.namespace
     injects = labels.get(INJECTION_LABEL) == "enabled" or (
         REVISION_LABEL in labels and INJECTION_LABEL not in labels
@@ -240,10 +240,10 @@ def _workloads(
         before = order[: order.index(web)] if web in order else order
         roles = {web: Role.WEB, **dict.fromkeys(before, Role.DEPENDENCY)}
         groups = {key: [] for key in roles}
-    for pod in sorted(found, key=lambda pod: str(pod["metadata"]["name"])):
+    for pod in sorted(found, key=lambda pod: str(name_of(pod))):
         key = workload_of(pod)
         groups.setdefault(key, []).append(pod)
-        if (pod["metadata"].get("labels") or {}).get("app") == "istiod" and not is_application:
+        if labels_of(pod).get("app") == "istiod" and not is_application:
             roles[key] = Role.CONTROL_PLANE
     for key, members in groups.items():
         views = sorted(map(pod_view, members), key=lambda view: (not view.problem, view.name))
@@ -253,14 +253,14 @@ def _workloads(
 def _policy_lines(policies: Policies, namespace: str) -> Iterator[str]:
     for policy in policies.peer_authentications:
         spec = policy.get("spec") or {}
-        if policy["metadata"]["namespace"] == namespace:
+        if namespace_of(policy) == namespace:
             mode = (spec.get("mtls") or {}).get("mode", "UNSET")
             ports = spec.get("portLevelMtls") or {}
             exceptions = [f"port {port} {value.get('mode')}" for port, value in ports.items()]
             settings = ", ".join([mode, *exceptions])
             yield f"PeerAuthentication {policy['metadata']['name']}: {settings}"
     for policy in policies.authorization_policies:
-        if policy["metadata"]["namespace"] == namespace:
+        if namespace_of(policy) == namespace:
             action = (policy.get("spec") or {}).get("action", "ALLOW")
             methods = ", ".join(sorted(traffic.allowed_methods(policy)))
             dry = " (dry run)" if traffic.is_dry_run(policy) else ""

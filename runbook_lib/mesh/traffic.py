@@ -11,10 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runbook_lib.base.errors import KindNotInstalled, RunbookError
-from runbook_lib.cluster.client import Cluster, Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.names import DRY_RUN_ANNOTATION
+from runbook_lib.cluster.objects import Object, annotations_of, name_of, namespace_of, reference
 from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.mesh.manifest import DRY_RUN_ANNOTATION
 from runbook_lib.parameters.loading import Parameters
 from runbook_lib.site.probe import Expectation, Probe
 
@@ -87,7 +87,7 @@ def _parted(parameters: Parameters, policies: Policies) -> tuple[Policies, Polic
     }
 
     def part(kind: str, found: Sequence[Object], *, ours: bool) -> tuple[Object, ...]:
-        names = [(kind, p["metadata"]["namespace"], p["metadata"]["name"]) for p in found]
+        names = [(kind, namespace_of(p), name_of(p)) for p in found]
         return tuple(
             policy for policy, name in zip(found, names, strict=True) if (name in own) is ours
         )
@@ -185,7 +185,7 @@ def deciding(policies: Policies, namespace: str) -> dict[str, Object]:
     """
     scopes: dict[str, Object] = {}
     for policy in sorted(policies.peer_authentications, key=_age):
-        where, for_some = policy["metadata"]["namespace"], bool(selector(policy))
+        where, for_some = namespace_of(policy), bool(selector(policy))
         if where == namespace and for_some:
             if selects(policy, policies.web_labels):
                 scopes.setdefault("workload", policy)
@@ -252,7 +252,7 @@ def opened_ports(policy: Object) -> list[str]:
 
 def is_dry_run(policy: Object) -> bool:
     """Whether a policy only logs what it would decide."""
-    annotations = policy["metadata"].get("annotations") or {}
+    annotations = annotations_of(policy)
     return str(annotations.get(DRY_RUN_ANNOTATION, "")).lower() == "true"
 
 

@@ -22,9 +22,11 @@ from runbook_lib.base.errors import (
 )
 from runbook_lib.base.wait import State, until
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import RESTART_REASON, RESTARTED_AT, Cluster, Object
+from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.diff import object_diff
-from runbook_lib.cluster.diff import reference as ref
+from runbook_lib.cluster.names import RESTART_REASON, RESTARTED_AT
+from runbook_lib.cluster.objects import Object
+from runbook_lib.cluster.objects import reference as ref
 from runbook_lib.lifecycle import target
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import loading as parameters

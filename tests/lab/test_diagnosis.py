@@ -24,7 +24,7 @@ from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.cluster import accounts
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.lab.foundation.state import marked_processes

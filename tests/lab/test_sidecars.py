@@ -13,7 +13,7 @@ from runbook_lib.base.errors import ClusterRefused, WaitTimeout
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.chapters.injection import steps as injection
-from runbook_lib.cluster.client import RESTARTED_AT
+from runbook_lib.cluster.names import RESTARTED_AT
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import injection_trial
 from tests.labs import Lab

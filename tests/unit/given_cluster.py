@@ -8,7 +8,8 @@ from typing import Any, cast
 
 from runbook_lib.base.errors import KindNotInstalled
 from runbook_lib.base.evidence import Evidence
-from runbook_lib.cluster.client import Cluster, Object
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from tests.unit.samples import LAB, lab_parameters
 

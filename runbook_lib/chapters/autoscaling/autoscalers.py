@@ -20,9 +20,8 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     scalings,
 )
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import FIELD_MANAGER, Object
-from runbook_lib.cluster.diff import reference
-from runbook_lib.cluster.pods import PROXY
+from runbook_lib.cluster.names import APPS, FIELD_MANAGER, PROXY
+from runbook_lib.cluster.objects import Object, annotations_of, name_of, namespace_of, reference
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import rollout
 
@@ -56,7 +55,7 @@ def survey(context: Context) -> ScaleOut:
 def objects(context: Context) -> list[Object]:
     """Return the namespace's HorizontalPodAutoscalers by name."""
     found = context.cluster.list(API, KIND, context.parameters.application.namespace)
-    return sorted(found, key=lambda each: str(each["metadata"]["name"]))
+    return sorted(found, key=lambda each: str(name_of(each)))
 
 
 def metrics_before(autoscaler: Object) -> list[Item]:
@@ -65,7 +64,7 @@ def metrics_before(autoscaler: Object) -> list[Item]:
     Raises:
         KeptMetricsDamaged: The annotation that keeps them is not what the runbook wrote.
     """
-    annotations = autoscaler["metadata"].get("annotations") or {}
+    annotations = annotations_of(autoscaler)
     try:
         kept: list[Item] = json.loads(annotations.get(METRICS_BEFORE, "[]"))
         if not isinstance(kept, list):
@@ -96,10 +95,10 @@ def judge(context: Context, autoscaler: Object) -> tuple[Scaling, ...]:
 def target_of(context: Context, autoscaler: Object) -> Object | None:
     """Return the workload that an autoscaler scales; None if there is none."""
     wanted = autoscaler["spec"]["scaleTargetRef"]
-    namespace = autoscaler["metadata"]["namespace"]
+    namespace = namespace_of(autoscaler)
     try:
         return context.cluster.get(
-            wanted.get("apiVersion", rollout.APPS), wanted["kind"], wanted["name"], namespace
+            wanted.get("apiVersion", APPS), wanted["kind"], wanted["name"], namespace
         )
     except KindNotInstalled:
         return None
@@ -170,7 +169,7 @@ def _read(context: Context, autoscaler: Object, usages: PodUsages) -> Autoscaler
     except KeptMetricsDamaged as error:
         judged, problems = (), (error.cause, *problems)
     return Autoscaler(
-        autoscaler["metadata"]["name"],
+        name_of(autoscaler),
         target_name(autoscaler),
         tuple(map(Metric.of, spec.get("metrics") or [])),
         judged,
@@ -228,7 +227,7 @@ def _usages(context: Context) -> PodUsages:
     except (KindNotInstalled, ClusterRefused):
         return {}
     return {
-        item["metadata"]["name"]: {
+        name_of(item): {
             container["name"]: {
                 name: amount(name, container["usage"][name])
                 for name in RESOURCES
@@ -243,7 +242,7 @@ def _usages(context: Context) -> PodUsages:
 def _usage(
     usages: PodUsages, running: Sequence[Object], resource: str, requests: Requests
 ) -> Usage | None:
-    known = [found for pod in running if (found := usages.get(pod["metadata"]["name"]))]
+    known = [found for pod in running if (found := usages.get(name_of(pod)))]
     if not known:
         return None
     own = added = 0

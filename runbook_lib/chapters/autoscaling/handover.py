@@ -9,9 +9,9 @@ runbook owns is removed by itself: the metrics stay, and are nobody's until some
 from __future__ import annotations
 
 from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
-from runbook_lib.cluster.client import FIELD_MANAGER, Object
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import FIELD_MANAGER
+from runbook_lib.cluster.objects import Object, reference
 from runbook_lib.lifecycle.context import Context
 
 

@@ -21,8 +21,9 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     wanted,
     words,
 )
-from runbook_lib.cluster.client import FIELD_MANAGER, Object
-from runbook_lib.cluster.diff import object_diff, reference
+from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.names import FIELD_MANAGER
+from runbook_lib.cluster.objects import Object, reference
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change
 from runbook_lib.mesh import rollout

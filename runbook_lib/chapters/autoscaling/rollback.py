@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbook_lib.chapters.autoscaling import autoscalers, remedies
 from runbook_lib.chapters.shared.rollback import RollbackStep, only_web_pod_is_replaced
-from runbook_lib.cluster.client import ref
+from runbook_lib.cluster.objects import ref
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan

@@ -17,8 +17,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     compare,
     words,
 )
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.objects import Object, ref, reference
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification

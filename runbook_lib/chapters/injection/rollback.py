@@ -10,8 +10,9 @@ from runbook_lib.base.errors import RunbookError
 from runbook_lib.chapters.shared import objects, observe
 from runbook_lib.chapters.shared.rollback import RollbackStep, only_web_pod_is_replaced
 from runbook_lib.cluster import ownership, pods
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import object_diff, reference
+from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.names import APPS, PROXY
+from runbook_lib.cluster.objects import Object, labels_of, name_of, ref, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -100,10 +101,10 @@ class _RemoveSidecars(RollbackStep):
         application = context.parameters.application
         key, _ = manifest.injection_label_of(context.parameters)
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
-        value = (namespace.get("metadata", {}).get("labels") or {}).get(key)
+        value = labels_of(namespace).get(key)
         _wait_until_none_is_leaving(context)
         new_pod = injection_trial.check_new_pod(context, injected=False)
-        left = [pod["metadata"]["name"] for pod in _pods_with_sidecars(context)]
+        left = [name_of(pod) for pod in _pods_with_sidecars(context)]
         foreign = value is not None and bool(_label_of_others(context))
         checks = [
             Check(f"label {key}", value or "gone", None if foreign else value is None),
@@ -144,7 +145,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
     covered: set[str] = set()
     for entry in application.restart_order:
         kind, _, name = entry.partition("/")
-        workload = context.cluster.get("apps/v1", kind, name, application.namespace)
+        workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is None:
             continue
         found = [
@@ -152,14 +153,14 @@ def _restarts(context: Context) -> Iterator[_Restart]:
             for pod in rollout.pods_of(context, workload)
             if pods.has_sidecar(pod) and not pods.is_leaving(pod)
         ]
-        covered.update(pod["metadata"]["name"] for pod in found)
+        covered.update(name_of(pod) for pod in found)
         if found:
             rollout.require_rolling_update(workload)
-            names = sorted(pod["metadata"]["name"] for pod in found)
-            reason = "\n".join(f"{pod}: has {pods.PROXY}" for pod in names)
+            names = sorted(name_of(pod) for pod in found)
+            reason = "\n".join(f"{pod}: has {PROXY}" for pod in names)
             yield _Restart(workload, reason, rollout.replaces(workload, found))
     for pod in _pods_with_sidecars(context):
-        name = pod["metadata"]["name"]
+        name = name_of(pod)
         if name not in covered and not pods.is_leaving(pod):
             raise RunbookError(
                 f"pod {application.namespace}/{name} has a sidecar, and belongs to no workload in "
@@ -191,7 +192,7 @@ def _label_of_others(context: Context) -> str:
     """Say who else asks for sidecars in the namespace; empty if nobody."""
     found = objects.live(context, manifest.injection_label(context.parameters))
     key, _ = manifest.injection_label_of(context.parameters)
-    if found is None or key not in (found["metadata"].get("labels") or {}):
+    if found is None or key not in labels_of(found):
         return ""
     who = ownership.makers(found)
     return f"{reference(found)} carries the label {key}, which this runbook did not set ({who})"
@@ -241,6 +242,6 @@ def _created_with_sidecar(pod: Object) -> str:
     if not pods.has_sidecar(pod):
         return ""
     return (
-        f"pod {pod['metadata']['name']} was created with {pods.PROXY} again: "
+        f"pod {pod['metadata']['name']} was created with {PROXY} again: "
         "look for who else asks for it with istioctl x check-inject"
     )

@@ -9,7 +9,8 @@ from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.wait import State
 from runbook_lib.chapters.shared import objects, observe, preflight
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.names import APPS, INJECT, INJECTION_LABEL, PROXY, REVISION_LABEL
+from runbook_lib.cluster.objects import Object, labels_of, name_of, ref
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -18,7 +19,7 @@ from runbook_lib.lifecycle.table import Check
 from runbook_lib.mesh import injection_trial, manifest, rollout
 from runbook_lib.parameters.loading import Parameters
 
-_LACK = f"has no {pods.PROXY}"
+_LACK = f"has no {PROXY}"
 
 
 class _LabelNamespace(Step):
@@ -44,7 +45,7 @@ class _LabelNamespace(Step):
     def verify(self, context: Context) -> Verification:
         namespace = _require_namespace(context)
         key, value = manifest.injection_label_of(context.parameters)
-        found = namespace["metadata"].get("labels", {}).get(key, "missing")
+        found = labels_of(namespace).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
             injection_trial.check_new_pod(context, injected=True),
@@ -125,7 +126,7 @@ class _RestartWorkloads(Step):
         staying = [pod for pod in found if not pods.is_leaving(pod)]
         ok = bool(staying) and all(map(pods.has_ready_sidecar, staying))
         notes = [] if staying else [f"There are no pods in {namespace}."]
-        leaving = [pod["metadata"]["name"] for pod in _lacking(found) if pods.is_leaving(pod)]
+        leaving = [name_of(pod) for pod in _lacking(found) if pods.is_leaving(pod)]
         if leaving:
             notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
         tables = observe.pod_table(context, namespace), observe.prove_traffic(context)
@@ -151,8 +152,8 @@ def _require_namespace(context: Context) -> Object:
             "install the application first, or correct application.namespace",
         )
     wanted, _ = manifest.injection_label_of(context.parameters)
-    (other,) = {manifest.INJECTION_LABEL, manifest.REVISION_LABEL} - {wanted}
-    if other in namespace["metadata"].get("labels", {}):
+    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
+    if other in labels_of(namespace):
         raise RunbookError(
             f"namespace {name} carries the label {other}, which contradicts {wanted} (IST0123)",
             f"remove it: kubectl label namespace {name} {other}-; or correct istio.revision",
@@ -170,7 +171,7 @@ def _restarts(context: Context) -> list[_Restart]:
     restarts = []
     for entry in application.restart_order:
         kind, _, name = entry.partition("/")
-        workload = context.cluster.get("apps/v1", kind, name, application.namespace)
+        workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is None:
             raise RunbookError(
                 f"there is no {ref(kind, name, application.namespace)}",
@@ -180,7 +181,7 @@ def _restarts(context: Context) -> list[_Restart]:
         staying = [pod for pod in without if not pods.is_leaving(pod)]
         underway = bool(without) and rollout.replaces(workload, staying)
         if staying or underway:
-            names = tuple(sorted(pod["metadata"]["name"] for pod in staying))
+            names = tuple(sorted(name_of(pod) for pod in staying))
             restarts.append(_Restart(workload, names, underway))
     return restarts
 
@@ -194,13 +195,13 @@ def _require_all_listed(context: Context, restarts: Sequence[_Restart]) -> None:
     namespace = context.parameters.application.namespace
     covered = {name for restart in restarts for name in restart.lacking}
     for pod in _lacking(context.cluster.list("v1", "Pod", namespace)):
-        name = pod["metadata"]["name"]
+        name = name_of(pod)
         if name not in covered and not pods.is_leaving(pod):
             raise RunbookError(
                 f"pod {namespace}/{name} {_LACK}, and belongs to no workload in "
                 "application.restart_order",
                 "add its workload there, or mark the pod's template with the label "
-                f"{injection_trial.INJECT}: 'false'",
+                f"{INJECT}: 'false'",
             )
 
 

@@ -9,8 +9,8 @@ from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.chapters.shared.rollback import RollbackStep, refused
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import ADMISSION, REVISION_LABEL
+from runbook_lib.cluster.objects import Object, annotations_of, name_of, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
@@ -19,10 +19,7 @@ from runbook_lib.lifecycle.table import Check
 from runbook_lib.mesh import injection_trial, manifest, rollout
 from runbook_lib.parameters.loading import Parameters
 
-_WEBHOOK_API = "admissionregistration.k8s.io/v1"
 _WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-_REVISION = "istio.io/rev"
-"""The annotation by which the injector says which control plane a sidecar belongs to."""
 
 _SHOWN = 5
 
@@ -98,13 +95,13 @@ def _pods_with_sidecars(context: Context) -> list[str]:
         for pod in context.cluster.list("v1", "Pod")
         if pods.has_sidecar(pod) and not rollout.has_ended(pod)
         # One that does not say whose it is could be anybody's.
-        if (pod["metadata"].get("annotations") or {}).get(_REVISION, wanted) == wanted
+        if annotations_of(pod).get(REVISION_LABEL, wanted) == wanted
     )
 
 
 def _wait_until_istiod_is_gone(context: Context) -> None:
     def observe(found: list[Object]) -> State:
-        names = [pod["metadata"]["name"] for pod in found if not rollout.has_ended(pod)]
+        names = [name_of(pod) for pod in found if not rollout.has_ended(pod)]
         return State(not names, f"still there: {', '.join(names)}" if names else "gone")
 
     context.cluster.watch_until(
@@ -113,7 +110,7 @@ def _wait_until_istiod_is_gone(context: Context) -> None:
         "Pod",
         context.parameters.istio.namespace,
         observe,
-        labels={"app": "istiod", "istio.io/rev": context.parameters.istio.revision},
+        labels={"app": "istiod", REVISION_LABEL: context.parameters.istio.revision},
         timeout=context.parameters.timeouts.istiod,
         on_change=context.waiting,
     )
@@ -134,6 +131,6 @@ def _webhooks(context: Context) -> list[str]:
     return [
         reference(item)
         for kind in _WEBHOOK_KINDS
-        for item in context.cluster.list(_WEBHOOK_API, kind)
+        for item in context.cluster.list(ADMISSION, kind)
         if calls_it(item)
     ]

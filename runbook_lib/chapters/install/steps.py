@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
-from runbook_lib.chapters.shared.release.planner import CRD
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import APPS, CRD
+from runbook_lib.cluster.objects import Object, name_of, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
@@ -45,11 +44,7 @@ class _InstallBase(Step):
         self._release.apply(context, plan)
 
     def verify(self, context: Context) -> Verification:
-        wanted = {
-            item["metadata"]["name"]
-            for item in self._release.rendered(context)
-            if item["kind"] == CRD
-        }
+        wanted = {name_of(item) for item in self._release.rendered(context) if item["kind"] == CRD}
         definitions.wait_until_served(
             context, "Istio's kinds", wanted, timeout=context.parameters.timeouts.istiod
         )
@@ -88,7 +83,7 @@ class _InstallIstiod(Step):
             rollout.wait_until_complete(
                 context,
                 "Deployment",
-                deployment["metadata"]["name"],
+                name_of(deployment),
                 context.parameters.istio.namespace,
                 timeout=context.parameters.timeouts.istiod,
             )
@@ -137,7 +132,7 @@ def _gateway_check(context: Context) -> Check:
     found = [
         item
         for name in _GATEWAYS
-        for item in context.cluster.list("apps/v1", "Deployment", istio.namespace, {"istio": name})
+        for item in context.cluster.list(APPS, "Deployment", istio.namespace, {"istio": name})
     ]
     releases = {(each.release, istio.namespace) for each in (istio.base, istio.istiod)}
     own = [item for item in found if preflight.release_of(item) in releases]

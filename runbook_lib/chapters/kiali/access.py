@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import APPS, NETWORKING
+from runbook_lib.cluster.objects import Object, annotations_of, ref, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Check, Table
@@ -17,7 +17,6 @@ from runbook_lib.mesh.manifest import KIALI_PORT, READER_LABEL
 from runbook_lib.parameters.loading import Parameters
 
 _OPERATOR = {"app.kubernetes.io/name": "kiali-operator"}
-_INGRESS_API = "networking.k8s.io/v1"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def operator_log_command(parameters: Parameters) -> str:
 def operator_deployment(context: Context) -> Object | None:
     """The operator's Deployment: charts do not name it after the release."""
     namespace = context.parameters.kiali.operator_namespace
-    found = context.cluster.list("apps/v1", "Deployment", namespace, _OPERATOR)
+    found = context.cluster.list(APPS, "Deployment", namespace, _OPERATOR)
     return found[0] if found else None
 
 
@@ -116,7 +115,7 @@ def state_table(context: Context) -> Table:
     operator = operator_deployment(context)
     checks = [Check(f"operator in {kiali.operator_namespace}", _counts(operator), ok=None)]
     for name in ("prometheus", "jaeger", kiali.name):
-        found = context.cluster.get("apps/v1", "Deployment", name, istio)
+        found = context.cluster.get(APPS, "Deployment", name, istio)
         checks.append(Check(ref("Deployment", name, istio), _counts(found), ok=None))
     found = service(context)
     kind = str(found["spec"]["type"]) if found else "not there"
@@ -173,7 +172,7 @@ def balancer_checks(context: Context) -> list[Check]:
             continue
         found = {
             key: value
-            for key, value in (item["metadata"].get("annotations") or {}).items()
+            for key, value in annotations_of(item).items()
             if key.startswith((manifest.NLB, manifest.ALB))
         }
         where = reference(item)
@@ -215,7 +214,7 @@ def service_checks(context: Context) -> list[Check]:
 
 def _ingress(context: Context) -> Object | None:
     name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
-    return context.cluster.get(_INGRESS_API, "Ingress", name, namespace)
+    return context.cluster.get(NETWORKING, "Ingress", name, namespace)
 
 
 def _balancer(context: Context, kind: str) -> str:

@@ -11,7 +11,7 @@ import yaml
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.yaml_source import explain
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 
 RELEASED = "https://raw.githubusercontent.com/istio/istio/{version}/samples/addons/{name}.yaml"
 """Where Istio keeps its sample add-ons, see https://istio.io/latest/docs/ops/integrations/."""

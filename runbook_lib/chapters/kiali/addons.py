@@ -14,8 +14,7 @@ from runbook_lib.base.errors import CommandError, WaitTimeout
 from runbook_lib.chapters.kiali import addon_manifests as addons
 from runbook_lib.chapters.shared import objects
 from runbook_lib.cluster import ownership, pods
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.objects import Object, ref, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan

@@ -9,7 +9,7 @@ from runbook_lib.base.errors import CommandError, KindNotInstalled, WaitTimeout
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali.client import REFUSED, Finding, Kiali, KialiAnswer
 from runbook_lib.cluster import accounts
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Check, Table

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runbook_lib.chapters.shared import objects
 from runbook_lib.cluster import accounts, ownership
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import object_diff, reference
+from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.objects import Object, labels_of, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -133,5 +133,5 @@ def _is_for(binding: Object, namespace: str) -> bool:
 
 def _reader(item: Object) -> str | None:
     """Whose account or binding it is."""
-    name: str | None = (item["metadata"].get("labels") or {}).get(manifest.READER_LABEL)
+    name: str | None = labels_of(item).get(manifest.READER_LABEL)
     return name

@@ -11,8 +11,9 @@ from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.shared import objects
 from runbook_lib.chapters.shared.rollback import RollbackStep, gone, refused
 from runbook_lib.cluster import ownership
-from runbook_lib.cluster.client import Everything, Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.client import Everything
+from runbook_lib.cluster.names import APPS
+from runbook_lib.cluster.objects import Object, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
@@ -178,7 +179,7 @@ def _made_by_operator(context: Context) -> list[Object]:
     return [
         {"apiVersion": version, "kind": kind, "metadata": {"name": each, "namespace": namespace}}
         for version, kind, each in (
-            ("apps/v1", "Deployment", name),
+            (APPS, "Deployment", name),
             ("v1", "Service", name),
             ("v1", "ServiceAccount", account),
         )

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.base.wait import State
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 
 Conditions = list[dict[str, Any]]
 

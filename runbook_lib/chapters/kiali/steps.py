@@ -10,9 +10,9 @@ from runbook_lib.chapters.kiali import checks as kiali_checks
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.shared import definitions, objects
-from runbook_lib.chapters.shared.release.planner import CRD, ReleasePlanner, Source
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.chapters.shared.release.planner import ReleasePlanner, Source
+from runbook_lib.cluster.names import APPS, CRD
+from runbook_lib.cluster.objects import Object, annotations_of, name_of, ref, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
@@ -57,14 +57,14 @@ class _InstallOperator(Step):
             rollout.wait_until_complete(
                 context,
                 "Deployment",
-                deployment["metadata"]["name"],
+                name_of(deployment),
                 self._namespace,
                 timeout=context.parameters.timeouts.kiali,
             )
 
     def verify(self, context: Context) -> Verification:
         kinds = [item for item in self._release.rendered(context) if item["kind"] == CRD]
-        names = {item["metadata"]["name"] for item in kinds}
+        names = {name_of(item) for item in kinds}
         definitions.wait_until_served(
             context, "Kiali's kinds", names, timeout=context.parameters.timeouts.kiali
         )
@@ -87,9 +87,9 @@ class _InstallOperator(Step):
         return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]
 
     def _deployment_check(self, context: Context, rendered: Object) -> Check:
-        name = rendered["metadata"]["name"]
+        name = name_of(rendered)
         where = ref("Deployment", name, self._namespace)
-        found = context.cluster.get("apps/v1", "Deployment", name, self._namespace)
+        found = context.cluster.get(APPS, "Deployment", name, self._namespace)
         if found is None:
             return Check(where, "missing", ok=False)
         done, counts = rollout.progress(found)
@@ -257,7 +257,7 @@ def _wanted(context: Context, *, again: bool = False) -> Object:
     """
     wanted = manifest.kiali(context.parameters)
     live = objects.live_if_known(context, wanted)
-    found = ((live or {}).get("metadata", {}).get("annotations") or {}).get(_TRY_AGAIN, "")
+    found = annotations_of(live or {}).get(_TRY_AGAIN, "")
     if again and live is not None and kiali_status.state(live).failed:
         found = str(int(found) + 1) if found.isdigit() else "1"
     if found:

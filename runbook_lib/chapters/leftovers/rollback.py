@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 from runbook_lib.chapters.shared import objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
-from runbook_lib.chapters.shared.release.planner import CRD
 from runbook_lib.chapters.shared.rollback import RollbackStep, kept, refused
 from runbook_lib.cluster import ownership
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import object_diff, reference
+from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.names import APPS, CRD, CUSTOM_KINDS
+from runbook_lib.cluster.objects import Object, annotations_of, name_of, ref, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -20,7 +20,6 @@ from runbook_lib.lifecycle.table import Check
 from runbook_lib.parameters.loading import Parameters
 
 _ISTIO, _KIALI = "01_install_istio", "06_kiali"
-_CRD_API = "apiextensions.k8s.io/v1"
 _ISTIOD = "pilot-discovery"
 """Istiod's field manager: what it has written and nobody else is of no use without it."""
 
@@ -155,7 +154,7 @@ class _RemoveLeftovers(RollbackStep):
     @staticmethod
     def _namespace_check(context: Context, found: _Found, name: str) -> Check:
         subject = ref("Namespace", name)
-        own = next((s for s in found.spaces if s.namespace["metadata"]["name"] == name), None)
+        own = next((s for s in found.spaces if name_of(s.namespace) == name), None)
         if own is not None and own.why_it_stays:
             return Check(subject, f"stays: {own.why_it_stays}", ok=None)
         if own is not None:
@@ -193,7 +192,7 @@ def _look(context: Context) -> _Found:
     with_istio, with_kiali = _istio_goes(context), _kiali_goes(context)
     kinds = [
         item
-        for item in context.cluster.list(_CRD_API, CRD)
+        for item in context.cluster.list(CUSTOM_KINDS, CRD)
         if (with_istio and _is_of_istio(context, item)) or (with_kiali and _is_of_kiali(item))
     ]
     written = _written_by_istiod(context) if with_istio else []
@@ -238,7 +237,7 @@ def _is_of_istio(context: Context, definition: Object) -> bool:
         "meta.helm.sh/release-name": context.parameters.istio.base.release,
         "meta.helm.sh/release-namespace": context.parameters.istio.namespace,
     }
-    return wanted.items() <= (definition["metadata"].get("annotations") or {}).items()
+    return wanted.items() <= annotations_of(definition).items()
 
 
 def _is_of_kiali(definition: Object) -> bool:
@@ -252,7 +251,7 @@ def _instances(context: Context, kinds: list[Object]) -> dict[str, list[Object]]
         spec = item["spec"]
         stored = next(version["name"] for version in spec["versions"] if version["storage"])
         version = f"{spec['group']}/{stored}"
-        found[item["metadata"]["name"]] = context.cluster.list(version, spec["names"]["kind"])
+        found[name_of(item)] = context.cluster.list(version, spec["names"]["kind"])
     return found
 
 
@@ -277,12 +276,12 @@ def _is_foreign(item: Object) -> bool:
 
 
 def _control_planes(context: Context) -> list[str]:
-    found = context.cluster.list("apps/v1", "Deployment", labels={"app": "istiod"})
+    found = context.cluster.list(APPS, "Deployment", labels={"app": "istiod"})
     return [reference(item) for item in found]
 
 
 def _definition_change(definition: Object, instances: dict[str, list[Object]]) -> Change:
-    items = instances[definition["metadata"]["name"]]
+    items = instances[name_of(definition)]
     lines = [f"{reference(item)} ({ownership.makers(item)})" for item in items]
     text = "\n".join(["with these objects:", *(f"  {line}" for line in lines)])
     return Change.of_text(reference(definition), "delete", text if items else "without objects")

@@ -7,8 +7,8 @@ from itertools import chain
 
 from runbook_lib.base.errors import KindNotInstalled, RunbookError
 from runbook_lib.chapters.shared import objects, observe, outsiders
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import APPS
+from runbook_lib.cluster.objects import Object, ref, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
@@ -182,7 +182,7 @@ def service_ports(context: Context) -> list[int]:
     service = context.cluster.get("v1", "Service", web.service, application.namespace)
     if service is None:
         raise RunbookError(f"there is no {where}", "correct application.web.service")
-    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace)
+    workload = context.cluster.get(APPS, web.kind, web.name, application.namespace)
     ports = service["spec"].get("ports") or []
 
     def leading_to(number: int) -> list[int]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib.chapters.shared import objects, observe, outsiders
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.objects import Object, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan

@@ -8,8 +8,7 @@ from runbook_lib.base.errors import RunbookError
 from runbook_lib.chapters.shared import objects, observe
 from runbook_lib.chapters.shared.rollback import RollbackStep, gone, refused
 from runbook_lib.cluster import ownership
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.objects import Object, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan

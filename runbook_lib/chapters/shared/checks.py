@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from runbook_lib.cluster.client import ref
+from runbook_lib.cluster.names import APPS
+from runbook_lib.cluster.objects import labels_of, ref
 from runbook_lib.cluster.pods import has_sidecar
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
@@ -32,7 +33,7 @@ def namespace_labels(context: Context) -> Table:
     rows = []
     for name in (context.parameters.application.namespace, context.parameters.istio.namespace):
         namespace = context.cluster.get("v1", "Namespace", name)
-        labels = (namespace or {}).get("metadata", {}).get("labels") or {}
+        labels = labels_of(namespace or {})
         # Kubernetes itself sets this one, and it says nothing but the name.
         shown = {k: v for k, v in labels.items() if k != "kubernetes.io/metadata.name"}
         text = ", ".join(f"{key}={value}" for key, value in sorted(shown.items())) or "none"
@@ -48,7 +49,7 @@ def starting_point(context: Context) -> Table:
     checks = [Check(ref("Namespace", application.namespace), *_there(namespace))]
     for entry in application.restart_order:
         kind, _, name = entry.partition("/")
-        workload = context.cluster.get("apps/v1", kind, name, application.namespace)
+        workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is None:
             found, ok = "missing", False
         else:
@@ -57,7 +58,7 @@ def starting_point(context: Context) -> Table:
     service = context.cluster.get("v1", "Service", application.web.service, application.namespace)
     where = ref("Service", application.web.service, application.namespace)
     checks.append(Check(where, *_there(service)))
-    labels = (namespace or {}).get("metadata", {}).get("labels") or {}
+    labels = labels_of(namespace or {})
     in_mesh = [
         pod
         for pod in context.cluster.list("v1", "Pod", application.namespace)

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from runbook_lib.base.wait import State
-from runbook_lib.chapters.shared.release.planner import CRD
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.names import CRD, CUSTOM_KINDS
+from runbook_lib.cluster.objects import Object, name_of
 from runbook_lib.lifecycle.context import Context
-
-_API = "apiextensions.k8s.io/v1"
 
 
 def wait_until_served(
@@ -28,14 +26,14 @@ def wait_until_served(
     """
 
     def observe(found: list[Object]) -> State:
-        established = {item["metadata"]["name"] for item in found if _is_established(item)}
+        established = {name_of(item) for item in found if _is_established(item)}
         missing = sorted(set(names) - established)
         text = f"not served yet: {', '.join(missing)}" if missing else "all served"
         return State(not missing, text)
 
     context.cluster.watch_until(
         f"{what} to be served",
-        _API,
+        CUSTOM_KINDS,
         CRD,
         None,
         observe,

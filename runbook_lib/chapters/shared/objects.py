@@ -8,8 +8,8 @@ from runbook_lib.base.errors import ClusterRefused, KindNotInstalled, RunbookErr
 from runbook_lib.base.wait import State
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster import ownership
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import ObjectDiff, object_diff, reference
+from runbook_lib.cluster.diff import ObjectDiff, object_diff
+from runbook_lib.cluster.objects import Object, name_of, reference
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
 
@@ -183,7 +183,7 @@ def _refuse_others(context: Context, manifest: Object) -> None:
     found = live(context, manifest)
     if found is None or ownership.is_own(found):
         return
-    name, where = manifest["metadata"]["name"], manifest["metadata"].get("namespace")
+    name, where = name_of(manifest), manifest["metadata"].get("namespace")
     raise RunbookError(
         f"{reference(found)} is there already, made by {ownership.makers(found)}: this step would "
         "add to it, and so change what it means",

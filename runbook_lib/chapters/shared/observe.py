@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from runbook_lib.base.errors import KindNotInstalled, VerificationFailed
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster.objects import Object, name_of, reference
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Table
@@ -83,17 +83,17 @@ def pod_table(context: Context, namespace: str) -> Table:
     for pod in context.cluster.list("v1", "Pod", namespace):
         if has_ended(pod):
             continue
-        sidecar = next((c for c in pods.containers(pod) if c.name == pods.PROXY), None)
+        sidecar = next((c for c in pods.containers(pod) if c.name == PROXY), None)
         where = "initContainers" if sidecar and sidecar.native_sidecar else "containers"
         rows.append(
             (
-                pod["metadata"]["name"],
+                name_of(pod),
                 pods.ready_count(pod),
                 "ready" if pods.is_ready(pod) else pods.why_not_ready(pod),
                 f"in {where}" if sidecar else "none",
             )
         )
-    return Table(f"Pods in {namespace}", ("pod", "ready", "state", pods.PROXY), tuple(sorted(rows)))
+    return Table(f"Pods in {namespace}", ("pod", "ready", "state", PROXY), tuple(sorted(rows)))
 
 
 def peer_authentication_table(context: Context) -> Table:

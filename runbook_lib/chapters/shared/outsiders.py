@@ -10,12 +10,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.base.errors import KindNotInstalled, RunbookError
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import reference
-from runbook_lib.cluster.pods import PROXY, has_sidecar
+from runbook_lib.cluster.names import APPS, NETWORKING, PROXY
+from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of, reference
+from runbook_lib.cluster.pods import has_sidecar
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import manifest, sidecars, traffic
-from runbook_lib.mesh.rollout import APPS, has_ended
+from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.mesh.survey import service_targets
 
 _Way = tuple[str, int | str, str]
@@ -79,7 +79,7 @@ def note_on_ports(context: Context, consequence: str) -> str:
 
 def namespaces_of_others(context: Context) -> list[str]:
     """Return the other namespaces where the mesh-wide policy decides about pods with sidecars."""
-    found = {pod["metadata"]["namespace"] for pod in _under_mesh_wide(context)}
+    found = {namespace_of(pod) for pod in _under_mesh_wide(context)}
     return sorted(found - {context.parameters.application.namespace})
 
 
@@ -114,7 +114,7 @@ def _under_mesh_wide(context: Context, namespace: str | None = None) -> Iterator
         alone = all(container["name"] == PROXY for container in pod["spec"]["containers"])
         if has_ended(pod) or not has_sidecar(pod) or alone:
             continue
-        own = [p for p in policies if p["metadata"]["namespace"] == pod["metadata"]["namespace"]]
+        own = [p for p in policies if namespace_of(p) == namespace_of(pod)]
         if _modes(pod, [strict, *own]) != _modes(pod, [permissive, *own]):
             yield pod
 
@@ -123,8 +123,7 @@ def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:
     """Return the mode on each port of a pod, and on a port that it does not declare."""
     judged = traffic.Policies(tuple(policies), web_labels=_labels(pod))
     return tuple(
-        traffic.mode_on_port(judged, pod["metadata"]["namespace"], port)
-        for port in (*sidecars.ports(pod), 0)
+        traffic.mode_on_port(judged, namespace_of(pod), port) for port in (*sidecars.ports(pod), 0)
     )
 
 
@@ -166,13 +165,13 @@ def _outside(service: Object, port: Object, ways: Sequence[_Way]) -> Iterator[st
     if spec.get("externalIPs"):
         yield "externalIPs"
     for name, wanted, what in ways:
-        if name == service["metadata"]["name"] and wanted in (port["port"], port.get("name")):
+        if name == name_of(service) and wanted in (port["port"], port.get("name")):
             yield what
 
 
 def _ways_in(context: Context, namespace: str) -> Iterator[_Way]:
     """Yield what else leads to Services from outside of the cluster."""
-    for ingress in context.cluster.list("networking.k8s.io/v1", "Ingress", namespace):
+    for ingress in context.cluster.list(NETWORKING, "Ingress", namespace):
         spec = ingress["spec"]
         paths = [
             path
@@ -195,5 +194,5 @@ def _ways_in(context: Context, namespace: str) -> Iterator[_Way]:
 
 
 def _labels(pod: Object) -> dict[str, str]:
-    labels: dict[str, str] = pod["metadata"].get("labels") or {}
+    labels: dict[str, str] = labels_of(pod)
     return labels

@@ -14,8 +14,23 @@ from itertools import chain
 
 from runbook_lib.base.errors import CommandError, KindNotInstalled, RunbookError
 from runbook_lib.cluster import ownership, pods
-from runbook_lib.cluster.client import FIELD_MANAGER, Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import (
+    ADMISSION,
+    APPS,
+    CRD,
+    CUSTOM_KINDS,
+    FIELD_MANAGER,
+    REVISION_LABEL,
+)
+from runbook_lib.cluster.objects import (
+    Object,
+    annotations_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    ref,
+    reference,
+)
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Table
 from runbook_lib.mesh import manifest, rollout
@@ -34,14 +49,11 @@ Only such a release is changed, and uninstalled by a rollback.
 """
 
 _MANAGED_BY = "app.kubernetes.io/managed-by"
-_REVISION = "istio.io/rev"
-_CRD_API, _CRD = "apiextensions.k8s.io/v1", "CustomResourceDefinition"
 _ISTIO_GROUPS = tuple(
     f"{group}.istio.io" for group in ("extensions", "networking", "security", "telemetry")
 )
 """The API groups of the chart `base`."""
 
-_ADMISSION_API = "admissionregistration.k8s.io/v1"
 _WEBHOOKS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 _KIALI_API = "kiali.io/v1alpha1"
 _KIALI_CRD = "kialis.kiali.io"
@@ -306,7 +318,7 @@ def meshes(context: Context) -> Iterator[Finding]:
                 + "; or give this one a revision of its own: istio.revision; or "
                 + _removal(context, item),
             )
-    for item in context.cluster.list("apps/v1", "DaemonSet", None, {"app": "ztunnel"}):
+    for item in context.cluster.list(APPS, "DaemonSet", None, {"app": "ztunnel"}):
         metadata = item["metadata"]
         yield Finding(
             ref("DaemonSet", metadata["name"], metadata["namespace"]),
@@ -318,7 +330,7 @@ def meshes(context: Context) -> Iterator[Finding]:
             blocks=False,
         )
     application = context.cluster.get("v1", "Namespace", parameters.application.namespace) or {}
-    labels = application.get("metadata", {}).get("labels") or {}
+    labels = labels_of(application)
     if labels.get("istio.io/dataplane-mode") == "ambient":
         yield Finding(
             ref("Namespace", parameters.application.namespace),
@@ -334,13 +346,13 @@ def webhooks(context: Context) -> Iterator[Finding]:
     istio = context.parameters.istio
     own = {(r.release, istio.namespace) for r in (istio.base, istio.istiod)}
     for kind in _WEBHOOKS:
-        for item in context.cluster.list(_ADMISSION_API, kind):
+        for item in context.cluster.list(ADMISSION, kind):
             if release_of(item) in own:
                 continue  # its Service comes with the release
             dead = list(dict.fromkeys(_dead_services(context, item)))
             if not dead:
                 continue
-            name = item["metadata"]["name"]
+            name = name_of(item)
             yield Finding(
                 ref(kind, name),
                 f"asks {', '.join(dead)}, which does not exist, and refuses when it gets no answer",
@@ -354,7 +366,7 @@ def kinds(context: Context) -> Iterator[Finding]:
     """Find Istio's kinds that belong to another release, or to none: Helm would refuse them."""
     found = [
         item
-        for item in context.cluster.list(_CRD_API, _CRD)
+        for item in context.cluster.list(CUSTOM_KINDS, CRD)
         if item["spec"]["group"] in _ISTIO_GROUPS
     ]
     istio = context.parameters.istio
@@ -375,7 +387,7 @@ def foreign(
     """
     groups: dict[tuple[str, str], list[Object]] = {}
     for item in live:
-        labels = item["metadata"].get("labels") or {}
+        labels = labels_of(item)
         owner = release_of(item) if labels.get(_MANAGED_BY) == "Helm" else ("", "")
         if owner != (release, namespace):
             groups.setdefault(owner, []).append(item)
@@ -398,7 +410,7 @@ def foreign(
 
 def release_of(item: Object) -> tuple[str, str]:
     """Return name and namespace of the release that an object says it belongs to."""
-    annotations = item["metadata"].get("annotations") or {}
+    annotations = annotations_of(item)
     return annotations.get(RELEASE_NAME, ""), annotations.get(RELEASE_NAMESPACE, "")
 
 
@@ -408,10 +420,10 @@ def operator(context: Context) -> Iterator[Finding]:
     release, namespace = kiali.operator.release, kiali.operator_namespace
     found = context.helm.status(release, namespace=namespace)
     where = f"Helm release {namespace}/{release}"
-    served = context.cluster.get(_CRD_API, _CRD, _KIALI_CRD) is not None
+    served = context.cluster.get(CUSTOM_KINDS, CRD, _KIALI_CRD) is not None
     labels = {"app.kubernetes.io/name": "kiali-operator"}
-    operators = context.cluster.list("apps/v1", "Deployment", None, labels)
-    others = [o for o in operators if o["metadata"]["namespace"] != namespace]
+    operators = context.cluster.list(APPS, "Deployment", None, labels)
+    others = [o for o in operators if namespace_of(o) != namespace]
     for item in others:
         yield Finding(
             reference(item),
@@ -429,7 +441,7 @@ def operator(context: Context) -> Iterator[Finding]:
             blocks=False,
         )
     if found is None:
-        own = [o for o in operators if o["metadata"]["namespace"] == namespace]
+        own = [o for o in operators if namespace_of(o) == namespace]
         if own:
             yield Finding(
                 reference(own[0]),
@@ -479,20 +491,20 @@ def _gist(error: RunbookError) -> str:
 
 def _istiods_of_others(context: Context) -> Iterator[Object]:
     istio = context.parameters.istio
-    for item in context.cluster.list("apps/v1", "Deployment", None, {"app": "istiod"}):
+    for item in context.cluster.list(APPS, "Deployment", None, {"app": "istiod"}):
         own = release_of(item) == (istio.istiod.release, istio.namespace)
-        if not own or item["metadata"]["namespace"] != istio.namespace:
+        if not own or namespace_of(item) != istio.namespace:
             yield item
 
 
 def _takes_our_place(context: Context, istiod: Object) -> bool:
     istio = context.parameters.istio
-    there = (istiod["metadata"]["namespace"], _revision(istiod))
+    there = (namespace_of(istiod), _revision(istiod))
     return there == (istio.namespace, istio.revision)
 
 
 def _revision(item: Object) -> str:
-    return str((item["metadata"].get("labels") or {}).get(_REVISION, "default"))
+    return str(labels_of(item).get(REVISION_LABEL, "default"))
 
 
 def _owner(item: Object) -> str:
@@ -510,7 +522,7 @@ def _removal(context: Context, istiod: Object) -> str:
         for pod in context.cluster.list("v1", "Pod")
         if pods.has_sidecar(pod)
         and not rollout.has_ended(pod)
-        and (pod["metadata"].get("annotations") or {}).get(_REVISION, revision) == revision
+        and annotations_of(pod).get(REVISION_LABEL, revision) == revision
     ]
     if proxies:
         return (
@@ -558,7 +570,7 @@ def _hand_over(items: Sequence[Object], release: str, namespace: str) -> Iterato
     by_kind: dict[tuple[str, str], list[str]] = {}
     for item in items:
         where = (item["kind"].lower(), item["metadata"].get("namespace", ""))
-        by_kind.setdefault(where, []).append(item["metadata"]["name"])
+        by_kind.setdefault(where, []).append(name_of(item))
     for (kind, scope), names in by_kind.items():
         options = ["--overwrite", *(["--namespace", scope] if scope else [])]
         yield _kubectl("label", kind, *names, f"{_MANAGED_BY}=Helm", *options)

@@ -11,8 +11,8 @@ from runbook_lib.base import evidence
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.chapters.shared import objects, observe
 from runbook_lib.cluster import ownership
-from runbook_lib.cluster.client import Object, ref
-from runbook_lib.cluster.diff import reference
+from runbook_lib.cluster.names import APPS
+from runbook_lib.cluster.objects import Object, ref, reference
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
@@ -210,7 +210,7 @@ def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
     web = application.web
     if ref(web.kind, web.name, application.namespace) not in {c.ref for c in plan.changes}:
         return ""
-    workload = context.cluster.get("apps/v1", web.kind, web.name, application.namespace) or {}
+    workload = context.cluster.get(APPS, web.kind, web.name, application.namespace) or {}
     if (workload.get("spec") or {}).get("replicas", 1) > 1:
         return ""
     return "the only web pod was replaced"

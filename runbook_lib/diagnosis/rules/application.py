@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object, ref
+from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of, ref
 from runbook_lib.diagnosis.model import Finding
 from runbook_lib.diagnosis.observation import (
     Observation,
     creation_failures,
-    labels_of,
     named,
     pods_of,
     wanted_pods,
@@ -83,7 +83,7 @@ def container_not_started(seen: Observation) -> Iterator[Finding]:
         failed = next((c for c in waiting if _never_ran(c)), None)
         if failed is None:
             continue
-        where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        where, pod_name = namespace_of(pod), name_of(pod)
         yield Finding(
             "container-not-started",
             _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
@@ -103,15 +103,15 @@ def container_not_ready(seen: Observation) -> Iterator[Finding]:
     for kind, name, pod, waiting in _waiting(seen):
         if any(map(_never_ran, waiting)):
             continue
-        where, pod_name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+        where, pod_name = namespace_of(pod), name_of(pod)
         logs = [
             f"log of {c.name}: {line}"
             for c in waiting
             for line in seen.logs.get((pod_name, c.name), ())[-1:]
         ]
         probes = [
-            f"log of {pods.PROXY}: {' '.join(line.split())}"
-            for line in seen.logs.get((pod_name, pods.PROXY), ())
+            f"log of {PROXY}: {' '.join(line.split())}"
+            for line in seen.logs.get((pod_name, PROXY), ())
             if "Request to probe app failed" in line
         ]
         yield Finding(
@@ -135,7 +135,7 @@ def _waiting(seen: Observation) -> Iterator[tuple[str, str, Object, list[pods.Co
     """Yield the pods of which containers of the application are not ready, and these."""
     for kind, name, workload in seen.wanted_workloads():
         for pod in pods_of(seen, workload) if workload else []:
-            waiting = [c for c in pods.containers(pod) if not c.ready and c.name != pods.PROXY]
+            waiting = [c for c in pods.containers(pod) if not c.ready and c.name != PROXY]
             if waiting and "deletionTimestamp" not in pod["metadata"]:
                 yield kind, name, pod, waiting
 
@@ -208,7 +208,7 @@ def no_endpoints(seen: Observation) -> Iterator[Finding]:
     service = seen.web_service
     if service is None or _ready_endpoints(seen, service):
         return
-    name = service["metadata"]["name"]
+    name = name_of(service)
     yield Finding(
         "no-endpoints",
         _symptom(seen, *_web(seen), "the load balancer has no targets"),
@@ -222,7 +222,7 @@ def no_endpoints(seen: Observation) -> Iterator[Finding]:
 
 
 def _ready_endpoints(seen: Observation, service: Object) -> int:
-    name = service["metadata"]["name"]
+    name = name_of(service)
     return sum(
         bool((endpoint.get("conditions") or {}).get("ready"))
         for each in seen.endpoints

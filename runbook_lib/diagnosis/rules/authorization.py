@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object, namespace_of
 from runbook_lib.cluster.pods import has_sidecar
 from runbook_lib.diagnosis.model import Finding, Kind
 from runbook_lib.diagnosis.observation import Answer, Observation, named
@@ -152,7 +152,7 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Finding]:
     namespace = seen.parameters.application.namespace
     for policy in (*seen.policies.peer_authentications, *seen.policies.authorization_policies):
         selector = traffic.selector(policy)
-        if policy["metadata"]["namespace"] != namespace or not selector:
+        if namespace_of(policy) != namespace or not selector:
             continue
         if not seen.selected(selector):
             own = policy["kind"] == "AuthorizationPolicy" and policy in seen.own_policies

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.names import REVISION_LABEL
+from runbook_lib.cluster.objects import Object, name_of
 from runbook_lib.diagnosis.model import Finding, Kind
 from runbook_lib.diagnosis.observation import Observation, named
 from runbook_lib.mesh import manifest
@@ -24,7 +25,7 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
     evidence = [f"{_no_istiod(seen)} in {istio}"] if not seen.istiod else []
     cause, remedy = "istiod is not there", "run notebook 01_install_istio again"
     for deployment in seen.istiod:
-        name, replicas = deployment["metadata"]["name"], deployment["spec"].get("replicas", 1)
+        name, replicas = name_of(deployment), deployment["spec"].get("replicas", 1)
         evidence.append(named(deployment, f".spec.replicas: {replicas}"))
         if replicas == 0:
             cause = "istiod is scaled to 0"
@@ -45,7 +46,7 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
 
 
 def _labels(seen: Observation) -> str:
-    return f"app=istiod,{manifest.REVISION_LABEL}={seen.parameters.istio.revision}"
+    return f"app=istiod,{REVISION_LABEL}={seen.parameters.istio.revision}"
 
 
 def _no_istiod(seen: Observation) -> str:
@@ -94,7 +95,7 @@ def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
 
 
 def _wrong_service(seen: Observation, service: Object) -> bool:
-    istiod = {deployment["metadata"]["name"] for deployment in seen.istiod}
+    istiod = {name_of(deployment) for deployment in seen.istiod}
     where = seen.parameters.istio.namespace
     return service.get("namespace") != where or service.get("name") not in istiod | {"istiod"}
 
@@ -118,7 +119,7 @@ def webhook_missing(seen: Observation) -> Iterator[Finding]:
             kind=Kind.NOT_DONE,
         )
         return
-    there = ", ".join(item["metadata"]["name"] for item in seen.webhooks) or "none"
+    there = ", ".join(name_of(item) for item in seen.webhooks) or "none"
     if seen.webhooks:
         cause = "no injection webhook selects the namespace"
     else:

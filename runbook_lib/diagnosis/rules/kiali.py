@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import status as kiali_status
+from runbook_lib.cluster.objects import name_of, namespace_of
 from runbook_lib.diagnosis.model import Finding
 from runbook_lib.diagnosis.observation import Observation, named
 from runbook_lib.mesh import rollout
@@ -37,7 +38,7 @@ def kiali_down(seen: Observation) -> Iterator[Finding]:
     deployment = seen.kiali_deployment
     if deployment is None or (deployment.get("status") or {}).get("availableReplicas", 0):
         return
-    namespace, name = deployment["metadata"]["namespace"], deployment["metadata"]["name"]
+    namespace, name = namespace_of(deployment), name_of(deployment)
     replicas = deployment["spec"].get("replicas", 1)
     scaled = replicas == 0
     yield Finding(

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.names import INJECTION_LABEL, PROXY, REVISION_LABEL
+from runbook_lib.cluster.objects import Object, labels_of, name_of
 from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation, labels_of
+from runbook_lib.diagnosis.observation import Observation
 from runbook_lib.mesh import manifest, sidecars, traffic
 from runbook_lib.mesh.injection_trial import wants_sidecar
 
@@ -17,18 +18,18 @@ _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 def two_labels(seen: Observation) -> Iterator[Finding]:
     """Two labels that contradict each other; the older one wins."""
     wanted, _ = manifest.injection_label_of(seen.parameters)
-    (other,) = {manifest.INJECTION_LABEL, manifest.REVISION_LABEL} - {wanted}
+    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
     if not {wanted, other} <= seen.labels.keys():
         return
     name = seen.parameters.application.namespace
     yield Finding(
         "two-labels",
-        f"the revision that injects is not the one that {manifest.REVISION_LABEL} names",
+        f"the revision that injects is not the one that {REVISION_LABEL} names",
         tuple(
             f"Namespace {name} .metadata.labels.{key}: {seen.labels[key]}"
             for key in (wanted, other)
         ),
-        f"the namespace carries both labels: {manifest.INJECTION_LABEL} wins (IST0123)",
+        f"the namespace carries both labels: {INJECTION_LABEL} wins (IST0123)",
         f"kubectl label namespace {name} {other}-",
         "https://istio.io/latest/docs/reference/config/analysis/ist0123/",
     )
@@ -41,7 +42,7 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
     if seen.namespace is None or found == value or not seen.mesh_begun:
         return
     name = seen.parameters.application.namespace
-    without = [pod["metadata"]["name"] for pod in _lacking(seen)]
+    without = [name_of(pod) for pod in _lacking(seen)]
     now = f"; already without: {', '.join(without)}" if without else ""
     yield Finding(
         "label-missing",
@@ -61,8 +62,8 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
     lacking = [pod for pod in _lacking(seen) if wants_sidecar(pod)]
     if seen.labels.get(key) != value or not lacking:
         return
-    names = [pod["metadata"]["name"] for pod in lacking]
-    web = {pod["metadata"]["name"] for pod in seen.web_pods}
+    names = [name_of(pod) for pod in lacking]
+    web = {name_of(pod) for pod in seen.web_pods}
     begun = bool(seen.in_mesh)
     yield Finding(
         "pod-without-sidecar",
@@ -70,7 +71,7 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
         f"{', '.join(names)}, and mutual TLS does not reach it",
         tuple(
             f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']} READY "
-            f"{pods.ready_count(pod)}, no {pods.PROXY} in containers or initContainers"
+            f"{pods.ready_count(pod)}, no {PROXY} in containers or initContainers"
             for pod in lacking
         ),
         "pods run without a sidecar: they were created before the label, or past the webhook",

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of
 from runbook_lib.cluster.pods import has_sidecar
 from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation, labels_of, named
+from runbook_lib.diagnosis.observation import Observation, named
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.survey import applies_to, service_targets
 
@@ -183,9 +183,7 @@ def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
 def _callers(seen: Observation, service: Object) -> frozenset[str]:
     """Return the pods that go by rules about a Service: those with a sidecar, but its own."""
     selector = (service["spec"].get("selector") or {}).items()
-    return frozenset(
-        pod["metadata"]["name"] for pod in seen.in_mesh if not selector <= labels_of(pod).items()
-    )
+    return frozenset(name_of(pod) for pod in seen.in_mesh if not selector <= labels_of(pod).items())
 
 
 def rule_setting(rule: Object, port: int) -> tuple[str, str]:
@@ -212,7 +210,7 @@ def _conflict(sends: str, mode: str, *, sidecar: bool) -> str:
 def _calls_fail(
     rule: Object, path: str, sends: str, problem: str, service: Object, port: int
 ) -> Finding:
-    name = service["metadata"]["name"]
+    name = name_of(service)
     return Finding(
         "destination-rule-conflict",
         f"pods in the mesh that call {name}:{port} get 503 (flags UF, UC); requests from outside "
@@ -264,7 +262,7 @@ def _exceptions_past_web(seen: Observation) -> list[Object]:
 
 
 def _is_here(seen: Observation, policy: Object) -> bool:
-    return bool(policy["metadata"]["namespace"] == seen.parameters.application.namespace)
+    return bool(namespace_of(policy) == seen.parameters.application.namespace)
 
 
 def _ports(policy: Object) -> dict[str, str]:

@@ -6,9 +6,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of
 from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import Observation, labels_of
+from runbook_lib.diagnosis.observation import Observation
 from runbook_lib.mesh import manifest, sidecars, traffic
 
 RECENT = timedelta(minutes=10)
@@ -20,23 +21,23 @@ _PROXY_DOCS = "https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/"
 def sidecar_unstable(seen: Observation) -> Iterator[Finding]:
     """A sidecar is not ready, or was restarted a moment ago."""
     for pod in seen.in_mesh:
-        name, namespace = pod["metadata"]["name"], pod["metadata"]["namespace"]
-        proxy = next(c for c in pods.containers(pod) if c.name == pods.PROXY)
+        name, namespace = name_of(pod), namespace_of(pod)
+        proxy = next(c for c in pods.containers(pod) if c.name == PROXY)
         restart = _recent_restart(pod)
         if (proxy.ready and not restart) or "deletionTimestamp" in pod["metadata"]:
             continue
         state = proxy.problem or "not ready"
-        evidence = [] if proxy.ready else [f"Pod {namespace}/{name} {pods.PROXY}: {state}"]
+        evidence = [] if proxy.ready else [f"Pod {namespace}/{name} {PROXY}: {state}"]
         evidence += [restart] if restart else []
-        lines = seen.logs.get((name, pods.PROXY), ())
+        lines = seen.logs.get((name, PROXY), ())
         errors = [line for line in lines if "\terror\t" in line or "\twarn\t" in line]
-        evidence += [f"log of {pods.PROXY}: {' '.join(line.split())}" for line in errors[-1:]]
+        evidence += [f"log of {PROXY}: {' '.join(line.split())}" for line in errors[-1:]]
         yield Finding(
             "sidecar-unstable",
             f"{name} is {pods.ready_count(pod)}: while its sidecar is away no traffic reaches it",
             tuple(evidence),
             "the sidecar was restarted" if proxy.ready else "the sidecar is not ready",
-            f"kubectl --namespace {namespace} logs {name} --container {pods.PROXY} --previous; "
+            f"kubectl --namespace {namespace} logs {name} --container {PROXY} --previous; "
             "look for memory limits and for istiod's port 15012",
             _PROXY_DOCS,
             outside=pod in seen.web_pods and bool(seen.unreachable),
@@ -49,12 +50,12 @@ def _recent_restart(pod: Object) -> str:
     for section in ("initContainerStatuses", "containerStatuses"):
         for state in status.get(section) or []:
             ended = (state.get("lastState") or {}).get("terminated") or {}
-            if state["name"] != pods.PROXY or not ended.get("finishedAt"):
+            if state["name"] != PROXY or not ended.get("finishedAt"):
                 continue
             at = datetime.fromisoformat(ended["finishedAt"].replace("Z", "+00:00"))
             if datetime.now(UTC) - at < RECENT:
                 return (
-                    f"Pod {pod['metadata']['name']} {pods.PROXY} .restartCount: "
+                    f"Pod {pod['metadata']['name']} {PROXY} .restartCount: "
                     f"{state.get('restartCount')}, .lastState.terminated.exitCode: "
                     f"{ended.get('exitCode')}"
                 )
@@ -100,7 +101,7 @@ def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:
     """What a sidecar's Envoy does is not what the policies say."""
     namespace = seen.parameters.application.namespace
     for pod in seen.in_mesh:
-        name = pod["metadata"]["name"]
+        name = name_of(pod)
         if name not in seen.listeners:
             continue
         for port in sidecars.ports(pod):
@@ -140,5 +141,5 @@ def _ready(seen: Observation) -> list[str]:
         f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"
         for pod in seen.in_mesh
         if "deletionTimestamp" not in pod["metadata"]
-        and any(c.name == pods.PROXY and c.ready for c in pods.containers(pod))
+        and any(c.name == PROXY and c.ready for c in pods.containers(pod))
     ]

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from runbook_lib.chapters.autoscaling.cases import Autoscaler
 from runbook_lib.chapters.autoscaling.scale_out import Scaling, State, words
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.model import Finding, Kind
 from runbook_lib.diagnosis.observation import Observation, pods_of
 

@@ -12,8 +12,9 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
 from runbook_lib.base.errors import ClusterRefused, ClusterUnreachable, KindNotInstalled
-from runbook_lib.cluster.client import Cluster, Object, conflict, event_text, ref
+from runbook_lib.cluster.client import Cluster, conflict, event_text
 from runbook_lib.cluster.kinds import Kinds
+from runbook_lib.cluster.objects import Object, ref
 from runbook_lib.cluster.watch import Watched, selectors
 
 

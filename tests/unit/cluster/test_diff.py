@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.redact import MASK
-from runbook_lib.cluster.diff import canonical_yaml, normalise, object_diff, reference
+from runbook_lib.cluster.diff import canonical_yaml, normalise, object_diff
+from runbook_lib.cluster.objects import reference
 
 POLICY: dict[str, Any] = {
     "apiVersion": "security.istio.io/v1",

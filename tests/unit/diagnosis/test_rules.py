@@ -17,7 +17,7 @@ import pytest
 from runbook_lib.base.errors import ClusterRefused
 from runbook_lib.chapters.autoscaling.cases import Autoscaler
 from runbook_lib.chapters.autoscaling.scale_out import Metric, Requests, Scaling, Usage
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis import rules
 from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.looking import Looker

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.cluster.client import RESTARTED_AT
+from runbook_lib.cluster.names import RESTARTED_AT
 from runbook_lib.mesh import rollout
 
 

@@ -6,7 +6,8 @@ import pytest
 
 from runbook_lib.base.errors import KindNotInstalled
 from runbook_lib.base.evidence import Evidence
-from runbook_lib.cluster.client import Cluster, Object
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.mesh.map import LinkState, MeshMap, Role, Sidecar

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from runbook_lib.base.errors import ApplyConflict, ClusterRefused, KindNotInstalled, RunbookError
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.tools.helm import Release
 

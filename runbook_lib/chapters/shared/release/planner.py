@@ -13,15 +13,14 @@ from runbook_lib.base.errors import KindNotInstalled, RunbookError
 from runbook_lib.base.redact import redact, redact_value
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import contested, recovery
-from runbook_lib.cluster.client import Object
-from runbook_lib.cluster.diff import canonical_yaml, object_diff, reference
+from runbook_lib.cluster.diff import canonical_yaml, object_diff
+from runbook_lib.cluster.names import CRD
+from runbook_lib.cluster.objects import Object, annotations_of, reference
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.table import Check
 from runbook_lib.parameters.model import ChartParameters
 from runbook_lib.tools.helm import Chart, Release, is_older
-
-CRD = "CustomResourceDefinition"
 
 
 @dataclass(frozen=True)
@@ -394,7 +393,7 @@ def _live(context: Context, item: Object) -> Object | None:
 
 def _is_kept(item: Object) -> bool:
     """Whether Helm leaves an object behind; see the annotation in Helm's documentation."""
-    annotations = item["metadata"].get("annotations") or {}
+    annotations = annotations_of(item)
     return annotations.get("helm.sh/resource-policy") == "keep"
 
 

@@ -14,7 +14,9 @@ from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.shared import observe
-from runbook_lib.cluster.client import RESTARTED_AT, Cluster, Object
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.names import RESTARTED_AT
+from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan

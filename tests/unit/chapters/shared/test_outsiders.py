@@ -14,7 +14,7 @@ from runbook_lib.chapters.shared.outsiders import (
     namespaces_of_others,
     note_on_ports,
 )
-from runbook_lib.cluster.client import Object
+from runbook_lib.cluster.objects import Object
 from tests.unit.given_cluster import WEB, context, pod
 
 SCANNING = {

@@ -1,0 +1,39 @@
+"""A Kubernetes object: its type, and what every object has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Object = dict[str, Any]
+"""A Kubernetes object, or a manifest of one, as the API server's JSON has it."""
+
+
+def name_of(item: Object) -> str:
+    """Return `metadata.name`."""
+    return str(item["metadata"]["name"])
+
+
+def namespace_of(item: Object) -> str:
+    """Return `metadata.namespace` of an object that is in one."""
+    return str(item["metadata"]["namespace"])
+
+
+def labels_of(item: Object) -> dict[str, str]:
+    """Return `metadata.labels`: empty where an object, or a pod's template, has none."""
+    return (item.get("metadata") or {}).get("labels") or {}
+
+
+def annotations_of(item: Object) -> dict[str, str]:
+    """Return `metadata.annotations`: empty where an object, or a pod's template, has none."""
+    return (item.get("metadata") or {}).get("annotations") or {}
+
+
+def ref(kind: str, name: str, namespace: str | None = None) -> str:
+    """Name an object as messages do: `Kind namespace/name`."""
+    return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
+
+
+def reference(item: Object) -> str:
+    """Name this object as messages do: `Kind namespace/name`, with `?` for what it lacks."""
+    metadata = item.get("metadata") or {}
+    return ref(item.get("kind", "?"), metadata.get("name", "?"), metadata.get("namespace"))
