@@ -9,8 +9,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runbook_lib.base.errors import ParameterError, RunbookError
-from runbook_lib.base.locations import repository_root
+from runbook_lib.base import ParameterError, RunbookError, repository_root
 
 LAB_PARAMETERS = repository_root() / "parameters" / "lab.yaml"
 
@@ -126,11 +125,10 @@ def diagnose(
     """
     import os
 
-    from runbook_lib.base.evidence import Evidence
-    from runbook_lib.cluster.client import Cluster
+    from runbook_lib.base import Evidence
+    from runbook_lib.cluster import Cluster
     from runbook_lib.diagnosis.diagnose import diagnose as look
-    from runbook_lib.lifecycle import target
-    from runbook_lib.lifecycle.context import Context
+    from runbook_lib.lifecycle import Context, target
     from runbook_lib.parameters import loading as checking
 
     checked = checking.load(parameters)

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from runbook_lib.base.errors import RunbookError
+from runbook_lib.base import RunbookError
 from runbook_lib.chapters import rollback
 from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.install import steps as install
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.policies import authorization, mutual_tls
-from runbook_lib.lifecycle.step import Step
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.lifecycle import Step
+from runbook_lib.parameters import Parameters
 
 CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
     "00_start_here": lambda _parameters: (),

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from runbook_lib.base.errors import ParameterError
+from runbook_lib.base import ParameterError
 from runbook_lib.chapters.autoscaling import rollback as autoscaling
 from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.chapters.install import rollback as istio
 from runbook_lib.chapters.kiali import rollback as kiali
 from runbook_lib.chapters.leftovers import rollback as leftovers
 from runbook_lib.chapters.policies import rollback as policies
-from runbook_lib.chapters.shared.rollback import RollbackStep
-from runbook_lib.lifecycle.step import Step
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.chapters.shared import RollbackStep
+from runbook_lib.lifecycle import Step
+from runbook_lib.parameters import Parameters
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runbook_lib.base.redact import register
+from runbook_lib.base import register
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
 from runbook_lib.cluster.names import AUTHENTICATION

@@ -10,12 +10,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import (
+from runbook_lib.base import (
     ApplyConflict,
     ClusterRefused,
     ClusterUnreachable,
     KindNotInstalled,
+    wait,
 )
 from runbook_lib.base.redact import redact
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors, connect

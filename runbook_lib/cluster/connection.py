@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from runbook_lib.base.errors import ClusterRefused, ClusterUnreachable, ParameterError
-from runbook_lib.base.redact import register
+from runbook_lib.base import ClusterRefused, ClusterUnreachable, ParameterError, register
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient

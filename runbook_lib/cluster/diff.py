@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 import yaml
 
-from runbook_lib.base.redact import MASK, redact
+from runbook_lib.base import MASK
+from runbook_lib.base.redact import redact
 from runbook_lib.cluster.objects import reference
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient, Resource
 
-from runbook_lib.base.errors import KindNotInstalled
+from runbook_lib.base import KindNotInstalled
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT
 
 

@@ -7,8 +7,7 @@ import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import ClusterUnreachable
+from runbook_lib.base import ClusterUnreachable, wait
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
 
 if TYPE_CHECKING:

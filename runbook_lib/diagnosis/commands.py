@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from runbook_lib.base import command
-from runbook_lib.base.errors import CommandError, RunbookError
+from runbook_lib.base import CommandError, RunbookError, command
 from runbook_lib.base.redact import redact
-from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import name_of
+from runbook_lib.cluster import PROXY, name_of
 from runbook_lib.diagnosis.looking import LIMIT
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import rollout
 
 LOG_LINES = 20

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runbook_lib.diagnosis import rules
 from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Diagnosis
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle import Context
 
 
 def diagnose(context: Context, token: str = "") -> Diagnosis:

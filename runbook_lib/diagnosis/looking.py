@@ -12,26 +12,30 @@ from typing import Any
 
 import yaml
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed
-from runbook_lib.chapters.autoscaling import autoscalers
-from runbook_lib.chapters.autoscaling.cases import Autoscaler
+from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed, wait
+from runbook_lib.chapters.autoscaling import Autoscaler, autoscalers
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.kiali import steps as kiali
-from runbook_lib.cluster import accounts, pods
-from runbook_lib.cluster.client import event_text
-from runbook_lib.cluster.names import ADMISSION, APPS, PROXY, REVISION_LABEL
-from runbook_lib.cluster.objects import Object, labels_of, name_of
+from runbook_lib.cluster import (
+    ADMISSION,
+    APPS,
+    PROXY,
+    REVISION_LABEL,
+    Object,
+    accounts,
+    event_text,
+    labels_of,
+    name_of,
+    pods,
+)
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.mesh import injection_trial, rollout, traffic
-from runbook_lib.mesh.rollout import has_ended
-from runbook_lib.parameters.model import ProbeParameters
-from runbook_lib.site import probe
-from runbook_lib.site.probe import Expectation, Observed, Probe
-from runbook_lib.tools.istioctl import Istioctl
+from runbook_lib.lifecycle import Context
+from runbook_lib.mesh import has_ended, injection_trial, rollout, traffic
+from runbook_lib.parameters import ProbeParameters
+from runbook_lib.site import Expectation, Observed, Probe, probe
+from runbook_lib.tools import Istioctl
 
 LIMIT = 15.0
 """Seconds for each istioctl command; the API server and probes have limits of their own."""

@@ -7,15 +7,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runbook_lib.chapters.autoscaling.cases import Autoscaler
-from runbook_lib.cluster.objects import Object, labels_of, name_of
-from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.mesh import traffic
-from runbook_lib.mesh.survey import service_targets
-from runbook_lib.mesh.traffic import Policies
-from runbook_lib.parameters.loading import Parameters
-from runbook_lib.site.probe import Observed
-from runbook_lib.tools.istioctl import Message
+from runbook_lib.chapters.autoscaling import Autoscaler
+from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of
+from runbook_lib.mesh import Policies, service_targets, traffic
+from runbook_lib.parameters import Parameters
+from runbook_lib.site import Observed
+from runbook_lib.tools import Message
 
 _GATEWAY_ERRORS = (None, 502, 503, 504)
 """No answer, or the load balancer's own answer when it got none."""

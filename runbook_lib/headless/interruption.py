@@ -8,7 +8,7 @@ from typing import Any
 from runbook_lib import chapters as steps
 from runbook_lib.base import evidence
 from runbook_lib.lifecycle import runs
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 from runbook_lib.site import probe
 
 _PROBE_SECONDS = 5.0

@@ -11,12 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import evidence
-from runbook_lib.base.errors import ParameterError
-from runbook_lib.base.locations import repository_root
-from runbook_lib.lifecycle import runs
-from runbook_lib.lifecycle.gate import APPROVE_VARIABLE
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.base import ParameterError, evidence, repository_root
+from runbook_lib.lifecycle import APPROVE_VARIABLE, runs
+from runbook_lib.parameters import Parameters
 
 if TYPE_CHECKING:
     from papermill import PapermillExecutionError  # type: ignore[import-untyped]

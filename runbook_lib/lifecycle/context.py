@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from runbook_lib.base.evidence import Evidence
-from runbook_lib.cluster.client import Cluster
+from runbook_lib.base import Evidence
+from runbook_lib.cluster import Cluster
 from runbook_lib.lifecycle.target import Target
-from runbook_lib.parameters.loading import Parameters
-from runbook_lib.tools import port_forward
+from runbook_lib.parameters import Parameters
+from runbook_lib.tools import Helm, Istioctl, Tools, port_forward
 from runbook_lib.tools import programs as command_line_tools
-from runbook_lib.tools.helm import Helm
-from runbook_lib.tools.istioctl import Istioctl
-from runbook_lib.tools.programs import Tools
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runbook_lib.base.errors import NotApproved, PlanChanged
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base import Evidence, NotApproved, PlanChanged
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step
 from runbook_lib.lifecycle.target import Target

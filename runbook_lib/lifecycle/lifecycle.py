@@ -8,8 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from runbook_lib.base.errors import NotApproved, PlanChanged, RunbookError, VerificationFailed
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base import Evidence, NotApproved, PlanChanged, RunbookError, VerificationFailed
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.gate import Decision, Gate
 from runbook_lib.lifecycle.plan import Plan

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-from runbook_lib.cluster.diff import ObjectDiff
+from runbook_lib.cluster import ObjectDiff
 
 Action = Literal[
     "create",

@@ -9,12 +9,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+from runbook_lib.base import Evidence, RunbookError, TargetChanged, repository_root
 from runbook_lib.base import evidence as records
-from runbook_lib.base.errors import RunbookError, TargetChanged
-from runbook_lib.base.evidence import Evidence
-from runbook_lib.base.locations import repository_root
 from runbook_lib.lifecycle.target import Target
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 """Names the folder of a run to the notebooks that are part of it."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runbook_lib.site.probe import ProbeTable
+from runbook_lib.site import ProbeTable
 
 
 @dataclass(frozen=True)

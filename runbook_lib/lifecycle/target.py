@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from runbook_lib.base.errors import LabNotRunning, ParameterError, TargetChanged
-from runbook_lib.base.locations import lab_state_file
-from runbook_lib.cluster.client import Cluster
-from runbook_lib.cluster.connection import Context, contexts
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.base import LabNotRunning, ParameterError, TargetChanged, lab_state_file
+from runbook_lib.cluster import Cluster, Context, contexts
+from runbook_lib.parameters import Parameters
 
 
 class Identified(Protocol):

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from runbook_lib.base.errors import ClusterRefused, RunbookError
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import APPS, INJECT, PROXY
-from runbook_lib.cluster.objects import Object, ref
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.base import ClusterRefused, RunbookError
+from runbook_lib.cluster import APPS, INJECT, PROXY, Object, pods, ref
+from runbook_lib.lifecycle import Check, Context
 from runbook_lib.mesh import rollout
 
 _INJECTOR = "sidecar-injector.istio.io"

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runbook_lib.cluster.objects import Object, name_of
+from runbook_lib.cluster import Object, name_of
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.map import EDGE, OUTSIDER, Basis, Link, LinkState
 from runbook_lib.mesh.traffic import Policies
-from runbook_lib.site.probe import Observed
+from runbook_lib.site import Observed
 
 _GATEWAY_ERRORS = (502, 503, 504)
 """Answers of a load balancer that got none itself."""

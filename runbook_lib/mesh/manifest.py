@@ -11,9 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from runbook_lib.cluster.names import DRY_RUN_ANNOTATION, INJECTION_LABEL, REVISION_LABEL
-from runbook_lib.cluster.objects import Object
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.cluster import DRY_RUN_ANNOTATION, INJECTION_LABEL, REVISION_LABEL, Object
+from runbook_lib.parameters import Parameters
 
 _FOLDER = Path(__file__).parent / "manifests"
 

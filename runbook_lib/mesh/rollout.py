@@ -6,12 +6,19 @@ import copy
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.wait import State
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import APPS, RESTART_REASON, RESTARTED_AT
-from runbook_lib.cluster.objects import Object, annotations_of, name_of, namespace_of, ref
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.base import RunbookError, State
+from runbook_lib.cluster import (
+    APPS,
+    RESTART_REASON,
+    RESTARTED_AT,
+    Object,
+    annotations_of,
+    name_of,
+    namespace_of,
+    pods,
+    ref,
+)
+from runbook_lib.lifecycle import Context
 
 _REWRITTEN = "prometheus.io/"
 """Annotations that the injector points at the sidecar's own port: a pod differs from its template.

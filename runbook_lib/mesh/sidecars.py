@@ -11,13 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import CommandError
-from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import Object, labels_of, name_of
-from runbook_lib.cluster.pods import describe, has_sidecar
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Table, yes_no
+from runbook_lib.base import CommandError, wait
+from runbook_lib.cluster import PROXY, Object, describe, has_sidecar, labels_of, name_of
+from runbook_lib.lifecycle import Context, Table, yes_no
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.rollout import has_ended
 

@@ -6,19 +6,25 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from runbook_lib.base.errors import KindNotInstalled
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import INJECTION_LABEL, PROXY, REVISION_LABEL
-from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.base import KindNotInstalled
+from runbook_lib.cluster import (
+    INJECTION_LABEL,
+    PROXY,
+    REVISION_LABEL,
+    Object,
+    labels_of,
+    name_of,
+    namespace_of,
+    pods,
+)
+from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import links as mesh_links
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.links import End
 from runbook_lib.mesh.map import Link, MeshMap, NamespaceView, PodView, Role, Sidecar, WorkloadView
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.mesh.traffic import Policies
-from runbook_lib.site import probe
-from runbook_lib.site.probe import Expectation, Observed, Probe
+from runbook_lib.site import Expectation, Observed, Probe, probe
 
 _NETWORKING_API = "networking.istio.io/v1"
 

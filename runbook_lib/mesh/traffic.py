@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from runbook_lib.base.errors import KindNotInstalled, RunbookError
-from runbook_lib.cluster.client import Cluster
-from runbook_lib.cluster.names import DRY_RUN_ANNOTATION
-from runbook_lib.cluster.objects import Object, annotations_of, name_of, namespace_of, reference
-from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.parameters.loading import Parameters
-from runbook_lib.site.probe import Expectation, Probe
+from runbook_lib.base import KindNotInstalled, RunbookError
+from runbook_lib.cluster import (
+    DRY_RUN_ANNOTATION,
+    Cluster,
+    Object,
+    annotations_of,
+    has_sidecar,
+    name_of,
+    namespace_of,
+    reference,
+)
+from runbook_lib.parameters import Parameters
+from runbook_lib.site import Expectation, Probe
 
 SECURITY_API = "security.istio.io/v1"
 

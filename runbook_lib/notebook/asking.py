@@ -7,14 +7,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runbook_lib.base.errors import NotApproved, PlanChanged
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base import Evidence, NotApproved, PlanChanged
+from runbook_lib.lifecycle import (
+    APPROVE_VARIABLE,
+    Answer,
+    Approval,
+    Case,
+    Decision,
+    Desk,
+    Gate,
+    Plan,
+    Ruling,
+    Step,
+    Target,
+    operator,
+)
 from runbook_lib.lifecycle import desk as desks
-from runbook_lib.lifecycle.desk import Answer, Case, Desk, Ruling
-from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Approval, Decision, Gate, operator
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step
-from runbook_lib.lifecycle.target import Target
 
 HOW = "Approve, pressed at the gate"
 """How an approval was given, in the evidence."""

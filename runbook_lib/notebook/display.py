@@ -11,26 +11,17 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.chapters.autoscaling.cases import ScaleOut
-from runbook_lib.chapters.kiali.login import Login
-from runbook_lib.diagnosis.commands import Transcript
-from runbook_lib.diagnosis.model import Diagnosis
-from runbook_lib.lifecycle.gate import Decision
-from runbook_lib.lifecycle.lifecycle import Applied, Proposal
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Table
-from runbook_lib.lifecycle.target import Target
-from runbook_lib.mesh.map import MeshMap
+from runbook_lib.chapters.autoscaling import ScaleOut
+from runbook_lib.chapters.kiali import Login
+from runbook_lib.diagnosis import Diagnosis, Transcript
+from runbook_lib.lifecycle import Applied, Decision, Plan, Proposal, Table, Target, Verification
+from runbook_lib.mesh import MeshMap
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
-from runbook_lib.notebook.pictures.mesh import mesh_html
-from runbook_lib.notebook.pictures.scale_out import scale_out_html
-from runbook_lib.notebook.pictures.timeline import timeline_html
+from runbook_lib.notebook.pictures import mesh_html, scale_out_html, timeline_html
 from runbook_lib.notebook.timeline import Timeline
-from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
-from runbook_lib.notebook.views.plan import plan_html
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.notebook.views import diagnosis_html, plan_html, transcript_html
+from runbook_lib.parameters import Parameters
 
 _GOOD = "background:rgba(46,160,67,.18)"
 _BAD = "background:rgba(248,81,73,.22)"

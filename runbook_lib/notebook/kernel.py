@@ -8,9 +8,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from runbook_lib.base.errors import ParameterError
-from runbook_lib.lifecycle.runs import RUN_DIRECTORY_VARIABLE
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.base import ParameterError
+from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE
+from runbook_lib.parameters import Parameters
 
 INJECTED_HEADER = "# Parameters"
 """First line of the cell in which papermill puts the parameters given to it."""

@@ -8,12 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import evidence
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.runs import EVIDENCE
-from runbook_lib.lifecycle.step import Step
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.base import RunbookError, evidence
+from runbook_lib.lifecycle import EVIDENCE, Context, Step, Table
 
 
 class Progress(StrEnum):

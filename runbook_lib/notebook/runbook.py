@@ -7,26 +7,18 @@ from typing import Any
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import wait
-from runbook_lib.chapters.autoscaling import autoscalers
+from runbook_lib.chapters.autoscaling import ScaleOut, autoscalers
 from runbook_lib.chapters.autoscaling import steps as autoscaling
-from runbook_lib.chapters.autoscaling.cases import ScaleOut
+from runbook_lib.chapters.kiali import Login
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import login as kiali_login
-from runbook_lib.chapters.kiali.login import Login
-from runbook_lib.chapters.shared import checks, observe, preflight
-from runbook_lib.chapters.shared.rollback import interruptions
-from runbook_lib.cluster.client import Cluster
-from runbook_lib.diagnosis import commands, rules
-from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.chapters.shared import checks, interruptions, observe, preflight
+from runbook_lib.cluster import Cluster
+from runbook_lib.diagnosis import Diagnosis, Transcript, commands, rules
 from runbook_lib.diagnosis.diagnose import diagnose
-from runbook_lib.diagnosis.model import Diagnosis
-from runbook_lib.lifecycle import runs, target
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.gate import Gate
-from runbook_lib.lifecycle.lifecycle import LifeCycle
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle import Context, Gate, LifeCycle, Table, runs, target
+from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
-from runbook_lib.mesh.map import MeshMap
 from runbook_lib.notebook import display, kernel, overview, timeline
 from runbook_lib.notebook.asking import AskingGate
 from runbook_lib.notebook.overview import Overview

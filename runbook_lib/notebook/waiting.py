@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
-from runbook_lib.base.wait import Progress
+from runbook_lib.base import Progress
 from runbook_lib.notebook.outputs import LiveOutput
 
 PATIENCE = 0.5

@@ -8,11 +8,11 @@ from typing import Any
 
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.lifecycle.desk import Answer
+from runbook_lib.base import RunbookError
+from runbook_lib.lifecycle import Answer
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.outputs import LiveOutput
-from runbook_lib.notebook.views.plan import plan_html
+from runbook_lib.notebook.views import plan_html
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 

@@ -1,1 +1,5 @@
 """The parameters of a run: read, checked, and typed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

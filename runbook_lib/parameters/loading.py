@@ -11,9 +11,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from runbook_lib.base import yaml_source
-from runbook_lib.base.errors import ParameterError
-from runbook_lib.base.yaml_source import Location
+from runbook_lib.base import Location, ParameterError, yaml_source
 from runbook_lib.parameters.model import RELEASED_CHARTS, RELEASED_KIALI_CHARTS, Parameters
 from runbook_lib.parameters.rules import contradictions
 

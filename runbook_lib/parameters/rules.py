@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runbook_lib.base.yaml_source import Location
+from runbook_lib.base import Location
 from runbook_lib.parameters.model import LAB_ISTIOD_VALUES, Parameters
 
 Contradiction = tuple[Location, str, str]

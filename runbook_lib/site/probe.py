@@ -15,10 +15,9 @@ from pathlib import Path
 
 import httpx
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import VerificationFailed, WaitTimeout
+from runbook_lib.base import VerificationFailed, WaitTimeout, wait
 from runbook_lib.base.redact import redact
-from runbook_lib.cluster.connection import is_loopback
+from runbook_lib.cluster import is_loopback
 
 _EXCERPT = 60
 _INTERVAL = 0.1

@@ -13,8 +13,7 @@ from typing import Any
 
 import yaml
 
-from runbook_lib.base.command import Completed, run
-from runbook_lib.base.errors import CommandError, RunbookError
+from runbook_lib.base import CommandError, Completed, RunbookError, run
 
 # The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)

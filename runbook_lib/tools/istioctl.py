@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.base.command import Completed, run
-from runbook_lib.base.errors import CommandError
+from runbook_lib.base import CommandError, Completed, run
 
 _TIMEOUT = 60.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")

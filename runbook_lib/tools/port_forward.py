@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from runbook_lib.base.errors import CommandError, RunbookError
+from runbook_lib.base import CommandError, RunbookError
 
 _READY = re.compile(r"Forwarding from (127\.0\.0\.1:\d+)")
 _GRACE_SECONDS = 2.0

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from runbook_lib.base.command import run
-from runbook_lib.base.errors import RunbookError
+from runbook_lib.base import RunbookError, run
 
 _WHERE = {
     "kubectl": "https://kubernetes.io/docs/tasks/tools/",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from runbook_lib.base.errors import ClusterRefused, KindNotInstalled, RunbookError
+from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError
 from runbook_lib.chapters.autoscaling.cases import Autoscaler, ScaleOut
 from runbook_lib.chapters.autoscaling.scale_out import (
     RESOURCES,
@@ -19,10 +19,18 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     requests_of,
     scalings,
 )
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import APPS, FIELD_MANAGER, PROXY
-from runbook_lib.cluster.objects import Object, annotations_of, name_of, namespace_of, reference
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.cluster import (
+    APPS,
+    FIELD_MANAGER,
+    PROXY,
+    Object,
+    annotations_of,
+    name_of,
+    namespace_of,
+    pods,
+    reference,
+)
+from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import rollout
 
 API, KIND = "autoscaling/v2", "HorizontalPodAutoscaler"

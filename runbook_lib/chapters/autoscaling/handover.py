@@ -9,10 +9,8 @@ runbook owns is removed by itself: the metrics stay, and are nobody's until some
 from __future__ import annotations
 
 from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
-from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors
-from runbook_lib.cluster.names import FIELD_MANAGER
-from runbook_lib.cluster.objects import Object, reference
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.cluster import FIELD_MANAGER, REQUEST_TIMEOUT, Object, api_errors, reference
+from runbook_lib.lifecycle import Context
 
 
 def give_back(context: Context, live: Object, manifest: Object) -> None:

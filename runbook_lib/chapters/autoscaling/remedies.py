@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 
-from runbook_lib.base.errors import RunbookError
+from runbook_lib.base import RunbookError
 from runbook_lib.chapters.autoscaling import autoscalers
 from runbook_lib.chapters.autoscaling import handover as autoscaler_handover
 from runbook_lib.chapters.autoscaling import trial as autoscaler_trial
@@ -21,11 +21,8 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     wanted,
     words,
 )
-from runbook_lib.cluster.diff import object_diff
-from runbook_lib.cluster.names import FIELD_MANAGER
-from runbook_lib.cluster.objects import Object, reference
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change
+from runbook_lib.cluster import FIELD_MANAGER, Object, object_diff, reference
+from runbook_lib.lifecycle import Change, Context
 from runbook_lib.mesh import rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"

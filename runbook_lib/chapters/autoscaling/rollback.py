@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 from runbook_lib.chapters.autoscaling import autoscalers, remedies
-from runbook_lib.chapters.shared.rollback import RollbackStep, only_web_pod_is_replaced
-from runbook_lib.cluster.objects import ref
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Check
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.chapters.shared import RollbackStep, only_web_pod_is_replaced
+from runbook_lib.cluster import ref
+from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
+from runbook_lib.parameters import Parameters
 
 
 class _RestoreAutoscalers(RollbackStep):

@@ -17,7 +17,7 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from runbook_lib.cluster.names import PROXY
+from runbook_lib.cluster import PROXY
 
 Item = dict[str, Any]
 """An entry of `spec.metrics` (autoscaling/v2)."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runbook_lib.base.errors import VerificationFailed, WaitTimeout
-from runbook_lib.base.wait import State as Wait
+from runbook_lib.base import State as Wait
+from runbook_lib.base import VerificationFailed, WaitTimeout
 from runbook_lib.chapters.autoscaling import autoscalers, remedies
 from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
 from runbook_lib.chapters.autoscaling.cases import Autoscaler, ScaleOut, application_load
@@ -17,12 +17,9 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     compare,
     words,
 )
-from runbook_lib.cluster.objects import Object, ref, reference
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Table, yes_no
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.cluster import Object, ref, reference
+from runbook_lib.lifecycle import Context, Plan, Step, Table, Verification, yes_no
+from runbook_lib.parameters import Parameters
 
 _WORDS = {
     Remedy.CONTAINER_RESOURCE: (

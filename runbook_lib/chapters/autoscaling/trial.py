@@ -6,9 +6,9 @@ a contradiction in what a webhook makes of annotations.
 
 from __future__ import annotations
 
-from runbook_lib.base.errors import ClusterRefused, RunbookError
-from runbook_lib.cluster.objects import Object, reference
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.base import ClusterRefused, RunbookError
+from runbook_lib.cluster import Object, reference
+from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import rollout
 
 

@@ -5,21 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.chapters.shared import objects, observe
-from runbook_lib.chapters.shared.rollback import RollbackStep, only_web_pod_is_replaced
-from runbook_lib.cluster import ownership, pods
-from runbook_lib.cluster.diff import object_diff
-from runbook_lib.cluster.names import APPS, PROXY
-from runbook_lib.cluster.objects import Object, labels_of, name_of, ref, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change, Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.base import RunbookError, wait
+from runbook_lib.chapters.shared import RollbackStep, objects, observe, only_web_pod_is_replaced
+from runbook_lib.cluster import (
+    APPS,
+    PROXY,
+    Object,
+    labels_of,
+    name_of,
+    object_diff,
+    ownership,
+    pods,
+    ref,
+    reference,
+)
+from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, table
 from runbook_lib.mesh import injection_trial, manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 _REASON = "istio-runbook: the pods leave the mesh"
 _TEMPLATE = "spec.template"

@@ -5,19 +5,23 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.wait import State
+from runbook_lib.base import RunbookError, State
 from runbook_lib.chapters.shared import objects, observe, preflight
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import APPS, INJECT, INJECTION_LABEL, PROXY, REVISION_LABEL
-from runbook_lib.cluster.objects import Object, labels_of, name_of, ref
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change, Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.cluster import (
+    APPS,
+    INJECT,
+    INJECTION_LABEL,
+    PROXY,
+    REVISION_LABEL,
+    Object,
+    labels_of,
+    name_of,
+    pods,
+    ref,
+)
+from runbook_lib.lifecycle import Change, Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import injection_trial, manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 _LACK = f"has no {PROXY}"
 

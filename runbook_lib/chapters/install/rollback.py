@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib.base.wait import State
-from runbook_lib.chapters.shared import preflight
+from runbook_lib.base import State
+from runbook_lib.chapters.shared import RollbackStep, preflight, refused
 from runbook_lib.chapters.shared.release import istio as istio_releases
-from runbook_lib.chapters.shared.rollback import RollbackStep, refused
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import ADMISSION, REVISION_LABEL
-from runbook_lib.cluster.objects import Object, annotations_of, name_of, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.cluster import (
+    ADMISSION,
+    REVISION_LABEL,
+    Object,
+    annotations_of,
+    name_of,
+    pods,
+    reference,
+)
+from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
 from runbook_lib.mesh import injection_trial, manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 _WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 

@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
-from runbook_lib.cluster.names import APPS, CRD
-from runbook_lib.cluster.objects import Object, name_of, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.cluster import APPS, CRD, Object, name_of, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 _GATEWAYS = ("ingressgateway", "egressgateway")
 """Values of the label `istio` on the gateways of Istio's charts."""

@@ -7,14 +7,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from runbook_lib.cluster.names import APPS, NETWORKING
-from runbook_lib.cluster.objects import Object, annotations_of, ref, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Check, Table
-from runbook_lib.mesh import manifest, rollout
-from runbook_lib.mesh.manifest import KIALI_PORT, READER_LABEL
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.cluster import APPS, NETWORKING, Object, annotations_of, ref, reference
+from runbook_lib.lifecycle import Check, Context, Table, table
+from runbook_lib.mesh import KIALI_PORT, READER_LABEL, manifest, rollout
+from runbook_lib.parameters import Parameters
 
 _OPERATOR = {"app.kubernetes.io/name": "kiali-operator"}
 

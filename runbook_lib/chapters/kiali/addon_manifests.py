@@ -9,9 +9,8 @@ from pathlib import Path
 import httpx
 import yaml
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.yaml_source import explain
-from runbook_lib.cluster.objects import Object
+from runbook_lib.base import RunbookError, explain
+from runbook_lib.cluster import Object
 
 RELEASED = "https://raw.githubusercontent.com/istio/istio/{version}/samples/addons/{name}.yaml"
 """Where Istio keeps its sample add-ons, see https://istio.io/latest/docs/ops/integrations/."""

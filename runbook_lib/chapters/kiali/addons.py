@@ -9,19 +9,13 @@ from typing import Any
 
 import httpx
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import CommandError, WaitTimeout
+from runbook_lib.base import CommandError, WaitTimeout, wait
 from runbook_lib.chapters.kiali import addon_manifests as addons
 from runbook_lib.chapters.shared import objects
-from runbook_lib.cluster import ownership, pods
-from runbook_lib.cluster.objects import Object, ref, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.cluster import Object, ownership, pods, ref, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 _SAMPLES = (
     "Istio calls its sample add-ons unfit for production: they keep their data in the pod, ask for "

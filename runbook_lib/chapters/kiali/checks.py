@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import contextlib
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import CommandError, KindNotInstalled, WaitTimeout
+from runbook_lib.base import CommandError, KindNotInstalled, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali.client import REFUSED, Finding, Kiali, KialiAnswer
-from runbook_lib.cluster import accounts
-from runbook_lib.cluster.objects import Object
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Check, Table
-from runbook_lib.mesh import manifest
-from runbook_lib.mesh.manifest import KIALI_PORT
-from runbook_lib.mesh.traffic import SECURITY_API
+from runbook_lib.cluster import Object, accounts
+from runbook_lib.lifecycle import Check, Context, Table, table
+from runbook_lib.mesh import KIALI_PORT, SECURITY_API, manifest
 
 _WRONG_TOKEN = "not-a-token"
 _READS = ("prometheus", "tracing")

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from runbook_lib.base.redact import register
+from runbook_lib.base import register
 
 REFUSED = 401
 

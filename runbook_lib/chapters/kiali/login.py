@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.cluster import accounts
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.gate import operator
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle import Context, Table, operator
 
 SHOWN_SECONDS = 60
 """How long a token is on the screen."""

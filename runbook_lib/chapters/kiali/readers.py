@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from runbook_lib.chapters.shared import objects
-from runbook_lib.cluster import accounts, ownership
-from runbook_lib.cluster.diff import object_diff
-from runbook_lib.cluster.objects import Object, labels_of, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change, Plan
-from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.cluster import Object, accounts, labels_of, object_diff, ownership, reference
+from runbook_lib.lifecycle import Change, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import manifest
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 _RBAC = "rbac.authorization.k8s.io/v1"
 

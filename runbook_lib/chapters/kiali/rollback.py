@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib.base.errors import KindNotInstalled, WaitTimeout
+from runbook_lib.base import KindNotInstalled, WaitTimeout
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import steps as kiali
-from runbook_lib.chapters.shared import objects
-from runbook_lib.chapters.shared.rollback import RollbackStep, gone, refused
-from runbook_lib.cluster import ownership
-from runbook_lib.cluster.client import Everything
-from runbook_lib.cluster.names import APPS
-from runbook_lib.cluster.objects import Object, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.chapters.shared import RollbackStep, gone, objects, refused
+from runbook_lib.cluster import APPS, Everything, Object, ownership, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
 from runbook_lib.mesh import manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 
 class _RemoveKiali(RollbackStep):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runbook_lib.base.wait import State
-from runbook_lib.cluster.objects import Object
+from runbook_lib.base import State
+from runbook_lib.cluster import Object
 
 Conditions = list[dict[str, Any]]
 

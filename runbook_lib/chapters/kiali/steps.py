@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import WaitFailed, WaitTimeout
+from runbook_lib.base import WaitFailed, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import addons
 from runbook_lib.chapters.kiali import checks as kiali_checks
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.shared import definitions, objects
-from runbook_lib.chapters.shared.release.planner import ReleasePlanner, Source
-from runbook_lib.cluster.names import APPS, CRD
-from runbook_lib.cluster.objects import Object, annotations_of, name_of, ref, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.chapters.shared.release import ReleasePlanner, Source
+from runbook_lib.cluster import APPS, CRD, Object, annotations_of, name_of, ref, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import manifest, rollout
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 API = "kiali.io/v1alpha1"
 

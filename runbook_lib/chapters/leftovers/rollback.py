@@ -5,19 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runbook_lib.chapters.shared import objects, preflight
+from runbook_lib.chapters.shared import RollbackStep, kept, objects, preflight, refused
 from runbook_lib.chapters.shared.release import istio as istio_releases
-from runbook_lib.chapters.shared.rollback import RollbackStep, kept, refused
-from runbook_lib.cluster import ownership
-from runbook_lib.cluster.diff import object_diff
-from runbook_lib.cluster.names import APPS, CRD, CUSTOM_KINDS
-from runbook_lib.cluster.objects import Object, annotations_of, name_of, ref, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change, Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Check
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.cluster import (
+    APPS,
+    CRD,
+    CUSTOM_KINDS,
+    Object,
+    annotations_of,
+    name_of,
+    object_diff,
+    ownership,
+    ref,
+    reference,
+)
+from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, table
+from runbook_lib.parameters import Parameters
 
 _ISTIO, _KIALI = "01_install_istio", "06_kiali"
 _ISTIOD = "pilot-discovery"

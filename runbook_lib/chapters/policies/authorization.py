@@ -5,18 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import chain
 
-from runbook_lib.base.errors import KindNotInstalled, RunbookError
+from runbook_lib.base import KindNotInstalled, RunbookError
 from runbook_lib.chapters.shared import objects, observe, outsiders
-from runbook_lib.cluster.names import APPS
-from runbook_lib.cluster.objects import Object, ref, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check
-from runbook_lib.mesh import manifest, sidecars
-from runbook_lib.mesh.traffic import allowed_methods, is_dry_run
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.cluster import APPS, Object, ref, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.mesh import allowed_methods, is_dry_run, manifest, sidecars
+from runbook_lib.parameters import Parameters
 
 
 class _RouteToWeb(Step):

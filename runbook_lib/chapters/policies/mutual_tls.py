@@ -7,14 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib.chapters.shared import objects, observe, outsiders
-from runbook_lib.cluster.objects import Object, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.cluster import Object, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import manifest, sidecars
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 
 class _PeerAuthenticationStep(Step):

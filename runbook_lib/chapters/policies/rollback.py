@@ -4,18 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.chapters.shared import objects, observe
-from runbook_lib.chapters.shared.rollback import RollbackStep, gone, refused
-from runbook_lib.cluster import ownership
-from runbook_lib.cluster.objects import Object, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Check
+from runbook_lib.base import RunbookError
+from runbook_lib.chapters.shared import RollbackStep, gone, objects, observe, refused
+from runbook_lib.cluster import Object, ownership, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
 from runbook_lib.mesh import manifest, traffic
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.parameters import Parameters
 
 
 class _RemoveAuthorization(RollbackStep):

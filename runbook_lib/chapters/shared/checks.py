@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-from runbook_lib.cluster.names import APPS
-from runbook_lib.cluster.objects import labels_of, ref
-from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Check, Table
-from runbook_lib.mesh import manifest
-from runbook_lib.mesh.rollout import has_ended, progress
+from runbook_lib.cluster import APPS, has_sidecar, labels_of, ref
+from runbook_lib.lifecycle import Check, Context, Table, table
+from runbook_lib.mesh import has_ended, manifest, progress
 
 
 def tool_versions(context: Context) -> Table:

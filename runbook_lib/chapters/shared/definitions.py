@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from runbook_lib.base.wait import State
-from runbook_lib.cluster.names import CRD, CUSTOM_KINDS
-from runbook_lib.cluster.objects import Object, name_of
-from runbook_lib.lifecycle.context import Context
+from runbook_lib.base import State
+from runbook_lib.cluster import CRD, CUSTOM_KINDS, Object, name_of
+from runbook_lib.lifecycle import Context
 
 
 def wait_until_served(

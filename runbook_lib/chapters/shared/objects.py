@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runbook_lib.base.errors import ClusterRefused, KindNotInstalled, RunbookError
-from runbook_lib.base.wait import State
+from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, State
 from runbook_lib.chapters.shared import preflight
-from runbook_lib.cluster import ownership
-from runbook_lib.cluster.diff import ObjectDiff, object_diff
-from runbook_lib.cluster.objects import Object, name_of, reference
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.cluster import Object, ObjectDiff, name_of, object_diff, ownership, reference
+from runbook_lib.lifecycle import Change, Context, Plan
 
 
 def plan_objects(

@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-from runbook_lib.base.errors import KindNotInstalled, VerificationFailed
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import Object, name_of, reference
-from runbook_lib.lifecycle import table
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Table
-from runbook_lib.mesh import traffic
-from runbook_lib.mesh.rollout import has_ended
+from runbook_lib.base import KindNotInstalled, VerificationFailed
+from runbook_lib.cluster import PROXY, Object, name_of, pods, reference
+from runbook_lib.lifecycle import Context, Table, table
+from runbook_lib.mesh import has_ended, traffic
 from runbook_lib.site import probe
 
 

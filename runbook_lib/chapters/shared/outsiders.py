@@ -9,14 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.base.errors import KindNotInstalled, RunbookError
-from runbook_lib.cluster.names import APPS, NETWORKING, PROXY
-from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of, reference
-from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.mesh import manifest, sidecars, traffic
-from runbook_lib.mesh.rollout import has_ended
-from runbook_lib.mesh.survey import service_targets
+from runbook_lib.base import KindNotInstalled, RunbookError
+from runbook_lib.cluster import (
+    APPS,
+    NETWORKING,
+    PROXY,
+    Object,
+    has_sidecar,
+    labels_of,
+    name_of,
+    namespace_of,
+    reference,
+)
+from runbook_lib.lifecycle import Context
+from runbook_lib.mesh import has_ended, manifest, service_targets, sidecars, traffic
 
 _Way = tuple[str, int | str, str]
 """A Service by name, its port by number or name, and the object that leads there."""

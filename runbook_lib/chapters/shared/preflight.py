@@ -12,27 +12,25 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
-from runbook_lib.base.errors import CommandError, KindNotInstalled, RunbookError
-from runbook_lib.cluster import ownership, pods
-from runbook_lib.cluster.names import (
+from runbook_lib.base import CommandError, KindNotInstalled, RunbookError
+from runbook_lib.cluster import (
     ADMISSION,
     APPS,
     CRD,
     CUSTOM_KINDS,
     FIELD_MANAGER,
     REVISION_LABEL,
-)
-from runbook_lib.cluster.objects import (
     Object,
     annotations_of,
     labels_of,
     name_of,
     namespace_of,
+    ownership,
+    pods,
     ref,
     reference,
 )
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle import Context, Table
 from runbook_lib.mesh import manifest, rollout
 
 RELEASE_NAME = "meta.helm.sh/release-name"

@@ -7,19 +7,12 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from runbook_lib.base import evidence
-from runbook_lib.base.errors import RunbookError
+from runbook_lib.base import RunbookError, evidence
 from runbook_lib.chapters.shared import objects, observe
-from runbook_lib.cluster import ownership
-from runbook_lib.cluster.names import APPS
-from runbook_lib.cluster.objects import Object, ref, reference
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Check, Table, of_checks, yes_no
+from runbook_lib.cluster import APPS, Object, ownership, ref, reference
+from runbook_lib.lifecycle import Check, Context, Plan, Step, Table, Verification, of_checks, yes_no
 from runbook_lib.mesh import sidecars, traffic
-from runbook_lib.site.probe import Expectation, Probe
-from runbook_lib.site.sampling import Sampler, Samples
+from runbook_lib.site import Expectation, Probe, Sampler, Samples
 
 SAMPLED = "sampled"
 """The event that records the requests sent while a step was applied."""

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from runbook_lib.diagnosis.model import Diagnosis, Finding
-from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis import Diagnosis, Finding, Observation
 from runbook_lib.diagnosis.rules import (
     admission,
     application,
@@ -20,7 +19,7 @@ from runbook_lib.diagnosis.rules import (
     proxies,
     scaling,
 )
-from runbook_lib.lifecycle.table import Check, Table, of_checks
+from runbook_lib.lifecycle import Check, Table, of_checks
 
 
 class Area(StrEnum):

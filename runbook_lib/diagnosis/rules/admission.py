@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.diagnosis import refusal
-from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import Observation, creation_failures, pods_of, wanted_pods
+from runbook_lib.diagnosis import (
+    Finding,
+    Observation,
+    creation_failures,
+    pods_of,
+    refusal,
+    wanted_pods,
+)
 
 _WEBHOOKS = (
     "https://kubernetes.io/docs/reference/access-authn-authz/extensible-admission-controllers/"

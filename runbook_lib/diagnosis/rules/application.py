@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of, ref
-from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import (
+from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods, ref
+from runbook_lib.diagnosis import (
+    Finding,
     Observation,
     creation_failures,
     named,

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.cluster.objects import Object, namespace_of
-from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Answer, Observation, named
+from runbook_lib.base import RunbookError
+from runbook_lib.cluster import Object, has_sidecar, namespace_of
+from runbook_lib.diagnosis import Answer, Finding, Kind, Observation, named
 from runbook_lib.mesh import traffic
 
 _HTTP_DOCS = "https://istio.io/latest/docs/tasks/security/authorization/authz-http/"

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import REVISION_LABEL
-from runbook_lib.cluster.objects import Object, name_of
-from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation, named
+from runbook_lib.cluster import REVISION_LABEL, Object, name_of, pods
+from runbook_lib.diagnosis import Finding, Kind, Observation, named
 from runbook_lib.mesh import manifest
 
 _DOCS = "https://istio.io/latest/docs/ops/common-problems"

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import status as kiali_status
-from runbook_lib.cluster.objects import name_of, namespace_of
-from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import Observation, named
+from runbook_lib.cluster import name_of, namespace_of
+from runbook_lib.diagnosis import Finding, Observation, named
 from runbook_lib.mesh import rollout
 
 _ISTIO = "https://istio.io/latest/docs/ops/integrations/kiali/"

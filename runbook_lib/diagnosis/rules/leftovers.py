@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis import Finding, Observation
 
 _ANALYSIS = "https://istio.io/latest/docs/reference/config/analysis/"
 _JUDGED = ("IST0102", "IST0103", "IST0118", "IST0123", "IST0127", "IST0139")

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import INJECTION_LABEL, PROXY, REVISION_LABEL
-from runbook_lib.cluster.objects import Object, labels_of, name_of
-from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation
-from runbook_lib.mesh import manifest, sidecars, traffic
-from runbook_lib.mesh.injection_trial import wants_sidecar
+from runbook_lib.cluster import (
+    INJECTION_LABEL,
+    PROXY,
+    REVISION_LABEL,
+    Object,
+    labels_of,
+    name_of,
+    pods,
+)
+from runbook_lib.diagnosis import Finding, Kind, Observation
+from runbook_lib.mesh import manifest, sidecars, traffic, wants_sidecar
 
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 

@@ -8,12 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of
-from runbook_lib.cluster.pods import has_sidecar
-from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation, named
-from runbook_lib.mesh import traffic
-from runbook_lib.mesh.survey import applies_to, service_targets
+from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of, namespace_of
+from runbook_lib.diagnosis import Finding, Kind, Observation, named
+from runbook_lib.mesh import applies_to, service_targets, traffic
 
 _EXCEPTION = "https://istio.io/latest/docs/reference/config/security/peer_authentication/"
 _MIGRATION = "https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/"

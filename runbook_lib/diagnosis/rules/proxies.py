@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import Object, labels_of, name_of, namespace_of
-from runbook_lib.diagnosis.model import Finding
-from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods
+from runbook_lib.diagnosis import Finding, Observation
 from runbook_lib.mesh import manifest, sidecars, traffic
 
 RECENT = timedelta(minutes=10)

@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
-from runbook_lib.chapters.autoscaling.cases import Autoscaler
-from runbook_lib.chapters.autoscaling.scale_out import Scaling, State, words
-from runbook_lib.cluster import pods
-from runbook_lib.cluster.objects import Object
-from runbook_lib.diagnosis.model import Finding, Kind
-from runbook_lib.diagnosis.observation import Observation, pods_of
+from runbook_lib.chapters.autoscaling import Autoscaler, Scaling, State, words
+from runbook_lib.cluster import Object, pods
+from runbook_lib.diagnosis import Finding, Kind, Observation, pods_of
 
 SETTLING = timedelta(minutes=2)
 """How long pods have to be ready until metrics of theirs must be there.

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from runbook_lib.mesh.map import LinkState
+from runbook_lib.mesh import LinkState
 from runbook_lib.notebook.pictures import svg
 
 Point = tuple[float, float]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from runbook_lib.mesh.map import (
+from runbook_lib.mesh import (
     BASIS_MEANINGS,
     EDGE,
     OUTSIDER,

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.chapters.autoscaling.cases import Part, Row, ScaleOut, usage_text
-from runbook_lib.chapters.autoscaling.scale_out import Scaling, State, words
+from runbook_lib.chapters.autoscaling import Part, Row, ScaleOut, Scaling, State, usage_text, words
 from runbook_lib.notebook.pictures import svg
 
 WIDTH = 760

@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from runbook_lib.notebook import Answer, Answers, Change, Timeline
 from runbook_lib.notebook.pictures import svg
-from runbook_lib.notebook.timeline import Answer, Answers, Change, Timeline
 
 _TIME = 8
 _RAIL = 92

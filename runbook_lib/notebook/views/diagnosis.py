@@ -9,8 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from runbook_lib.diagnosis.commands import Transcript
-from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look, details
+from runbook_lib.diagnosis import Diagnosis, Finding, Kind, Look, Transcript, details
 
 _STYLE = """<style>
 .rb-diagnosis { color: var(--jp-content-font-color1, inherit); max-width: 72em; }

@@ -6,9 +6,9 @@ from html import escape
 
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.chapters.kiali.login import SHOWN_SECONDS, Login
-from runbook_lib.notebook.outputs import LiveOutput
+from runbook_lib.base import RunbookError
+from runbook_lib.chapters.kiali import SHOWN_SECONDS, Login
+from runbook_lib.notebook import LiveOutput
 from runbook_lib.notebook.views.token_page import TokenPage
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
-from runbook_lib.lifecycle.plan import Change, Plan
+from runbook_lib.lifecycle import Change, Plan
 
 LONG = 60
 """Lines from which a block is folded."""

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runbook_lib.base.errors import ApplyConflict, ClusterRefused, KindNotInstalled, RunbookError
-from runbook_lib.cluster.objects import Object
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.tools.helm import Release
+from runbook_lib.base import ApplyConflict, ClusterRefused, KindNotInstalled, RunbookError
+from runbook_lib.cluster import Object
+from runbook_lib.lifecycle import Context
+from runbook_lib.tools import Release
 
 _HELM = "helm"
 """Helm's field manager, after its program (`getManagedFieldsManager` in Helm's `pkg/kube`)."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.chapters.shared.release.planner import ReleasePlanner, Source
-from runbook_lib.parameters.loading import Parameters
-from runbook_lib.parameters.model import ChartParameters
+from runbook_lib.parameters import ChartParameters, Parameters
 
 
 def base_release(parameters: Parameters) -> ReleasePlanner:

@@ -9,18 +9,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from runbook_lib.base.errors import KindNotInstalled, RunbookError
-from runbook_lib.base.redact import redact, redact_value
+from runbook_lib.base import KindNotInstalled, RunbookError, redact_value
+from runbook_lib.base.redact import redact
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import contested, recovery
-from runbook_lib.cluster.diff import canonical_yaml, object_diff
-from runbook_lib.cluster.names import CRD
-from runbook_lib.cluster.objects import Object, annotations_of, reference
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.plan import Change, Plan
-from runbook_lib.lifecycle.table import Check
-from runbook_lib.parameters.model import ChartParameters
-from runbook_lib.tools.helm import Chart, Release, is_older
+from runbook_lib.cluster import CRD, Object, annotations_of, canonical_yaml, object_diff, reference
+from runbook_lib.lifecycle import Change, Check, Context, Plan
+from runbook_lib.parameters import ChartParameters
+from runbook_lib.tools import Chart, Release, is_older
 
 
 @dataclass(frozen=True)

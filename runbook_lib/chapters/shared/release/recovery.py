@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
-from runbook_lib.base import wait
-from runbook_lib.base.errors import RunbookError, WaitTimeout
+from runbook_lib.base import RunbookError, WaitTimeout, wait
 from runbook_lib.chapters.shared.release import contested
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.tools.helm import Release
+from runbook_lib.lifecycle import Context
+from runbook_lib.tools import Release
 
 HELM_TIMEOUT = 300.0
 """Seconds after which a Helm that was started without `--timeout` gives up."""

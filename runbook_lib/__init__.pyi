@@ -1,0 +1,3 @@
+__all__ = ["Runbook"]
+
+from .notebook import Runbook

@@ -1,0 +1,51 @@
+__all__ = [
+    "MASK",
+    "ApplyConflict",
+    "ClusterRefused",
+    "ClusterUnreachable",
+    "CommandError",
+    "Completed",
+    "Evidence",
+    "KindNotInstalled",
+    "LabNotRunning",
+    "Location",
+    "NotApproved",
+    "ParameterError",
+    "PlanChanged",
+    "Progress",
+    "RunbookError",
+    "State",
+    "TargetChanged",
+    "VerificationFailed",
+    "WaitFailed",
+    "WaitTimeout",
+    "explain",
+    "lab_state_file",
+    "redact_value",
+    "register",
+    "repository_root",
+    "run",
+]
+
+from .command import Completed, run
+from .errors import (
+    ApplyConflict,
+    ClusterRefused,
+    ClusterUnreachable,
+    CommandError,
+    KindNotInstalled,
+    LabNotRunning,
+    NotApproved,
+    ParameterError,
+    PlanChanged,
+    RunbookError,
+    TargetChanged,
+    VerificationFailed,
+    WaitFailed,
+    WaitTimeout,
+)
+from .evidence import Evidence
+from .locations import lab_state_file, repository_root
+from .redact import MASK, redact_value, register
+from .wait import Progress, State
+from .yaml_source import Location, explain

@@ -1,0 +1,6 @@
+__all__ = [
+    "SHOWN_SECONDS",
+    "Login",
+]
+
+from .login import SHOWN_SECONDS, Login

@@ -1,0 +1,6 @@
+__all__ = [
+    "ReleasePlanner",
+    "Source",
+]
+
+from .planner import ReleasePlanner, Source

@@ -1,0 +1,56 @@
+__all__ = [
+    "ADMISSION",
+    "APPS",
+    "CRD",
+    "CUSTOM_KINDS",
+    "DRY_RUN_ANNOTATION",
+    "FIELD_MANAGER",
+    "INJECT",
+    "INJECTION_LABEL",
+    "NETWORKING",
+    "PROXY",
+    "REQUEST_TIMEOUT",
+    "RESTARTED_AT",
+    "RESTART_REASON",
+    "REVISION_LABEL",
+    "Cluster",
+    "Context",
+    "Everything",
+    "Object",
+    "ObjectDiff",
+    "annotations_of",
+    "api_errors",
+    "canonical_yaml",
+    "contexts",
+    "describe",
+    "event_text",
+    "has_sidecar",
+    "is_loopback",
+    "labels_of",
+    "name_of",
+    "namespace_of",
+    "object_diff",
+    "ref",
+    "reference",
+]
+
+from .client import Cluster, Everything, event_text
+from .connection import REQUEST_TIMEOUT, Context, api_errors, contexts, is_loopback
+from .diff import ObjectDiff, canonical_yaml, object_diff
+from .names import (
+    ADMISSION,
+    APPS,
+    CRD,
+    CUSTOM_KINDS,
+    DRY_RUN_ANNOTATION,
+    FIELD_MANAGER,
+    INJECT,
+    INJECTION_LABEL,
+    NETWORKING,
+    PROXY,
+    RESTART_REASON,
+    RESTARTED_AT,
+    REVISION_LABEL,
+)
+from .objects import Object, annotations_of, labels_of, name_of, namespace_of, ref, reference
+from .pods import describe, has_sidecar

@@ -1,0 +1,45 @@
+__all__ = [
+    "BASIS_MEANINGS",
+    "EDGE",
+    "KIALI_PORT",
+    "OUTSIDER",
+    "READER_LABEL",
+    "SECURITY_API",
+    "Basis",
+    "Link",
+    "LinkState",
+    "MeshMap",
+    "NamespaceView",
+    "PodView",
+    "Policies",
+    "Role",
+    "Sidecar",
+    "WorkloadView",
+    "allowed_methods",
+    "applies_to",
+    "has_ended",
+    "is_dry_run",
+    "progress",
+    "service_targets",
+    "wants_sidecar",
+]
+
+from .injection_trial import wants_sidecar
+from .manifest import KIALI_PORT, READER_LABEL
+from .map import (
+    BASIS_MEANINGS,
+    EDGE,
+    OUTSIDER,
+    Basis,
+    Link,
+    LinkState,
+    MeshMap,
+    NamespaceView,
+    PodView,
+    Role,
+    Sidecar,
+    WorkloadView,
+)
+from .rollout import has_ended, progress
+from .survey import applies_to, service_targets
+from .traffic import SECURITY_API, Policies, allowed_methods, is_dry_run

@@ -1,0 +1,8 @@
+__all__ = [
+    "ChartParameters",
+    "Parameters",
+    "ProbeParameters",
+]
+
+from .loading import Parameters
+from .model import ChartParameters, ProbeParameters
