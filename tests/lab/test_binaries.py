@@ -26,7 +26,7 @@ case "$1 $2" in
   "list -m") echo "$MODULES/$5" ;;
   "build -v")
     name=$(basename "$PWD")
-    [ "$name" = lab ] && name=kubectl
+    [ "$name" = lab ] && name=helm
     echo "$$" >> "$MODULES/builders"
     for last in "$@"; do [ "$previous" = -o ] && out=$last; previous=$last; done
     echo one >&2
@@ -37,7 +37,7 @@ case "$1 $2" in
 esac
 """
 ENSURE = (
-    "from runbook_lib.lab.binaries import ensure_build;"
+    "from runbook_lib.lab.build.binaries import ensure_build;"
     "print(ensure_build(lambda *message: print(*message, flush=True)).root)"
 )
 
@@ -97,7 +97,8 @@ def test_a_build_reports_packages_and_drops_its_cache() -> None:
         12,
         12,
     )
-    assert build.program("kubectl").read_text() == "program\n"
+    assert build.program("helm").read_text() == "program\n"
+    assert build.program("kubectl").read_bytes() == binaries.kubectl().read_bytes()
     assert not list(build.root.parent.glob("*go-build*"))
     assert binaries.istio_version() in build.share("charts/base/Chart.yaml").read_text()
     assert binaries.ensure_build(lambda *_: pytest.fail("built twice")) == build
@@ -113,7 +114,7 @@ def test_an_interrupted_build_leaves_nothing_half_usable(tmp_path: Path, toolbox
     assert binaries.find_build() is None
     assert _leftovers(tmp_path)
     (toolbox / "hold").unlink()
-    assert binaries.ensure_build(lambda *_: None).program("kubectl").exists()
+    assert binaries.ensure_build(lambda *_: None).program("helm").exists()
     assert not _leftovers(tmp_path)
 
 

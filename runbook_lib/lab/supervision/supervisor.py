@@ -1,6 +1,6 @@
 """The process that owns a lab: starts everything, keeps it running, stops it.
 
-`python -m runbook_lib.lab.supervisor NAME REPORT_FD` is started by lifecycle.py. It reports what
+`python -m runbook_lib.lab.supervision.supervisor NAME REPORT_FD` is started by lifecycle.py. It reports what
 it is doing as JSON lines on the given file descriptor until the lab is ready or has failed.
 """
 
