@@ -26,7 +26,7 @@ case "$1 $2" in
   "list -m") echo "$MODULES/$5" ;;
   "build -v")
     name=$(basename "$PWD")
-    [ "$name" = lab ] && name=helm
+    [ "$name" = build ] && name=helm
     echo "$$" >> "$MODULES/builders"
     for last in "$@"; do [ "$previous" = -o ] && out=$last; previous=$last; done
     echo one >&2
