@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from runbook_lib.diagnosis import rules
+from runbook_lib.diagnosis import Diagnosis, judge, unjudged
 from runbook_lib.diagnosis.looking import Looker
-from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.lifecycle import Context
 
 
@@ -19,5 +18,4 @@ def diagnose(context: Context, token: str = "") -> Diagnosis:
         ClusterUnreachable: The API server does not answer, so nothing can be seen.
     """
     seen, looked, unseen = Looker(context, token).look()
-    unjudged = tuple(rule.name for rule in rules.unjudged(seen))
-    return Diagnosis(rules.judge(seen), looked, unseen, unjudged)
+    return Diagnosis(judge(seen), looked, unseen, tuple(rule.name for rule in unjudged(seen)))

@@ -21,7 +21,6 @@ class Finding:
     """One cause.
 
     Attributes:
-        name: The cause's short name, such as `webhook-missing`; the rule's.
         symptom: What people notice.
         evidence: The very lines or fields that show it.
         cause: What is wrong.
@@ -31,10 +30,10 @@ class Finding:
         outside: It explains answers that users get from outside.
         pod: The pod that fails, if it is about one that may fail for want of others.
         breaks: The pods whose calls it breaks, where that is known: it is no reason for others.
+        name: The name of the rule that found it, such as `webhook-missing`.
         consequences: What else it explains; these are no causes of their own.
     """
 
-    name: str
     symptom: str
     evidence: tuple[str, ...]
     cause: str
@@ -44,6 +43,7 @@ class Finding:
     outside: bool = False
     pod: str = ""
     breaks: frozenset[str] | None = None
+    name: str = ""
     consequences: tuple[Finding, ...] = ()
 
     def may_explain(self, other: Finding) -> bool:

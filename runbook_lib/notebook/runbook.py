@@ -14,7 +14,7 @@ from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import login as kiali_login
 from runbook_lib.chapters.shared import checks, interruptions, observe, preflight
 from runbook_lib.cluster import Cluster
-from runbook_lib.diagnosis import Diagnosis, Transcript, commands, rules
+from runbook_lib.diagnosis import Diagnosis, Transcript, commands, health
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.lifecycle import Context, Gate, LifeCycle, Table, runs, target
 from runbook_lib.mesh import MeshMap
@@ -154,7 +154,7 @@ class Runbook:
 
     def health(self) -> Table:
         """A diagnosis in short: whether a cause was found in each area."""
-        return rules.health(diagnose(self._context))
+        return health(diagnose(self._context))
 
     def proxy_status(self) -> Transcript:
         """What `istioctl proxy-status` says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.diagnosis import (
     Finding,
@@ -10,6 +11,7 @@ from runbook_lib.diagnosis import (
     creation_failures,
     pods_of,
     refusal,
+    registry,
     wanted_pods,
 )
 
@@ -20,6 +22,10 @@ _POD_SECURITY = "https://kubernetes.io/docs/concepts/security/pod-security-admis
 _SYMPTOM = "no new pod can be created in the namespace: restarts and scaling hang"
 
 
+_rule = partial(registry.rule, registry.Area.INJECTION, "02_label_namespace")
+
+
+@_rule(order=40, needs=("workloads", "pods", "events"))
 def other_webhook_unreachable(seen: Observation) -> Iterator[Finding]:
     """The API server cannot call a webhook that is not Istio's, and so refuses new pods."""
     said = _said_of_real_pods(seen)
@@ -34,7 +40,6 @@ def other_webhook_unreachable(seen: Observation) -> Iterator[Finding]:
         else "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
     )
     yield Finding(
-        "other-webhook-unreachable",
         _SYMPTOM,
         (said,),
         f"the API server does not reach the admission webhook {webhook}, which is not Istio's",
@@ -43,6 +48,7 @@ def other_webhook_unreachable(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=50, needs=("workloads", "pods", "events"))
 def pods_refused(seen: Observation) -> Iterator[Finding]:
     """Somebody answers, and refuses the application's pods."""
     said = _said_of_real_pods(seen)
@@ -60,7 +66,7 @@ def pods_refused(seen: Observation) -> Iterator[Finding]:
             if "istio-" in said
             else f"have the pods keep to it, or label the namespace otherwise: {_POD_SECURITY}"
         )
-    yield Finding("pods-refused", _SYMPTOM, (said,), cause, remedy, link)
+    yield Finding(_SYMPTOM, (said,), cause, remedy, link)
 
 
 def _said_of_real_pods(seen: Observation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods, ref
 from runbook_lib.diagnosis import (
@@ -11,6 +12,7 @@ from runbook_lib.diagnosis import (
     creation_failures,
     named,
     pods_of,
+    registry,
     wanted_pods,
 )
 
@@ -22,13 +24,27 @@ _NOT_STARTED = ("ErrImage", "ImagePullBackOff", "InvalidImageName", "CreateConta
 """How the reasons begin for which the kubelet does not start a container."""
 
 
+_rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
+
+_NOT_ADMITTED = ("istiod-down", "webhook-unreachable", "other-webhook-unreachable", "pods-refused")
+_CALLS_FAIL = (
+    *("sidecar-unstable", "pod-without-sidecar", "destination-rule-conflict"),
+    *("policy-not-in-effect", "proxy-stale", "proxy-disconnected"),
+)
+"""Why a container may wait in vain for what it needs, such as a database."""
+_NO_READY_POD = (
+    *("workload-missing", "scaled-to-zero", "pods-missing"),
+    *("sidecar-unstable", "container-not-started", "container-not-ready"),
+)
+
+
+@_rule(order=80, needs=("workloads",))
 def workload_missing(seen: Observation) -> Iterator[Finding]:
     """A workload that the parameters name is not there."""
     namespace = seen.parameters.application.namespace
     for kind, name, workload in seen.wanted_workloads():
         if workload is None:
             yield Finding(
-                "workload-missing",
                 f"{name} does not run",
                 (f"no {ref(kind, name, namespace)}",),
                 f"there is no {ref(kind, name, namespace)}",
@@ -38,12 +54,12 @@ def workload_missing(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(order=90, needs=("workloads",))
 def scaled_to_zero(seen: Observation) -> Iterator[Finding]:
     """A workload asks for no pods."""
     for kind, name, workload in seen.wanted_workloads():
         if workload is not None and wanted_pods(workload) == 0:
             yield Finding(
-                "scaled-to-zero",
                 _symptom(seen, kind, name, f"{name} does not run"),
                 (named(workload, ".spec.replicas: 0"),),
                 f"{name} is scaled to 0",
@@ -54,13 +70,13 @@ def scaled_to_zero(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(order=100, needs=("workloads", "pods"), explained_by=_NOT_ADMITTED)
 def pods_missing(seen: Observation) -> Iterator[Finding]:
     """A workload has fewer pods than it asks for: something refuses them."""
     for kind, name, workload in seen.wanted_workloads():
         if workload is None or len(pods_of(seen, workload)) >= wanted_pods(workload):
             continue
         yield Finding(
-            "pods-missing",
             _symptom(seen, kind, name, f"{name} has too few pods"),
             (
                 named(workload, f".spec.replicas: {wanted_pods(workload)}, ")
@@ -75,6 +91,7 @@ def pods_missing(seen: Observation) -> Iterator[Finding]:
         )
 
 
+@_rule(order=130, needs=("pods", "workloads"))
 def container_not_started(seen: Observation) -> Iterator[Finding]:
     """A container of the application cannot even be started; calls have no part in that."""
     for kind, name, pod, waiting in _waiting(seen):
@@ -83,7 +100,6 @@ def container_not_started(seen: Observation) -> Iterator[Finding]:
             continue
         where, pod_name = namespace_of(pod), name_of(pod)
         yield Finding(
-            "container-not-started",
             _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
             (
                 f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
@@ -96,6 +112,7 @@ def container_not_started(seen: Observation) -> Iterator[Finding]:
         )
 
 
+@_rule(order=140, needs=("pods", "workloads"), explained_by=_CALLS_FAIL)
 def container_not_ready(seen: Observation) -> Iterator[Finding]:
     """A container of the application was started, and is not ready."""
     for kind, name, pod, waiting in _waiting(seen):
@@ -113,7 +130,6 @@ def container_not_ready(seen: Observation) -> Iterator[Finding]:
             if "Request to probe app failed" in line
         ]
         yield Finding(
-            "container-not-ready",
             _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
             (
                 f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
@@ -142,13 +158,13 @@ def _never_ran(container: pods.Container) -> bool:
     return container.problem.startswith(_NOT_STARTED)
 
 
+@_rule(order=150, needs=("services",))
 def service_missing(seen: Observation) -> Iterator[Finding]:
     """The web Service is not there."""
     application = seen.parameters.application
     if seen.web_service is None:
         where = ref("Service", application.web.service, application.namespace)
         yield Finding(
-            "service-missing",
             _symptom(seen, *_web(seen), "the load balancer has no targets"),
             (f"no {where}",),
             f"there is no {where}",
@@ -158,6 +174,7 @@ def service_missing(seen: Observation) -> Iterator[Finding]:
         )
 
 
+@_rule(order=160, needs=("services", "pods"))
 def service_selects_nothing(seen: Observation) -> Iterator[Finding]:
     """The web Service's selector does not match the web pods."""
     service, wanted = seen.web_service, seen.parameters.application.web.labels
@@ -166,7 +183,6 @@ def service_selects_nothing(seen: Observation) -> Iterator[Finding]:
     if service is None or any(selector.items() <= each.items() for each in labels):
         return
     yield Finding(
-        "service-selects-nothing",
         _symptom(seen, *_web(seen), "the load balancer has no targets"),
         tuple(named(service, f".spec.selector.{key}: {value}") for key, value in selector.items()),
         "the Service's selector matches no web pod: they carry "
@@ -178,6 +194,7 @@ def service_selects_nothing(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=170, needs=("services", "pods"))
 def target_port_wrong(seen: Observation) -> Iterator[Finding]:
     """No port of the web Service leads to the web container's port."""
     service, pod = seen.web_service, next(iter(seen.web_pods), None)
@@ -187,7 +204,6 @@ def target_port_wrong(seen: Observation) -> Iterator[Finding]:
     if seen.web_service_ports:
         return
     yield Finding(
-        "target-port-wrong",
         _symptom(seen, *_web(seen), "the load balancer's targets do not answer"),
         tuple(
             named(service, f".spec.ports[{i}].targetPort: {each.get('targetPort', each['port'])}")
@@ -201,6 +217,11 @@ def target_port_wrong(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(
+    order=180,
+    needs=("services", "endpoints"),
+    explained_by=(*_NO_READY_POD, "service-selects-nothing"),
+)
 def no_endpoints(seen: Observation) -> Iterator[Finding]:
     """The web Service has no ready endpoint."""
     service = seen.web_service
@@ -208,7 +229,6 @@ def no_endpoints(seen: Observation) -> Iterator[Finding]:
         return
     name = name_of(service)
     yield Finding(
-        "no-endpoints",
         _symptom(seen, *_web(seen), "the load balancer has no targets"),
         (f"EndpointSlices of {named(service)}: no ready address",),
         "the web Service has no ready endpoint",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.base import RunbookError
 from runbook_lib.cluster import Object, has_sidecar, namespace_of
-from runbook_lib.diagnosis import Answer, Finding, Kind, Observation, named
+from runbook_lib.diagnosis import Answer, Finding, Kind, Observation, named, registry
 from runbook_lib.mesh import traffic
 
 _HTTP_DOCS = "https://istio.io/latest/docs/tasks/security/authorization/authz-http/"
@@ -18,6 +19,12 @@ _OPAQUE = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
 _HTTP_FIELDS = ("methods", "notMethods", "paths", "notPaths", "hosts", "notHosts")
 
 
+_rule = partial(registry.rule, registry.Area.AUTHORIZATION, "05_authorization")
+
+_DENIAL_NEEDS = ("pods", "policies", "answers")
+
+
+@_rule(order=280, needs=_DENIAL_NEEDS)
 def denied_by_policy(seen: Observation) -> Iterator[Finding]:
     """A DENY policy matches what the runbook allows."""
     denied = _denied(seen)
@@ -26,7 +33,6 @@ def denied_by_policy(seen: Observation) -> Iterator[Finding]:
         if hits:
             yield _finding(
                 seen,
-                "denied-by-policy",
                 [answer for answer, _ in hits],
                 (named(policy, hits[0][1]),),
                 f"a DENY policy matches: {named(policy)}",
@@ -36,6 +42,7 @@ def denied_by_policy(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(order=290, needs=_DENIAL_NEEDS)
 def method_missing(seen: Observation) -> Iterator[Finding]:
     """The runbook's policy lacks a method that the parameters want."""
     policy = seen.own_authorization
@@ -54,7 +61,6 @@ def method_missing(seen: Observation) -> Iterator[Finding]:
     path = _mismatches(seen, policy, lacking[0])[0]
     yield _finding(
         seen,
-        "method-missing",
         lacking,
         (named(policy, f"{path}: {', '.join(sorted(methods))}"),),
         "the policy is still at its first stage"
@@ -66,6 +72,7 @@ def method_missing(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=300, needs=_DENIAL_NEEDS)
 def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
     """ALLOW policies are there, and none matches: then everything is denied."""
     allowing = _with_action(seen, "ALLOW")
@@ -85,7 +92,6 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
     names = ", ".join(named(policy) for policy in allowing)
     yield _finding(
         seen,
-        "allow-policy-excludes",
         denied,
         tuple(evidence),
         f"an ALLOW policy denies all that no rule matches, health checks too: {names}",
@@ -94,6 +100,7 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=310, needs=_DENIAL_NEEDS)
 def access_widened(seen: Observation) -> Iterator[Finding]:
     """What the runbook's policy is there to deny gets through."""
     through = [a for a in seen.let_through if a.observed.status == a.own_status]
@@ -107,7 +114,6 @@ def access_widened(seen: Observation) -> Iterator[Finding]:
     if hits:
         yield _finding(
             seen,
-            "access-widened",
             through,
             tuple(hits),
             f"a policy allows {', '.join(answer.method for answer in through)}, which the "
@@ -117,6 +123,7 @@ def access_widened(seen: Observation) -> Iterator[Finding]:
         )
 
 
+@_rule(order=270, needs=("services", "policies", "answers"))
 def protocol_not_http(seen: Observation) -> Iterator[Finding]:
     """HTTP rules are in force on a port that is declared to be something else."""
     service = seen.web_service
@@ -129,7 +136,6 @@ def protocol_not_http(seen: Observation) -> Iterator[Finding]:
         key = "appProtocol" if port.get("appProtocol") else "name"
         if str(port.get(key) or "").split("-")[0] in _OPAQUE:
             yield Finding(
-                "protocol-not-http",
                 "rules about methods and paths never match: ALLOW lets nothing through, and the "
                 "sidecar closes the connection"
                 + (f": {seen.unreachable[0].text}" if seen.unreachable else ""),
@@ -145,6 +151,9 @@ def protocol_not_http(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(
+    order=320, needs=("pods", "workloads", "policies"), explained_by=("exception-selects-nothing",)
+)
 def policy_selects_nothing(seen: Observation) -> Iterator[Finding]:
     """A policy of the application's namespace is for no pod at all."""
     namespace = seen.parameters.application.namespace
@@ -155,7 +164,6 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Finding]:
         if not seen.selected(selector):
             own = policy["kind"] == "AuthorizationPolicy" and policy in seen.own_policies
             yield Finding(
-                "policy-selects-nothing",
                 "the policy has no effect"
                 + (f": {seen.let_through[0].text}" if own and seen.let_through else ""),
                 tuple(
@@ -268,7 +276,6 @@ def _needs_http(policy: Object) -> bool:
 
 def _finding(
     seen: Observation,
-    name: str,
     answers: list[Answer],
     evidence: tuple[str, ...],
     cause: str,
@@ -279,7 +286,6 @@ def _finding(
     every = [line for lines in seen.logs.values() for line in lines]
     told = [line for line in every if "rbac_access_denied" in line]
     return Finding(
-        name,
         ", ".join(answer.text for answer in answers),
         (*evidence, *told[-1:]),
         cause,

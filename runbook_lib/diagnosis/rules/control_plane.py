@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.cluster import REVISION_LABEL, Object, name_of, pods
-from runbook_lib.diagnosis import Finding, Kind, Observation, named
+from runbook_lib.diagnosis import Finding, Kind, Observation, named, registry
 from runbook_lib.mesh import manifest
 
 _DOCS = "https://istio.io/latest/docs/ops/common-problems"
 _INJECTION = f"{_DOCS}/injection/"
 
 
+_rule = partial(registry.rule, registry.Area.CONTROL_PLANE, "01_install_istio")
+
+
+@_rule(order=10, needs=("istiod", "istiod_pods", "pods", "webhooks"))
 def istiod_down(seen: Observation) -> Iterator[Finding]:
     """No pod of istiod is ready, in a mesh that has one or once had one."""
     if any(pods.is_ready(pod) for pod in seen.istiod_pods):
@@ -32,7 +37,6 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
             remedy = f"kubectl --namespace {istio} describe pods --selector {_labels(seen)}"
     evidence += [f"Pod {istio}/{pods.describe(pod)}" for pod in seen.istiod_pods]
     yield Finding(
-        "istiod-down",
         "sidecars get no new configuration or certificates, and no new pod can be created in "
         "labelled namespaces; what runs goes on with what it has, for 24 hours",
         tuple(evidence),
@@ -50,6 +54,7 @@ def _no_istiod(seen: Observation) -> str:
     return f"no Deployment with the labels {_labels(seen)}"
 
 
+@_rule(order=20, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
 def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
     """The API server cannot call istiod's webhook, and so refuses new pods."""
     if seen.injection is None or not seen.injection.refused:
@@ -82,7 +87,6 @@ def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
             f"kubectl --namespace {istio} get endpointslices --selector {_labels(seen)}"
         )
     yield Finding(
-        "webhook-unreachable",
         "no new pod can be created in the namespace: restarts and scaling hang",
         (seen.injection.refused, *services[:1]),
         cause,
@@ -97,6 +101,7 @@ def _wrong_service(seen: Observation, service: Object) -> bool:
     return service.get("namespace") != where or service.get("name") not in istiod | {"istiod"}
 
 
+@_rule(order=30, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
 def webhook_missing(seen: Observation) -> Iterator[Finding]:
     """The namespace asks for sidecars, and nothing answers."""
     key, value = manifest.injection_label_of(seen.parameters)
@@ -107,7 +112,6 @@ def webhook_missing(seen: Observation) -> Iterator[Finding]:
     asked = f"Namespace {seen.parameters.application.namespace} .metadata.labels.{key}: {value}"
     if not seen.istiod and not seen.webhooks:
         yield Finding(
-            "webhook-missing",
             "pods of a labelled namespace start without a sidecar (1/1)",
             (asked, _no_istiod(seen)),
             "Istio is not installed yet",
@@ -122,7 +126,6 @@ def webhook_missing(seen: Observation) -> Iterator[Finding]:
     else:
         cause = "the MutatingWebhookConfiguration that injects sidecars is gone"
     yield Finding(
-        "webhook-missing",
         "new pods of the namespace start without a sidecar; those that run are not touched",
         (asked, f"MutatingWebhookConfigurations that inject: {there}"),
         cause,

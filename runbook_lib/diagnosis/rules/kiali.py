@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.cluster import name_of, namespace_of
-from runbook_lib.diagnosis import Finding, Observation, named
+from runbook_lib.diagnosis import Finding, Observation, named, registry
 from runbook_lib.mesh import rollout
 
 _ISTIO = "https://istio.io/latest/docs/ops/integrations/kiali/"
@@ -18,12 +19,15 @@ _TOKENS = (
 )
 
 
+_rule = partial(registry.rule, registry.Area.KIALI, "06_kiali")
+
+
+@_rule(order=400, needs=("kiali",))
 def kiali_failed(seen: Observation) -> Iterator[Finding]:
     """The operator says that it failed."""
     state = kiali_status.state(seen.kiali)
     if seen.kiali is not None and state.failed:
         yield Finding(
-            "kiali-failed",
             "Kiali is not as the resource describes it",
             (named(seen.kiali, f".status.conditions: {state.text}"),),
             "Kiali's operator could not do what the resource asks for",
@@ -32,6 +36,7 @@ def kiali_failed(seen: Observation) -> Iterator[Finding]:
         )
 
 
+@_rule(order=410, needs=("kiali_deployment",), explained_by=("kiali-failed",))
 def kiali_down(seen: Observation) -> Iterator[Finding]:
     """Kiali's Deployment is there, and no pod of it serves."""
     deployment = seen.kiali_deployment
@@ -41,7 +46,6 @@ def kiali_down(seen: Observation) -> Iterator[Finding]:
     replicas = deployment["spec"].get("replicas", 1)
     scaled = replicas == 0
     yield Finding(
-        "kiali-down",
         "Kiali does not answer; the application and the mesh are not concerned",
         (
             named(deployment, f".spec.replicas: {replicas}"),
@@ -54,13 +58,13 @@ def kiali_down(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=420, needs=("token",))
 def kiali_token(seen: Observation) -> Iterator[Finding]:
     """A token with which somebody cannot log in is none that the cluster accepts."""
     if seen.token is None or not seen.token.refused:
         return
     minutes = seen.parameters.kiali.token_minutes
     yield Finding(
-        "kiali-token",
         "logging in to Kiali fails with 401",
         (f"the API server's TokenReview: {seen.token.refused}",),
         "the token has expired, is of another cluster, or its account is gone",

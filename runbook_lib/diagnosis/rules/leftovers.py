@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
-from runbook_lib.diagnosis import Finding, Observation
+from runbook_lib.diagnosis import Finding, Observation, registry
 
 _ANALYSIS = "https://istio.io/latest/docs/reference/config/analysis/"
 _JUDGED = ("IST0102", "IST0103", "IST0118", "IST0123", "IST0127", "IST0139")
 """Messages about what other rules judge."""
 
 
+_rule = partial(registry.rule, registry.Area.CONFIGURATION, "07_troubleshoot")
+
+
+@_rule(
+    order=430,
+    needs=("messages",),
+    explained_by=(
+        "service-missing",
+        "service-selects-nothing",
+        "scaled-to-zero",
+        "target-port-wrong",
+    ),
+)
 def analyze(seen: Observation) -> Iterator[Finding]:
     """What `istioctl analyze` warns of, and no other rule does."""
     for message in seen.messages:
         if message.level == "Info" or message.code in _JUDGED:
             continue
         yield Finding(
-            "analyze",
             "istioctl analyze warns",
             (f"{message.code} ({message.level}) {message.origin}: {message.text}",),
             message.text,
@@ -34,7 +47,6 @@ def unexplained(seen: Observation) -> Finding | None:
     beyond = "it lies beyond the cluster: load balancer, its target health, DNS, certificates"
     inside = "it lies in the application"
     return Finding(
-        "unexplained",
         first.text,
         tuple(answer.text for answer in seen.wrong_answers),
         "nothing in the cluster explains the answers: perhaps "
@@ -43,4 +55,5 @@ def unexplained(seen: Observation) -> Finding | None:
         "(meshConfig.accessLogFile: /dev/stdout) and read the response flags",
         "https://istio.io/latest/docs/ops/common-problems/network-issues/",
         outside=True,
+        name="unexplained",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.cluster import (
     INJECTION_LABEL,
@@ -13,12 +14,19 @@ from runbook_lib.cluster import (
     name_of,
     pods,
 )
-from runbook_lib.diagnosis import Finding, Kind, Observation
+from runbook_lib.diagnosis import Finding, Kind, Observation, registry
 from runbook_lib.mesh import manifest, sidecars, traffic, wants_sidecar
 
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 
 
+_rule = partial(registry.rule, registry.Area.INJECTION, "02_label_namespace")
+
+NOT_INJECTED = ("istiod-down", "label-missing", "webhook-missing", "webhook-unreachable")
+"""Why new pods get no sidecar."""
+
+
+@_rule(order=60)
 def two_labels(seen: Observation) -> Iterator[Finding]:
     """Two labels that contradict each other; the older one wins."""
     wanted, _ = manifest.injection_label_of(seen.parameters)
@@ -27,7 +35,6 @@ def two_labels(seen: Observation) -> Iterator[Finding]:
         return
     name = seen.parameters.application.namespace
     yield Finding(
-        "two-labels",
         f"the revision that injects is not the one that {REVISION_LABEL} names",
         tuple(
             f"Namespace {name} .metadata.labels.{key}: {seen.labels[key]}"
@@ -39,6 +46,7 @@ def two_labels(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=70, needs=("pods", "policies"))
 def label_missing(seen: Observation) -> Iterator[Finding]:
     """The label is gone, or says no, although the application is in the mesh."""
     key, value = manifest.injection_label_of(seen.parameters)
@@ -49,7 +57,6 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
     without = [name_of(pod) for pod in _lacking(seen)]
     now = f"; already without: {', '.join(without)}" if without else ""
     yield Finding(
-        "label-missing",
         f"every pod that is created from now on has no sidecar{now}",
         (f"Namespace {name} .metadata.labels.{key}: {found or 'missing'}",),
         "the namespace does not ask for sidecars",
@@ -60,6 +67,7 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
     )
 
 
+@_rule(order=110, needs=("pods",), explained_by=NOT_INJECTED)
 def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
     """Pods that should be in the mesh and are not."""
     key, value = manifest.injection_label_of(seen.parameters)
@@ -70,7 +78,6 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
     web = {name_of(pod) for pod in seen.web_pods}
     begun = bool(seen.in_mesh)
     yield Finding(
-        "pod-without-sidecar",
         "no policy of the mesh has an effect on "
         f"{', '.join(names)}, and mutual TLS does not reach it",
         tuple(

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
 from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of, namespace_of
-from runbook_lib.diagnosis import Finding, Kind, Observation, named
+from runbook_lib.diagnosis import Finding, Kind, Observation, named, registry
+from runbook_lib.diagnosis.rules.membership import NOT_INJECTED
 from runbook_lib.mesh import applies_to, service_targets, traffic
 
 _EXCEPTION = "https://istio.io/latest/docs/reference/config/security/peer_authentication/"
@@ -26,7 +28,20 @@ def locked_out(seen: Observation) -> bool:
     )
 
 
-def service_port_in_exception(seen: Observation) -> Iterator[Finding]:
+_rule = partial(registry.rule, registry.Area.MUTUAL_TLS, "04_mutual_tls")
+
+_EXCEPTION_NEEDS = ("pods", "workloads", "services", "policies", "elsewhere")
+_SERVER_WRONG = (
+    *(*NOT_INJECTED, "pod-without-sidecar", "target-port-wrong"),
+    *("exception-service-port", "exception-other-port", "exception-selects-nothing"),
+    *("exception-without-selector", "exception-elsewhere", "exception-shadowed"),
+    *("exception-is-strict", "exception-missing"),
+)
+"""What changes how a server is called; mended, a rule for its callers may fit again."""
+
+
+@_rule(order=190, needs=_EXCEPTION_NEEDS)
+def exception_service_port(seen: Observation) -> Iterator[Finding]:
     """The exception names the Service's port; servers know the container's only."""
     wrong = _service_ports(seen)
     for policy in _exceptions_past_web(seen):
@@ -34,7 +49,6 @@ def service_port_in_exception(seen: Observation) -> Iterator[Finding]:
             if port in wrong:
                 yield _refused(
                     seen,
-                    "exception-service-port",
                     (
                         named(policy, f".spec.portLevelMtls.{port}"),
                         f"{named(seen.web_service or {})} .spec.ports: {port} → {_web_port(seen)}",
@@ -44,7 +58,8 @@ def service_port_in_exception(seen: Observation) -> Iterator[Finding]:
                 )
 
 
-def other_port_in_exception(seen: Observation) -> Iterator[Finding]:
+@_rule(order=200, needs=_EXCEPTION_NEEDS)
+def exception_other_port(seen: Observation) -> Iterator[Finding]:
     """The exception names a port that the web container does not have."""
     wrong = _service_ports(seen)
     for policy in _exceptions_past_web(seen):
@@ -52,12 +67,12 @@ def other_port_in_exception(seen: Observation) -> Iterator[Finding]:
             if port not in wrong:
                 yield _refused(
                     seen,
-                    "exception-other-port",
                     (named(policy, f".spec.portLevelMtls.{port}"),),
                     f"the exception is for port {port}; the web container's is {_web_port(seen)}",
                 )
 
 
+@_rule(order=210, needs=_EXCEPTION_NEEDS)
 def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
     """The exception's selector matches no pod."""
     for policy in _exceptions(seen):
@@ -65,7 +80,6 @@ def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
         if selector and not seen.selected(selector) and _is_here(seen, policy):
             yield _refused(
                 seen,
-                "exception-selects-nothing",
                 tuple(
                     named(policy, f".spec.selector.matchLabels.{key}: {value}")
                     for key, value in selector.items()
@@ -75,31 +89,32 @@ def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(order=220, needs=_EXCEPTION_NEEDS)
 def exception_without_selector(seen: Observation) -> Iterator[Finding]:
     """Ports have no effect without a selector; today's API server refuses such an object."""
     for policy in _exceptions(seen):
         if not traffic.selector(policy) and _is_here(seen, policy):
             yield _refused(
                 seen,
-                "exception-without-selector",
                 (named(policy, ".spec.selector: missing"),),
                 "an exception for a port needs a selector: without one portLevelMtls is ignored",
             )
 
 
+@_rule(order=230, needs=_EXCEPTION_NEEDS)
 def exception_elsewhere(seen: Observation) -> Iterator[Finding]:
     """The exception is in a namespace where it cannot select the web pods."""
     for policy in _exceptions(seen):
         if not _is_here(seen, policy):
             yield _refused(
                 seen,
-                "exception-elsewhere",
                 (named(policy, f".metadata.namespace: {policy['metadata']['namespace']}"),),
                 "the exception selects pods of its own namespace only; the web pods are in "
                 + seen.parameters.application.namespace,
             )
 
 
+@_rule(order=240, needs=_EXCEPTION_NEEDS)
 def exception_shadowed(seen: Observation) -> Iterator[Finding]:
     """An older policy for the same pods decides alone."""
     winner = traffic.deciding(seen.policies, seen.parameters.application.namespace).get("workload")
@@ -108,7 +123,6 @@ def exception_shadowed(seen: Observation) -> Iterator[Finding]:
         if opens in ("DISABLE", "PERMISSIVE") and winner is not None and policy != winner:
             yield _refused(
                 seen,
-                "exception-shadowed",
                 tuple(
                     named(p, f".metadata.creationTimestamp: {p['metadata']['creationTimestamp']}")
                     for p in (winner, policy)
@@ -121,6 +135,7 @@ def exception_shadowed(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(order=250, needs=_EXCEPTION_NEEDS)
 def exception_is_strict(seen: Observation) -> Iterator[Finding]:
     """The exception names the right port, and makes it STRICT."""
     port = str(_web_port(seen))
@@ -129,12 +144,12 @@ def exception_is_strict(seen: Observation) -> Iterator[Finding]:
         if mode in ("STRICT", "UNSET"):
             yield _refused(
                 seen,
-                "exception-is-strict",
                 (named(policy, f".spec.portLevelMtls.{port}.mode: {mode}"),),
                 "the exception does not open the web port",
             )
 
 
+@_rule(order=260, needs=_EXCEPTION_NEEDS)
 def exception_missing(seen: Observation) -> Iterator[Finding]:
     """STRICT is in force, and nothing lets the load balancer in."""
     if not locked_out(seen) or _exceptions(seen):
@@ -146,17 +161,18 @@ def exception_missing(seen: Observation) -> Iterator[Finding]:
     web = seen.parameters.application.web
     yield _refused(
         seen,
-        "exception-missing",
         (
             named(policy, ".spec.mtls.mode: STRICT"),
             f"no PeerAuthentication with portLevelMtls selects {_text(web.labels)}",
         ),
         f"mutual TLS is STRICT, and port {web.port} has no exception",
         "run notebook 04_mutual_tls: its step mutual-tls-exception opens the port",
+        link=_MIGRATION,
         kind=Kind.NOT_DONE,
     )
 
 
+@_rule(order=330, needs=("services", "pods", "policies", "rules"), explained_by=_SERVER_WRONG)
 def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
     """A DestinationRule makes callers do what the server refuses."""
     namespace = seen.parameters.application.namespace
@@ -209,7 +225,6 @@ def _calls_fail(
 ) -> Finding:
     name = name_of(service)
     return Finding(
-        "destination-rule-conflict",
         f"pods in the mesh that call {name}:{port} get 503 (flags UF, UC); requests from outside "
         "do not use the rule",
         (named(rule, f"{path}: {sends}"), problem),
@@ -292,23 +307,22 @@ def _text(labels: dict[str, str]) -> str:
 
 def _refused(
     seen: Observation,
-    name: str,
     evidence: tuple[str, ...],
     cause: str,
     remedy: str = "",
     *,
+    link: str = _EXCEPTION,
     kind: Kind = Kind.FAULT,
 ) -> Finding:
     answers = ", ".join(answer.text for answer in seen.unreachable[:1])
     flags = [line for lines in seen.logs.values() for line in lines if "filter_chain_not" in line]
     return Finding(
-        name,
         "the load balancer's plaintext is refused"
         + (f": {answers}" if answers else "; users get 502"),
         (*evidence, *flags[-1:]),
         cause,
         remedy or "run notebook 04_mutual_tls: its step mutual-tls-exception applies the exception",
-        _MIGRATION if name == "exception-missing" else _EXCEPTION,
+        link,
         kind=kind,
         outside=True,
     )

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods
-from runbook_lib.diagnosis import Finding, Observation
+from runbook_lib.diagnosis import Finding, Observation, registry
 from runbook_lib.mesh import manifest, sidecars, traffic
 
 RECENT = timedelta(minutes=10)
@@ -15,6 +16,10 @@ RECENT = timedelta(minutes=10)
 _PROXY_DOCS = "https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/"
 
 
+_rule = partial(registry.rule, registry.Area.SIDECARS, "02_label_namespace")
+
+
+@_rule(order=120, needs=("pods",), explained_by=("istiod-down",))
 def sidecar_unstable(seen: Observation) -> Iterator[Finding]:
     """A sidecar is not ready, or was restarted a moment ago."""
     for pod in seen.in_mesh:
@@ -30,7 +35,6 @@ def sidecar_unstable(seen: Observation) -> Iterator[Finding]:
         errors = [line for line in lines if "\terror\t" in line or "\twarn\t" in line]
         evidence += [f"log of {PROXY}: {' '.join(line.split())}" for line in errors[-1:]]
         yield Finding(
-            "sidecar-unstable",
             f"{name} is {pods.ready_count(pod)}: while its sidecar is away no traffic reaches it",
             tuple(evidence),
             "the sidecar was restarted" if proxy.ready else "the sidecar is not ready",
@@ -59,12 +63,12 @@ def _recent_restart(pod: Object) -> str:
     return ""
 
 
+@_rule(order=340, needs=("proxies", "pods"), explained_by=("istiod-down", "sidecar-unstable"))
 def proxy_disconnected(seen: Observation) -> Iterator[Finding]:
     """A sidecar that runs is not among those that istiod knows."""
     missing = [name for name in _ready(seen) if name not in seen.proxies]
     if missing:
         yield Finding(
-            "proxy-disconnected",
             f"{', '.join(missing)}: policies that change do not arrive",
             tuple(f"istioctl proxy-status does not list {name}" for name in missing),
             "the sidecar has no connection to istiod's port 15012",
@@ -74,6 +78,7 @@ def proxy_disconnected(seen: Observation) -> Iterator[Finding]:
         )
 
 
+@_rule(order=350, needs=("proxies", "pods"), explained_by=("istiod-down",))
 def proxy_stale(seen: Observation) -> Iterator[Finding]:
     """A sidecar has not acknowledged, or has rejected, what it was sent."""
     for name in _ready(seen):
@@ -81,7 +86,6 @@ def proxy_stale(seen: Observation) -> Iterator[Finding]:
         if bad:
             rejected = "ERROR" in bad.values()
             yield Finding(
-                "proxy-stale",
                 f"{name} works with configuration that is not the newest",
                 tuple(f"istioctl proxy-status {name} {kind}: {s}" for kind, s in bad.items()),
                 "the sidecar rejects its configuration"
@@ -94,6 +98,16 @@ def proxy_stale(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(
+    order=360,
+    needs=("pods", "policies"),
+    uses=("listeners", "authorization"),
+    explained_by=(
+        *("istiod-down", "sidecar-unstable", "proxy-disconnected", "proxy-stale"),
+        # On such a port an HTTP policy is not among those that the proxy has.
+        "protocol-not-http",
+    ),
+)
 def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:
     """What a sidecar's Envoy does is not what the policies say."""
     namespace = seen.parameters.application.namespace
@@ -122,7 +136,6 @@ def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:
 
 def _not_taken_up(seen: Observation, pod: str, evidence: str) -> Finding:
     return Finding(
-        "policy-not-in-effect",
         f"{pod} goes by older policies than those in the cluster",
         (evidence,),
         "the sidecar has not taken up a policy",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 from runbook_lib.chapters.autoscaling import Autoscaler, Scaling, State, words
 from runbook_lib.cluster import Object, pods
-from runbook_lib.diagnosis import Finding, Kind, Observation, pods_of
+from runbook_lib.diagnosis import Finding, Kind, Observation, pods_of, registry
 
 SETTLING = timedelta(minutes=2)
 """How long pods have to be ready until metrics of theirs must be there.
@@ -28,6 +29,10 @@ _DISABLED = re.compile(r"ScalingActive is False: ScalingDisabled\b")
 _NO_METRICS = re.compile(r"ScalingActive is False: FailedGet\w*Metric\b")
 
 
+_rule = partial(registry.rule, registry.Area.AUTOSCALING, "03_autoscaling")
+
+
+@_rule(order=390, needs=("autoscalers", "mended"))
 def autoscaler_skewed(seen: Observation) -> Iterator[Finding]:
     """Sidecars have moved the point at which an autoscaler scales out, and that matters now.
 
@@ -43,7 +48,6 @@ def autoscaler_skewed(seen: Observation) -> Iterator[Finding]:
                 continue
             resource = scaling.resource
             yield Finding(
-                "autoscaler-skewed",
                 f"{autoscaler.target} scales out above {words(resource, scaling.now)} {resource} "
                 f"a pod, and without sidecars did above {words(resource, scaling.before)}: too "
                 "late, or never",
@@ -67,6 +71,7 @@ def _between(scaling: Scaling) -> bool:
     return scaling.usage.application > scaling.before and used <= scaling.now
 
 
+@_rule(order=370, needs=("autoscalers",))
 def autoscaler_blind(seen: Observation) -> Iterator[Finding]:
     """An autoscaler has nothing to go by, and without sidecars and remedies would have."""
     for autoscaler in seen.autoscalers:
@@ -78,7 +83,6 @@ def autoscaler_blind(seen: Observation) -> Iterator[Finding]:
                 else ""
             )
             yield Finding(
-                "autoscaler-blind",
                 f"{autoscaler.target} is never scaled: its autoscaler shows <unknown>",
                 (
                     f"{_name(seen, autoscaler)} .spec.metrics: "
@@ -91,6 +95,7 @@ def autoscaler_blind(seen: Observation) -> Iterator[Finding]:
             )
 
 
+@_rule(order=380, needs=("autoscalers", "pods", "workloads"))
 def autoscaler_inactive(seen: Observation) -> Iterator[Finding]:
     """An autoscaler does not scale, and sidecars have no part in it."""
     namespace = seen.parameters.application.namespace
@@ -100,7 +105,6 @@ def autoscaler_inactive(seen: Observation) -> Iterator[Finding]:
         troubles = [*_uncomputed(autoscaler), *_lasting_problems(seen, autoscaler)]
         if troubles:
             yield Finding(
-                "autoscaler-inactive",
                 f"{autoscaler.target} is not scaled as its autoscaler {autoscaler.name} shall do",
                 tuple(f"{_name(seen, autoscaler)}: {trouble}" for trouble in troubles),
                 f"something stands in the way of the autoscaler: {troubles[0]}",

@@ -15,15 +15,16 @@ from typing import TYPE_CHECKING, Any, NamedTuple, cast
 import pytest
 
 from runbook_lib.base.errors import ClusterRefused
+from runbook_lib.chapters import CHAPTERS
 from runbook_lib.chapters.autoscaling.cases import Autoscaler
 from runbook_lib.chapters.autoscaling.scale_out import Metric, Requests, Scaling, Usage
 from runbook_lib.cluster.objects import Object
-from runbook_lib.diagnosis import rules
 from runbook_lib.diagnosis.commands import Transcript
+from runbook_lib.diagnosis.judging import health, judge, unjudged
 from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
-from runbook_lib.diagnosis.rules import Area, health, judge
+from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
 from runbook_lib.mesh import manifest
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
@@ -445,8 +446,24 @@ def test_a_cluster_on_which_nothing_was_done_has_no_finding() -> None:
     assert judge(bare) == ()
 
 
+def test_rules_name_chapters_and_other_rules_that_exist() -> None:
+    known = {rule.name for rule in registered()}
+    assert {name for rule in registered() for name in rule.explained_by} <= known
+    assert {rule.chapter for rule in registered()} <= set(CHAPTERS)
+
+
+def test_a_second_rule_of_a_name_is_refused() -> None:
+    register = rule(Area.KIALI, "06_kiali", order=10_000)
+
+    def kiali_down(_seen: Observation) -> tuple[Finding, ...]:
+        return ()
+
+    with pytest.raises(ValueError, match="kiali-down"):
+        register(kiali_down)
+
+
 def test_every_rule_has_a_case() -> None:
-    assert {rule.name for rule in rules.RULES} | {"unexplained"} == set(CASES)
+    assert {rule.name for rule in registered()} | {"unexplained"} == set(CASES)
 
 
 @pytest.mark.parametrize("cause", CASES)
@@ -490,12 +507,12 @@ def test_the_evidence_is_the_very_field(cause: str, evidence: str) -> None:
     assert found.evidence[0].startswith(evidence)
 
 
-@pytest.mark.parametrize("rule", rules.RULES, ids=lambda rule: rule.name)
-def test_what_could_not_be_seen_is_not_judged(rule: rules.Rule) -> None:
+@pytest.mark.parametrize("rule", registered(), ids=lambda rule: rule.name)
+def test_what_could_not_be_seen_is_not_judged(rule: Rule) -> None:
     for field in rule.needs:
         seen = healthy(**CASES[rule.name], unseen={field: "forbidden"})
         assert rule.name not in names(judge(seen)), field
-        assert rule in rules.unjudged(seen)
+        assert rule in unjudged(seen)
 
 
 def test_a_cause_explains_what_follows_from_it() -> None:
@@ -719,7 +736,7 @@ def test_a_port_that_is_open_for_others_is_no_mistake_in_the_exception(
 @pytest.mark.parametrize("field", ["listeners", "authorization"])
 def test_an_envoy_that_cannot_be_read_leaves_its_rule_unjudged(field: str) -> None:
     seen = healthy(**{field: {}}, unseen={field: "context deadline exceeded"})
-    found = Diagnosis(judge(seen), (), (), tuple(rule.name for rule in rules.unjudged(seen)))
+    found = Diagnosis(judge(seen), (), (), tuple(rule.name for rule in unjudged(seen)))
     assert found.unjudged == ("policy-not-in-effect",)
     rows = {row[0]: row[1:] for row in health(found).rows}
     assert rows[Area.SIDECARS] == ("could not be judged", "-")
@@ -900,7 +917,7 @@ def look(
 
 
 def unjudged_for_want_of_injection(seen: Observation) -> set[str]:
-    return {rule.name for rule in rules.unjudged(seen) if "injection" in rule.needs}
+    return {rule.name for rule in unjudged(seen) if "injection" in rule.needs}
 
 
 def test_a_cluster_that_refuses_nothing_is_looked_at_in_full() -> None:
@@ -1098,9 +1115,9 @@ def words(text: str) -> set[str]:
 
 @pytest.fixture
 def shown() -> Diagnosis:
-    follows = Finding("later", "it shows", ("e",), "c", "r", "https://istio.io/")
+    follows = Finding("it shows", ("e",), "c", "r", "https://istio.io/", name="later")
     finding = Finding(
-        HOSTILE, HOSTILE, (HOSTILE,), HOSTILE, HOSTILE, HOSTILE, consequences=(follows,)
+        HOSTILE, (HOSTILE,), HOSTILE, HOSTILE, HOSTILE, name=HOSTILE, consequences=(follows,)
     )
     return Diagnosis((finding,), (Look("pods", HOSTILE),), (Look(HOSTILE, "403"),), ("analyze",))
 
