@@ -1,7 +1,8 @@
 """The process that owns a lab: starts everything, keeps it running, stops it.
 
-`python -m runbook_lib.lab.supervision.supervisor NAME REPORT_FD` is started by lifecycle.py. It reports what
-it is doing as JSON lines on the given file descriptor until the lab is ready or has failed.
+`python -m runbook_lib.lab.supervision.supervisor NAME REPORT_FD` is started by lifecycle.py. It
+reports what it is doing as JSON lines on the given file descriptor until the lab is ready or has
+failed.
 """
 
 from __future__ import annotations
