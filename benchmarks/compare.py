@@ -27,18 +27,13 @@ import psutil
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from runbook_lib import chapters  # noqa: E402
 from runbook_lib.lab.build.binaries import ensure_build  # noqa: E402
 from runbook_lib.lab.foundation.state import State, marked_processes  # noqa: E402
 from runbook_lib.lab.supervision import lifecycle  # noqa: E402
 
-CHAPTERS = (
-    "00_start_here",
-    "01_install_istio",
-    "02_label_namespace",
-    "03_autoscaling",
-    "04_mutual_tls",
-    "05_authorization",
-)
+NOT_IN_THE_SCRIPT = ("06_kiali", "07_troubleshoot")
+CHAPTERS = [name for name in chapters.regular() if name not in NOT_IN_THE_SCRIPT]
 """What the script does as well."""
 
 SAMPLE = 0.5

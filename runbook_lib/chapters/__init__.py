@@ -1,46 +1,103 @@
-"""The chapters of the runbook: which steps each notebook takes, in the order of the story."""
+"""The chapters of the runbook: one declaration each, in the order of the story."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
-from runbook_lib.base import RunbookError
-from runbook_lib.chapters import rollback
+from runbook_lib.base import ParameterError
+from runbook_lib.chapters.autoscaling import rollback as autoscaling_rollback
 from runbook_lib.chapters.autoscaling import steps as autoscaling
+from runbook_lib.chapters.injection import rollback as injection_rollback
 from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.chapters.install import rollback as install_rollback
 from runbook_lib.chapters.install import steps as install
+from runbook_lib.chapters.kiali import rollback as kiali_rollback
 from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.chapters.leftovers import rollback as leftovers
 from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.chapters.policies import rollback as policies_rollback
+from runbook_lib.chapters.shared import Chapter, RollbackStep
 from runbook_lib.lifecycle import Step
 from runbook_lib.parameters import Parameters
 
-CHAPTERS: dict[str, Callable[[Parameters], tuple[Step, ...]]] = {
-    "00_start_here": lambda _parameters: (),
-    "01_install_istio": install.steps,
-    "02_label_namespace": injection.steps,
-    "03_autoscaling": autoscaling.steps,
-    "04_mutual_tls": mutual_tls.steps,
-    "05_authorization": authorization.steps,
-    "06_kiali": kiali.steps,
-    "07_troubleshoot": lambda _parameters: (),
-    "90_rollback": rollback.steps,
-}
-"""The steps of each notebook, by its name, in the order in which the notebooks are run."""
 
-ON_REQUEST = ("90_rollback",)
-"""Notebooks that a run takes only when they are named."""
+def way_back(parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """Return what takes the chapters back, the last one first, and then what they leave behind."""
+    steps = [
+        step for chapter in reversed(CHAPTERS.values()) for step in chapter.way_back(parameters)
+    ]
+    return (*steps, *leftovers.steps(parameters))
+
+
+CHAPTERS = {
+    chapter.id: chapter
+    for chapter in (
+        Chapter("00_start_here", "Start here: from a plain cluster to a locked-down mesh"),
+        Chapter("01_install_istio", "Install Istio", install.steps, install_rollback.steps),
+        Chapter(
+            "02_label_namespace",
+            "Give the application its sidecars",
+            injection.steps,
+            injection_rollback.steps,
+        ),
+        Chapter(
+            "03_autoscaling",
+            "Put autoscalers back in time",
+            autoscaling.steps,
+            autoscaling_rollback.steps,
+        ),
+        Chapter(
+            "04_mutual_tls",
+            "Require mutual TLS",
+            mutual_tls.steps,
+            policies_rollback.mutual_tls_steps,
+        ),
+        Chapter(
+            "05_authorization",
+            "Allow only some HTTP methods",
+            authorization.steps,
+            policies_rollback.authorization_steps,
+        ),
+        Chapter("06_kiali", "See the mesh in Kiali", kiali.steps, kiali_rollback.steps),
+        Chapter("07_troubleshoot", "Find out what is wrong, and what mends it"),
+        Chapter("90_rollback", "Take everything back", way_back, on_request=True),
+    )
+}
+"""Every chapter by its id, in the order in which the notebooks are run."""
+
+
+def regular() -> list[str]:
+    """Return the notebooks that a run takes unless some are named, in order."""
+    return [chapter.id for chapter in CHAPTERS.values() if not chapter.on_request]
 
 
 def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:
     """Return the steps of a notebook.
 
     Raises:
-        RunbookError: There is no such notebook.
+        ParameterError: There is no such notebook, or `rollback` names a chapter or a step that
+            does not exist: whichever notebook is run first says so.
     """
-    try:
-        chapter = CHAPTERS[notebook]
-    except KeyError:
-        raise RunbookError(
+    if notebook not in CHAPTERS:
+        raise ParameterError(
             f"there is no notebook {notebook!r}", f"choose one of: {', '.join(CHAPTERS)}"
-        ) from None
-    return chapter(parameters)
+        )
+    _check_rollback(parameters)
+    return CHAPTERS[notebook].steps(parameters)
+
+
+def _check_rollback(parameters: Parameters) -> None:
+    given = parameters.rollback
+    # Back to the first chapter, before anything was changed, or to what one of the others made.
+    first, *others = CHAPTERS.values()
+    places = [first.id, *(chapter.id for chapter in others if chapter.has_way_back)]
+    if given.keep not in places:
+        raise ParameterError(
+            f"rollback.keep: there is no chapter {given.keep} to go back to",
+            f"choose from: {', '.join(places)}",
+        )
+    names = [step.name for step in way_back(parameters)]
+    unknown = [name for name in given.leave_out if name not in names]
+    if unknown:
+        raise ParameterError(
+            f"rollback.leave_out: there is no step {', '.join(unknown)}",
+            f"choose from: {', '.join(names)}",
+        )

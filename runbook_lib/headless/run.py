@@ -111,7 +111,7 @@ def choose(names: Sequence[str]) -> list[str]:
             f"choose from: {', '.join(steps.CHAPTERS)}",
         )
     if not wanted:
-        return [name for name in steps.CHAPTERS if name not in steps.ON_REQUEST]
+        return steps.regular()
     return [name for name in steps.CHAPTERS if name in wanted]
 
 

@@ -73,8 +73,7 @@ def of(context: Context, runs: Path) -> Overview:
     return Overview(
         tuple(
             _observe(looking, notebook, step, before=step.name in verified)
-            for notebook in steps.CHAPTERS
-            if notebook not in steps.ON_REQUEST
+            for notebook in steps.regular()
             for step in steps.of(notebook, context.parameters)
         )
     )

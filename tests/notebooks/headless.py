@@ -16,11 +16,7 @@ from runbook_lib.base.locations import repository_root
 from tests.labs import Lab
 from tests.unit.samples import lab_parameters
 
-CHAPTERS = [
-    name
-    for name in steps.CHAPTERS
-    if name not in steps.ON_REQUEST and steps.of(name, lab_parameters())
-]
+CHAPTERS = [name for name in steps.regular() if steps.of(name, lab_parameters())]
 """The notebooks of a run that have steps; the others only look."""
 
 LIMIT = 240

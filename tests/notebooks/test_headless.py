@@ -24,7 +24,7 @@ pytestmark = [
     pytest.mark.timeout(300),
 ]
 
-CHAPTERS = [notebook for notebook in steps.CHAPTERS if notebook not in steps.ON_REQUEST]
+CHAPTERS = steps.regular()
 NOTHING_TO_DO = "kiali-readers"
 """On the lab nobody is named."""
 

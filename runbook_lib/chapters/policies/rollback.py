@@ -202,6 +202,11 @@ class _RemoveMutualTls(RollbackStep):
         )
 
 
-def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
-    """The steps that take the policies back, in order."""
-    return _RemoveAuthorization(), _MakePermissive(), _RemoveMutualTls()
+def authorization_steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The step that takes the policy of methods back."""
+    return (_RemoveAuthorization(),)
+
+
+def mutual_tls_steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
+    """The steps that take mutual TLS back, in order."""
+    return _MakePermissive(), _RemoveMutualTls()

@@ -1,4 +1,5 @@
 __all__ = [
+    "Chapter",
     "RollbackStep",
     "gone",
     "interruptions",
@@ -7,4 +8,5 @@ __all__ = [
     "refused",
 ]
 
+from .chapter import Chapter
 from .rollback import RollbackStep, gone, interruptions, kept, only_web_pod_is_replaced, refused

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runbook_lib import chapters as steps
-from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.errors import ParameterError
 from runbook_lib.base.locations import repository_root
 from runbook_lib.parameters.loading import Parameters
 from tests.unit.samples import lab_parameters
@@ -65,6 +65,43 @@ def test_every_chapter_has_its_notebook_and_every_notebook_its_chapter() -> None
     assert notebooks == set(steps.CHAPTERS)
 
 
+def test_chapters_are_told_in_the_order_of_their_ids() -> None:
+    assert list(steps.CHAPTERS) == sorted(steps.CHAPTERS)
+
+
+def test_only_the_rollback_waits_to_be_named() -> None:
+    assert set(steps.CHAPTERS) - set(steps.regular()) == {"90_rollback"}
+
+
+@pytest.mark.parametrize("notebook", steps.CHAPTERS)
+def test_a_chapter_that_changes_something_has_a_way_back(notebook: str) -> None:
+    chapter = steps.CHAPTERS[notebook]
+    changes = bool(chapter.steps(DOCUMENTED)) and not chapter.on_request
+    assert bool(chapter.way_back(DOCUMENTED)) is chapter.has_way_back is changes
+
+
+def test_the_rollback_takes_every_chapter_back_the_last_one_first() -> None:
+    found = [step.chapter for step in steps.way_back(DOCUMENTED)[:-1]]
+    assert found == sorted(found, reverse=True)
+    assert set(found) == {c.id for c in steps.CHAPTERS.values() if c.has_way_back}
+
+
+@pytest.mark.parametrize("notebook", ["00_start_here", "90_rollback"])
+@pytest.mark.parametrize(
+    ("rollback", "message"),
+    [
+        ({"keep": "4_mutual_tls"}, "rollback.keep: there is no chapter 4_mutual_tls to go back to"),
+        ({"keep": "07_troubleshoot"}, "choose from: 00_start_here, .*, 06_kiali$"),
+        ({"leave_out": ["rollback-x"]}, "there is no step rollback-x\n.*rollback-leftovers"),
+    ],
+)
+def test_a_rollback_to_where_nothing_is_is_found_by_whichever_notebook_is_first(
+    notebook: str, rollback: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ParameterError, match=message):
+        steps.of(notebook, lab_parameters(rollback=rollback))
+
+
 def test_an_unknown_notebook_is_an_error_that_lists_the_known_ones() -> None:
-    with pytest.raises(RunbookError, match="01_install_istio"):
+    with pytest.raises(ParameterError, match="01_install_istio"):
         steps.of("99_nothing", DOCUMENTED)

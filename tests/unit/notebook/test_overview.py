@@ -10,6 +10,7 @@ import pytest
 from runbook_lib import chapters as steps
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.evidence import Evidence
+from runbook_lib.chapters.shared import Chapter
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -75,9 +76,18 @@ def test_state_of_a_step(
 ) -> None:
     for uid in verified_on:
         _verified(tmp_path, "s", uid)
-    monkeypatch.setattr(steps, "CHAPTERS", {"01_x": lambda _: (_Planned("s", outcome),)})
+    monkeypatch.setattr(steps, "CHAPTERS", _with("01_x", _Planned("s", outcome)))
     [row] = overview.of(_context(tmp_path), tmp_path).rows
     assert row.progress is expected
+
+
+def _with(name: str, step: Step, *, on_request: bool = False) -> dict[str, Chapter]:
+    """A runbook with one step, in a chapter after the first."""
+    chapters = (
+        Chapter("00_start_here", ""),
+        Chapter(name, "", lambda _: (step,), on_request=on_request),
+    )
+    return {chapter.id: chapter for chapter in chapters}
 
 
 def test_page_and_text_say_the_same_and_escape() -> None:
@@ -104,6 +114,6 @@ def test_every_step_says_what_it_takes_risks_and_how_to_undo_it() -> None:
 def test_what_runs_only_on_request_is_not_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    chapter = {"90_rollback": lambda _: (_Planned("s", _changing("s")),)}
+    chapter = _with("90_x", _Planned("s", _changing("s")), on_request=True)
     monkeypatch.setattr(steps, "CHAPTERS", chapter)
     assert overview.of(_context(tmp_path), tmp_path).rows == ()

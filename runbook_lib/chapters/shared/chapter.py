@@ -1,0 +1,40 @@
+"""A chapter: one notebook, the steps it takes, and the way back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from runbook_lib.chapters.shared.rollback import RollbackStep
+from runbook_lib.lifecycle import Step
+from runbook_lib.parameters import Parameters
+
+
+def _nothing(_parameters: Parameters) -> tuple[()]:
+    return ()
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """What the rest of the runbook has to know about one of its notebooks.
+
+    Attributes:
+        id: The notebook's file name without suffix. It begins with two digits, so chapters sort in
+            the order of the story.
+        title: The notebook's title.
+        steps: Makes the steps in the order in which the notebook takes them; none in a notebook
+            that only looks.
+        way_back: Makes the steps by which the rollback takes the chapter back, in order.
+        on_request: Whether a run takes the notebook only if it is named.
+    """
+
+    id: str
+    title: str
+    steps: Callable[[Parameters], tuple[Step, ...]] = _nothing
+    way_back: Callable[[Parameters], tuple[RollbackStep, ...]] = _nothing
+    on_request: bool = False
+
+    @property
+    def has_way_back(self) -> bool:
+        """Whether the rollback has something to take back of this chapter."""
+        return self.way_back is not _nothing
