@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.base import evidence
-from runbook_lib.lifecycle import runs
+from runbook_lib.lifecycle import runs, yes_no
 
 Event = dict[str, Any]
 
@@ -97,9 +97,11 @@ def render(events: list[Event]) -> str:
     source = (
         resources.files("runbook_lib.headless").joinpath("templates/report.html.j2").read_text()
     )
-    template = Environment(
+    environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    ).from_string(source)
+    )
+    environment.filters["yes_no"] = yes_no
+    template = environment.from_string(source)
     started = next((each for each in events if each["event"] == "notebook-started"), {})
     return template.render(
         steps=steps_of(events),

@@ -15,11 +15,13 @@ __all__ = [
     "LifeCycle",
     "Plan",
     "Proposal",
+    "Row",
     "Ruling",
     "Step",
     "Table",
     "Target",
     "Verification",
+    "aligned",
     "of_checks",
     "operator",
     "yes_no",
@@ -32,5 +34,5 @@ from .lifecycle import Applied, LifeCycle, Proposal
 from .plan import Change, Plan
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
 from .step import Step, Verification
-from .table import Check, Table, of_checks, yes_no
+from .table import Check, Row, Table, aligned, of_checks, yes_no
 from .target import Target

@@ -270,4 +270,5 @@ class LifeCycle:
 
 
 def _table(table: Table) -> dict[str, object]:
-    return {"title": table.title, "columns": table.columns, "rows": table.rows}
+    rows = [{"cells": row.cells, "ok": row.ok} for row in table.rows]
+    return {"title": table.title, "columns": table.columns, "rows": rows}

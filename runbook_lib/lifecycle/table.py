@@ -1,37 +1,70 @@
-"""Tables: what checks and verifications show."""
+"""Tables: what checks and verifications show, and what each row is worth."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Self
 
 from runbook_lib.site import ProbeTable
 
 
 @dataclass(frozen=True)
+class Row:
+    """A line of a table.
+
+    Attributes:
+        cells: A text for each column.
+        ok: Whether it is as it should be; None if it is only shown, or cannot be told.
+    """
+
+    cells: tuple[str, ...]
+    ok: bool | None = None
+
+
+@dataclass(frozen=True)
 class Table:
-    """Rows of text under a heading.
+    """Rows under a heading. Verdicts are values; only what shows a table puts them into words.
 
     Attributes:
         title: What the rows are about.
         columns: Column names.
-        rows: One tuple a row, a text for each column.
+        rows: The rows, a cell for each column.
     """
 
     title: str
     columns: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
+    rows: tuple[Row, ...]
+
+    @classmethod
+    def shown(cls, title: str, columns: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Self:
+        """Return a table that only shows and judges nothing."""
+        return cls(title, columns, tuple(map(Row, lines)))
+
+    @property
+    def ok(self) -> bool:
+        """Whether no row is otherwise than it should be."""
+        return all(row.ok is not False for row in self.rows)
+
+    @property
+    def proved(self) -> bool:
+        """Whether every row is as it should be, none left open."""
+        return all(row.ok for row in self.rows)
+
+    @property
+    def judged(self) -> bool:
+        """Whether a row of it has a verdict: then the verdicts are shown as well."""
+        return any(row.ok is not None for row in self.rows)
 
     def __str__(self) -> str:
         """The table as aligned text."""
         if not self.rows:
             return "\n".join(filter(None, [self.title, "none"]))
-        lines = [self.columns, *self.rows]
-        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-        text = [
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-            for line in lines
-        ]
+        lines = [self.columns, *(row.cells for row in self.rows)]
+        if self.judged:
+            verdicts = ["ok", *(yes_no(row.ok) for row in self.rows)]
+            lines = [(*line, verdict) for line, verdict in zip(lines, verdicts, strict=True)]
+        text = aligned(lines)
         return "\n".join([self.title, *text] if self.title else text)
 
 
@@ -57,8 +90,8 @@ def all_ok(checks: Sequence[Check]) -> bool:
 
 def of_checks(title: str, checks: Sequence[Check]) -> Table:
     """Return a table with one row a check."""
-    rows = tuple((check.subject, check.found, yes_no(check.ok)) for check in checks)
-    return Table(title, ("check", "found", "ok"), rows)
+    rows = tuple(Row((check.subject, check.found), check.ok) for check in checks)
+    return Table(title, ("check", "found"), rows)
 
 
 def of_probes(title: str, probes: ProbeTable) -> Table:
@@ -66,20 +99,26 @@ def of_probes(title: str, probes: ProbeTable) -> Table:
     rows = []
     for row in probes.rows:
         expected, observed = row.probe.expected, row.observed
-        rows.append(
-            (
-                row.probe.method,
-                row.probe.path,
-                str(observed.status or "-"),
-                observed.error or observed.excerpt,
-                f"{expected.status} {expected.body_contains or ''}".strip(),
-                yes_no(row.ok),
-            )
+        cells = (
+            row.probe.method,
+            row.probe.path,
+            str(observed.status or "-"),
+            observed.error or observed.excerpt,
+            f"{expected.status} {expected.body_contains or ''}".strip(),
         )
-    columns = ("method", "path", "status", "body", "expected", "ok")
-    return Table(title, columns, tuple(rows))
+        rows.append(Row(cells, row.ok))
+    return Table(title, ("method", "path", "status", "body", "expected"), tuple(rows))
 
 
 def yes_no(ok: bool | None) -> str:
     """Say it in a word that stands out when it is bad news."""
     return "-" if ok is None else "yes" if ok else "NO"
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Return lines of cells as text in columns, two spaces apart."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in lines
+    ]

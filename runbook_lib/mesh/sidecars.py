@@ -13,13 +13,12 @@ from typing import Any
 
 from runbook_lib.base import CommandError, wait
 from runbook_lib.cluster import PROXY, Object, describe, has_sidecar, labels_of, name_of
-from runbook_lib.lifecycle import Context, Table, yes_no
+from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.rollout import has_ended
 
 Listener = dict[str, Any]
-_Row = tuple[str, ...]
-_Found = tuple[list[_Row], list[str]]
+_Found = tuple[list[Row], list[str]]
 """A row for each sidecar and port, and what is not yet as it shall be."""
 
 _LIMIT = 15.0
@@ -68,13 +67,17 @@ def look_at_modes(context: Context) -> Table:
     return _mode_table(_modes(context)[0])
 
 
-def _mode_table(rows: Iterable[_Row]) -> Table:
+def _mode_table(rows: Iterable[Row]) -> Table:
     title = "Plaintext at each sidecar, from its own listeners"
-    return Table(title, ("pod", "port", "mode", "plaintext", "ok"), tuple(sorted(rows)))
+    return Table(title, ("pod", "port", "mode", "plaintext"), _sorted(rows))
+
+
+def _sorted(rows: Iterable[Row]) -> tuple[Row, ...]:
+    return tuple(sorted(rows, key=lambda row: row.cells))
 
 
 def _modes(context: Context) -> _Found:
-    rows: list[_Row] = []
+    rows: list[Row] = []
     wrong: list[str] = []
     parameters = context.parameters
     namespace = parameters.application.namespace
@@ -84,7 +87,7 @@ def _modes(context: Context) -> _Found:
     for pod, listeners in _ask(context, meshed):
         name = name_of(pod)
         if isinstance(listeners, str):
-            rows.append((name, "-", "-", "cannot be asked", yes_no(ok=False)))
+            rows.append(Row((name, "-", "-", "cannot be asked"), ok=False))
             wrong.append(listeners)
             continue
         for port in _ports(context, pod):
@@ -92,7 +95,7 @@ def _modes(context: Context) -> _Found:
             accepted = accepts_plaintext(listeners, port)
             ok = accepted is (mode != "STRICT")
             plaintext = "accepted" if accepted else "refused"
-            rows.append((name, str(port), mode, plaintext, yes_no(ok)))
+            rows.append(Row((name, str(port), mode, plaintext), ok))
             if not ok:
                 wrong.append(f"{name} port {port}: plaintext is {plaintext}")
     return rows, wrong
@@ -109,7 +112,7 @@ def prove_authorization(context: Context) -> Table:
     opened = (application.web.port, *application.plaintext_ports)
 
     def look() -> _Found:
-        rows: list[_Row] = []
+        rows: list[Row] = []
         wrong: list[str] = []
         in_force = traffic.policies_in_force(context.cluster, context.parameters)
         own = traffic.of_the_runbook(context.parameters, in_force)
@@ -126,7 +129,7 @@ def prove_authorization(context: Context) -> Table:
                 for port in opened:
                     wanted = traffic.allowed_on_port(policy, port)
                     found = allows(listeners, port, policy)
-                    rows.append((name, str(port), _text(found), yes_no(found == wanted)))
+                    rows.append(Row((name, str(port), _text(found)), found == wanted))
                     if found != wanted:
                         wrong.append(
                             f"{name} port {port}: {_text(found)} in place of {_text(wanted)}"
@@ -135,7 +138,7 @@ def prove_authorization(context: Context) -> Table:
 
     return Table(
         "The policy at each web pod's sidecar, from its own listeners",
-        ("pod", "port", "allowed", "ok"),
+        ("pod", "port", "allowed"),
         _wait(context, look),
     )
 
@@ -151,13 +154,13 @@ def ports(pod: Object) -> list[int]:
     ]
 
 
-def _wait(context: Context, look: Callable[[], _Found]) -> tuple[_Row, ...]:
+def _wait(context: Context, look: Callable[[], _Found]) -> tuple[Row, ...]:
     """Look until nothing is wrong, and return the rows then."""
-    rows: list[_Row] = []
+    rows: list[Row] = []
 
     def observe() -> wait.State:
         found, wrong = look()
-        rows[:] = sorted(found)
+        rows[:] = _sorted(found)
         return wait.State(not wrong, "; ".join(wrong) or "every sidecar has the policies")
 
     wait.until(

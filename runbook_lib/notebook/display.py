@@ -14,7 +14,17 @@ from typing import Any
 from runbook_lib.chapters.autoscaling import ScaleOut
 from runbook_lib.chapters.kiali import Login
 from runbook_lib.diagnosis import Diagnosis, Transcript
-from runbook_lib.lifecycle import Applied, Decision, Plan, Proposal, Table, Target, Verification
+from runbook_lib.lifecycle import (
+    Applied,
+    Decision,
+    Plan,
+    Proposal,
+    Row,
+    Table,
+    Target,
+    Verification,
+    yes_no,
+)
 from runbook_lib.mesh import MeshMap
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
@@ -31,7 +41,7 @@ _TABLE_STYLE = (
 )
 """JupyterLab aligns all cells to the right, by a rule that is more specific than any of ours."""
 
-_CLASSES = {"yes": " class='rb-good'", "NO": " class='rb-bad'"}
+_CLASSES = {True: " class='rb-good'", False: " class='rb-bad'", None: ""}
 
 
 def register() -> None:
@@ -133,17 +143,19 @@ def _table(table: Table) -> str:
     if not table.rows:
         return f"<p><b>{escape(table.title)}</b></p><p>none</p>"
     title = f"<caption><b>{escape(table.title)}</b></caption>\n" if table.title else ""
-    head = "".join(f"<th>{escape(name)}</th>" for name in table.columns)
-    rows = "\n".join(f"<tr>{''.join(map(_cell, table.columns, row))}</tr>" for row in table.rows)
+    columns = (*table.columns, "ok") if table.judged else table.columns
+    head = "".join(f"<th>{escape(name)}</th>" for name in columns)
+    rows = "\n".join(_row(row, judged=table.judged) for row in table.rows)
     return (
         f"<table class='rb-table'>\n{title}<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table>"
     )
 
 
-def _cell(column: str, text: str) -> str:
-    tint = _CLASSES.get(text, "") if column == "ok" else ""
-    return f"<td{tint}>{escape(text)}</td>"
+def _row(row: Row, *, judged: bool) -> str:
+    cells = "".join(f"<td>{escape(text)}</td>" for text in row.cells)
+    verdict = f"<td{_CLASSES[row.ok]}>{yes_no(row.ok)}</td>" if judged else ""
+    return f"<tr>{cells}{verdict}</tr>"
 
 
 def _applied_html(applied: Applied) -> str:

@@ -58,7 +58,7 @@ class Overview:
             )
             for row in self.rows
         )
-        return str(Table("Steps", columns, rows))
+        return str(Table.shown("Steps", columns, rows))
 
 
 def of(context: Context, runs: Path) -> Overview:

@@ -103,13 +103,18 @@ class ProbeTable:
         """The answers on one line."""
         return ", ".join(f"{row.probe.method} {row.observed.text}" for row in self.rows)
 
-    def __str__(self) -> str:
-        """The table as aligned text."""
-        cells = [("method", "path", "status", "body", "expected", "ok"), *map(_cells, self.rows)]
-        widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-        return "\n".join(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in cells
+
+class UnexpectedAnswers(VerificationFailed):
+    """The answers from outside were not the expected ones in time.
+
+    Attributes:
+        answers: The last round.
+    """
+
+    def __init__(self, cause: str, answers: ProbeTable) -> None:
+        self.answers = answers
+        super().__init__(
+            cause, "compare with the policies in force: istioctl x describe pod POD.NAMESPACE"
         )
 
 
@@ -160,7 +165,7 @@ def prove(
         on_answers: Told the round's answers whenever they differ.
 
     Raises:
-        VerificationFailed: Not proved in time; the error shows the last table.
+        UnexpectedAnswers: Not proved in time; the error holds the last round.
     """
     table = ProbeTable(())
 
@@ -187,10 +192,10 @@ def prove(
             on_change=on_change,
         )
     except WaitTimeout as error:
-        raise VerificationFailed(
+        raise UnexpectedAnswers(
             f"{url} did not give the expected answers {successes} times in a row "
-            f"within {timeout:g} s:\n{table}",
-            "compare with the policies in force: istioctl x describe pod POD.NAMESPACE",
+            f"within {timeout:g} s",
+            table,
         ) from error
     return table
 
@@ -204,14 +209,6 @@ def _tls(verify: bool | Path) -> ssl.SSLContext:
         context.verify_mode = ssl.CERT_NONE
         return context
     return ssl.create_default_context(cafile=str(verify) if isinstance(verify, Path) else None)
-
-
-def _cells(row: ProbeRow) -> tuple[str, ...]:
-    expected = row.probe.expected
-    wanted = f"{expected.status} {expected.body_contains or ''}".strip()
-    status = str(row.observed.status or "-")
-    body = row.observed.error or row.observed.excerpt
-    return (row.probe.method, row.probe.path, status, body, wanted, "yes" if row.ok else "NO")
 
 
 def _excerpt(body: str) -> str:

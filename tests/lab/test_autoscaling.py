@@ -324,7 +324,7 @@ class TestPlan:
                     read(context)
                 assert f"annotate hpa {scaled}" in caught.value.remedy
             (row,) = autoscaling.autoscaler_table(context).rows
-            assert complaint in row[-1]
+            assert complaint in row.cells[-1]
         finally:
             kubectl("annotate", "hpa", scaled, f"{autoscalers.METRICS_BEFORE}-")
         assert not step.plan(context).empty
@@ -455,11 +455,11 @@ class TestPlan:
         finally:
             kubectl("delete", "deployment", "idle", "--wait")
         assert verified.ok, str(verified)
-        rows = {row[0]: row for row in verified.tables[0].rows}
-        assert rows[scaled][-1] == "yes"
-        assert "there is no Deployment/gone" in rows["gone"][-2]
-        assert "idle has no cpu request" in rows["idle"][-2]
-        assert "does not look at CPU or memory" in rows["other"][-2]
+        rows = {row.cells[0]: row for row in verified.tables[0].rows}
+        assert rows[scaled].ok
+        assert "there is no Deployment/gone" in rows["gone"].cells[-1]
+        assert "idle has no cpu request" in rows["idle"].cells[-1]
+        assert "does not look at CPU or memory" in rows["other"].cells[-1]
 
     @pytest.mark.usefixtures("scaled")
     def test_without_autoscalers_there_is_nothing_to_do(

@@ -48,7 +48,7 @@ def kubectl(mesh: Lab) -> Kubectl:
 def table(verification: Verification, title: str) -> dict[str, str]:
     """What a table of checks found, by what was looked at."""
     (found,) = [each for each in verification.tables if each.title == title]
-    return {row[0]: row[1] for row in found.rows}
+    return {row.cells[0]: row.cells[1] for row in found.rows}
 
 
 @pytest.fixture(scope="module")

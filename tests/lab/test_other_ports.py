@@ -20,6 +20,7 @@ from runbook_lib.chapters.policies import rollback as policies
 from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
+from runbook_lib.lifecycle.table import Row
 from runbook_lib.mesh import manifest
 from tests.labs import Lab
 
@@ -179,15 +180,15 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
     assert _send(mesh) == b"associated: C-STORE"
     context = make(**GIVEN)
     exception, _strict, _route, dry_run, final = carry_out(context)
-    assert ("xnat-xnat-web-0", "8104", "DISABLE", "accepted", "yes") in exception.tables[2].rows
-    assert ("xnat", "xnat-all", "ALLOW", "GET, HEAD, POST, everything on 8104", "yes") in (
-        final.tables[1].rows
-    )
+    opened = Row(("xnat-xnat-web-0", "8104", "DISABLE", "accepted"), ok=True)
+    assert opened in exception.tables[2].rows
+    in_force = ("xnat", "xnat-all", "ALLOW", "GET, HEAD, POST, everything on 8104", "yes")
+    assert Row(in_force) in final.tables[1].rows
     for verified in (dry_run, final):
         assert verified.ok
         assert verified.tables[2].rows == (
-            ("xnat-xnat-web-0", "8080", "GET, HEAD, POST", "yes"),
-            ("xnat-xnat-web-0", "8104", "everything", "yes"),
+            Row(("xnat-xnat-web-0", "8080", "GET, HEAD, POST"), ok=True),
+            Row(("xnat-xnat-web-0", "8104", "everything"), ok=True),
         )
     assert _send(mesh) == b"associated: C-STORE"
     assert mesh.request("DELETE").status_code == 403
@@ -268,7 +269,7 @@ def test_authorization_is_verified_only_when_every_replica_has_it(
     finally:
         agent.resume()
     verified = final.verify(make(**GIVEN))
-    assert [row[0] for row in verified.tables[2].rows] == [
+    assert [row.cells[0] for row in verified.tables[2].rows] == [
         *["xnat-xnat-web-0"] * 2,
         *[replica] * 2,
     ]

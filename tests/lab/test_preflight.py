@@ -82,8 +82,8 @@ def definition(plural: str, group: str, kind: str) -> dict[str, Any]:
 
 def test_on_a_fresh_cluster_nothing_is_in_the_way(context: Context) -> None:
     shown = preflight.table(context)
-    assert [row[0] for row in shown.rows] == list(preflight.CHECKS)
-    assert {row[1] for row in shown.rows} == {"nothing in the way"}
+    assert [row.cells[0] for row in shown.rows] == list(preflight.CHECKS)
+    assert {row.cells[1] for row in shown.rows} == {"nothing in the way"}
 
 
 def test_what_may_not_be_looked_at_is_said_and_the_rest_is_shown(
@@ -95,7 +95,7 @@ def test_what_may_not_be_looked_at_is_said_and_the_rest_is_shown(
         target=replace(context.target, kubeconfig=kubeconfig, context="viewer"),
         cluster=Cluster(kubeconfig, "viewer"),
     )
-    rows = {row[0]: row for row in preflight.table(limited).rows}
+    rows = {row.cells[0]: row.cells for row in preflight.table(limited).rows}
     assert list(rows) == list(preflight.CHECKS)
     said = rows["Helm releases"][1]
     assert said.startswith("cannot tell: ")
@@ -283,8 +283,8 @@ def test_an_istiod_of_others_in_its_place_is_used_as_it_is(
                 step.plan(context)
         assert list(preflight.meshes(context)) == []
         assert not injection.steps(context.parameters)[0].plan(context).empty
-        rows = [row for row in preflight.table(context).rows if row[0] == "Other meshes"]
-        assert [row[3] for row in rows] == [found.offer]
+        rows = [row for row in preflight.table(context).rows if row.cells[0] == "Other meshes"]
+        assert [row.cells[3] for row in rows] == [found.offer]
     finally:
         lab.run("kubectl", *FORCED, "namespace", "istio-system")
 
@@ -486,8 +486,11 @@ def test_a_gateway_that_others_run_beside_istiod_is_only_shown(lab: Lab, context
     try:
         shown = istiod.verify(context)
         assert shown.ok
-        (row,) = [row for row in shown.tables[0].rows if row[0] == "gateways in istio-system"]
-        assert row[1:] == ("Deployment istio-system/gateway: of others", "-")
+        checks = {row.cells[0]: (row.cells[1], row.ok) for row in shown.tables[0].rows}
+        assert checks["gateways in istio-system"] == (
+            "Deployment istio-system/gateway: of others",
+            None,
+        )
         annotations = {
             preflight.RELEASE_NAME: "istiod",
             preflight.RELEASE_NAMESPACE: "istio-system",

@@ -178,7 +178,9 @@ def test_a_restart_is_verified_while_an_old_pod_takes_its_time(
     result = step.verify(context)
     assert result.ok
     assert result.note == f"Terminating, and without a sidecar until then: {old}."
-    assert (old, "terminating", "none") in {(r[0], *r[2:]) for r in result.tables[0].rows}
+    assert (old, "terminating", "none") in {
+        (row.cells[0], *row.cells[2:]) for row in result.tables[0].rows
+    }
 
 
 def test_a_pod_that_waits_for_a_node_is_waited_for(make: MakeContext, worker: Worker) -> None:
@@ -223,8 +225,9 @@ def test_sidecars_are_taken_back_where_no_pod_can_be_tried_out(
     label.apply(context, label.plan(context))
     labelled = label.verify(context)
     assert labelled.ok
-    (_, (subject, found, ok)) = labelled.tables[0].rows
-    assert (subject, ok) == ("sidecar of a new pod", "-")
+    (_, last) = labelled.tables[0].rows
+    subject, found = last.cells
+    assert (subject, last.ok) == ("sidecar of a new pod", None)
     assert found.startswith("cannot tell: ")
     assert "no-naked-pods" in found
 
@@ -239,7 +242,7 @@ def test_sidecars_are_taken_back_where_no_pod_can_be_tried_out(
     held.let_go()
     result = step.verify(context)
     assert result.ok
-    rows = {row[0]: row[1:] for row in result.tables[0].rows}
-    assert rows["label istio-injection"] == ("gone", "yes")
-    assert rows["sidecar of a new pod"] == (found, "-")
-    assert rows["pods with a sidecar"] == ("none", "yes")
+    rows = {row.cells[0]: (row.cells[1], row.ok) for row in result.tables[0].rows}
+    assert rows["label istio-injection"] == ("gone", True)
+    assert rows["sidecar of a new pod"] == (found, None)
+    assert rows["pods with a sidecar"] == ("none", True)

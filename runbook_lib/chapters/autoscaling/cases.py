@@ -14,6 +14,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     compare,
     words,
 )
+from runbook_lib.lifecycle import aligned
 
 
 @dataclass(frozen=True)
@@ -216,11 +217,7 @@ class ScaleOut:
                 )
                 for row in cases
             ]
-            widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-            blocks += [
-                "  ".join(cell.ljust(w) for cell, w in zip(line, widths, strict=True)).rstrip()
-                for line in lines
-            ]
+            blocks += aligned(lines)
             if scaling.usage:
                 blocks.append(f"  {usage_text(scaling)}")
         return "\n".join(blocks if len(blocks) > 1 else [*blocks, self.nothing])

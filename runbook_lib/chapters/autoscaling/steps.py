@@ -18,7 +18,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     words,
 )
 from runbook_lib.cluster import Object, ref, reference
-from runbook_lib.lifecycle import Context, Plan, Step, Table, Verification, yes_no
+from runbook_lib.lifecycle import Context, Plan, Row, Step, Table, Verification
 from runbook_lib.parameters import Parameters
 
 _WORDS = {
@@ -97,9 +97,8 @@ class _MendAutoscalers(Step):
             return Verification(self.name, ok=True, note=found.nothing)
         decisions = decision_table(context, found)
         points = _point_table(found)
-        ok = not any(row[-1] == yes_no(ok=False) for row in points.rows)
         note = _troubles([each for each in found.autoscalers if not each.computed])
-        return Verification(self.name, ok, (points, decisions), note)
+        return Verification(self.name, points.ok, (points, decisions), note)
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:
@@ -121,7 +120,7 @@ def autoscaler_table(context: Context) -> Table:
         for each in found.autoscalers
     )
     columns = ("autoscaler", "scales", "metrics", "pods", "in the way")
-    return Table(f"Autoscalers in {found.namespace}", columns, rows)
+    return Table.shown(f"Autoscalers in {found.namespace}", columns, rows)
 
 
 def decision_table(context: Context, found: ScaleOut) -> Table:
@@ -131,7 +130,7 @@ def decision_table(context: Context, found: ScaleOut) -> Table:
         VerificationFailed: It has not in time, or there is no metrics API.
     """
     rows = tuple(_wait_for_decision(context, each) for each in found.autoscalers)
-    columns = ("autoscaler", "decides by", "controller", "ok")
+    columns = ("autoscaler", "decides by", "controller")
     return Table("What the autoscaling controller says", columns, rows)
 
 
@@ -148,7 +147,7 @@ def remedy_table(context: Context) -> Table:
         chosen = "yes" if remedy is found.chosen else "-"
         rows.append((remedy.value, *_WORDS[remedy], "; ".join(results) or "-", chosen))
     columns = ("remedy", "changes", "for it", "against it", "scales out", "chosen")
-    return Table("Remedies", columns, tuple(rows))
+    return Table.shown("Remedies", columns, rows)
 
 
 def _result(found: ScaleOut, autoscaler: Autoscaler, scaling: Scaling, remedy: Remedy) -> str:
@@ -173,13 +172,13 @@ def _point_table(found: ScaleOut) -> Table:
         points = [words(scaling.resource, p) for p in (scaling.before, scaling.unmended)]
         now = words(scaling.resource, scaling.now)
         how = ": ".join(filter(None, [state, scaling.reason]))
-        rows.append((each.name, scaling.resource, *points, now, how, yes_no(ok)))
+        rows.append(Row((each.name, scaling.resource, *points, now, how), ok))
     for each in found.autoscalers:
         if not each.scalings:
             looks = any(metric.about for metric in each.metrics)
             problem = "; ".join(each.problems) if looks else "it does not look at CPU or memory"
-            rows.append((each.name, "-", "-", "-", "-", problem, yes_no(None)))
-    columns = ("autoscaler", "resource", "without sidecar", "left alone", "now", "how", "ok")
+            rows.append(Row((each.name, "-", "-", "-", "-", problem)))
+    columns = ("autoscaler", "resource", "without sidecar", "left alone", "now", "how")
     return Table("Scales out above, per pod", columns, tuple(rows))
 
 
@@ -188,11 +187,11 @@ def _troubles(of: Iterable[Autoscaler]) -> str:
     return " ".join(f"{each.name}: {'; '.join(each.troubles)}." for each in of if each.troubles)
 
 
-def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> tuple[str, str, str, str]:
+def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> Row:
     decides = ", ".join(metric.text for metric in autoscaler.metrics)
     if not autoscaler.computed:
         # Sidecars have no part in what is wrong with it, and the runbook changed nothing.
-        return autoscaler.name, decides, "; ".join(autoscaler.problems) or "active", yes_no(None)
+        return Row((autoscaler.name, decides, "; ".join(autoscaler.problems) or "active"))
     namespace = context.parameters.application.namespace
 
     def observe(found: list[Object]) -> Wait:
@@ -219,7 +218,7 @@ def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> tuple[str, s
             f"kubectl --namespace {namespace} describe hpa {autoscaler.name} tells more; metrics "
             "come from: kubectl get apiservice v1beta1.metrics.k8s.io",
         ) from error
-    return autoscaler.name, decides, decided.text, yes_no(ok=True)
+    return Row((autoscaler.name, decides, decided.text), ok=True)
 
 
 def _decision(autoscaler: Object) -> Wait:

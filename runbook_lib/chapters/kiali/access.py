@@ -139,7 +139,7 @@ def ways_in(context: Context) -> Table:
                 "Kiali answers its API and has no pages: its build comes without them",
             )
         )
-    return Table("Ways into Kiali", ("what", "how"), tuple(rows))
+    return Table.shown("Ways into Kiali", ("what", "how"), rows)
 
 
 def look_from_here(context: Context) -> Check:

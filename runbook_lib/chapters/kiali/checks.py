@@ -49,7 +49,7 @@ def prove(context: Context) -> tuple[Table, Table]:
     rows = tuple((f.severity, f.code, f.object, f.message) for f in findings)
     title = f"What Kiali finds in {parameters.application.namespace}"
     columns = ("severity", "code", "object", "finding")
-    return table.of_checks("Kiali's own answers", checks), Table(title, columns, rows)
+    return table.of_checks("Kiali's own answers", checks), Table.shown(title, columns, rows)
 
 
 def _look(context: Context, token: str) -> tuple[list[Check], list[Finding]]:

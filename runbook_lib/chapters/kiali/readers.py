@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbook_lib.chapters.shared import objects
 from runbook_lib.cluster import Object, accounts, labels_of, object_diff, ownership, reference
-from runbook_lib.lifecycle import Change, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import Change, Context, Plan, Row, Step, Table, Verification
 from runbook_lib.mesh import manifest
 from runbook_lib.parameters import Parameters
 
@@ -61,11 +61,10 @@ class _LetReadersIn(Step):
                     found = accounts.may(
                         context.cluster, namespace, name, verb, resource, where, group
                     )
-                    ok = ok and found is wanted
                     answer = "may" if found else "may not"
-                    rows.append((name, f"{verb} {resource}", answer, table.yes_no(found is wanted)))
-        columns = ("account", "what", "found", "ok")
-        return Verification(self.name, ok, (table.Table("Readers", columns, tuple(rows)),))
+                    rows.append(Row((name, f"{verb} {resource}", answer), found is wanted))
+        table = Table("Readers", ("account", "what", "found"), tuple(rows))
+        return Verification(self.name, ok and table.ok, (table,))
 
     @staticmethod
     def _wanted(parameters: Parameters) -> list[Object]:

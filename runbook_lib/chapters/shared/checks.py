@@ -10,7 +10,7 @@ from runbook_lib.mesh import has_ended, manifest, progress
 def tool_versions(context: Context) -> Table:
     """The versions of the tools, and of the API server."""
     versions = {**context.tools.versions(), "API server": context.cluster.server_version()}
-    return Table("Versions", ("tool", "version"), tuple(versions.items()))
+    return Table.shown("Versions", ("tool", "version"), versions.items())
 
 
 def precheck(context: Context) -> Table:
@@ -20,7 +20,9 @@ def precheck(context: Context) -> Table:
         for message in context.istioctl.precheck()
     )
     nothing = (("-", "-", "-", "No issues found: Istio can be installed."),)
-    return Table("istioctl x precheck", ("code", "level", "origin", "finding"), rows or nothing)
+    return Table.shown(
+        "istioctl x precheck", ("code", "level", "origin", "finding"), rows or nothing
+    )
 
 
 def namespace_labels(context: Context) -> Table:
@@ -33,7 +35,7 @@ def namespace_labels(context: Context) -> Table:
         shown = {k: v for k, v in labels.items() if k != "kubernetes.io/metadata.name"}
         text = ", ".join(f"{key}={value}" for key, value in sorted(shown.items())) or "none"
         rows.append((name, text if namespace else "there is no such namespace"))
-    return Table("Namespaces", ("namespace", "labels"), tuple(rows))
+    return Table.shown("Namespaces", ("namespace", "labels"), rows)
 
 
 def starting_point(context: Context) -> Table:

@@ -24,7 +24,8 @@ def prove_traffic(context: Context) -> Table:
 
     def record(answers: probe.ProbeTable, *, proved: bool = False) -> Table:
         result = table.of_probes("From outside, over fresh connections", answers)
-        context.evidence.record("probe", url=url, rows=result.rows, proved=proved)
+        rows = [(*row.cells, table.yes_no(row.ok)) for row in result.rows]
+        context.evidence.record("probe", url=url, rows=rows, proved=proved)
         return result
 
     policies = traffic.policies_in_force(context.cluster, parameters)
@@ -39,14 +40,13 @@ def prove_traffic(context: Context) -> Table:
             on_change=context.waiting,
             on_answers=record,
         )
-    except VerificationFailed as error:
+    except probe.UnexpectedAnswers as error:
+        cause, remedy = f"{error.cause}:\n{table.of_probes('', error.answers)}", error.remedy
         others = ", ".join(map(reference, traffic.of_others(parameters, policies)))
-        if not others:
-            raise
-        raise VerificationFailed(
-            f"{error.cause}\nAlso in force on the web pods, and not of this runbook: {others}",
-            "ask whoever applied them; remove or change what blocks or widens access",
-        ) from error
+        if others:
+            cause += f"\nAlso in force on the web pods, and not of this runbook: {others}"
+            remedy = "ask whoever applied them; remove or change what blocks or widens access"
+        raise VerificationFailed(cause, remedy) from error
     return record(proved, proved=True)
 
 
@@ -88,7 +88,7 @@ def pod_table(context: Context, namespace: str) -> Table:
                 f"in {where}" if sidecar else "none",
             )
         )
-    return Table(f"Pods in {namespace}", ("pod", "ready", "state", PROXY), tuple(sorted(rows)))
+    return Table.shown(f"Pods in {namespace}", ("pod", "ready", "state", PROXY), sorted(rows))
 
 
 def peer_authentication_table(context: Context) -> Table:
@@ -108,7 +108,7 @@ def peer_authentication_table(context: Context) -> Table:
             )
         )
     columns = ("namespace", "name", "mode", "ports", "pods")
-    return Table("PeerAuthentications", columns, tuple(sorted(rows)))
+    return Table.shown("PeerAuthentications", columns, sorted(rows))
 
 
 def authorization_policy_table(context: Context) -> Table:
@@ -126,7 +126,7 @@ def authorization_policy_table(context: Context) -> Table:
             )
         )
     columns = ("namespace", "name", "action", "methods", "enforced")
-    return Table("AuthorizationPolicies", columns, tuple(sorted(rows)))
+    return Table.shown("AuthorizationPolicies", columns, sorted(rows))
 
 
 def _allowed(policy: Object) -> str:

@@ -101,7 +101,7 @@ def table(context: Context) -> Table:
         rows += [(title, f"{f.where}: {f.found}", f.why, f.offer) for f in found]
         if not found:
             rows.append((title, "nothing in the way", "", ""))
-    return Table("Preflight", ("condition", "found", "why it matters", "what to do"), tuple(rows))
+    return Table.shown("Preflight", ("condition", "found", "why it matters", "what to do"), rows)
 
 
 def require(*findings: Iterable[Finding]) -> None:

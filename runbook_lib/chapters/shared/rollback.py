@@ -10,7 +10,7 @@ from pathlib import Path
 from runbook_lib.base import RunbookError, evidence
 from runbook_lib.chapters.shared import objects, observe
 from runbook_lib.cluster import APPS, Object, ownership, ref, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Step, Table, Verification, of_checks, yes_no
+from runbook_lib.lifecycle import Check, Context, Plan, Row, Step, Table, Verification, of_checks
 from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.site import Expectation, Probe, Sampler, Samples
 
@@ -55,8 +55,8 @@ class RollbackStep(Step):
         """Make the changes while asking from outside, and record the answers as evidence."""
         self._interruption = self.expected_interruption(context, plan)
         # Once right it has to be right again, also if this step itself has broken it meanwhile.
-        self._answered_before |= _all_ok(_shown(lambda: observe.look_at_traffic(context)))
-        self._modes_before |= _all_ok(_shown(lambda: sidecars.look_at_modes(context)))
+        self._answered_before |= _shown(lambda: observe.look_at_traffic(context)).proved
+        self._modes_before |= _shown(lambda: sidecars.look_at_modes(context)).proved
         with_answer = _answered(context)
         if with_answer is None:
             # Nobody gets an answer that this step could take away.
@@ -151,7 +151,7 @@ class RollbackStep(Step):
     def _show(self, look: Callable[[], Table]) -> Table:
         """Look at what cannot be proved; if it is not right, verification says that it was not."""
         seen = _shown(look)
-        self._unproved |= not _all_ok(seen)
+        self._unproved |= not seen.proved
         return seen
 
     def _meanwhile(self) -> Check:
@@ -214,11 +214,7 @@ def _shown(look: Callable[[], Table]) -> Table:
     try:
         return look()
     except RunbookError as error:
-        return Table("Could not be seen", ("why", "ok"), ((error.cause, yes_no(ok=False)),))
-
-
-def _all_ok(seen: Table) -> bool:
-    return all(row[-1] == yes_no(ok=True) for row in seen.rows)
+        return Table("Could not be seen", ("why",), (Row((error.cause,), ok=False),))
 
 
 def _answered(context: Context) -> Probe | None:
@@ -241,4 +237,4 @@ def interruptions(path: Path) -> Table:
     last = {event["step"]: event for event in evidence.read(path) if event["event"] == SAMPLED}
     rows = tuple((step, event["text"], event["expected"] or "-") for step, event in last.items())
     columns = ("step", "requests from outside while it was applied", "interruption to be expected")
-    return Table("Did anybody notice?", columns, rows)
+    return Table.shown("Did anybody notice?", columns, rows)

@@ -25,6 +25,7 @@ from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
+from runbook_lib.lifecycle.table import Row
 from runbook_lib.mesh import manifest
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
@@ -738,8 +739,8 @@ def test_an_envoy_that_cannot_be_read_leaves_its_rule_unjudged(field: str) -> No
     seen = healthy(**{field: {}}, unseen={field: "context deadline exceeded"})
     found = Diagnosis(judge(seen), (), (), tuple(rule.name for rule in unjudged(seen)))
     assert found.unjudged == ("policy-not-in-effect",)
-    rows = {row[0]: row[1:] for row in health(found).rows}
-    assert rows[Area.SIDECARS] == ("could not be judged", "-")
+    rows = {row.cells[0]: row for row in health(found).rows}
+    assert rows[Area.SIDECARS] == Row((Area.SIDECARS, "could not be judged"), ok=None)
 
 
 def test_an_envoy_that_can_be_read_is_judged_beside_one_that_cannot() -> None:
@@ -784,11 +785,11 @@ def test_a_policy_whose_path_template_is_not_judged_is_still_named() -> None:
 def test_health_names_causes_and_blindness_by_area() -> None:
     found = judge(healthy(**CASES["two-labels"]))
     table = health(Diagnosis(found, (), (), ("exception-missing",)))
-    rows = {row[0]: row[1:] for row in table.rows}
+    rows = {row.cells[0]: (row.cells[1], row.ok) for row in table.rows}
     assert list(rows) == list(Area)
-    assert rows[Area.INJECTION] == ("two-labels", "NO")
-    assert rows[Area.MUTUAL_TLS] == ("could not be judged", "-")
-    assert rows[Area.AUTHORIZATION] == ("no cause found", "yes")
+    assert rows[Area.INJECTION] == ("two-labels", False)
+    assert rows[Area.MUTUAL_TLS] == ("could not be judged", None)
+    assert rows[Area.AUTHORIZATION] == ("no cause found", True)
 
 
 @pytest.mark.parametrize(

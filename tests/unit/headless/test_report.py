@@ -27,7 +27,11 @@ def test_a_verified_step_shows_its_table_and_what_changed(tmp_path: Path) -> Non
     evidence = _evidence(tmp_path)
     _planned(evidence, "strict")
     evidence.record("step-applied", step="strict", changed=["create X"], seconds=1.5)
-    table = {"title": "from outside", "columns": ["method", "ok"], "rows": [["GET", "yes"]]}
+    table = {
+        "title": "from outside",
+        "columns": ["method"],
+        "rows": [{"cells": ["GET"], "ok": True}],
+    }
     evidence.record(
         "step-verified", step="strict", changed=["create X"], seconds=0.5, tables=[table], note=""
     )

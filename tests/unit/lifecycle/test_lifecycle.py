@@ -25,7 +25,7 @@ from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
 from runbook_lib.lifecycle.lifecycle import LifeCycle, State
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle.table import Row, Table
 from tests.unit.samples import LAB, lab_parameters
 
 
@@ -54,7 +54,7 @@ class ALabel(Step):
 
     def verify(self, _context: Context) -> Verification:
         there = self.name in self.cluster
-        table = Table("", ("name", "ok"), ((self.name, "yes" if there else "NO"),))
+        table = Table("", ("name",), (Row((self.name,), there),))
         return Verification(self.name, there, (table,))
 
 
@@ -110,7 +110,7 @@ def test_a_step_goes_through_its_life_and_leaves_a_record(tmp_path: Path) -> Non
     ]
     verified = records.read(kernel.record)[-1]
     assert verified["changed"] == ["create one"]
-    assert verified["tables"][0]["rows"] == [["one", "yes"]]
+    assert verified["tables"][0]["rows"] == [{"cells": ["one"], "ok": True}]
 
 
 def test_a_second_run_has_nothing_to_apply_and_still_verifies(tmp_path: Path) -> None:

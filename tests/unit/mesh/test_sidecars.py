@@ -10,7 +10,7 @@ import pytest
 
 from runbook_lib.base.errors import CommandError, WaitTimeout
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle.table import Row, Table
 from runbook_lib.mesh.manifest import authorization_policy, mutual_tls_exception
 from runbook_lib.mesh.sidecars import accepts_plaintext, allows, prove_authorization, prove_modes
 from tests.unit.given_cluster import context, pod
@@ -159,8 +159,8 @@ def test_every_web_pod_must_have_the_policy(tmp_path: Path) -> None:
         _context(tmp_path, *web, asked=Asked(web_0=CURRENT, web_1=CURRENT))
     )
     assert proved.rows == (
-        ("web-0", "8080", "GET, HEAD", "yes"),
-        ("web-1", "8080", "GET, HEAD", "yes"),
+        Row(("web-0", "8080", "GET, HEAD"), ok=True),
+        Row(("web-1", "8080", "GET, HEAD"), ok=True),
     )
     with pytest.raises(
         WaitTimeout, match=r"last seen: web-1 port 8080: GET in place of GET, HEAD$"
@@ -175,7 +175,7 @@ def test_another_port_must_have_its_rule(tmp_path: Path) -> None:
     proved = prove_authorization(
         _context(tmp_path, policy, pod("web-0"), asked=Asked(web_0=with_rule), **given)
     )
-    assert ("web-0", "8104", "everything", "yes") in proved.rows
+    assert Row(("web-0", "8104", "everything"), ok=True) in proved.rows
     without = _inbound(_http(8080, _rbac(READ)), _tcp(8104, _rbac()))
     with pytest.raises(
         WaitTimeout, match="last seen: web-0 port 8104: nothing in place of everything"
@@ -224,7 +224,7 @@ def test_a_pod_on_its_way_out_is_not_asked(
 ) -> None:
     leaving = pod("web-1", deletionTimestamp="2026-01-01T00:00:00Z")
     found = _context(tmp_path, POLICY, pod("web-0"), leaving, asked=Asked(web_0=CURRENT))
-    assert [row[0] for row in prove(found).rows] == ["web-0"]
+    assert [row.cells[0] for row in prove(found).rows] == ["web-0"]
 
 
 def test_the_mode_of_another_port_is_proved_though_no_container_declares_it(
@@ -238,7 +238,8 @@ def test_the_mode_of_another_port_is_proved_though_no_container_declares_it(
     proved = prove_modes(
         _context(tmp_path, *objects, asked=Asked(web_0=open_, db_0=database), **given)
     )
-    assert [row[:4] for row in proved.rows] == [
+    assert proved.proved
+    assert [row.cells for row in proved.rows] == [
         ("db-0", "8080", "PERMISSIVE", "accepted"),
         ("web-0", "8080", "DISABLE", "accepted"),
         ("web-0", "8104", "DISABLE", "accepted"),

@@ -12,12 +12,12 @@ from runbook_lib.lifecycle.gate import Gate
 from runbook_lib.lifecycle.lifecycle import Applied
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Verification
-from runbook_lib.lifecycle.table import Table
+from runbook_lib.lifecycle.table import Row, Table
 from runbook_lib.notebook import display
 from tests.unit.samples import LAB, PRODUCTION, lab_parameters
 
 HOSTILE = "<script>alert('x')</script> & co"
-TABLE = Table("Traffic", ("method", "ok"), (("GET", "yes"), ("POST", "NO")))
+TABLE = Table("Traffic", ("method",), (Row(("GET",), ok=True), Row(("POST",), ok=False)))
 
 
 def words(text: str) -> set[str]:
@@ -43,7 +43,7 @@ def test_html_says_everything_that_the_text_says(shown: object, page: str) -> No
 
 
 def test_text_from_outside_is_escaped_everywhere() -> None:
-    table = Table(HOSTILE, (HOSTILE,), ((HOSTILE,),))
+    table = Table.shown(HOSTILE, (HOSTILE,), [(HOSTILE,)])
     plan = Plan("s", "u", (Change.of_text(HOSTILE, "create", HOSTILE),), (HOSTILE,), HOSTILE)
     pages = [
         display.table_html(table),

@@ -21,6 +21,7 @@ from runbook_lib.lifecycle import table
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.table import Row
 from runbook_lib.mesh import injection_trial
 from tests.unit.samples import LAB, lab_parameters
 
@@ -166,7 +167,7 @@ def test_a_pod_that_is_terminating_is_no_reason_to_restart(given: Given) -> None
     result = found.verify()
     assert result.ok
     assert f"without a sidecar until then: {WEB}-0" in result.note
-    assert (f"{WEB}-0", "1/1", "terminating", "none") in result.tables[0].rows
+    assert Row((f"{WEB}-0", "1/1", "terminating", "none")) in result.tables[0].rows
 
 
 @pytest.mark.parametrize("at", ["monday", "tuesday"])

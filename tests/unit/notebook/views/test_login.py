@@ -51,7 +51,7 @@ def mint(account: str) -> str:
 
 @pytest.fixture
 def view(outputs: list[Output]) -> Iterator[LoginView]:  # noqa: ARG001 - it is replaced
-    ways = Table("Ways into Kiali", ("what", "how"), (("token", "kubectl create token ana"),))
+    ways = Table.shown("Ways into Kiali", ("what", "how"), [("token", "kubectl create token ana")])
     login = Login(ways, ("ana", "gone"), mint, lambda account: f"kubectl create token {account}")
     shown = LoginView(login, "<table></table>")
     shown.show()
