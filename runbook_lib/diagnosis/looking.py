@@ -160,6 +160,12 @@ class Looker:
             _count("DestinationRule"),
         )
         yield _Looking(
+            "entries",
+            "ServiceEntries of all namespaces",
+            lambda: self._kinds(NETWORKING_API, "ServiceEntry"),
+            _count("ServiceEntry", "ServiceEntries"),
+        )
+        yield _Looking(
             "messages",
             "istioctl analyze",
             lambda: tuple(self._istioctl.analyze(namespace=name)),

@@ -9,7 +9,8 @@ from typing import Any
 
 from runbook_lib.chapters.autoscaling import Autoscaler
 from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of
-from runbook_lib.mesh import Policies, service_targets, traffic
+from runbook_lib.mesh import Policies, traffic
+from runbook_lib.mesh.policy import is_dry_run, service_targets
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Observed
 from runbook_lib.tools import Message
@@ -104,6 +105,7 @@ class Observation:
         policies: The policies that may concern the web workload.
         elsewhere: PeerAuthentications of all namespaces.
         rules: DestinationRules of all namespaces.
+        entries: ServiceEntries of all namespaces.
         messages: What `istioctl analyze` says about the application's namespace.
         answers: What the site answered.
         proxies: The state of each configuration type, by proxy, as istiod knows it.
@@ -132,6 +134,7 @@ class Observation:
     policies: Policies = field(default_factory=Policies)
     elsewhere: tuple[Object, ...] = ()
     rules: tuple[Object, ...] = ()
+    entries: tuple[Object, ...] = ()
     messages: tuple[Message, ...] = ()
     answers: tuple[Answer, ...] = ()
     proxies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -204,7 +207,7 @@ class Observation:
     def own_authorization(self) -> Object | None:
         """The runbook's AuthorizationPolicy, if it is enforced."""
         own = traffic.of_the_runbook(self.parameters, self.policies)
-        found = (p for p in own.authorization_policies if not traffic.is_dry_run(p))
+        found = (p for p in own.authorization_policies if not is_dry_run(p))
         return next(found, None)
 
     @property

@@ -15,12 +15,8 @@ __all__ = [
     "Role",
     "Sidecar",
     "WorkloadView",
-    "allowed_methods",
-    "applies_to",
     "has_ended",
-    "is_dry_run",
     "progress",
-    "service_targets",
     "wants_sidecar",
 ]
 
@@ -41,5 +37,4 @@ from .map import (
     WorkloadView,
 )
 from .rollout import has_ended, progress
-from .survey import applies_to, service_targets
-from .traffic import SECURITY_API, Policies, allowed_methods, is_dry_run
+from .traffic import SECURITY_API, Policies

@@ -10,16 +10,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from runbook_lib.cluster import Object, name_of
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.map import EDGE, OUTSIDER, Basis, Link, LinkState
+from runbook_lib.mesh.policy import (
+    AUTOMATIC,
+    PERMISSIVE,
+    STRICT,
+    Outcome,
+    Reason,
+    Request,
+    Server,
+    decide,
+    meet,
+)
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.site import Observed
 
 _GATEWAY_ERRORS = (502, 503, 504)
 """Answers of a load balancer that got none itself."""
 
-_HTTP_ONLY = ("methods", "notMethods", "paths", "notPaths", "hosts", "notHosts")
+_STATES = {
+    Outcome.MUTUAL_TLS: LinkState.MUTUAL_TLS,
+    Outcome.PLAINTEXT: LinkState.PLAINTEXT,
+    Outcome.REFUSED: LinkState.REFUSED,
+    Outcome.UNJUDGED: LinkState.UNKNOWN,
+}
 
 
 @dataclass(frozen=True)
@@ -33,6 +48,8 @@ class End:
         port: The container's port on which it is called.
         http: Whether the port's protocol is declared to be HTTP.
         mode: The mutual TLS mode in force on the port.
+        mode_for_all: That of its namespace.
+        past: Why connections to the port go past its sidecars; None if they do not.
         policies: The policies, with its labels.
     """
 
@@ -41,7 +58,9 @@ class End:
     pods: int = 1
     port: int | None = None
     http: bool = False
-    mode: str = "PERMISSIVE"
+    mode: str = PERMISSIVE
+    mode_for_all: str = PERMISSIVE
+    past: Reason | None = None
     policies: Policies = field(default_factory=Policies)
 
 
@@ -53,18 +72,21 @@ def from_edge(web: End, answers: Sequence[Observed]) -> Link:
     )
 
 
-def between(client: End, server: End, rule_mode: str = "") -> Link:
+def between(
+    client: End, server: End, rule_mode: str = AUTOMATIC, past: Reason | None = None
+) -> Link:
     """Return the link from one workload to another, derived.
 
     Args:
         client: Who calls.
         server: Who is called.
         rule_mode: The TLS mode that a DestinationRule sets for the server; empty if none does.
+        past: Why the client's calls go past its sidecar; None if they do not.
     """
-    state, reason = _transport(client, server, rule_mode)
+    state, reason = _transport(client, server, rule_mode, past)
     reasons = [reason]
-    if server.sidecars and state in (LinkState.MUTUAL_TLS, LinkState.PLAINTEXT):
-        state, more = _authorized(server, state)
+    if _is_guarded(server) and state in (LinkState.MUTUAL_TLS, LinkState.PLAINTEXT):
+        state, more = _authorized(client, server, state, past)
         reasons = [*more, *reasons]
     return Link(client.name, server.name, server.port, state, Basis.DERIVED, tuple(reasons))
 
@@ -79,9 +101,10 @@ def from_outsider(server: End, *, web: bool) -> Link:
     client = End(OUTSIDER, sidecars=False)
     if not web:
         return between(client, server)
-    state, reason = _transport(client, server, "")
+    state, reason = _transport(client, server, AUTOMATIC)
     reasons = [reason]
-    if server.sidecars and state is LinkState.PLAINTEXT and traffic.enforced(server.policies):
+    limits = _is_guarded(server) and traffic.enforced(server.policies)
+    if limits and state is LinkState.PLAINTEXT:
         reasons.append("methods limited as for the load balancer")
     return Link(OUTSIDER, server.name, server.port, state, Basis.DERIVED, tuple(reasons))
 
@@ -98,10 +121,15 @@ def configuration(control_plane: str, namespace: str, ready: int, total: int) ->
     )
 
 
+def _is_guarded(server: End) -> bool:
+    """Whether sidecars take what comes to the port."""
+    return bool(server.sidecars) and server.past is None
+
+
 def _answered(web: End, answers: Sequence[Observed]) -> tuple[LinkState, list[str]]:
     failed = [answer for answer in answers if _failed(answer)]
     denied = [answer for answer in answers if _denied(answer)]
-    strict = bool(web.sidecars) and web.mode == "STRICT"
+    strict = _is_guarded(web) and web.mode == STRICT
     if not answers:
         return LinkState.UNKNOWN, ["nothing was asked"]
     if len(failed) == len(answers):
@@ -113,7 +141,9 @@ def _answered(web: End, answers: Sequence[Observed]) -> tuple[LinkState, list[st
     if failed:
         return LinkState.UNKNOWN, ["some requests were answered and some were not"]
     reasons = ["plaintext, as the load balancer has no identity in the mesh"]
-    if web.sidecars:
+    if web.past is not None:
+        reasons.append(f"port {web.port} is not captured: {web.past.text}")
+    elif web.sidecars:
         reasons.append(f"port {web.port} is {web.mode}")
     if strict:
         reasons.insert(0, "answered although the port is STRICT: not in effect yet")
@@ -124,61 +154,43 @@ def _answered(web: End, answers: Sequence[Observed]) -> tuple[LinkState, list[st
     return state, reasons
 
 
-def _transport(client: End, server: End, rule_mode: str) -> tuple[LinkState, str]:
+def _transport(
+    client: End, server: End, rule_mode: str, past: Reason | None = None
+) -> tuple[LinkState, str]:
     """Return what a connection is like, before any AuthorizationPolicy."""
     for end in (client, server):
         if end.sidecars is None:
             why = "has sidecars in some pods only" if end.pods else "has no pods"
             return LinkState.UNKNOWN, f"{end.name} {why}"
-    if client.sidecars and rule_mode not in ("", "DISABLE", "ISTIO_MUTUAL"):
-        return (
-            LinkState.UNKNOWN,
-            f"a DestinationRule sets TLS mode {rule_mode}, which is not judged",
-        )
-    accepts = bool(server.sidecars) and server.mode != "DISABLE"
-    automatic = "ISTIO_MUTUAL" if accepts else "DISABLE"
-    sends = (rule_mode or automatic) if client.sidecars else "DISABLE"
-    strict = bool(server.sidecars) and server.mode == "STRICT"
-    if sends == "ISTIO_MUTUAL":
-        if accepts:
-            return LinkState.MUTUAL_TLS, f"both ends have sidecars; port is {server.mode}"
-        lacks = f"port is {server.mode}" if server.sidecars else f"{server.name} has no sidecar"
-        return LinkState.REFUSED, f"a DestinationRule demands mutual TLS, but {lacks}"
-    if strict:
-        return LinkState.REFUSED, "port is STRICT, and the caller sends plaintext"
-    if not server.sidecars:
-        return LinkState.PLAINTEXT, f"{server.name} has no sidecar"
-    if client.sidecars:
-        cause = "its DestinationRule says so" if rule_mode else "port is DISABLE"
-        return LinkState.PLAINTEXT, f"no mutual TLS: {cause}"
-    return LinkState.PLAINTEXT, f"port is {server.mode}: plaintext is let in"
+    goes_by_rules = bool(client.sidecars) and past is None
+    sends = rule_mode if goes_by_rules else "DISABLE"
+    called = Server(bool(server.sidecars), server.mode, server.past, server.mode_for_all)
+    outcome, why = meet(sends, called)
+    if outcome is Outcome.MUTUAL_TLS:
+        return LinkState.MUTUAL_TLS, why
+    if past is not None:
+        who = f"{client.name} goes past its sidecar: {past.text}"
+    elif goes_by_rules and rule_mode:
+        who = f"a DestinationRule has callers send {rule_mode}"
+    else:
+        who = "" if client.sidecars else f"{client.name} has no sidecar and sends plaintext"
+    return _STATES[outcome], f"{who}; {why}" if who else why
 
 
-def _authorized(server: End, state: LinkState) -> tuple[LinkState, list[str]]:
+def _authorized(
+    client: End, server: End, state: LinkState, past: Reason | None
+) -> tuple[LinkState, list[str]]:
     """Return the state that AuthorizationPolicies leave of a link that is no HTTP from outside."""
-    deciding = [p for p in traffic.enforced(server.policies) if _action(p) != "AUDIT"]
-    if not deciding:
+    identity = bool(client.sidecars) and past is None and state is LinkState.MUTUAL_TLS
+    request = Request(server.port or 0, http=server.http, identity=identity)
+    deciding = traffic.enforced(server.policies)
+    decision = decide(deciding, request)
+    if decision.allowed:
         return state, []
-    names = ", ".join(str(name_of(policy)) for policy in deciding)
-    only_http = all(_action(p) == "ALLOW" and _needs_http(p) for p in deciding)
-    if only_http and not server.http:
-        return LinkState.REFUSED, [f"AuthorizationPolicy {names} allows no TCP, only HTTP"]
-    return LinkState.UNKNOWN, [f"AuthorizationPolicy {names} decides, which is not judged here"]
-
-
-def _needs_http(policy: Object) -> bool:
-    """Whether no rule can match a connection of which only addresses and ports are known."""
-    return all(
-        rule.get("to")
-        and all(
-            any((to.get("operation") or {}).get(key) for key in _HTTP_ONLY) for to in rule["to"]
-        )
-        for rule in (policy.get("spec") or {}).get("rules") or []
-    )
-
-
-def _action(policy: Object) -> str:
-    return str((policy.get("spec") or {}).get("action", "ALLOW"))
+    reasons = [f"{reason.text}: {reason.why}" for reason in decision.reasons]
+    if decision.allowed is None:
+        return LinkState.UNKNOWN, [f"an AuthorizationPolicy decides: {'; '.join(reasons)}"]
+    return LinkState.REFUSED, [f"no AuthorizationPolicy lets it in: {'; '.join(reasons)}"]
 
 
 def _failed(answer: Observed) -> bool:

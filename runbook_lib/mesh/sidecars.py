@@ -8,18 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from runbook_lib.base import CommandError, wait
 from runbook_lib.cluster import PROXY, Object, describe, has_sidecar, labels_of, name_of
 from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import traffic
+from runbook_lib.mesh.policy import (
+    EVERYTHING,
+    STRICT,
+    allowed_on_port,
+    in_short,
+    is_dry_run,
+    why_not_inbound,
+)
 from runbook_lib.mesh.rollout import has_ended
 
 Listener = dict[str, Any]
-_Found = tuple[list[Row], list[str]]
-"""A row for each sidecar and port, and what is not yet as it shall be."""
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was found at the sidecars.
+
+    Attributes:
+        rows: A row for each sidecar and port.
+        wrong: What is not yet as it is to be.
+        lasting: Why it never will be, whatever time it takes.
+    """
+
+    rows: list[Row]
+    wrong: list[str]
+    lasting: str = ""
+
 
 _LIMIT = 15.0
 """Seconds to ask one sidecar: one that does not answer must not use up the time for all."""
@@ -44,13 +66,13 @@ def allows(listeners: Sequence[Listener], port: int, policy: Object) -> frozense
         policy: The policy; one in dry run is looked for among the rules that only log.
 
     Returns:
-        As `traffic.allowed_on_port`; None if a filter chain for the port has no such rules.
+        As `allowed_on_port`; None if a filter chain for the port has no such rules.
     """
     found = [_allowed_by(chain, port, policy) for chain in _chains(listeners, port)]
     known = [allowed for allowed in found if allowed is not None]
     if not known or len(known) < len(found):
         return None
-    return traffic.in_short(frozenset[str]().union(*known))
+    return in_short(frozenset[str]().union(*known))
 
 
 def prove_modes(context: Context) -> Table:
@@ -64,7 +86,7 @@ def prove_modes(context: Context) -> Table:
 
 def look_at_modes(context: Context) -> Table:
     """Ask each sidecar once what it does with plaintext; one that does not answer is shown, too."""
-    return _mode_table(_modes(context)[0])
+    return _mode_table(_modes(context).rows)
 
 
 def _mode_table(rows: Iterable[Row]) -> Table:
@@ -92,13 +114,18 @@ def _modes(context: Context) -> _Found:
             continue
         for port in _ports(context, pod):
             mode = traffic.mode_on_port(replace(own, web_labels=_labels(pod)), namespace, port)
+            if past := why_not_inbound(pod, port):
+                # Nobody waits for a sidecar that is not asked; the plan has said so.
+                found = f"accepted, past the sidecar: {past.text}"
+                rows.append(Row((name, str(port), mode, found), None if mode == STRICT else True))
+                continue
             accepted = accepts_plaintext(listeners, port)
-            ok = accepted is (mode != "STRICT")
+            ok = accepted is (mode != STRICT)
             plaintext = "accepted" if accepted else "refused"
             rows.append(Row((name, str(port), mode, plaintext), ok))
             if not ok:
                 wrong.append(f"{name} port {port}: plaintext is {plaintext}")
-    return rows, wrong
+    return _Found(rows, wrong)
 
 
 def prove_authorization(context: Context) -> Table:
@@ -107,6 +134,7 @@ def prove_authorization(context: Context) -> Table:
     Raises:
         WaitTimeout: A pod has no sidecar, or its sidecar has not taken the policy up in time; the
             error names it.
+        WaitFailed: No policy about methods can have an effect there; the error names the field.
     """
     application = context.parameters.application
     opened = (application.web.port, *application.plaintext_ports)
@@ -127,20 +155,29 @@ def prove_authorization(context: Context) -> Table:
             name = name_of(pod)
             for policy in own.authorization_policies:
                 for port in opened:
-                    wanted = traffic.allowed_on_port(policy, port)
+                    wanted = allowed_on_port(policy, port)
                     found = allows(listeners, port, policy)
                     rows.append(Row((name, str(port), _text(found)), found == wanted))
                     if found != wanted:
                         wrong.append(
                             f"{name} port {port}: {_text(found)} in place of {_text(wanted)}"
                         )
-        return rows, wrong
+        return _Found(rows, wrong, _why_never(own.authorization_policies, in_force))
 
     return Table(
         "The policy at each web pod's sidecar, from its own listeners",
         ("pod", "port", "allowed"),
         _wait(context, look),
     )
+
+
+def _why_never(own: Sequence[Object], in_force: traffic.Policies) -> str:
+    """Say why the runbook's policies about methods cannot do what they say; empty if they can."""
+    lasting = traffic.methods_without_effect(in_force) if own else None
+    if lasting is None:
+        return ""
+    why = f" ({lasting.why})" if lasting.why else ""
+    return f"a policy about methods cannot work on the web port: {lasting.text}{why}"
 
 
 def ports(pod: Object) -> list[int]:
@@ -159,9 +196,12 @@ def _wait(context: Context, look: Callable[[], _Found]) -> tuple[Row, ...]:
     rows: list[Row] = []
 
     def observe() -> wait.State:
-        found, wrong = look()
-        rows[:] = _sorted(found)
-        return wait.State(not wrong, "; ".join(wrong) or "every sidecar has the policies")
+        found = look()
+        rows[:] = _sorted(found.rows)
+        if found.lasting:
+            return wait.State(False, found.lasting, failed=True)
+        said = "; ".join(found.wrong) or "every sidecar has the policies"
+        return wait.State(not found.wrong, said)
 
     wait.until(
         "every sidecar to take up the policies",
@@ -241,7 +281,7 @@ def _chains(listeners: Sequence[Listener], port: int) -> list[Object]:
 
 def _allowed_by(chain: Object, port: int, policy: Object) -> frozenset[str] | None:
     """Return what one filter chain allows by a policy; None if it has no rules of that kind."""
-    kind = "shadowRules" if traffic.is_dry_run(policy) else "rules"
+    kind = "shadowRules" if is_dry_run(policy) else "rules"
     metadata = policy["metadata"]
     # See `policyName` in pilot/pkg/security/authz/builder/builder.go of Istio.
     begin = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]-rule["
@@ -258,8 +298,8 @@ def _allowed_by(chain: Object, port: int, policy: Object) -> frozenset[str] | No
             for permission in rule["permissions"] if name.startswith(begin) else ():
                 numbers = list(_values(permission, "destinationPort"))
                 if not numbers or port in numbers:
-                    allowed.update(_methods(permission) or [traffic.EVERYTHING])
-    return traffic.in_short(allowed)
+                    allowed.update(_methods(permission) or [EVERYTHING])
+    return in_short(allowed)
 
 
 def _authorization_filters(chain: Object) -> Iterator[Object]:

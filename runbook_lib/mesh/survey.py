@@ -22,6 +22,23 @@ from runbook_lib.mesh import links as mesh_links
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.links import End
 from runbook_lib.mesh.map import Link, MeshMap, NamespaceView, PodView, Role, Sidecar, WorkloadView
+from runbook_lib.mesh.policy import (
+    Caller,
+    Protocol,
+    Reason,
+    allowed_methods,
+    called,
+    choose,
+    cluster_ip,
+    declared,
+    is_dry_run,
+    on_port,
+    sent_to_port,
+    serves,
+    target,
+    why_not_inbound,
+    why_not_outbound,
+)
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.site import Expectation, Observed, Probe, probe
@@ -94,50 +111,7 @@ def pod_view(pod: Object) -> PodView:
 def service_port(service: Object, pod: Object) -> tuple[int | None, bool]:
     """Return the container's port behind a Service's first port, and whether it is HTTP."""
     port = service["spec"]["ports"][0]
-    protocol = str(port.get("appProtocol") or port.get("name") or "")
-    http = protocol.split("-")[0] in ("http", "http2", "grpc", "kubernetes.io/h2c")
-    return _target(port, pod), http
-
-
-def service_targets(service: Object, pod: Object) -> list[tuple[int, int]]:
-    """Return each port of a Service with the container's port that it leads to in a pod."""
-    return [
-        (port["port"], target)
-        for port in service["spec"].get("ports") or []
-        if (target := _target(port, pod)) is not None
-    ]
-
-
-def _target(port: Object, pod: Object) -> int | None:
-    number: int | str | None = port.get("targetPort", port["port"])
-    if isinstance(number, str):
-        declared = [p for c in pod["spec"]["containers"] for p in c.get("ports") or []]
-        return next((p["containerPort"] for p in declared if p.get("name") == number), None)
-    return number
-
-
-def rule_mode(rules: Sequence[Object], service: Object) -> str:
-    """Return the TLS mode that DestinationRules set for a Service's first port; empty if none."""
-    for rule in rules:
-        if not applies_to(rule, service):
-            continue
-        policy = rule["spec"].get("trafficPolicy") or {}
-        number = service["spec"]["ports"][0]["port"]
-        for setting in policy.get("portLevelSettings") or []:
-            if (setting.get("port") or {}).get("number") == number:
-                return str((setting.get("tls") or {}).get("mode", ""))
-        return str((policy.get("tls") or {}).get("mode", ""))
-    return ""
-
-
-def applies_to(rule: Object, service: Object) -> bool:
-    """Whether a DestinationRule is about a Service."""
-    name, namespace = name_of(service), namespace_of(service)
-    full = f"{name}.{namespace}.svc.cluster.local"
-    host = str(rule["spec"].get("host", ""))
-    same = namespace_of(rule) == namespace and host == name
-    wildcard = host.startswith("*") and full.endswith(host[1:])
-    return same or wildcard or host in (full, f"{name}.{namespace}", f"{name}.{namespace}.svc")
+    return target(port, pod), declared(port)[0] is Protocol.HTTP
 
 
 @dataclass(frozen=True)
@@ -156,16 +130,17 @@ class _Links:
             self._end(wanted.name, wanted.labels),
             port=wanted.port,
             mode=traffic.port_mode(self.context.parameters, self.policies),
+            past=self.policies.web_past,
         )
         yield mesh_links.from_edge(web, answers)
         servers = list(self._dependencies())
-        for server, mode in servers:
-            yield mesh_links.between(web, server, mode)
+        for server, service in servers:
+            yield mesh_links.between(web, server, *self._calls(service))
         yield mesh_links.from_outsider(web, web=True)
         for server, _ in servers:
             yield mesh_links.from_outsider(server, web=False)
 
-    def _dependencies(self) -> Iterator[tuple[End, str]]:
+    def _dependencies(self) -> Iterator[tuple[End, Object]]:
         """Yield what the web workload needs: it is restarted before, and has a Service."""
         for workload in self.application.workloads:
             if workload.role is not Role.DEPENDENCY:
@@ -174,13 +149,33 @@ class _Links:
             if pod is None:
                 continue
             labels = labels_of(pod)
-            service = next((s for s in self.services if _serves(s, labels)), None)
+            service = next((s for s in self.services if serves(s, pod)), None)
             if service is None:
                 continue
-            port, http = service_port(service, pod)
-            end = replace(self._end(workload.name, labels), port=port, http=http)
-            mode = traffic.mode_on_port(end.policies, self.application.name, port or 0)
-            yield replace(end, mode=mode), rule_mode(self.rules, service)
+            number, _ = service_port(service, pod)
+            port = number or 0
+            protocol = on_port(self.services, pod, port).protocol
+            end = replace(
+                self._end(workload.name, labels),
+                port=number,
+                http=protocol is Protocol.HTTP,
+                past=why_not_inbound(pod, port),
+            )
+            yield (
+                replace(end, mode=traffic.mode_on_port(end.policies, self.application.name, port)),
+                service,
+            )
+
+    def _calls(self, service: Object) -> tuple[str, Reason | None]:
+        """Return what the web workload sends to a Service, and why that goes past its sidecars."""
+        parameters = self.context.parameters
+        pod = self._first_pod(parameters.application.web.name)
+        number = service["spec"]["ports"][0]["port"]
+        labels = labels_of(pod) if pod else parameters.application.web.labels
+        caller = Caller(self.application.name, labels, parameters.istio.namespace)
+        rule = choose(self.rules, called(service), caller).rule
+        past = why_not_outbound(pod, number, cluster_ip(service)) if pod else None
+        return sent_to_port(rule, number).mode, past
 
     def _end(self, name: str, labels: Mapping[str, str]) -> End:
         pod = self._first_pod(name)
@@ -190,6 +185,7 @@ class _Links:
             name,
             sidecars=has.pop() if len(has) == 1 else None,
             pods=len(views),
+            mode_for_all=traffic.mode_for_all(self.policies, self.application.name),
             policies=replace(
                 self.policies,
                 web_labels=labels_of(pod) if pod else labels,
@@ -268,8 +264,8 @@ def _policy_lines(policies: Policies, namespace: str) -> Iterator[str]:
     for policy in policies.authorization_policies:
         if namespace_of(policy) == namespace:
             action = (policy.get("spec") or {}).get("action", "ALLOW")
-            methods = ", ".join(sorted(traffic.allowed_methods(policy)))
-            dry = " (dry run)" if traffic.is_dry_run(policy) else ""
+            methods = ", ".join(sorted(allowed_methods(policy)))
+            dry = " (dry run)" if is_dry_run(policy) else ""
             line = f"AuthorizationPolicy {policy['metadata']['name']}: {action} {methods}"
             yield f"{line.rstrip()}{dry}"
 
@@ -298,10 +294,3 @@ def _destination_rules(context: Context, namespaces: Sequence[str]) -> list[Obje
         ]
     except KindNotInstalled:
         return []
-
-
-def _serves(service: Object, labels: Mapping[str, str]) -> bool:
-    selector = service["spec"].get("selector") or {}
-    return (
-        bool(selector) and bool(service["spec"].get("ports")) and selector.items() <= labels.items()
-    )

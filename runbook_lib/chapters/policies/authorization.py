@@ -9,7 +9,8 @@ from runbook_lib.base import KindNotInstalled, RunbookError
 from runbook_lib.chapters.shared import objects, observe, outsiders
 from runbook_lib.cluster import APPS, Object, ref, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import allowed_methods, is_dry_run, manifest, sidecars
+from runbook_lib.mesh import manifest, sidecars, traffic
+from runbook_lib.mesh.policy import allowed_methods, is_dry_run
 from runbook_lib.parameters import Parameters
 
 
@@ -79,6 +80,7 @@ class _AllowMethods(Step):
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
+        _require_http(context)
         manifests = [self._manifest(context.parameters)]
         return objects.plan_objects(
             context, self.name, manifests, _note_on_ports(context), own=True
@@ -192,6 +194,31 @@ def service_ports(context: Context) -> list[int]:
         )
     others = map(leading_to, application.plaintext_ports)
     return [*found, *chain.from_iterable(others)]
+
+
+def _require_http(context: Context) -> None:
+    """Refuse where no policy about methods can do what it says.
+
+    Raises:
+        RunbookError: The web port's Service declares it as something else than HTTP, or connections
+            go past the sidecars.
+    """
+    policies = traffic.policies_in_force(context.cluster, context.parameters)
+    reason = traffic.methods_without_effect(policies)
+    if reason is None:
+        return
+    why = f" ({reason.why})" if reason.why else ""
+    if reason is policies.web_past:
+        raise RunbookError(
+            f"connections to the web port go past the sidecars: {reason.text}{why}; no policy "
+            "would hold there",
+            "take the port off, and restart the web pods",
+        )
+    raise RunbookError(
+        f"the sidecars do not read the web port as HTTP: {reason.text}{why}; a policy about "
+        "methods would let nothing through",
+        "declare the port as HTTP: name it http, or begin its name with http-",
+    )
 
 
 def _note_on_ports(context: Context) -> str:

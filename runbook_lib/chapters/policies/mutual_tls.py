@@ -72,7 +72,8 @@ class _StrictMutualTls(_PeerAuthenticationStep):
         if plan.empty:
             return plan
         # Part of what is approved: whose plaintext is refused is for a person to judge.
-        return replace(plan, unpredictable=(*plan.unpredictable, *_other_callers(context)))
+        unpredictable = (*plan.unpredictable, *_other_callers(context), *_left_open(context))
+        return replace(plan, unpredictable=unpredictable)
 
 
 class _MutualTlsException(_PeerAuthenticationStep):
@@ -102,6 +103,15 @@ def _other_callers(context: Context) -> Iterator[str]:
             "mesh, so every caller without a sidecar is refused there, too, and a load balancer "
             "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
             "own decides in its place"
+        )
+
+
+def _left_open(context: Context) -> Iterator[str]:
+    """Say which ports take plaintext all the same."""
+    if ports := outsiders.open_past_sidecars(context):
+        yield (
+            f"who uses plaintext on ports that are not captured: {'; '.join(ports)}. No policy "
+            "holds there: take the port off the annotation and restart the pods, or accept it"
         )
 
 

@@ -6,6 +6,7 @@ from runbook_lib.base import KindNotInstalled, VerificationFailed
 from runbook_lib.cluster import PROXY, Object, name_of, pods, reference
 from runbook_lib.lifecycle import Context, Table, table
 from runbook_lib.mesh import has_ended, traffic
+from runbook_lib.mesh.policy import allowed_methods, is_dry_run, opened_ports
 from runbook_lib.site import probe
 
 
@@ -122,7 +123,7 @@ def authorization_policy_table(context: Context) -> Table:
                 metadata["name"],
                 spec.get("action", "ALLOW"),
                 _allowed(policy),
-                "no (dry run)" if traffic.is_dry_run(policy) else "yes",
+                "no (dry run)" if is_dry_run(policy) else "yes",
             )
         )
     columns = ("namespace", "name", "action", "methods", "enforced")
@@ -131,8 +132,8 @@ def authorization_policy_table(context: Context) -> Table:
 
 def _allowed(policy: Object) -> str:
     """Say which methods a policy allows, and the ports on which it looks at none."""
-    ports = [f"everything on {port}" for port in traffic.opened_ports(policy)]
-    return ", ".join([*sorted(traffic.allowed_methods(policy)), *ports]) or "-"
+    ports = [f"everything on {port}" for port in opened_ports(policy)]
+    return ", ".join([*sorted(allowed_methods(policy)), *ports]) or "-"
 
 
 def _all(context: Context, kind: str) -> list[Object]:

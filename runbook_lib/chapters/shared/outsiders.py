@@ -22,7 +22,8 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, manifest, service_targets, sidecars, traffic
+from runbook_lib.mesh import has_ended, manifest, sidecars, traffic
+from runbook_lib.mesh.policy import STRICT, service_targets, why_not_inbound
 
 _Way = tuple[str, int | str, str]
 """A Service by name, its port by number or name, and the object that leads there."""
@@ -104,6 +105,22 @@ def doors_of_others(context: Context) -> list[str]:
     return list(dict.fromkeys(found))
 
 
+def open_past_sidecars(context: Context) -> list[str]:
+    """Say which declared ports STRICT will leave open, as connections go past the sidecars."""
+    parameters = context.parameters
+    planned = manifest.strict_mutual_tls(parameters), manifest.mutual_tls_exception(parameters)
+    found: dict[str, list[str]] = {}
+    for pod in context.cluster.list("v1", "Pod", parameters.application.namespace):
+        if has_ended(pod) or not has_sidecar(pod):
+            continue
+        for port in sidecars.ports(pod):
+            past = why_not_inbound(pod, port)
+            judged = traffic.Policies(planned, web_labels=_labels(pod))
+            if past and traffic.mode_on_port(judged, namespace_of(pod), port) == STRICT:
+                found.setdefault(past.text, []).append(str(port))
+    return [f"{', '.join(ports)} ({text})" for text, ports in found.items()]
+
+
 def _under_mesh_wide(context: Context, namespace: str | None = None) -> Iterator[Object]:
     """Yield the pods with sidecars about which the mesh-wide policy decides.
 
@@ -129,7 +146,9 @@ def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:
     """Return the mode on each port of a pod, and on a port that it does not declare."""
     judged = traffic.Policies(tuple(policies), web_labels=_labels(pod))
     return tuple(
-        traffic.mode_on_port(judged, namespace_of(pod), port) for port in (*sidecars.ports(pod), 0)
+        traffic.mode_on_port(judged, namespace_of(pod), port)
+        for port in (*sidecars.ports(pod), 0)
+        if why_not_inbound(pod, port) is None
     )
 
 

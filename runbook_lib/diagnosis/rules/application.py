@@ -29,6 +29,7 @@ _rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
 _NOT_ADMITTED = ("istiod-down", "webhook-unreachable", "other-webhook-unreachable", "pods-refused")
 _CALLS_FAIL = (
     *("sidecar-unstable", "pod-without-sidecar", "destination-rule-conflict"),
+    *("inbound-not-captured", "outbound-not-captured"),
     *("policy-not-in-effect", "proxy-stale", "proxy-disconnected"),
 )
 """Why a container may wait in vain for what it needs, such as a database."""

@@ -5,19 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.base import RunbookError
-from runbook_lib.cluster import Object, has_sidecar, namespace_of
+from runbook_lib.cluster import Object, has_sidecar, name_of, namespace_of
 from runbook_lib.diagnosis import Answer, Finding, Kind, Observation, named, registry
 from runbook_lib.mesh import traffic
+from runbook_lib.mesh.policy import (
+    Protocol,
+    Reason,
+    Request,
+    action,
+    allowed_methods,
+    decide,
+    match_policy,
+    matching_rules,
+    needs_http,
+    on_port,
+    selector,
+)
 
 _HTTP_DOCS = "https://istio.io/latest/docs/tasks/security/authorization/authz-http/"
 _SECURITY = "https://istio.io/latest/docs/ops/common-problems/security-issues/"
 _PROTOCOLS = "https://istio.io/latest/docs/ops/configuration/traffic-management/protocol-selection/"
-_OPAQUE = ("tcp", "tls", "https", "mongo", "mysql", "redis", "udp")
-"""Declared protocols whose content the sidecar does not read."""
-
-_HTTP_FIELDS = ("methods", "notMethods", "paths", "notPaths", "hosts", "notHosts")
-
 
 _rule = partial(registry.rule, registry.Area.AUTHORIZATION, "05_authorization")
 
@@ -26,16 +33,24 @@ _DENIAL_NEEDS = ("pods", "policies", "answers")
 
 @_rule(order=280, needs=_DENIAL_NEEDS)
 def denied_by_policy(seen: Observation) -> Iterator[Finding]:
-    """A DENY policy matches what the runbook allows."""
+    """A DENY policy matches what the runbook allows, or may match it, and nothing else denies."""
     denied = _denied(seen)
+    unexplained = [a for a in _not_denied_outright(seen) if _allowed_otherwise(seen, a)]
     for policy in _with_action(seen, "DENY"):
-        hits = [(answer, path) for answer in denied if (path := _match(seen, policy, answer))]
+        hits = [(a, matching_rules(policy, _request(seen, a))) for a in denied]
+        hits = [(answer, reasons) for answer, reasons in hits if reasons]
+        cause = f"a DENY policy matches: {named(policy)}"
+        if not hits:
+            hits = [(a, match_policy(policy, _request(seen, a)).unknown) for a in unexplained]
+            hits = [(answer, reasons) for answer, reasons in hits if reasons]
+            why = hits[0][1][0].why if hits else ""
+            cause = f"a DENY policy may match: {named(policy)}; {why}"
         if hits:
             yield _finding(
                 seen,
                 [answer for answer, _ in hits],
-                (named(policy, hits[0][1]),),
-                f"a DENY policy matches: {named(policy)}",
+                (hits[0][1][0].text,),
+                cause,
                 "ask whoever applied it; remove it: kubectl --namespace "
                 f"{policy['metadata']['namespace']} delete authorizationpolicy "
                 f"{policy['metadata']['name']}",
@@ -51,18 +66,17 @@ def method_missing(seen: Observation) -> Iterator[Finding]:
     lacking = [
         answer
         for answer in _not_denied_outright(seen)
-        if [_field(path) for path in _mismatches(seen, policy, answer)] == ["methods"]
+        if [reason.field for reason in _against(seen, policy, answer)] == ["methods"]
     ]
     if not lacking:
         return
     parameters = seen.parameters.authorization
-    methods = traffic.allowed_methods(policy)
+    methods = allowed_methods(policy)
     first_stage = methods == set(parameters.read_methods)
-    path = _mismatches(seen, policy, lacking[0])[0]
     yield _finding(
         seen,
         lacking,
-        (named(policy, f"{path}: {', '.join(sorted(methods))}"),),
+        (_against(seen, policy, lacking[0])[0].text,),
         "the policy is still at its first stage"
         if first_stage
         else f"the policy does not allow {', '.join(answer.method for answer in lacking)}",
@@ -80,21 +94,22 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
     denied = [
         answer
         for answer in _not_denied_outright(seen)
-        if own is None or [_field(path) for path in _mismatches(seen, own, answer)] != ["methods"]
+        if own is None or [r.field for r in _against(seen, own, answer)] != ["methods"]
     ]
+    denied = [a for a in denied if not _allowed_otherwise(seen, a)]
     if not denied or not allowing:
         return
-    evidence = [
-        named(policy, path)
-        for policy in allowing
-        for path in (_mismatches(seen, policy, denied[0]) or [".spec.rules: none"])
-    ]
+    matches = [match_policy(policy, _request(seen, denied[0])) for policy in allowing]
+    reasons = [reason for match in matches for reason in (*match.against, *match.unknown)]
+    evidence = [reason.text for reason in reasons]
+    why = "; ".join(dict.fromkeys(reason.why for match in matches for reason in match.unknown))
     names = ", ".join(named(policy) for policy in allowing)
     yield _finding(
         seen,
         denied,
         tuple(evidence),
-        f"an ALLOW policy denies all that no rule matches, health checks too: {names}",
+        f"an ALLOW policy denies all that no rule matches, health checks too: {names}"
+        + (f"; {why}" if why else ""),
         "widen the field above, or delete the policy; the runbook's own is mended by notebook "
         "05_authorization",
     )
@@ -107,9 +122,9 @@ def access_widened(seen: Observation) -> Iterator[Finding]:
     if not through or not any(map(has_sidecar, seen.web_pods)):
         return
     hits = [
-        named(policy, path)
+        reason.text
         for policy in _with_action(seen, "ALLOW")
-        if (path := _match(seen, policy, through[0]))
+        for reason in matching_rules(policy, _request(seen, through[0]))[:1]
     ]
     if hits:
         yield _finding(
@@ -123,32 +138,28 @@ def access_widened(seen: Observation) -> Iterator[Finding]:
         )
 
 
-@_rule(order=270, needs=("services", "policies", "answers"))
+@_rule(order=270, needs=("pods", "services", "policies", "answers"))
 def protocol_not_http(seen: Observation) -> Iterator[Finding]:
     """HTTP rules are in force on a port that is declared to be something else."""
-    service = seen.web_service
-    policies = [p for p in traffic.enforced(seen.policies) if _needs_http(p)]
-    if service is None or not policies or not any(map(has_sidecar, seen.web_pods)):
+    pod = next(filter(has_sidecar, seen.web_pods), None)
+    policies = [p for p in traffic.enforced(seen.policies) if needs_http(p)]
+    if pod is None or not policies:
         return
-    for number, port in enumerate(service["spec"].get("ports") or []):
-        if port["port"] not in seen.web_service_ports:
-            continue  # it is for other callers, who may well speak something else
-        key = "appProtocol" if port.get("appProtocol") else "name"
-        if str(port.get(key) or "").split("-")[0] in _OPAQUE:
-            yield Finding(
-                "rules about methods and paths never match: ALLOW lets nothing through, and the "
-                "sidecar closes the connection"
-                + (f": {seen.unreachable[0].text}" if seen.unreachable else ""),
-                (
-                    named(service, f".spec.ports[{number}].{key}: {port[key]}"),
-                    *(f"HTTP rules: {named(policy)}" for policy in policies),
-                ),
-                "the Service declares the web port as no HTTP",
-                f"name it http: kubectl --namespace {service['metadata']['namespace']} edit "
-                f"service {service['metadata']['name']}",
-                _PROTOCOLS,
-                outside=bool(seen.wrong_answers),
-            )
+    declared = on_port(seen.services, pod, seen.parameters.application.web.port)
+    if declared.protocol is not Protocol.TCP or declared.reason is None:
+        return
+    service, why = declared.reason.item, declared.reason.why
+    yield Finding(
+        "rules about methods and paths never match: ALLOW lets nothing through, DENY denies "
+        "everything, and the sidecar closes the connection"
+        + (f": {seen.unreachable[0].text}" if seen.unreachable else ""),
+        (declared.reason.text, *(f"HTTP rules: {named(policy)}" for policy in policies)),
+        "the Service declares the web port as no HTTP" + (f"; {why}" if why else ""),
+        f"name it http: kubectl --namespace {namespace_of(service)} edit service "
+        f"{name_of(service)}",
+        _PROTOCOLS,
+        outside=bool(seen.wrong_answers),
+    )
 
 
 @_rule(
@@ -158,17 +169,17 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Finding]:
     """A policy of the application's namespace is for no pod at all."""
     namespace = seen.parameters.application.namespace
     for policy in (*seen.policies.peer_authentications, *seen.policies.authorization_policies):
-        selector = traffic.selector(policy)
-        if namespace_of(policy) != namespace or not selector:
+        wanted = selector(policy)
+        if namespace_of(policy) != namespace or not wanted:
             continue
-        if not seen.selected(selector):
+        if not seen.selected(wanted):
             own = policy["kind"] == "AuthorizationPolicy" and policy in seen.own_policies
             yield Finding(
                 "the policy has no effect"
                 + (f": {seen.let_through[0].text}" if own and seen.let_through else ""),
                 tuple(
                     named(policy, f".spec.selector.matchLabels.{key}: {value}")
-                    for key, value in selector.items()
+                    for key, value in wanted.items()
                 ),
                 f"the selector of {named(policy)} matches no pod",
                 f"compare: kubectl --namespace {namespace} get pods --show-labels; the runbook's "
@@ -185,93 +196,30 @@ def _denied(seen: Observation) -> list[Answer]:
 def _not_denied_outright(seen: Observation) -> list[Answer]:
     """Return the denied answers that no DENY policy explains."""
     denying = _with_action(seen, "DENY")
-    return [a for a in _denied(seen) if not any(_match(seen, p, a) for p in denying)]
-
-
-def _with_action(seen: Observation, action: str) -> list[Object]:
     return [
-        policy
-        for policy in traffic.enforced(seen.policies)
-        if (policy.get("spec") or {}).get("action", "ALLOW") == action
+        answer
+        for answer in _denied(seen)
+        if not any(match_policy(p, _request(seen, answer)).matches for p in denying)
     ]
 
 
-def _match(seen: Observation, policy: Object, answer: Answer) -> str:
-    """Return the path of the first rule that matches a request from outside; empty if none."""
-    for number, rule in enumerate((policy.get("spec") or {}).get("rules") or []):
-        if not _rule_mismatches(seen, number, rule, answer):
-            return f".spec.rules[{number}]"
-    return ""
+def _with_action(seen: Observation, what: str) -> list[Object]:
+    return [policy for policy in traffic.enforced(seen.policies) if action(policy) == what]
 
 
-def _mismatches(seen: Observation, policy: Object, answer: Answer) -> list[str]:
+def _request(seen: Observation, answer: Answer) -> Request:
+    return traffic.web_request(seen.parameters, seen.policies, answer.method, answer.path)
+
+
+def _against(seen: Observation, policy: Object, answer: Answer) -> tuple[Reason, ...]:
     """Return the fields because of which no rule matches a request from outside."""
-    rules = (policy.get("spec") or {}).get("rules") or []
-    found = [_rule_mismatches(seen, n, rule, answer) for n, rule in enumerate(rules)]
-    return _nearest(found) if all(found) else []
+    return match_policy(policy, _request(seen, answer)).against
 
 
-def _rule_mismatches(seen: Observation, number: int, rule: Object, answer: Answer) -> list[str]:
-    path = f".spec.rules[{number}]"
-    found = []
-    operations = [to.get("operation") or {} for to in rule.get("to") or []]
-    failed = [
-        [f"{path}.to[{i}].operation.{key}" for key in _operation_mismatches(seen, op, answer)]
-        for i, op in enumerate(operations)
-    ]
-    if failed and all(failed):
-        found += _nearest(failed)
-    sources = [item.get("source") or {} for item in rule.get("from") or []]
-    # The load balancer has no identity, and addresses are not judged: such a source may match.
-    identities = [any(s.get(key) for key in traffic.IDENTITY_SOURCES) for s in sources]
-    if identities and all(identities):
-        found.append(f"{path}.from")
-    if rule.get("when"):
-        found.append(f"{path}.when")
-    return found
-
-
-def _nearest(alternatives: list[list[str]]) -> list[str]:
-    """Return the fields of the alternatives that are about the web port; of all if none is.
-
-    What is about other ports is for other callers, and no reason why the web port is closed.
-    """
-    about = [a for a in alternatives if not {"ports", "notPorts"} & set(map(_field, a))]
-    return [field for fields in about or alternatives for field in fields]
-
-
-def _operation_mismatches(seen: Observation, operation: Object, answer: Answer) -> Iterator[str]:
-    values = {
-        "methods": answer.method,
-        "paths": answer.path.partition("?")[0],
-        "ports": str(seen.parameters.application.web.port),
-    }
-    for key, value in values.items():
-        unwanted = f"not{key.capitalize()}"
-        if operation.get(key) and not _any_matches(operation[key], value):
-            yield key
-        if operation.get(unwanted) and _any_matches(operation[unwanted], value):
-            yield unwanted
-
-
-def _any_matches(patterns: list[str], value: str) -> bool:
-    try:
-        return any(traffic.text_matches(pattern, value) for pattern in patterns)
-    except RunbookError:  # a path template, which is not judged
-        return False
-
-
-def _field(path: str) -> str:
-    return path.rpartition(".")[2]
-
-
-def _needs_http(policy: Object) -> bool:
-    return any(
-        (to.get("operation") or {}).get(field)
-        for rule in (policy.get("spec") or {}).get("rules") or []
-        for to in rule.get("to") or []
-        for field in _HTTP_FIELDS
-    )
+def _allowed_otherwise(seen: Observation, answer: Answer) -> bool:
+    """Whether a request would get through for certain if no policy denied it."""
+    others = [p for p in traffic.enforced(seen.policies) if action(p) != "DENY"]
+    return bool(decide(others, _request(seen, answer)).allowed)
 
 
 def _finding(

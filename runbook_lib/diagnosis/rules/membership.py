@@ -16,6 +16,7 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.diagnosis import Finding, Kind, Observation, registry
 from runbook_lib.mesh import manifest, sidecars, traffic, wants_sidecar
+from runbook_lib.mesh.policy import STRICT, why_not_inbound
 
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 
@@ -103,7 +104,8 @@ def _servers_are_strict(seen: Observation) -> bool:
     """Whether something in the mesh refuses those that call it without a sidecar."""
     namespace = seen.parameters.application.namespace
     return any(
-        traffic.mode_on_port(seen.policies_on(labels_of(pod)), namespace, port) == "STRICT"
+        why_not_inbound(pod, port) is None
+        and traffic.mode_on_port(seen.policies_on(labels_of(pod)), namespace, port) == STRICT
         for pod in seen.in_mesh
         for port in sidecars.ports(pod)
     )

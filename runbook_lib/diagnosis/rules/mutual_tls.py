@@ -1,4 +1,4 @@
-"""Rules about mutual TLS: why plaintext from the load balancer is refused, and callers' rules.
+"""Rules about mutual TLS: why plaintext from the load balancer is refused.
 
 `istioctl analyze` has no analyzer for any of these.
 """
@@ -6,38 +6,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
 
-from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of, namespace_of
+from runbook_lib.cluster import Object, has_sidecar, namespace_of
 from runbook_lib.diagnosis import Finding, Kind, Observation, named, registry
-from runbook_lib.diagnosis.rules.membership import NOT_INJECTED
-from runbook_lib.mesh import applies_to, service_targets, traffic
+from runbook_lib.mesh import traffic
+from runbook_lib.mesh.policy import (
+    DISABLE,
+    PERMISSIVE,
+    STRICT,
+    UNSET,
+    Reason,
+    deciding,
+    mode_on_port,
+    port_modes,
+    selector,
+    selects,
+    why_not_inbound,
+    why_not_on_port,
+)
 
 _EXCEPTION = "https://istio.io/latest/docs/reference/config/security/peer_authentication/"
 _MIGRATION = "https://istio.io/latest/docs/tasks/security/authentication/mtls-migration/"
-_TLS = (
-    "https://istio.io/latest/docs/ops/configuration/traffic-management/tls-configuration/#sidecars"
-)
 
 
 def locked_out(seen: Observation) -> bool:
     """Whether the load balancer, which speaks plaintext, meets STRICT on the web port."""
-    return any(map(has_sidecar, seen.web_pods)) and (
-        traffic.port_mode(seen.parameters, seen.policies) == "STRICT"
-    )
+    captured = [
+        pod
+        for pod in seen.web_pods
+        if has_sidecar(pod) and why_not_inbound(pod, _web_port(seen)) is None
+    ]
+    return bool(captured) and traffic.port_mode(seen.parameters, seen.policies) == STRICT
 
 
 _rule = partial(registry.rule, registry.Area.MUTUAL_TLS, "04_mutual_tls")
 
 _EXCEPTION_NEEDS = ("pods", "workloads", "services", "policies", "elsewhere")
-_SERVER_WRONG = (
-    *(*NOT_INJECTED, "pod-without-sidecar", "target-port-wrong"),
-    *("exception-service-port", "exception-other-port", "exception-selects-nothing"),
-    *("exception-without-selector", "exception-elsewhere", "exception-shadowed"),
-    *("exception-is-strict", "exception-missing"),
-)
-"""What changes how a server is called; mended, a rule for its callers may fit again."""
 
 
 @_rule(order=190, needs=_EXCEPTION_NEEDS)
@@ -76,13 +81,13 @@ def exception_other_port(seen: Observation) -> Iterator[Finding]:
 def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
     """The exception's selector matches no pod."""
     for policy in _exceptions(seen):
-        selector = traffic.selector(policy)
-        if selector and not seen.selected(selector) and _is_here(seen, policy):
+        wanted = selector(policy)
+        if wanted and not seen.selected(wanted) and _is_here(seen, policy):
             yield _refused(
                 seen,
                 tuple(
                     named(policy, f".spec.selector.matchLabels.{key}: {value}")
-                    for key, value in selector.items()
+                    for key, value in wanted.items()
                 ),
                 "the exception's selector matches no pod: the web pods carry "
                 + _text(seen.parameters.application.web.labels),
@@ -93,11 +98,10 @@ def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
 def exception_without_selector(seen: Observation) -> Iterator[Finding]:
     """Ports have no effect without a selector; today's API server refuses such an object."""
     for policy in _exceptions(seen):
-        if not traffic.selector(policy) and _is_here(seen, policy):
+        reason = _why_not(seen, policy)
+        if reason and not selector(policy) and _is_here(seen, policy):
             yield _refused(
-                seen,
-                (named(policy, ".spec.selector: missing"),),
-                "an exception for a port needs a selector: without one portLevelMtls is ignored",
+                seen, (reason.text,), f"an exception for a port needs a selector: {reason.why}"
             )
 
 
@@ -105,30 +109,33 @@ def exception_without_selector(seen: Observation) -> Iterator[Finding]:
 def exception_elsewhere(seen: Observation) -> Iterator[Finding]:
     """The exception is in a namespace where it cannot select the web pods."""
     for policy in _exceptions(seen):
-        if not _is_here(seen, policy):
+        reason = _why_not(seen, policy)
+        if reason and not _is_here(seen, policy):
             yield _refused(
-                seen,
-                (named(policy, f".metadata.namespace: {policy['metadata']['namespace']}"),),
-                "the exception selects pods of its own namespace only; the web pods are in "
-                + seen.parameters.application.namespace,
+                seen, (reason.text,), f"the exception is in another namespace: {reason.why}"
             )
 
 
 @_rule(order=240, needs=_EXCEPTION_NEEDS)
 def exception_shadowed(seen: Observation) -> Iterator[Finding]:
     """An older policy for the same pods decides alone."""
-    winner = traffic.deciding(seen.policies, seen.parameters.application.namespace).get("workload")
+    namespace = seen.parameters.application.namespace
+    policies = seen.policies
+    winner = deciding(policies.peer_authentications, namespace, policies.web_labels).get("workload")
     for policy in _exceptions_for_web(seen):
-        opens = _ports(policy).get(str(_web_port(seen)))
-        if opens in ("DISABLE", "PERMISSIVE") and winner is not None and policy != winner:
+        opens = port_modes(policy).get(str(_web_port(seen)))
+        reason = _why_not(seen, policy)
+        if opens in (DISABLE, PERMISSIVE) and winner is not None and winner != policy and reason:
             yield _refused(
                 seen,
-                tuple(
-                    named(p, f".metadata.creationTimestamp: {p['metadata']['creationTimestamp']}")
-                    for p in (winner, policy)
+                (
+                    named(
+                        winner,
+                        f".metadata.creationTimestamp: {winner['metadata']['creationTimestamp']}",
+                    ),
+                    reason.text,
                 ),
-                "two PeerAuthentications select the web pods: the oldest decides alone, and it is "
-                f"not the exception but {winner['metadata']['name']}",
+                f"two PeerAuthentications select the web pods, and {reason.why}",
                 f"delete it, or move its settings into the exception: kubectl --namespace "
                 f"{winner['metadata']['namespace']} delete peerauthentication "
                 f"{winner['metadata']['name']}",
@@ -140,8 +147,8 @@ def exception_is_strict(seen: Observation) -> Iterator[Finding]:
     """The exception names the right port, and makes it STRICT."""
     port = str(_web_port(seen))
     for policy in _exceptions_for_web(seen):
-        mode = _ports(policy).get(port)
-        if mode in ("STRICT", "UNSET"):
+        mode = port_modes(policy).get(port)
+        if mode in (STRICT, UNSET):
             yield _refused(
                 seen,
                 (named(policy, f".spec.portLevelMtls.{port}.mode: {mode}"),),
@@ -154,15 +161,18 @@ def exception_missing(seen: Observation) -> Iterator[Finding]:
     """STRICT is in force, and nothing lets the load balancer in."""
     if not locked_out(seen) or _exceptions(seen):
         return
-    scopes = traffic.deciding(seen.policies, seen.parameters.application.namespace)
-    policy = next((scopes[s] for s in ("workload", "namespace", "mesh") if s in scopes), None)
-    if policy is None:
-        return
     web = seen.parameters.application.web
+    policies = seen.policies
+    reason = mode_on_port(
+        policies.peer_authentications,
+        seen.parameters.application.namespace,
+        policies.web_labels,
+        web.port,
+    ).reason
     yield _refused(
         seen,
         (
-            named(policy, ".spec.mtls.mode: STRICT"),
+            *([reason.text] if reason else []),
             f"no PeerAuthentication with portLevelMtls selects {_text(web.labels)}",
         ),
         f"mutual TLS is STRICT, and port {web.port} has no exception",
@@ -172,76 +182,14 @@ def exception_missing(seen: Observation) -> Iterator[Finding]:
     )
 
 
-@_rule(order=330, needs=("services", "pods", "policies", "rules"), explained_by=_SERVER_WRONG)
-def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
-    """A DestinationRule makes callers do what the server refuses."""
-    namespace = seen.parameters.application.namespace
-    for service in seen.services:
-        selector = (service["spec"].get("selector") or {}).items()
-        pod = next((p for p in seen.pods if selector and selector <= labels_of(p).items()), None)
-        if pod is None:
-            continue
-        for number, target in service_targets(service, pod):
-            mode = traffic.mode_on_port(seen.policies_on(labels_of(pod)), namespace, target)
-            for rule in (r for r in seen.rules if applies_to(r, service)):
-                path, sends = rule_setting(rule, number)
-                problem = _conflict(sends, mode, sidecar=has_sidecar(pod))
-                if problem:
-                    yield replace(
-                        _calls_fail(rule, path, sends, problem, service, number),
-                        breaks=_callers(seen, service),
-                    )
-
-
-def _callers(seen: Observation, service: Object) -> frozenset[str]:
-    """Return the pods that go by rules about a Service: those with a sidecar, but its own."""
-    selector = (service["spec"].get("selector") or {}).items()
-    return frozenset(name_of(pod) for pod in seen.in_mesh if not selector <= labels_of(pod).items())
-
-
-def rule_setting(rule: Object, port: int) -> tuple[str, str]:
-    """Return the path and the value of the TLS mode that a DestinationRule sets for a port."""
-    policy = (rule.get("spec") or {}).get("trafficPolicy") or {}
-    for index, setting in enumerate(policy.get("portLevelSettings") or []):
-        if (setting.get("port") or {}).get("number") == port:
-            path = f".spec.trafficPolicy.portLevelSettings[{index}].tls.mode"
-            # What a port sets replaces the whole of the rest; without tls it is automatic.
-            return path, str((setting.get("tls") or {}).get("mode", ""))
-    return ".spec.trafficPolicy.tls.mode", str((policy.get("tls") or {}).get("mode", ""))
-
-
-def _conflict(sends: str, mode: str, *, sidecar: bool) -> str:
-    if sends == "ISTIO_MUTUAL" and not sidecar:
-        return "the server has no sidecar, so it does not speak mutual TLS"
-    if sends == "ISTIO_MUTUAL" and mode == "DISABLE":
-        return "the server's port does without mutual TLS (PeerAuthentication: DISABLE)"
-    if sends in ("DISABLE", "SIMPLE") and sidecar and mode == "STRICT":
-        return "the server's port is STRICT"
-    return ""
-
-
-def _calls_fail(
-    rule: Object, path: str, sends: str, problem: str, service: Object, port: int
-) -> Finding:
-    name = name_of(service)
-    return Finding(
-        f"pods in the mesh that call {name}:{port} get 503 (flags UF, UC); requests from outside "
-        "do not use the rule",
-        (named(rule, f"{path}: {sends}"), problem),
-        f"a DestinationRule has callers send {sends}, and {problem}",
-        "run notebook 05_authorization: its step authorization-destination-rule sets the mode, or "
-        f"delete the rule: kubectl --namespace {rule['metadata']['namespace']} delete "
-        f"destinationrule {rule['metadata']['name']}",
-        _TLS,
-    )
-
-
 def _exceptions(seen: Observation) -> list[Object]:
     """Return PeerAuthentications that may be meant to let the load balancer in."""
     if not locked_out(seen):
         return []
     return [
-        policy for policy in seen.elsewhere if _ports(policy) and _is_meant_for_web(seen, policy)
+        policy
+        for policy in seen.elsewhere
+        if port_modes(policy) and _is_meant_for_web(seen, policy)
     ]
 
 
@@ -251,35 +199,38 @@ def _is_meant_for_web(seen: Observation, policy: Object) -> bool:
     What a selector of another namespace matches there is not known; it is for the web pods only if
     it says so.
     """
-    selector = traffic.selector(policy)
-    matches = traffic.selects(policy, seen.policies.web_labels)
+    matches = selects(policy, seen.policies.web_labels)
     if not _is_here(seen, policy):
-        return bool(selector) and matches
-    return matches or not seen.selected(selector)
+        return bool(selector(policy)) and matches
+    return matches or not seen.selected(selector(policy))
 
 
 def _exceptions_for_web(seen: Observation) -> list[Object]:
     return [
         policy
         for policy in _exceptions(seen)
-        if _is_here(seen, policy)
-        and traffic.selector(policy)
-        and traffic.selects(policy, seen.policies.web_labels)
+        if _is_here(seen, policy) and selector(policy) and selects(policy, seen.policies.web_labels)
     ]
 
 
 def _exceptions_past_web(seen: Observation) -> list[Object]:
     """Return exceptions for the web pods that do not name the web container's port."""
-    return [p for p in _exceptions_for_web(seen) if str(_web_port(seen)) not in _ports(p)]
+    return [p for p in _exceptions_for_web(seen) if str(_web_port(seen)) not in port_modes(p)]
 
 
 def _is_here(seen: Observation, policy: Object) -> bool:
     return bool(namespace_of(policy) == seen.parameters.application.namespace)
 
 
-def _ports(policy: Object) -> dict[str, str]:
-    ports = (policy.get("spec") or {}).get("portLevelMtls") or {}
-    return {str(port): (value or {}).get("mode", "UNSET") for port, value in ports.items()}
+def _why_not(seen: Observation, policy: Object) -> Reason | None:
+    """Return why an exception does not hold on the web port."""
+    return why_not_on_port(
+        policy,
+        seen.policies.peer_authentications,
+        seen.parameters.application.namespace,
+        seen.policies.web_labels,
+        _web_port(seen),
+    )
 
 
 def _web_port(seen: Observation) -> int:
@@ -292,7 +243,7 @@ def _mistaken(seen: Observation, policy: Object) -> list[str]:
     Those that the parameters open to other callers are not, unless there is no other.
     """
     known = set(map(str, seen.parameters.application.plaintext_ports))
-    ports = list(_ports(policy))
+    ports = list(port_modes(policy))
     return [port for port in ports if port not in known] or ports
 
 

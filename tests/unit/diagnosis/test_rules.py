@@ -250,6 +250,20 @@ KIALI = {
 }
 
 
+def annotated(item: Object, **traffic: str) -> Object:
+    found = copy.deepcopy(item)
+    annotations = {f"traffic.sidecar.istio.io/{key}": value for key, value in traffic.items()}
+    found["metadata"]["annotations"] = annotations
+    return found
+
+
+def tells(name: str, mode: str, *, second: int = 0, **spec: Any) -> Object:
+    """A DestinationRule that tells callers of a Service what to send."""
+    spec = {"host": name, "trafficPolicy": {"tls": {"mode": mode}}, **spec}
+    metadata = {"name": f"{name}-{second}", "namespace": "xnat"}
+    return dated({"kind": "DestinationRule", "metadata": metadata, "spec": spec}, second)
+
+
 def autoscaler(
     *problems: str,
     own: int | None = 100,
@@ -408,6 +422,16 @@ CASES: Mapping[str, dict[str, Any]] = {
     },
     "destination-rule-conflict": {
         "rules": (changed(RULE, "spec.trafficPolicy.portLevelSettings.0.tls.mode", "ISTIO_MUTUAL"),)
+    },
+    "destination-rule-without-effect": {
+        "rules": (RULE, tells(DATABASE, "DISABLE", host=f"{DATABASE}.xnat")),
+    },
+    "inbound-not-captured": {
+        "pods": (annotated(pod(WEB, 8080), excludeInboundPorts="8080"), pod(DATABASE, 5432)),
+        "answers": answers(DELETE=Observed("DELETE", 405)),
+    },
+    "outbound-not-captured": {
+        "pods": (annotated(pod(WEB, 8080), excludeOutboundPorts="5432"), pod(DATABASE, 5432)),
     },
     "proxy-disconnected": {"proxies": {f"{WEB}-0.xnat": SENT}},
     "proxy-stale": {
@@ -686,9 +710,212 @@ def test_a_port_of_the_web_service_for_other_callers_may_be_no_http() -> None:
     assert judge(with_dicom()) == ()
     for target in (8080, "main"):
         both = changed(with_dicom().services[0], "spec.ports.1.targetPort", target)
+        # Of two ports of a Service that lead to one of a container, the first decides.
+        assert names(judge(with_dicom(services=(both,)))) == []
+        both["spec"]["ports"].reverse()
         (found,) = judge(with_dicom(services=(both,)))
         assert found.name == "protocol-not-http"
-        assert found.evidence[0].endswith(".spec.ports[1].name: tcp-dicom")
+        assert found.evidence[0].endswith(".spec.ports[0].name: tcp-dicom")
+
+
+def test_an_older_service_that_names_the_port_tcp_is_the_cause() -> None:
+    own = dated(service(WEB, 80, 8080, "http"), 5)
+    older = dated(changed(service(WEB, 80, 8080, "tcp-web"), "metadata.name", "older"), 1)
+    (found,) = judge(healthy(services=(own, older), **GONE))
+    assert found.name == "protocol-not-http"
+    assert found.evidence[0] == "Service xnat/older .spec.ports[0].name: tcp-web"
+    assert "the oldest Service of the port decides" in found.cause
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        # Newer: the oldest of equals holds.
+        (tells(DATABASE, "ISTIO_MUTUAL", second=1), tells(DATABASE, "DISABLE", second=2)),
+        # Wider: the most specific host holds.
+        (
+            tells(DATABASE, "ISTIO_MUTUAL", second=2),
+            tells("wide", "DISABLE", host="*.xnat.svc.cluster.local", second=1),
+        ),
+        # For others: another namespace, or other callers.
+        (tells(DATABASE, "DISABLE", exportTo=["shop"]),),
+        (tells(DATABASE, "DISABLE", workloadSelector={"matchLabels": {"app": "backup"}}),),
+        (
+            changed(
+                tells(DATABASE, "DISABLE", host=f"{DATABASE}.xnat.svc.cluster.local"),
+                "metadata.namespace",
+                "shop",
+            ),
+        ),
+    ],
+)
+def test_a_destination_rule_that_does_not_hold_is_no_finding(rules: tuple[Object, ...]) -> None:
+    assert judge(healthy(rules=rules)) == ()
+
+
+def test_a_destination_rule_without_tls_for_a_port_inherits_it() -> None:
+    """The port replaces all settings, but endpoints still get what the rule says of TLS."""
+    settings = [{"port": {"number": 5432}, "connectionPool": {"tcp": {"maxConnections": 9}}}]
+    rule_ = tells(DATABASE, "DISABLE")
+    rule_["spec"]["trafficPolicy"]["portLevelSettings"] = settings
+    (found,) = judge(healthy(rules=(rule_,)))
+    assert found.name == "destination-rule-conflict"
+    assert found.evidence[0].endswith(".spec.trafficPolicy.tls.mode: DISABLE")
+    assert found.breaks == {f"{WEB}-0"}
+
+
+def outside(**spec: Any) -> Object:
+    """A Service that no selector fills."""
+    metadata = {"name": "db", "namespace": "xnat"}
+    ports = [{"port": 5432, "name": "tcp"}]
+    return {"kind": "Service", "metadata": metadata, "spec": {"ports": ports, **spec}}
+
+
+def entry(**spec: Any) -> Object:
+    metadata = {"name": "db", "namespace": "xnat"}
+    ports = [{"number": 5432, "name": "tcp"}]
+    found = {"hosts": ["db.example.com"], "ports": ports, **spec}
+    return {"kind": "ServiceEntry", "metadata": metadata, "spec": found}
+
+
+def slice_of(*addresses: str) -> Object:
+    return {
+        "metadata": {"labels": {"kubernetes.io/service-name": "db"}},
+        "endpoints": [{"addresses": list(addresses), "conditions": {"ready": True}}],
+    }
+
+
+DEMANDS = tells("db", "ISTIO_MUTUAL")
+DEMANDS_OUTSIDE = tells("db", "ISTIO_MUTUAL", host="db.example.com")
+
+
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"services": (outside(),), "rules": (DEMANDS,)}, "conflict"),
+        (
+            {
+                "services": (outside(),),
+                "rules": (DEMANDS,),
+                "endpoints": (*healthy().endpoints, slice_of("192.0.2.1")),
+            },
+            "conflict",
+        ),
+        # Endpoints written by hand may be pods with sidecars.
+        (
+            {
+                "services": (outside(),),
+                "rules": (DEMANDS,),
+                "endpoints": (*healthy().endpoints, slice_of("10.1.0.2")),
+                "pods": (pod(WEB, 8080), pod(DATABASE, 5432, podIP="10.1.0.2")),
+            },
+            "",
+        ),
+        ({"services": (outside(),), "rules": (tells("db", "SIMPLE"),)}, ""),
+        # An alias is none of the hosts that callers' sidecars know.
+        (
+            {
+                "services": (outside(type="ExternalName", externalName="db.example.com"),),
+                "rules": (DEMANDS,),
+            },
+            "without-effect",
+        ),
+        ({"entries": (entry(),), "rules": (DEMANDS_OUTSIDE,)}, "conflict"),
+        ({"entries": (entry(exportTo=["."]),), "rules": (DEMANDS_OUTSIDE,)}, "conflict"),
+        ({"entries": (entry(exportTo=["shop"]),), "rules": (DEMANDS_OUTSIDE,)}, ""),
+        ({"entries": (entry(location="MESH_INTERNAL"),), "rules": (DEMANDS_OUTSIDE,)}, ""),
+    ],
+)
+def test_mutual_tls_is_demanded_of_what_has_no_sidecar(changes: dict[str, Any], cause: str) -> None:
+    services = (*healthy().services, *changes.pop("services", ()))
+    rules = (RULE, *changes.pop("rules"))
+    found = judge(healthy(**changes, services=services, rules=rules))
+    assert names(found) == ([f"destination-rule-{cause}"] if cause else [])
+
+
+@pytest.mark.parametrize(
+    ("inbound", "mode", "found"),
+    [
+        # The web workload's sidecar speaks mutual TLS to a container that does not.
+        ({"excludeInboundPorts": "5432"}, None, ["inbound-not-captured"]),
+        ({"includeInboundPorts": "9999"}, None, ["inbound-not-captured"]),
+        # Told to send plaintext, it does not; nothing fails.
+        ({"excludeInboundPorts": "5432"}, "DISABLE", []),
+        ({"excludeInboundPorts": "5432"}, "ISTIO_MUTUAL", ["destination-rule-conflict"]),
+        ({"excludeInboundPorts": "9999"}, None, []),
+    ],
+)
+def test_calls_to_a_port_past_the_servers_sidecar(
+    inbound: dict[str, str], mode: str | None, found: list[str]
+) -> None:
+    rules = (RULE, tells(DATABASE, mode)) if mode else (RULE,)
+    pods = (pod(WEB, 8080), annotated(pod(DATABASE, 5432), **inbound))
+    assert names(judge(healthy(pods=pods, rules=rules))) == found
+
+
+@pytest.mark.parametrize(
+    ("outbound", "found"),
+    [
+        ({"excludeOutboundPorts": "5432"}, ["outbound-not-captured"]),
+        ({"excludeOutboundIPRanges": "10.0.0.0/8"}, ["outbound-not-captured"]),
+        ({"includeOutboundIPRanges": "192.168.0.0/16"}, ["outbound-not-captured"]),
+        ({"includeOutboundIPRanges": "192.168.0.0/16", "includeOutboundPorts": "5432"}, []),
+        ({"excludeOutboundPorts": "9999"}, []),
+    ],
+)
+def test_calls_past_the_callers_sidecar(outbound: dict[str, str], found: list[str]) -> None:
+    web, database = healthy().services
+    services = web, changed(database, "spec.clusterIP", "10.0.0.7")
+    pods = (annotated(pod(WEB, 8080), **outbound), pod(DATABASE, 5432))
+    assert names(judge(healthy(pods=pods, services=services))) == found
+    # A server that takes plaintext answers.
+    permissive = policies(changed(STRICT, "spec.mtls.mode", "PERMISSIVE"), EXCEPTION, METHODS)
+    listeners = {**healthy().listeners, f"{DATABASE}-0": [listener(5432, "raw_buffer")]}
+    seen = healthy(pods=pods, services=services, listeners=listeners, **permissive)
+    assert judge(seen) == ()
+
+
+def test_a_strict_web_port_past_its_sidecar_locks_nobody_out() -> None:
+    web = annotated(pod(WEB, 8080), excludeInboundPorts="8080")
+    seen = healthy(
+        pods=(web, pod(DATABASE, 5432)),
+        rules=(tells(WEB, "DISABLE"),),
+        listeners={f"{DATABASE}-0": [listener(5432, "tls")]},
+        **policies(STRICT, METHODS),
+    )
+    (found,) = judge(seen)
+    assert found.name == "inbound-not-captured"
+    assert "no policy holds on the web port" in found.symptom
+
+
+BY_ADDRESS = [{"source": {"ipBlocks": ["203.0.113.0/24"]}}]
+
+
+def test_an_allow_by_address_is_named_with_the_address_that_the_sidecar_sees() -> None:
+    theirs = {**changed(METHODS, "spec.rules.0.from", BY_ADDRESS), "metadata": OTHER}
+    seen = healthy(
+        **policies(STRICT, EXCEPTION, theirs), answers=answers(GET=DENIED), authorization={}
+    )
+    (found,) = judge(seen)
+    assert found.name == "allow-policy-excludes"
+    assert found.evidence[0].endswith("from[0].source.ipBlocks: 203.0.113.0/24")
+    assert "the sidecar sees the load balancer's address" in found.cause
+
+
+def test_a_denial_by_address_is_blamed_only_where_nothing_else_denies() -> None:
+    theirs = changed({**METHODS, "metadata": OTHER}, "spec.action", "DENY")
+    theirs["spec"]["rules"] = [{"from": BY_ADDRESS}]
+    reading = changed(METHODS, f"{OPERATION}.methods", ["GET", "HEAD"])
+
+    def seen(own: Object, **denied: Observed) -> tuple[Finding, ...]:
+        found = policies(STRICT, EXCEPTION, own, theirs)
+        return judge(healthy(**found, answers=answers(**denied), authorization={}))
+
+    assert names(seen(reading, POST=DENIED)) == ["method-missing"]
+    (found,) = seen(METHODS, GET=DENIED)
+    assert found.name == "denied-by-policy"
+    assert found.evidence[0].endswith("from[0].source.ipBlocks: 203.0.113.0/24")
+    assert "may match" in found.cause
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.base.errors import CommandError, WaitTimeout
+from runbook_lib.base.errors import CommandError, WaitFailed, WaitTimeout
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Row, Table
-from runbook_lib.mesh.manifest import authorization_policy, mutual_tls_exception
+from runbook_lib.mesh.manifest import (
+    authorization_policy,
+    mutual_tls_exception,
+    strict_mutual_tls,
+)
 from runbook_lib.mesh.sidecars import accepts_plaintext, allows, prove_authorization, prove_modes
 from tests.unit.given_cluster import context, pod
 from tests.unit.samples import lab_parameters
@@ -247,3 +251,44 @@ def test_the_mode_of_another_port_is_proved_though_no_container_declares_it(
     closed = _inbound(_chain("raw_buffer", 8080), _chain("tls"))
     with pytest.raises(WaitTimeout, match="web-0 port 8104: plaintext is refused"):
         prove_modes(_context(tmp_path, *objects, asked=Asked(web_0=closed, db_0=database), **given))
+
+
+def _service(name: str) -> dict[str, Any]:
+    ports = [{"port": 80, "targetPort": 8080, "name": name}]
+    return {
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "xnat"},
+        "spec": {"selector": {"app": "xnat-xnat-web"}, "ports": ports},
+    }
+
+
+EXCLUDED = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"}
+
+
+@pytest.mark.parametrize(
+    ("objects", "why"),
+    [
+        ([pod("web-0"), _service("tcp-web")], r"Service xnat/web .spec.ports\[0\].name: tcp-web"),
+        ([pod("web-0", annotations=EXCLUDED)], "excludeInboundPorts: 8080"),
+    ],
+)
+def test_a_policy_about_methods_that_never_can_have_an_effect_is_not_waited_for(
+    tmp_path: Path, objects: list[dict[str, Any]], why: str
+) -> None:
+    found = _context(tmp_path, POLICY, *objects, asked=Asked(web_0=CURRENT))
+    with pytest.raises(WaitFailed, match=f"cannot work on the web port: .*{why}"):
+        prove_authorization(found)
+    # Without the policy there is nothing to prove.
+    assert prove_authorization(_context(tmp_path, *objects, asked=Asked(web_0=CURRENT))).rows == ()
+
+
+def test_plaintext_on_a_port_that_is_not_captured_is_accepted_whatever_the_mode(
+    tmp_path: Path,
+) -> None:
+    strict = strict_mutual_tls(lab_parameters())
+    closed = _inbound(_chain("tls", 8080))
+    objects = (strict, pod("web-0", annotations=EXCLUDED))
+    (row,) = prove_modes(_context(tmp_path, *objects, asked=Asked(web_0=closed))).rows
+    assert row.cells[:3] == ("web-0", "8080", "STRICT")
+    assert row.cells[3].startswith("accepted, past the sidecar: Pod xnat/web-0 ")
+    assert row.ok is None

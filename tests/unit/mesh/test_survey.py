@@ -241,31 +241,3 @@ def test_the_containers_port_is_found_behind_a_service(
     seen = mesh_survey.service_port(found, {"spec": {"containers": [container]}})
 
     assert seen == (port, http)
-
-
-@pytest.mark.parametrize(
-    ("host", "namespace", "policy", "mode"),
-    [
-        ("db", "xnat", {"tls": {"mode": "DISABLE"}}, "DISABLE"),
-        ("db", "istio-system", {"tls": {"mode": "DISABLE"}}, ""),
-        ("db.xnat.svc.cluster.local", "istio-system", {"tls": {"mode": "SIMPLE"}}, "SIMPLE"),
-        ("*.local", "xnat", {"tls": {"mode": "ISTIO_MUTUAL"}}, "ISTIO_MUTUAL"),
-        ("other", "xnat", {"tls": {"mode": "DISABLE"}}, ""),
-        (
-            "db",
-            "xnat",
-            {
-                "tls": {"mode": "ISTIO_MUTUAL"},
-                "portLevelSettings": [{"port": {"number": 5432}, "tls": {"mode": "DISABLE"}}],
-            },
-            "DISABLE",
-        ),
-        ("db", "xnat", {}, ""),
-    ],
-)
-def test_a_destination_rule_sets_how_a_service_is_called(
-    host: str, namespace: str, policy: dict[str, Any], mode: str
-) -> None:
-    rule = thing("DestinationRule", "r", namespace, spec={"host": host, "trafficPolicy": policy})
-
-    assert mesh_survey.rule_mode([rule], service("db", 5432, 5432)) == mode

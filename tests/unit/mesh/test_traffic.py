@@ -8,6 +8,7 @@ import pytest
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.mesh import traffic
+from runbook_lib.mesh.policy import PortProtocol, Protocol, Reason
 from runbook_lib.mesh.traffic import BAD_GATEWAY, DENIED, Policies
 from runbook_lib.site.probe import Expectation
 from tests.unit.samples import lab_parameters
@@ -54,6 +55,8 @@ def answer(method: str = "GET", *, path: str = "/", status: int = 200, **given: 
         tuple(given.get("policies", ())),
         WEB,
         in_mesh=given.get("in_mesh", True),
+        web_past=given.get("past"),
+        web_protocol=given.get("protocol", PortProtocol()),
     )
     return traffic.expected_answer(PARAMETERS, policies, method, path, status)
 
@@ -226,20 +229,19 @@ def test_every_probe_gets_its_expected_answer() -> None:
     ]
 
 
-def test_allowed_methods_are_those_of_all_rules() -> None:
-    policy = allow(to(methods=["GET"]), to(methods=["POST", "HEAD"]))
-    assert traffic.allowed_methods(policy) == {"GET", "HEAD", "POST"}
-    assert traffic.allowed_methods(None) == set()
+TCP = PortProtocol(Protocol.TCP)
+PAST = Reason({"kind": "Pod", "metadata": {"name": "web-0"}}, ".metadata.annotations.x", "8080")
 
 
-def test_what_is_allowed_on_a_port_is_what_its_rules_say() -> None:
-    policy = allow(to(methods=["GET", "HEAD"]), to(ports=["8104"]))
-    assert traffic.allowed_on_port(policy, 8080) == {"GET", "HEAD"}
-    assert traffic.allowed_on_port(policy, 8104) == {"everything"}
-    assert traffic.opened_ports(policy) == ["8104"]
-    assert traffic.opened_ports(allow(to(methods=["GET"], ports=["8080"]))) == []
-    assert traffic.allowed_on_port(allow(), 8080) == set()
-    assert traffic.allowed_on_port(allow({}), 8080) == {"everything"}
+def test_a_policy_about_methods_lets_nothing_through_where_no_http_is_read() -> None:
+    assert answer("GET", policies=[READ], protocol=TCP) == Expectation(BAD_GATEWAY)
+    assert answer("GET", policies=[allow({})], protocol=TCP) == Expectation(200)
+    denies = allow(to(methods=["POST"]), action="DENY")
+    assert answer("GET", policies=[denies], protocol=TCP) == Expectation(BAD_GATEWAY)
+
+
+def test_no_policy_holds_on_a_port_that_is_not_captured() -> None:
+    assert answer("GET", peers=[peer()], policies=[allow()], past=PAST) == Expectation(200)
 
 
 def test_a_port_of_its_own_changes_nothing_about_the_sites_answers() -> None:

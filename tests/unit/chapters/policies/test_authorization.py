@@ -1,0 +1,50 @@
+"""What the plan of an AuthorizationPolicy refuses at once, because it could never work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runbook_lib.base.errors import RunbookError
+from runbook_lib.chapters.policies import authorization
+from tests.unit.given_cluster import context, pod
+
+
+def service(name: str, protocol: str, created: str) -> dict[str, Any]:
+    ports = [{"port": 80, "targetPort": 8080, "name": protocol}]
+    return {
+        "kind": "Service",
+        "metadata": {"name": name, "namespace": "xnat", "creationTimestamp": created},
+        "spec": {"selector": {"app": "xnat-xnat-web"}, "ports": ports},
+    }
+
+
+OWN = service("xnat-xnat-web", "http", "2026-01-02T00:00:00Z")
+OLDER = service("older", "tcp-web", "2026-01-01T00:00:00Z")
+EXCLUDED = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"}
+
+
+@pytest.mark.parametrize("story", ["safe", "documented"])
+@pytest.mark.parametrize(
+    ("objects", "said"),
+    [
+        (
+            (OWN, OLDER, pod()),
+            r"Service xnat/older .spec.ports\[0\].name: tcp-web \(the oldest Service",
+        ),
+        (
+            (OWN, pod(annotations=EXCLUDED)),
+            "past the sidecars: Pod xnat/xnat-xnat-web-0 .*excludeInboundPorts: 8080",
+        ),
+    ],
+)
+def test_a_policy_about_methods_that_could_never_work_is_refused_in_the_plan(
+    tmp_path: Path, story: str, objects: tuple[dict[str, Any], ...], said: str
+) -> None:
+    given = context(tmp_path, *objects, story=story)
+    _, *policies = authorization.steps(given.parameters)
+    for step in policies:
+        with pytest.raises(RunbookError, match=said):
+            step.plan(given)
