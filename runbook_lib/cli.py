@@ -9,9 +9,12 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from runbook_lib.base import ParameterError, RunbookError, repository_root
+from runbook_lib.base import ExitCode, ParameterError, RunbookError, repository_root
 
 LAB_PARAMETERS = repository_root() / "parameters" / "lab.yaml"
+
+# Paragraphs, because typer joins the lines of one.
+EXIT_CODES = "\n\n".join(["Exit codes:", *(f"{code} {code.meaning}" for code in ExitCode)])
 
 
 class _Commands(TyperGroup):
@@ -44,7 +47,7 @@ def _root() -> None:
     """The Istio runbook: run its notebooks headless, and the lab to try them on."""
 
 
-@app.command()
+@app.command(epilog=EXIT_CODES)
 def run(
     parameters: Annotated[
         Path, typer.Option("--parameters", "-f", help="Parameters file.")
@@ -56,6 +59,12 @@ def run(
     plan: Annotated[
         bool, typer.Option("--plan", help="Change nothing: show what would be changed.")
     ] = False,
+    detailed_exitcode: Annotated[
+        bool,
+        typer.Option(
+            "--detailed-exitcode", help="With --plan: exit with 7 if changes are pending."
+        ),
+    ] = False,
     notebook: Annotated[
         list[str] | None,
         typer.Option(help="Run this notebook only; repeat for several. Default: all, in order."),
@@ -64,10 +73,7 @@ def run(
         Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
     ] = None,
 ) -> None:
-    """Run the notebooks in order, and exit with 0 only if every step was verified.
-
-    Exit codes: 1 a step failed, 2 bad input (nothing was touched), 3 not approved.
-    """
+    """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
     from runbook_lib.headless import interruption, progress, report
@@ -78,35 +84,27 @@ def run(
     checked = checking.load(parameters)
     if plan:
         checked = checked.model_copy(update={"mode": "plan"})
+    if detailed_exitcode and checked.mode != "plan":
+        raise ParameterError(
+            "--detailed-exitcode says whether a plan would change something, and this run applies",
+            "add --plan, or leave it out",
+        )
     notebooks = runner.choose(notebook or [])
     folder = runs.create(output or runs.default_root())
     console = Console(highlight=False, soft_wrap=True)
-    total = len(runner.results(notebooks, checked, folder))
-    # A pipeline that gives up sends TERM; it ends like Ctrl-C.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        with progress.follow(folder, total, console):
-            result = runner.execute(notebooks, checked, folder, approve=approve)
-    except KeyboardInterrupt:
-        reached = runner.results(notebooks, checked, folder)
-        console.print()
-        console.print(progress.summary_table(runner.Result(folder, checked.mode, reached, None)))
-        console.print()
-        for line in interruption.describe(folder, checked):
-            console.print(line, markup=False)
-        console.print(f"Report:    {report.write(folder)}", markup=False)
-        console.print(f"Notebooks: {folder}", markup=False)
-        raise typer.Exit(130) from None
+    total = len(runner.results(notebooks, checked, runs.record_of(folder)))
+    signal.signal(signal.SIGTERM, runner.Terminated.handle)
+    with progress.follow(folder, total, console):
+        result = runner.execute(notebooks, checked, folder, approve=approve)
+    lines = [] if result.ended_by else [progress.conclusion(result)]
+    if result.broken_off:
+        lines += interruption.describe(runs.record_of(folder), checked)
     console.print()
     console.print(progress.summary_table(result))
     console.print()
-    for line in (
-        progress.conclusion(result),
-        f"Report:    {report.write(folder)}",
-        f"Notebooks: {folder}",
-    ):
+    for line in (*lines, f"Report:    {report.write(folder)}", f"Notebooks: {folder}"):
         console.print(line, markup=False)
-    raise typer.Exit(result.exit_code)
+    raise typer.Exit(result.exit_code(detailed=detailed_exitcode))
 
 
 @app.command()
@@ -125,7 +123,7 @@ def diagnose(
     """
     import os
 
-    from runbook_lib.base import Evidence
+    from runbook_lib.base import Journal
     from runbook_lib.cluster import Cluster
     from runbook_lib.diagnosis.diagnose import diagnose as look
     from runbook_lib.lifecycle import Context, target
@@ -133,7 +131,7 @@ def diagnose(
 
     checked = checking.load(parameters)
     pinned = target.resolve(checked)
-    nothing_recorded = Evidence(Path(os.devnull), run_id="diagnose")
+    nothing_recorded = Journal(Path(os.devnull), run="diagnose")
     token = kiali_token.read().strip() if kiali_token else ""
     if kiali_token and not token:
         raise ParameterError(
@@ -142,7 +140,7 @@ def diagnose(
     result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded), token)
     typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}\n")
     typer.echo(str(result))
-    raise typer.Exit(0 if result.healthy else 1)
+    raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
 
 
 def main() -> None:
@@ -151,4 +149,5 @@ def main() -> None:
         app()
     except RunbookError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
-        raise SystemExit(2 if isinstance(error, ParameterError) else 1) from error
+        bad_input = isinstance(error, ParameterError)
+        raise SystemExit(ExitCode.BAD_INPUT if bad_input else ExitCode.FAILED) from error

@@ -15,7 +15,7 @@ import yaml
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import wait
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.base.locations import lab_directory
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lab.foundation.state import State
@@ -73,8 +73,8 @@ class Lab:
         """
         checked = parameters.from_mapping({**given, "target": {"lab": self.name}})
         pinned = target.resolve(checked)
-        evidence = Evidence(folder / "evidence.jsonl", run_id="r", step="s")
-        return Context(checked, pinned, Cluster.of(pinned), evidence)
+        journal = Journal(folder / "evidence.jsonl", run="r", step="s")
+        return Context(checked, pinned, Cluster.of(pinned), journal)
 
     def viewer(self) -> Path:
         """A kubeconfig whose context `viewer` is somebody who may look, but at no Secret."""

@@ -5,7 +5,11 @@ __all__ = [
     "ClusterUnreachable",
     "CommandError",
     "Completed",
-    "Evidence",
+    "Entry",
+    "Event",
+    "ExitCode",
+    "History",
+    "Journal",
     "KindNotInstalled",
     "LabNotRunning",
     "Location",
@@ -44,7 +48,8 @@ from .errors import (
     WaitFailed,
     WaitTimeout,
 )
-from .evidence import Evidence
+from .exit_codes import ExitCode
+from .journal import Entry, Event, History, Journal
 from .locations import lab_state_file, repository_root
 from .redact import MASK, redact_value, register
 from .wait import Progress, State

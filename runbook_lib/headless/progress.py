@@ -1,4 +1,4 @@
-"""Show a run while it happens, by following its evidence."""
+"""Show a run while it happens, by following its journal."""
 
 from __future__ import annotations
 
@@ -6,28 +6,36 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from runbook_lib.base import evidence, wait
-from runbook_lib.headless.run import Result, StepResult
-from runbook_lib.lifecycle import runs
+from runbook_lib.base import Entry, journal, wait
+from runbook_lib.headless.run import Result
+from runbook_lib.lifecycle import NotebookStarted, Outcome, Record, StepRecord, runs
+from runbook_lib.lifecycle.events import (
+    StepApplied,
+    StepApplying,
+    StepFailed,
+    StepPlanned,
+    StepVerified,
+    Waiting,
+)
 
 _INTERVAL = 0.1
 _NO_LIMIT = float("inf")
 
-_PHASES = {
-    "step-planned": "gate",
-    "step-approved": "applying",
-    "step-applied": "verifying",
+_STYLES = {
+    Outcome.VERIFIED: "green",
+    Outcome.PLANNED: "cyan",
+    Outcome.NOT_APPROVED: "yellow",
+    Outcome.REFUSED: "yellow",
+    Outcome.APPLIED: "red",
+    Outcome.INTERRUPTED: "red",
+    Outcome.FAILED: "red",
 }
-"""What a step does next after an event."""
-
-_STYLES = {"verified": "green", "planned": "cyan", "failed": "red", "not approved": "yellow"}
 
 
 @contextmanager
@@ -65,13 +73,14 @@ def follow(folder: Path, total: int, console: Console) -> Iterator[None]:
                 sleep=ended.wait,
             )
 
-        follower = threading.Thread(target=watch, name="follow-evidence", daemon=True)
+        follower = threading.Thread(target=watch, name="follow-journal", daemon=True)
         follower.start()
         try:
             yield
         finally:
             ended.set()
             follower.join()
+            view.show_unproved()
 
 
 def summary_table(result: Result) -> Table:
@@ -91,11 +100,13 @@ def summary_table(result: Result) -> Table:
     return table
 
 
-def changed_text(step: StepResult) -> str:
+def changed_text(step: StepRecord) -> str:
     """Say how much a step changed."""
     if step.changed:
         return "1 change" if len(step.changed) == 1 else f"{len(step.changed)} changes"
-    return "nothing" if step.outcome == "verified" else ""
+    if step.touched:
+        return "unknown"
+    return "nothing" if step.outcome is Outcome.VERIFIED else ""
 
 
 def conclusion(result: Result) -> str:
@@ -111,7 +122,9 @@ def conclusion(result: Result) -> str:
             ]
         )
     if result.mode == "plan":
-        return "Plan mode: nothing was changed."
+        pending = sum(step.pending for step in result.steps)
+        more = f" {pending} of {len(result.steps)} steps have changes pending." if pending else ""
+        return f"Plan mode: nothing was changed.{more}"
     changed = sum(bool(step.changed) for step in result.steps)
     if changed == 0:
         return f"All {len(result.steps)} steps verified, 0 changed: everything was in place."
@@ -127,6 +140,7 @@ class _View:
         self._task = bar.add_task("starting", total=total)
         self._seen = 0
         self._size = 0
+        self._record = Record()
 
     def show_new(self, path: Path) -> None:
         """Show the events that were recorded since the last time."""
@@ -134,30 +148,44 @@ class _View:
         if size == self._size:
             return
         self._size = size
-        events = evidence.read(path)
-        for event in events[self._seen :]:
-            self._show(event)
-        self._seen = len(events)
+        entries = journal.read(path).entries
+        for entry in entries[self._seen :]:
+            self._record = self._record.after(entry)
+            self._show(entry, self._record.step(entry.notebook, entry.step))
+        self._seen = len(entries)
 
-    def _show(self, event: dict[str, Any]) -> None:
-        kind, step = event["event"], event.get("step", "")
-        if kind == "notebook-started":
-            self._console.print(f"[bold]{event['notebook']}[/]", highlight=False)
-            self._describe(event["notebook"])
-        elif kind == "waiting":
-            self._describe(f"{step}: {event['state']}")
-        elif kind in _PHASES:
-            self._describe(f"{step}: {_PHASES[kind]}")
-        if kind == "step-planned" and event.get("plan_only"):
-            self._line("○", "cyan", step, event["summary"])
-        elif kind == "step-verified":
-            changed = ", ".join(event["changed"]) or "nothing to change"
-            self._line("✓", "green", step, f"verified; {changed}")
-        elif kind == "step-failed":
-            self._line("✗", "red", step, f"{event['phase']} failed: {event['error']}")
+    def show_unproved(self) -> None:
+        """Show the steps at which the record ends: nothing more comes about them."""
+        for step in self._record.steps:
+            if step.outcome.unproved:
+                self._line(step, step.outcome.text)
 
-    def _line(self, mark: str, style: str, step: str, text: str) -> None:
-        self._console.print(f"  [{style}]{mark}[/] {escape(f'{step}: {text}')}", highlight=False)
+    def _show(self, entry: Entry, step: StepRecord) -> None:
+        match entry.event:
+            case NotebookStarted():
+                self._console.print(f"[bold]{entry.notebook}[/]", highlight=False)
+                self._describe(entry.notebook)
+            case Waiting() as waiting:
+                self._describe(f"{entry.step}: {waiting.state}")
+            case StepPlanned() as planned if planned.plan_only:
+                self._line(step, planned.summary)
+            case StepPlanned():
+                self._describe(f"{entry.step}: gate")
+            case StepApplying():
+                self._describe(f"{entry.step}: applying")
+            case StepApplied():
+                self._describe(f"{entry.step}: verifying")
+            case StepVerified():
+                self._line(step, f"verified; {', '.join(step.changed) or 'nothing to change'}")
+            case StepFailed(outcome=Outcome.FAILED) as failed:
+                self._line(step, f"{failed.phase} failed: {failed.error}")
+            case StepFailed(outcome=Outcome.NOT_APPROVED | Outcome.REFUSED) as failed:
+                self._line(step, f"{failed.outcome}: {failed.error}")
+
+    def _line(self, step: StepRecord, text: str) -> None:
+        style, sign = _STYLES.get(step.outcome, "dim"), step.outcome.sign
+        said = escape(f"{step.step}: {text}")
+        self._console.print(f"  [{style}]{sign}[/] {said}", highlight=False)
         self._bar.advance(self._task)
 
     def _describe(self, text: str) -> None:

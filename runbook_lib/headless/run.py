@@ -8,43 +8,35 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from signal import Signals
+from typing import TYPE_CHECKING, Literal, NoReturn
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import ParameterError, evidence, repository_root
-from runbook_lib.lifecycle import APPROVE_VARIABLE, runs
+from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, repository_root
+from runbook_lib.lifecycle import APPROVE_VARIABLE, Outcome, Record, StepRecord, runs
 from runbook_lib.parameters import Parameters
 
 if TYPE_CHECKING:
+    from types import FrameType
+
     from papermill import PapermillExecutionError  # type: ignore[import-untyped]
 
     from runbook_lib.headless.kernels import Kernels
 
-Outcome = Literal["verified", "planned", "failed", "not approved", "not run"]
+_BAD_INPUT = (ParameterError.__name__, LabNotRunning.__name__)
+"""Errors of a kernel reach its client by name."""
 
-_REFUSALS = ("NotApproved", "PlanChanged")
-_BAD_INPUT = ("ParameterError", "LabNotRunning")
 _MARGIN = 120
 """Seconds that a cell may take beyond what the runbook itself waits for."""
 
 
-@dataclass(frozen=True)
-class StepResult:
-    """What came of one step.
+class Terminated(KeyboardInterrupt):
+    """SIGTERM, such as from a pipeline that gives up: it ends a run like Ctrl-C."""
 
-    Attributes:
-        notebook: Its notebook.
-        step: Its name.
-        outcome: How far it came.
-        changed: What it changed.
-        seconds: Time spent in applying and verifying it.
-    """
-
-    notebook: str
-    step: str
-    outcome: Outcome
-    changed: tuple[str, ...] = ()
-    seconds: float = 0.0
+    @classmethod
+    def handle(cls, _signal: int, _frame: FrameType | None) -> NoReturn:
+        """Be the handler of SIGTERM."""
+        raise cls
 
 
 @dataclass(frozen=True)
@@ -68,26 +60,56 @@ class Failure:
 
 @dataclass(frozen=True)
 class Result:
-    """What came of a run."""
+    """What came of a run.
+
+    Attributes:
+        folder: The run's folder.
+        mode: Whether it was to apply.
+        steps: Every step that its notebooks take, in order.
+        failure: Why it did not reach its end; None if it did, or if a signal ended it.
+        ended_by: That signal.
+    """
 
     folder: Path
     mode: Literal["apply", "plan"]
-    steps: tuple[StepResult, ...]
-    failure: Failure | None
+    steps: tuple[StepRecord, ...]
+    failure: Failure | None = None
+    ended_by: Signals | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every step was verified, or planned where no more was wanted."""
-        wanted = "planned" if self.mode == "plan" else "verified"
-        return self.failure is None and all(step.outcome == wanted for step in self.steps)
+        """Whether every step was verified, or planned where no more was asked for."""
+        enough = Outcome.PLANNED if self.mode == "plan" else Outcome.VERIFIED
+        ended = self.failure is None and self.ended_by is None
+        return ended and all(step.outcome is enough for step in self.steps)
 
     @property
-    def exit_code(self) -> int:
-        """0 complete, 1 a step failed, 2 bad input, 3 not approved."""
+    def broken_off(self) -> bool:
+        """Whether it ended without a word about a step that it was at, or could have been."""
+        died = self.failure is not None and any(step.outcome.unproved for step in self.steps)
+        return self.ended_by is not None or died
+
+    def exit_code(self, *, detailed: bool = False) -> ExitCode:
+        """Return how the command ends.
+
+        Args:
+            detailed: Whether plans that would change something are told from those that would not.
+        """
+        if self.ended_by is not None:
+            return ExitCode(128 + self.ended_by)
+        if self.broken_off:
+            return ExitCode.INTERRUPTED
         if self.complete:
-            return 0
-        error = self.failure.error if self.failure else ""
-        return 3 if error in _REFUSALS else 2 if error in _BAD_INPUT else 1
+            pending = any(step.pending for step in self.steps)
+            return ExitCode.PENDING if detailed and pending else ExitCode.DONE
+        outcomes = {step.outcome for step in self.steps}
+        if Outcome.NOT_APPROVED in outcomes:
+            return ExitCode.NOT_APPROVED
+        if any(step.touched for step in self.steps):
+            return ExitCode.FAILED
+        if self.failure and self.failure.error in _BAD_INPUT:
+            return ExitCode.BAD_INPUT
+        return ExitCode.REFUSED if Outcome.REFUSED in outcomes else ExitCode.FAILED
 
 
 def notebook_path(notebook: str) -> Path:
@@ -118,7 +140,7 @@ def choose(names: Sequence[str]) -> list[str]:
 def execute(
     notebooks: Sequence[str], parameters: Parameters, folder: Path, *, approve: str | None = None
 ) -> Result:
-    """Execute notebooks one after the other, up to the first that fails.
+    """Execute notebooks one after the other, up to the first that fails or a signal.
 
     Args:
         notebooks: Their names, in order.
@@ -129,46 +151,44 @@ def execute(
     Raises:
         RunbookError: The folder cannot be written to.
     """
-    failure = None
+    failure = ended_by = None
     with runs.written_to(folder):
         with _environment({runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}):
-            failure = _execute_in_order(notebooks, parameters, folder)
-        reached = results(notebooks, parameters, folder)
-        result = Result(folder, parameters.mode, reached, failure)
-        summary = {**asdict(result), "complete": result.complete}
-        text = json.dumps(summary, indent=2, default=str)
+            try:
+                failure = _execute_in_order(notebooks, parameters, folder)
+            except Terminated:
+                ended_by = Signals.SIGTERM
+            except KeyboardInterrupt:
+                ended_by = Signals.SIGINT
+        reached = results(notebooks, parameters, runs.record_of(folder))
+        result = Result(folder, parameters.mode, reached, failure, ended_by)
+        text = json.dumps(_summary(result), indent=2, default=str)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     return result
 
 
 def results(
-    notebooks: Sequence[str], parameters: Parameters, folder: Path
-) -> tuple[StepResult, ...]:
-    """Return what the evidence says about every step that the notebooks should take."""
-    recorded = evidence.read(folder / runs.EVIDENCE)
+    notebooks: Sequence[str], parameters: Parameters, run: Record
+) -> tuple[StepRecord, ...]:
+    """Return what a run recorded about every step that the notebooks should take."""
     return tuple(
-        _result(notebook, step.name, [e for e in recorded if e.get("step") == step.name])
+        run.step(notebook, step.name)
         for notebook in notebooks
         for step in steps.of(notebook, parameters)
     )
 
 
-def _result(notebook: str, step: str, events: list[dict[str, object]]) -> StepResult:
-    outcome: Outcome = "not run"
-    changed: tuple[str, ...] = ()
-    seconds = 0.0
-    for event in events:
-        kind = event["event"]
-        if kind == "step-planned":
-            outcome, changed = "planned", ()
-        elif kind == "step-verified":
-            outcome = "verified"
-        elif kind == "step-failed":
-            outcome = "not approved" if event["error"] in _REFUSALS else "failed"
-        if kind == "step-applied":
-            changed = tuple(event["changed"])  # type: ignore[arg-type] # a list in JSON
-        seconds += float(event.get("seconds", 0.0))  # type: ignore[arg-type] # a number in JSON
-    return StepResult(notebook, step, outcome, changed, round(seconds, 1))
+def _summary(result: Result) -> dict[str, object]:
+    """Return the content of `summary.json`."""
+    shown = ("notebook", "step", "outcome", "changed", "seconds")
+    return {
+        "folder": result.folder,
+        "mode": result.mode,
+        "complete": result.complete,
+        "ended_by": result.ended_by.name if result.ended_by else None,
+        "steps": [{name: getattr(step, name) for name in shown} for step in result.steps],
+        "failure": asdict(result.failure) if result.failure else None,
+    }
 
 
 def _execute_in_order(

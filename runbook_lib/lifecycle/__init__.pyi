@@ -3,8 +3,10 @@ __all__ = [
     "EVIDENCE",
     "RUN_DIRECTORY_VARIABLE",
     "Answer",
+    "Answered",
     "Applied",
     "Approval",
+    "ApprovalVoid",
     "Case",
     "Change",
     "Check",
@@ -13,13 +15,23 @@ __all__ = [
     "Desk",
     "Gate",
     "LifeCycle",
+    "NotebookStarted",
+    "Outcome",
     "Plan",
+    "Probed",
     "Proposal",
+    "Record",
     "Row",
     "Ruling",
+    "Sampled",
     "Step",
+    "StepApproved",
+    "StepRecord",
+    "StepSkipped",
+    "Stopped",
     "Table",
     "Target",
+    "TokenShown",
     "Verification",
     "aligned",
     "of_checks",
@@ -29,9 +41,22 @@ __all__ = [
 
 from .context import Context
 from .desk import Answer, Case, Desk, Ruling
+from .events import (
+    Answered,
+    ApprovalVoid,
+    NotebookStarted,
+    Probed,
+    Sampled,
+    StepApproved,
+    StepSkipped,
+    Stopped,
+    TokenShown,
+)
 from .gate import APPROVE_VARIABLE, Approval, Decision, Gate, operator
 from .lifecycle import Applied, LifeCycle, Proposal
+from .outcome import Outcome
 from .plan import Change, Plan
+from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
 from .step import Step, Verification
 from .table import Check, Row, Table, aligned, of_checks, yes_no

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from runbook_lib.base import Evidence
+from runbook_lib.base import Journal
 from runbook_lib.cluster import Cluster
+from runbook_lib.lifecycle.events import Waiting
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 from runbook_lib.tools import Helm, Istioctl, Tools, port_forward
@@ -23,13 +24,13 @@ class Context:
         parameters: The run's parameters.
         target: The cluster, pinned.
         cluster: Access to it.
-        evidence: The record, bound to the notebook (and in a step's own context, to the step).
+        journal: The run's, for events of the notebook (in a step's own context, of the step).
     """
 
     parameters: Parameters
     target: Target
     cluster: Cluster
-    evidence: Evidence
+    journal: Journal
 
     @cached_property
     def tools(self) -> Tools:
@@ -72,4 +73,4 @@ class Context:
 
     def waiting(self, text: str) -> None:
         """Record the current state of what is being waited for."""
-        self.evidence.record("waiting", state=text)
+        self.journal.record(Waiting(text))

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runbook_lib.base import Evidence, NotApproved, PlanChanged
+from runbook_lib.base import Journal, NotApproved, PlanChanged
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step
 from runbook_lib.lifecycle.target import Target
@@ -114,7 +114,7 @@ class Gate:
         self,
         plan: Plan,
         step: Step,  # noqa: ARG002 # for a gate that shows it to a person
-        evidence: Evidence,  # noqa: ARG002 # for a gate at which decisions come later
+        journal: Journal,  # noqa: ARG002 # for a gate at which decisions come later
         warnings: tuple[str, ...] = (),  # noqa: ARG002 # for a gate that shows them
     ) -> Decision:
         """Return the decision about a plan; a gate with a person at it shows what is asked."""

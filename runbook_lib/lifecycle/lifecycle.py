@@ -6,26 +6,24 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from enum import StrEnum
 
-from runbook_lib.base import Evidence, NotApproved, PlanChanged, RunbookError, VerificationFailed
+from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.events import (
+    Phase,
+    PlannedChange,
+    StepApplied,
+    StepApplying,
+    StepApproved,
+    StepFailed,
+    StepPlanned,
+    StepVerified,
+)
 from runbook_lib.lifecycle.gate import Decision, Gate
+from runbook_lib.lifecycle.outcome import Outcome
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.lifecycle.table import Table
 from runbook_lib.lifecycle.target import Target
-
-
-class State(StrEnum):
-    """How far a step has come in this kernel."""
-
-    NEW = "new"
-    PLANNED = "planned"
-    APPLIED = "applied"
-    VERIFIED = "verified"
-    FAILED = "failed"
-    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
@@ -87,15 +85,14 @@ class LifeCycle:
         self, step: Step, context: Context, gate: Gate, earlier: Sequence[LifeCycle] = ()
     ) -> None:
         self.step = step
-        self.state = State.NEW
-        self._context = replace(context, evidence=context.evidence.bind(step=step.name))
+        self.outcome = Outcome.NOT_RUN
+        self._context = replace(context, journal=context.journal.of_step(step.name))
         self._gate = gate
         self._earlier = tuple(earlier)
         self._plan: Plan | None = None
-        self._changed: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
-        return f"<step {self.step.name}: {self.state}>"
+        return f"<step {self.step.name}: {self.outcome}>"
 
     @property
     def plan_only(self) -> bool:
@@ -105,19 +102,18 @@ class LifeCycle:
     def plan(self) -> Proposal:
         """Find out what would change, and show it. Nothing is changed."""
         self._refuse_after_failure()
-        with self._phase("plan") as evidence:
+        self.outcome = Outcome.NOT_RUN
+        with self._phase("plan"):
             plan = self.step.plan(self._context)
-            self._plan, self._changed, self.state = plan, (), State.PLANNED
-            evidence.record(
-                "step-planned",
-                digest=plan.digest,
-                summary=plan.summary,
-                changes=[
-                    {"ref": change.ref, "action": change.action, "text": change.text}
-                    for change in plan.changes
-                ],
-                unpredictable=plan.unpredictable,
-                plan_only=self.plan_only,
+            self._plan, self.outcome = plan, Outcome.PLANNED
+            self._record(
+                StepPlanned(
+                    plan.digest,
+                    plan.summary,
+                    tuple(PlannedChange(c.ref, c.action, c.text) for c in plan.changes),
+                    plan.unpredictable,
+                    self.plan_only,
+                )
             )
         return Proposal(self.step, self._context.target, plan, self._left_out())
 
@@ -128,16 +124,10 @@ class LifeCycle:
         if self.plan_only:
             reason = "In plan mode nothing is applied."
             return Decision(plan, self._context.target, None, reason, needed=False)
-        decision = self._gate.ask(plan, self.step, self._context.evidence, self._left_out())
+        decision = self._gate.ask(plan, self.step, self._context.journal, self._left_out())
         if decision.approval is not None:
             approval = decision.approval
-            self._context.evidence.record(
-                "step-approved",
-                digest=approval.plan_digest,
-                by=approval.by,
-                how=approval.how,
-                approved_at=approval.at.isoformat(),
-            )
+            self._record(StepApproved(approval.plan_digest, approval.by, approval.how, approval.at))
         return decision
 
     def apply(self) -> Applied:
@@ -153,26 +143,25 @@ class LifeCycle:
             return Applied(self.step.name, (), "Plan mode: nothing was applied.")
         self._refuse_before_earlier()
         if self._gate.skipped(shown):
-            self.state = State.SKIPPED
+            self.outcome = Outcome.SKIPPED
             return Applied(self.step.name, (), "Skipped: nothing was applied.")
-        with self._phase("apply") as evidence:
+        with self._phase("apply"):
             if not shown.empty:
                 self._gate.require(shown)
             self._context.target.verify_same(self._context.cluster)
             plan = self._unchanged(shown)
             started = time.monotonic()
             if not plan.empty:
+                self._record(StepApplying(plan.digest))
+                self.outcome = Outcome.INTERRUPTED  # until it is known how it ends
                 self.step.apply(self._context, plan)
                 self._gate.applied(plan)
-            self._changed = tuple(f"{change.action} {change.ref}" for change in plan.changes)
-            self.state = State.APPLIED
-            seconds = round(time.monotonic() - started, 3)
-            evidence.record(
-                "step-applied", digest=plan.digest, changed=self._changed, seconds=seconds
-            )
+            changed = tuple(f"{change.action} {change.ref}" for change in plan.changes)
+            self._record(StepApplied(plan.digest, changed, _since(started)))
+            self.outcome = Outcome.APPLIED
         if plan.empty:
             return Applied(self.step.name, (), "Nothing to apply.")
-        return Applied(self.step.name, self._changed, f"Applied: {plan.summary}.")
+        return Applied(self.step.name, changed, f"Applied: {plan.summary}.")
 
     def verify(self) -> Verification:
         """Prove the step's effect.
@@ -183,28 +172,22 @@ class LifeCycle:
         self._refuse_after_failure()
         if self.plan_only:
             return Verification(self.step.name, ok=True, note="Not verified in plan mode.")
-        if self.state is State.SKIPPED:
+        if self.outcome is Outcome.SKIPPED:
             return Verification(
                 self.step.name, ok=True, note="Not verified: this step was skipped."
             )
-        if self.state not in (State.APPLIED, State.VERIFIED):
+        if self.outcome not in (Outcome.APPLIED, Outcome.VERIFIED):
             raise RunbookError(
-                f"{self.step.name} is {self.state}, so there is nothing to verify",
+                f"{self.step.name} is {self.outcome}, so there is nothing to verify",
                 "run its plan, gate and apply cells first",
             )
-        with self._phase("verify") as evidence:
+        with self._phase("verify"):
             started = time.monotonic()
             result = self.step.verify(self._context)
             if not result.ok:
                 raise VerificationFailed(f"{self.step.name} is not verified:\n{result}")
-            self.state = State.VERIFIED
-            evidence.record(
-                "step-verified",
-                changed=self._changed,
-                seconds=round(time.monotonic() - started, 3),
-                tables=[_table(table) for table in result.tables],
-                note=result.note,
-            )
+            self._record(StepVerified(_since(started), result.tables, result.note))
+            self.outcome = Outcome.VERIFIED
         return result
 
     def _unchanged(self, shown: Plan) -> Plan:
@@ -229,17 +212,19 @@ class LifeCycle:
 
     def _refuse_after_failure(self) -> None:
         for other in self._earlier:
-            if other.state is State.FAILED:
+            if other.outcome.stopped:
+                verb = "" if other.outcome is Outcome.FAILED else "was "
                 raise RunbookError(
-                    f"{self.step.name} is not run: the earlier step {other.step.name} failed",
+                    f"{self.step.name} is not run: the earlier step {other.step.name} "
+                    f"{verb}{other.outcome}",
                     f"mend its cause and run the cells of {other.step.name} again",
                 )
 
     def _refuse_before_earlier(self) -> None:
         for other in self._earlier:
-            if other.state not in (State.VERIFIED, State.SKIPPED):
+            if other.outcome not in (Outcome.VERIFIED, Outcome.SKIPPED):
                 raise RunbookError(
-                    f"{self.step.name} builds on {other.step.name}, which is {other.state} and "
+                    f"{self.step.name} builds on {other.step.name}, which is {other.outcome} and "
                     "not verified",
                     f"run the cells of {other.step.name} first",
                 )
@@ -249,26 +234,46 @@ class LifeCycle:
         return tuple(
             f"{other.step.name}, on which this step builds, was skipped."
             for other in self._earlier
-            if other.state is State.SKIPPED
+            if other.outcome is Outcome.SKIPPED
         )
 
+    def _record(self, event: Event) -> None:
+        self._context.journal.record(event)
+
     @contextmanager
-    def _phase(self, phase: str) -> Iterator[Evidence]:
-        evidence = self._context.evidence.bind(phase=phase)
+    def _phase(self, phase: Phase) -> Iterator[None]:
+        reached = self.outcome
         try:
-            yield evidence
+            yield
         except BaseException as error:
-            if not isinstance(error, NotApproved | PlanChanged):
-                self.state = State.FAILED
-            evidence.record(
-                "step-failed",
-                error=type(error).__name__,
-                cause=getattr(error, "cause", "") or str(error),
-                remedy=getattr(error, "remedy", ""),
+            outcome = _came_of(error, self.outcome)
+            # Who has not decided yet, or decides anew, goes on from where the step was.
+            self.outcome = reached if outcome is Outcome.NOT_APPROVED else outcome
+            self._record(
+                StepFailed(
+                    outcome,
+                    phase,
+                    type(error).__name__,
+                    getattr(error, "cause", "") or str(error),
+                    getattr(error, "remedy", ""),
+                )
             )
             raise
 
 
-def _table(table: Table) -> dict[str, object]:
-    rows = [{"cells": row.cells, "ok": row.ok} for row in table.rows]
-    return {"title": table.title, "columns": table.columns, "rows": rows}
+def _came_of(error: BaseException, reached: Outcome) -> Outcome:
+    """Say what an error makes of a step that had come this far."""
+    if isinstance(error, NotApproved | PlanChanged):
+        return Outcome.NOT_APPROVED
+    if isinstance(error, KeyboardInterrupt) and reached.unproved:
+        return reached
+    if isinstance(error, RunbookError) and reached in _BEFORE:
+        return Outcome.REFUSED
+    return Outcome.FAILED
+
+
+_BEFORE = (Outcome.NOT_RUN, Outcome.PLANNED)
+
+
+def _since(started: float) -> float:
+    return round(time.monotonic() - started, 3)

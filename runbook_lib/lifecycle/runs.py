@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runbook_lib.base import Evidence, RunbookError, TargetChanged, repository_root
-from runbook_lib.base import evidence as records
+from runbook_lib.base import Journal, RunbookError, TargetChanged, repository_root
+from runbook_lib.lifecycle import record
+from runbook_lib.lifecycle.events import NotebookStarted
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 
@@ -83,32 +84,38 @@ def folder_of(notebook: str, environ: Mapping[str, str] = os.environ) -> Path:
     return Path(given).absolute() if given else create(default_root(), notebook)
 
 
-def open_evidence(folder: Path, notebook: str) -> Evidence:
-    """Return the record of a run, for the events of one notebook."""
-    return Evidence(folder / EVIDENCE, run_id=folder.name, notebook=notebook)
+def open_journal(folder: Path, notebook: str) -> Journal:
+    """Return the journal of a run, for the events of one notebook."""
+    return Journal(folder / EVIDENCE, run=folder.name, notebook=notebook)
 
 
-def pin_target(evidence: Evidence, target: Target, parameters: Parameters) -> None:
+def record_of(folder: Path) -> record.Record:
+    """Return what the run in this folder has recorded so far."""
+    return record.of(folder / EVIDENCE)
+
+
+def pin_target(journal: Journal, target: Target, parameters: Parameters) -> None:
     """Record that a notebook starts, and on which cluster; a run's first decides for the others.
 
     Raises:
         TargetChanged: Earlier notebooks of the run worked on another cluster.
     """
-    for event in records.read(evidence.path):
-        if event["event"] == "notebook-started" and event["uid"] != target.uid:
-            raise TargetChanged(
-                f"this run works on {event['target']} (cluster {event['uid']}), "
-                f"and {target.name} is cluster {target.uid}",
-                "nothing was done; start a new run for the other cluster",
-            )
-    evidence.record(
-        "notebook-started",
-        target=target.name,
-        kind=target.kind,
-        server=target.server,
-        context=target.context,
-        uid=target.uid,
-        url=target.url,
-        story=parameters.story,
-        mode=parameters.mode,
+    earlier = record.of(journal.path).started
+    if earlier and earlier.uid != target.uid:
+        raise TargetChanged(
+            f"this run works on {earlier.target} (cluster {earlier.uid}), "
+            f"and {target.name} is cluster {target.uid}",
+            "nothing was done; start a new run for the other cluster",
+        )
+    journal.record(
+        NotebookStarted(
+            target=target.name,
+            kind=target.kind,
+            server=target.server,
+            context=target.context,
+            uid=target.uid,
+            url=target.url,
+            story=parameters.story,
+            mode=parameters.mode,
+        )
     )

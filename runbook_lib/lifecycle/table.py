@@ -104,7 +104,7 @@ def of_probes(title: str, probes: ProbeTable) -> Table:
             row.probe.path,
             str(observed.status or "-"),
             observed.error or observed.excerpt,
-            f"{expected.status} {expected.body_contains or ''}".strip(),
+            expected.text,
         )
         rows.append(Row(cells, row.ok))
     return Table(title, ("method", "path", "status", "body", "expected"), tuple(rows))

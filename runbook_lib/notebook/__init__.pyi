@@ -1,12 +1,13 @@
 __all__ = [
-    "Answer",
     "Answers",
-    "Change",
     "LiveOutput",
     "Runbook",
+    "StepChange",
     "Timeline",
+    "answer_text",
+    "is_denied",
 ]
 
 from .outputs import LiveOutput
 from .runbook import Runbook
-from .timeline import Answer, Answers, Change, Timeline
+from .timeline import Answers, StepChange, Timeline, answer_text, is_denied

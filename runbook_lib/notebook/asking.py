@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from runbook_lib.base import Evidence, NotApproved, PlanChanged
+from runbook_lib.base import Journal, NotApproved, PlanChanged
 from runbook_lib.lifecycle import (
     APPROVE_VARIABLE,
     Answer,
     Approval,
+    ApprovalVoid,
     Case,
     Decision,
     Desk,
@@ -19,6 +20,9 @@ from runbook_lib.lifecycle import (
     Plan,
     Ruling,
     Step,
+    StepApproved,
+    StepSkipped,
+    Stopped,
     Target,
     operator,
 )
@@ -37,7 +41,7 @@ class Question(Decision):
         case: The plan's case on the desk.
         warnings: What else to consider: a void approval, steps left out before.
         desk: Where decisions are taken down.
-        evidence: Where they are recorded, bound to the step.
+        journal: Where they are recorded, as events of the step.
         now: The time in UTC.
     """
 
@@ -45,7 +49,7 @@ class Question(Decision):
     case: Case
     warnings: tuple[str, ...]
     desk: Desk
-    evidence: Evidence
+    journal: Journal
     now: Callable[[], datetime]
 
     @property
@@ -131,13 +135,13 @@ class Question(Decision):
         if not self.case.open or (current is not None and current.answer is answer):
             return
         ruling = Ruling(answer, operator(), self.now())
-        at = ruling.at.isoformat()
+        digest = self.plan.digest
         if answer is Answer.APPROVED:
-            event, more = "step-approved", {"how": HOW, "approved_at": at}
+            self.journal.record(StepApproved(digest, ruling.by, HOW, ruling.at))
+        elif answer is Answer.SKIPPED:
+            self.journal.record(StepSkipped(digest, ruling.by, ruling.at))
         else:
-            event = "step-skipped" if answer is Answer.SKIPPED else "stopped"
-            more = {"decided_at": at}
-        self.evidence.record(event, digest=self.plan.digest, by=ruling.by, **more)
+            self.journal.record(Stopped(digest, ruling.by, ruling.at))
         self.desk.rule(self.case, ruling)
 
 
@@ -156,7 +160,7 @@ class AskingGate(Gate):
         self._desk = desk
 
     def ask(
-        self, plan: Plan, step: Step, evidence: Evidence, warnings: tuple[str, ...] = ()
+        self, plan: Plan, step: Step, journal: Journal, warnings: tuple[str, ...] = ()
     ) -> Decision:
         """Put a plan before a person, or say what was decided about it. Never waits."""
         if plan.empty or self._policy_is_given:
@@ -165,7 +169,7 @@ class AskingGate(Gate):
         case, void = self._desk.put(plan)
         approval = None
         if void is not None:
-            evidence.record("approval-void", digest=plan.digest, earlier=str(void))
+            journal.record(ApprovalVoid(plan.digest, str(void)))
             warnings = (
                 f"The plan has changed. What was decided about the earlier one ({void}) is void.",
                 *warnings,
@@ -181,7 +185,7 @@ class AskingGate(Gate):
             case,
             warnings,
             self._desk,
-            evidence,
+            journal,
             self._now,
         )
 

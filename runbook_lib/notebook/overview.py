@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import RunbookError, evidence
-from runbook_lib.lifecycle import EVIDENCE, Context, Step, Table
+from runbook_lib.base import RunbookError
+from runbook_lib.lifecycle import EVIDENCE, Context, Outcome, Step, Table, record
 
 
 class Progress(StrEnum):
-    """What planning a step finds, next to what was verified before."""
+    """What planning a step finds, next to what earlier runs recorded of it."""
 
     DONE = "✓ done"
     TO_DO = "○ to do"
     CHANGED = "≠ changed since"
+    UNPROVED = "! not proved"
     UNKNOWN = "? cannot tell"
 
 
@@ -62,46 +63,53 @@ class Overview:
 
 
 def of(context: Context, runs: Path) -> Overview:
-    """Plan every step read-only and compare with the evidence of earlier runs.
+    """Plan every step read-only and compare with the records of earlier runs.
 
     Args:
         context: Where to look.
         runs: The folder that holds the run folders.
     """
     looking = replace(context, parameters=context.parameters.model_copy(update={"mode": "plan"}))
-    verified = verified_steps(runs, context.target.uid)
+    earlier = earlier_outcomes(runs, context.target.uid)
     return Overview(
         tuple(
-            _observe(looking, notebook, step, before=step.name in verified)
+            _observe(looking, notebook, step, earlier.get(step.name, ()))
             for notebook in steps.regular()
             for step in steps.of(notebook, context.parameters)
         )
     )
 
 
-def verified_steps(runs: Path, uid: str) -> frozenset[str]:
-    """Return the names of the steps that any earlier run verified on the cluster `uid`."""
-    return frozenset(
-        event["step"]
-        for file in sorted(runs.glob(f"*/{EVIDENCE}"))
-        for event in _events_on(file, uid)
-        if event["event"] == "step-verified"
-    )
+def earlier_outcomes(runs: Path, uid: str) -> dict[str, list[Outcome]]:
+    """Return by step what came of it whenever a run changed or verified it, oldest first.
+
+    Args:
+        runs: The folder that holds the run folders.
+        uid: The cluster's; a run works on one only.
+    """
+    found: dict[str, list[Outcome]] = {}
+    # Run folders are named after the time.
+    for run in map(record.of, sorted(runs.glob(f"*/{EVIDENCE}"))):
+        if run.started is None or run.started.uid != uid:
+            continue
+        for attempt in run.attempts:
+            if attempt.touched or attempt.outcome is Outcome.VERIFIED:
+                found.setdefault(attempt.step, []).append(attempt.outcome)
+    return found
 
 
-def _events_on(file: Path, uid: str) -> Iterator[dict[str, str]]:
-    """Yield the events of a run if it worked on the cluster; a run works on one only."""
-    events = evidence.read(file)
-    if any(e["event"] == "notebook-started" and e["uid"] == uid for e in events):
-        yield from events
-
-
-def _observe(context: Context, notebook: str, step: Step, *, before: bool) -> StepProgress:
+def _observe(
+    context: Context, notebook: str, step: Step, earlier: Sequence[Outcome]
+) -> StepProgress:
     try:
         plan = step.plan(context)
     except RunbookError as error:
         return StepProgress(notebook, step, Progress.UNKNOWN, error.cause.split("\n")[0])
+    to_do = "" if plan.empty else plan.summary
+    if earlier and earlier[-1].unproved:
+        detail = "; ".join(filter(None, [earlier[-1].text, to_do]))
+        return StepProgress(notebook, step, Progress.UNPROVED, detail)
     if plan.empty:
         return StepProgress(notebook, step, Progress.DONE)
-    progress = Progress.CHANGED if before else Progress.TO_DO
-    return StepProgress(notebook, step, progress, plan.summary)
+    progress = Progress.CHANGED if Outcome.VERIFIED in earlier else Progress.TO_DO
+    return StepProgress(notebook, step, progress, to_do)

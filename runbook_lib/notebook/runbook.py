@@ -16,7 +16,7 @@ from runbook_lib.chapters.shared import checks, interruptions, observe, prefligh
 from runbook_lib.cluster import Cluster
 from runbook_lib.diagnosis import Diagnosis, Transcript, commands, health
 from runbook_lib.diagnosis.diagnose import diagnose
-from runbook_lib.lifecycle import Context, Gate, LifeCycle, Table, runs, target
+from runbook_lib.lifecycle import Context, Gate, LifeCycle, Record, Table, record, runs, target
 from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.notebook import display, kernel, overview, timeline
@@ -66,13 +66,17 @@ class Runbook:
         given = parameters.from_mapping(kernel.parameter_values(variables))
         pinned = target.resolve(given)
         folder = runs.folder_of(notebook)
-        evidence = runs.open_evidence(folder, notebook)
-        runs.pin_target(evidence, pinned, given)
+        journal = runs.open_journal(folder, notebook)
+        runs.pin_target(journal, pinned, given)
         print(display.headline(pinned, given, folder))
-        return cls(notebook, Context(given, pinned, Cluster.of(pinned), evidence))
+        return cls(notebook, Context(given, pinned, Cluster.of(pinned), journal))
 
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"
+
+    @property
+    def _record(self) -> Record:
+        return record.of(self._context.journal.path)
 
     def overview(self) -> Overview:
         """The steps of all chapters: how far each is, what it costs and risks, how to undo it."""
@@ -84,11 +88,11 @@ class Runbook:
 
     def timeline(self) -> Timeline:
         """The answers from outside over this run, and the changes between."""
-        return timeline.of_run(self._context.evidence.path)
+        return timeline.of(self._record)
 
     def interruptions(self) -> Table:
         """What was answered from outside while steps of a rollback were applied in this run."""
-        return interruptions(self._context.evidence.path)
+        return interruptions(self._record)
 
     def starting_point(self) -> Table:
         """Whether what the runbook takes for granted is there."""

@@ -1,74 +1,51 @@
-"""The answers from outside over the time of a run, and the changes between: from evidence alone."""
+"""The answers from outside over the time of a run, and the changes between, from its record."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any
 
-from runbook_lib.base import evidence
+from runbook_lib.lifecycle import Answered, Probed, Record, StepRecord
 from runbook_lib.mesh import traffic
 
-Event = dict[str, Any]
+
+def is_denied(answer: Answered) -> bool:
+    """Whether the sidecar said no, by what policies imply or by its own words."""
+    denied = traffic.DENIED
+    if answer.status != denied.status:
+        return False
+    words = str(denied.body_contains)
+    return words in answer.detail or (
+        answer.method == "HEAD" and answer.ok and words in answer.expected
+    )
+
+
+def answer_text(answer: Answered) -> str:
+    """The answer in a word or two."""
+    if answer.status is None:
+        return "no answer"
+    return f"{answer.status}{' denied' if is_denied(answer) else ''}"
 
 
 @dataclass(frozen=True)
-class Answer:
-    """One request's answer.
+class StepChange:
+    """A step that changed something, or may have.
 
     Attributes:
-        method: The request's method.
-        path: Its path.
-        status: HTTP status; empty if there was no answer.
-        detail: Start of the answer's body, or why there was none.
-        expected: The answer that the policies in force imply.
-        ok: Whether it is that answer.
-    """
-
-    method: str
-    path: str
-    status: str
-    detail: str
-    expected: str
-    ok: bool
-
-    @property
-    def denied(self) -> bool:
-        """Whether the sidecar said no, by what policies imply or by its own words."""
-        denied = traffic.DENIED
-        if self.status != str(denied.status):
-            return False
-        words = str(denied.body_contains)
-        return words in self.detail or (
-            self.method == "HEAD" and self.ok and words in self.expected
-        )
-
-    @property
-    def text(self) -> str:
-        """The answer in a word or two."""
-        return f"{self.status}{' denied' if self.denied else ''}" if self.status else "no answer"
-
-
-@dataclass(frozen=True)
-class Change:
-    """A step that was applied.
-
-    Attributes:
-        at: When, in UTC.
+        at: When it was done, or when it began if nothing says how it ended; in UTC.
         step: Its name.
-        changes: What it changed.
+        what: What it changed, or why nobody can tell.
     """
 
     at: datetime
     step: str
-    changes: tuple[str, ...]
+    what: tuple[str, ...]
 
     @property
     def text(self) -> str:
         """The change on one line."""
-        return f"{self.step}: {', '.join(self.changes)}"
+        return f"{self.step}: {', '.join(self.what)}"
 
 
 @dataclass(frozen=True)
@@ -86,7 +63,7 @@ class Answers:
 
     at: datetime
     until: datetime
-    answers: tuple[Answer, ...]
+    answers: tuple[Answered, ...]
     proved: bool
     delay: float | None = None
 
@@ -109,7 +86,7 @@ class Answers:
 class Timeline:
     """A run's answers and changes, oldest first."""
 
-    entries: tuple[Change | Answers, ...]
+    entries: tuple[StepChange | Answers, ...]
 
     title = "Answers from outside over time, and the changes between (UTC)"
 
@@ -144,71 +121,74 @@ class Timeline:
         widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         text = [self.title, _aligned(head, widths)]
         for entry in self.entries:
-            if isinstance(entry, Change):
+            if isinstance(entry, StepChange):
                 text.append(f"{entry.at:%H:%M:%S}  * {entry.text}")
             else:
                 text.append(_aligned(self._cells(entry), widths))
         return "\n".join(text)
 
-    def answer(self, entry: Answers, request: tuple[str, str]) -> Answer | None:
+    def answer(self, entry: Answers, request: tuple[str, str]) -> Answered | None:
         """Return the answer to one request in a round; None if it was not asked."""
         return next((a for a in entry.answers if (a.method, a.path) == request), None)
 
     def _cells(self, entry: Answers) -> list[str]:
         answers = [self.answer(entry, request) for request in self.requests]
-        texts = [answer.text if answer else "-" for answer in answers]
+        texts = [answer_text(answer) if answer else "-" for answer in answers]
         return [f"{entry.at:%H:%M:%S}", *texts, entry.text]
 
     def _sentences(self) -> Iterator[str]:
         for entry in self.entries:
-            if isinstance(entry, Change):
+            if isinstance(entry, StepChange):
                 yield f"{entry.at:%H:%M:%S} changed by {entry.text}."
             else:
-                answers = ", ".join(f"{a.method} {a.text}" for a in entry.answers)
+                answers = ", ".join(f"{a.method} {answer_text(a)}" for a in entry.answers)
                 yield f"{entry.at:%H:%M:%S} {answers} ({entry.text})."
 
 
-def of_run(path: Path) -> Timeline:
-    """Return the timeline of the run whose evidence is in `path`."""
-    return from_events(evidence.read(path))
-
-
-def from_events(events: Iterable[Event]) -> Timeline:
-    """Return the timeline of a run's events; rounds without a difference are put together."""
-    entries: list[Change | Answers] = []
+def of(run: Record) -> Timeline:
+    """Return the timeline of a run; rounds without a difference are put together."""
+    changes = [_change(attempt) for attempt in run.attempts if attempt.touched]
+    happened: list[StepChange | tuple[datetime, Probed]] = [*changes, *run.probes]
+    entries: list[StepChange | Answers] = []
     changed: datetime | None = None
-    for event in events:
-        if event["event"] == "step-applied" and event["changed"]:
-            changed = datetime.fromisoformat(event["time"])
-            entries.append(Change(changed, event["step"], tuple(event["changed"])))
-        elif event["event"] == "probe":
-            seen = _round(event, changed)
-            before = entries[-1] if entries else None
-            if isinstance(before, Answers) and _same(before, seen):
-                seen = replace(before, until=seen.at, proved=before.proved or seen.proved)
-                entries[-1] = seen
-            else:
-                entries.append(seen)
-            if seen.ok:
-                # What is seen later is no effect of that change any more.
-                changed = None
+    for each in sorted(happened, key=_moment):
+        if isinstance(each, StepChange):
+            changed = each.at
+            entries.append(each)
+            continue
+        seen = _round(*each, changed)
+        before = entries[-1] if entries else None
+        if isinstance(before, Answers) and _same(before, seen):
+            seen = replace(before, until=seen.at, proved=before.proved or seen.proved)
+            entries[-1] = seen
+        else:
+            entries.append(seen)
+        if seen.ok:
+            # What is seen later is no effect of that change any more.
+            changed = None
     return Timeline(tuple(entries))
 
 
-def _round(event: Event, changed: datetime | None) -> Answers:
-    at = datetime.fromisoformat(event["time"])
-    answers = tuple(
-        Answer(method, path, "" if status == "-" else status, detail, expected, ok == "yes")
-        for method, path, status, detail, expected, ok in event["rows"]
-    )
-    ok = all(answer.ok for answer in answers)
+def _moment(each: StepChange | tuple[datetime, Probed]) -> datetime:
+    return each.at if isinstance(each, StepChange) else each[0]
+
+
+def _change(attempt: StepRecord) -> StepChange:
+    at = attempt.applied_at or attempt.changing_since
+    assert at is not None, "a step that changed something did so at some time"
+    # Applied and proved or not: what was changed is known. Else only how it ended is.
+    return StepChange(at, attempt.step, attempt.changed or (attempt.outcome.text,))
+
+
+def _round(at: datetime, probed: Probed, changed: datetime | None) -> Answers:
+    ok = all(answer.ok for answer in probed.answers)
     delay = (at - changed).total_seconds() if changed and ok else None
-    return Answers(at, at, answers, proved=event["proved"], delay=delay)
+    return Answers(at, at, probed.answers, proved=probed.proved, delay=delay)
 
 
 def _same(one: Answers, other: Answers) -> bool:
     def essence(entry: Answers) -> list[tuple[str, str, str, bool]]:
-        return [(a.method, a.path, a.text, a.ok) for a in entry.answers]
+        return [(a.method, a.path, answer_text(a), a.ok) for a in entry.answers]
 
     return essence(one) == essence(other)
 

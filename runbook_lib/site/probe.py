@@ -35,6 +35,11 @@ class Expectation:
     status: int
     body_contains: str | None = None
 
+    @property
+    def text(self) -> str:
+        """The answer in a few words."""
+        return f"{self.status} {self.body_contains or ''}".strip()
+
 
 @dataclass(frozen=True)
 class Probe:

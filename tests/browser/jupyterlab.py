@@ -16,9 +16,10 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Locator, Page, expect
 
-from runbook_lib.base import evidence, wait
+from runbook_lib.base import Entry, journal, wait
 from runbook_lib.base.locations import repository_root
 from runbook_lib.lab.foundation.ports import free_port
+from runbook_lib.lifecycle import runs
 from tests.labs import Lab
 
 TOKEN = "browser-test"
@@ -231,18 +232,22 @@ class Notebook:
             self.cell(source).evaluate("cell => cell.scrollIntoView({block: 'start'})")
         self.page.screenshot(path=self._pictures / f"{name}.png")
 
-    def evidence(self) -> list[dict[str, object]]:
+    def evidence(self) -> tuple[Entry, ...]:
         """What was recorded since the cell that opens the runbook was run last."""
+        return journal.read(self.evidence_file()).entries
+
+    def evidence_file(self) -> Path:
+        """Where it was recorded."""
         shown = self.output("Runbook.open(").inner_text()
         (folder,) = re.findall(r"Evidence: (\S+)", shown)
-        return evidence.read(Path(folder) / "evidence.jsonl")
+        return Path(folder) / runs.EVIDENCE
 
 
 def remove_run_folders(lab: Lab) -> None:
     """Remove the run folders that the notebooks made on this lab."""
     for folder in (repository_root() / "runs").glob("*-*"):
-        events = evidence.read(folder / "evidence.jsonl")
-        if any(event.get("target") == f"lab-{lab.name}" for event in events):
+        started = runs.record_of(folder).started
+        if started and started.target == f"lab-{lab.name}":
             shutil.rmtree(folder)
 
 

@@ -7,6 +7,7 @@ import re
 import pytest
 from playwright.sync_api import expect
 
+from runbook_lib.lifecycle import StepApproved
 from tests.browser.conftest import NOTEBOOK
 from tests.browser.jupyterlab import CELL_TIMEOUT, Notebook, Server
 from tests.labs import Lab
@@ -33,7 +34,7 @@ def statuses(notebook: Notebook, source: str) -> list[str]:
 
 
 def events(notebook: Notebook) -> list[str]:
-    return [str(event["event"]) for event in notebook.evidence()]
+    return [entry.event.name for entry in notebook.evidence()]
 
 
 def test_run_all_stops_at_the_gate_and_shows_what_would_change(
@@ -68,9 +69,13 @@ def test_approving_both_steps_shows_the_outage_and_its_end(notebook: Notebook) -
     notebook.run_from(SECOND_APPLY)
     assert statuses(notebook, SECOND_VERIFY) == ["200", "200", "200", "405"]
     notebook.picture("healed", SECOND_VERIFY)
-    approved = [event for event in notebook.evidence() if event["event"] == "step-approved"]
-    assert [event["step"] for event in approved] == ["mutual-tls-strict", "mutual-tls-exception"]
-    assert all(event["by"] and event["approved_at"] and event["digest"] for event in approved)
+    approved = [
+        (entry.step, entry.event)
+        for entry in notebook.evidence()
+        if isinstance(entry.event, StepApproved)
+    ]
+    assert [step for step, _ in approved] == ["mutual-tls-strict", "mutual-tls-exception"]
+    assert all(event.by and event.approved_at and event.digest for _, event in approved)
 
 
 def test_run_all_goes_on_from_an_approval_and_a_second_time_finds_nothing_to_change(

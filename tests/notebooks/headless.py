@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import evidence
+from runbook_lib.base import Entry, journal
 from runbook_lib.base.locations import repository_root
+from runbook_lib.lifecycle import Probed, Record, runs
 from tests.labs import Lab
 from tests.unit.samples import lab_parameters
 
@@ -48,14 +49,25 @@ class Run:
         return {step["step"]: step["changed"] for step in self.summary["steps"] if step["changed"]}
 
     @property
-    def events(self) -> list[dict[str, Any]]:
+    def entries(self) -> tuple[Entry, ...]:
         """The evidence."""
-        return evidence.read(self.folder / "evidence.jsonl")
+        return journal.read(self.folder / runs.EVIDENCE).entries
+
+    @property
+    def record(self) -> Record:
+        """What it says."""
+        return runs.record_of(self.folder)
+
+    @property
+    def kinds(self) -> set[str]:
+        """Which kinds of events there are."""
+        return {entry.event.name for entry in self.entries}
 
     def answers(self, step: str) -> dict[str, str]:
         """What the site answered to each method when a step was verified."""
-        probe = [e for e in self.events if e["event"] == "probe" and e["step"] == step][-1]
-        return {row[0]: f"{row[2]} {row[3]}".strip() for row in probe["rows"]}
+        own = [entry.event for entry in self.entries if entry.step == step]
+        probed = [event for event in own if isinstance(event, Probed)][-1]
+        return {a.method: f"{a.status or '-'} {a.detail}".strip() for a in probed.answers}
 
 
 def run(lab: Lab, output: Path, *options: str, **environ: str) -> Run:

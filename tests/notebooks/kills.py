@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import psutil
 
-from runbook_lib.base import evidence
+from runbook_lib.base import Entry, journal
 from runbook_lib.base.wait import State, until
+from runbook_lib.lifecycle import runs
 from tests.labs import Lab
 from tests.notebooks.headless import CHAPTERS, LIMIT, start
 
@@ -84,7 +85,7 @@ def choose(chance: random.Random, *, first: bool, seconds: float) -> Kill:
         victim = "all" if chance.random() < 0.7 else victim
         return Kill(victim, "helm", chance.randint(1, 2), chance.uniform(0, 1.5))
     if dice < 0.6:
-        return Kill(victim, "step-approved", chance.randint(1, 2), chance.uniform(0, 1))
+        return Kill(victim, "step-applying", chance.randint(1, 2), chance.uniform(0, 1))
     if dice < 0.85:
         return Kill(victim, chance.choice(_EVENTS), chance.randint(1, 4), chance.uniform(0, 0.3))
     return Kill(victim, "", 0, chance.uniform(0.5, seconds / 2))
@@ -106,14 +107,14 @@ def kill_a_run(lab: Lab, output: Path, kill: Kill) -> Killed:
             if process.poll() is None and kill.victim not in ("Ctrl-C", "TERM"):
                 process.kill()
             process.wait(LIMIT)
-    codes = {"Ctrl-C": (130,), "TERM": (130,)}.get(kill.victim, (-signal.SIGKILL,))
+    codes = {"Ctrl-C": (130,), "TERM": (143,)}.get(kill.victim, (-signal.SIGKILL,))
     assert not hit or process.returncode in codes, f"{kill}: {log.read_text()}"
     # However it was hit, nothing of it goes on: neither kernels nor the commands that they ran.
     _wait_until_gone(family)
     folders = set(output.glob("*")) - before
-    events = [event for folder in folders for event in evidence.read(folder / "evidence.jsonl")]
-    last = events[-1] if events else {}
-    reached = f"{last.get('step', last.get('notebook', ''))} {last.get('event', 'nothing')}"
+    entries = [entry for folder in folders for entry in _entries(folder)]
+    last = entries[-1] if entries else None
+    reached = f"{last.step or last.notebook} {last.event.name}" if last else "nothing"
     return Killed(kill, hit, reached, helm)
 
 
@@ -126,8 +127,8 @@ def _reach(process: subprocess.Popen[str], output: Path, before: set[Path], kill
             helms.update(each.pid for each in _family(process) if _is_changing(each))
             return len(helms)
         folders = set(output.glob("*")) - before
-        events = (e for folder in folders for e in evidence.read(folder / "evidence.jsonl"))
-        return sum(e["event"] == kill.event for e in events)
+        entries = (entry for folder in folders for entry in _entries(folder))
+        return sum(entry.event.name == kill.event for entry in entries)
 
     def observe() -> State:
         ended = process.poll() is not None
@@ -142,6 +143,10 @@ def _reach(process: subprocess.Popen[str], output: Path, before: set[Path], kill
         timeout=kill.delay + 1,
         interval=0.02,
     )
+
+
+def _entries(folder: Path) -> tuple[Entry, ...]:
+    return journal.read(folder / runs.EVIDENCE).entries
 
 
 def _strike(process: subprocess.Popen[str], family: list[psutil.Process], victim: Victim) -> None:

@@ -15,6 +15,8 @@ import pytest
 
 from runbook_lib import chapters as steps
 from runbook_lib.base.locations import lab_directory, repository_root
+from runbook_lib.base.wait import State, until
+from runbook_lib.lifecycle import Outcome, runs
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
@@ -25,6 +27,9 @@ pytestmark = [
 ]
 
 CHAPTERS = steps.regular()
+RESTART = ("02_label_namespace", "injection-restart")
+"""A step whose change takes a while."""
+
 NOTHING_TO_DO = "kiali-readers"
 """On the lab nobody is named."""
 
@@ -68,13 +73,14 @@ def test_plan_mode_plans_every_step_and_changes_nothing(lab: Lab, planned: Run) 
     assert "Plan mode: nothing was changed." in planned.output
     namespaces = lab.run("kubectl", "get", "namespaces", "--show-labels")
     assert "istio" not in namespaces
-    assert {e["event"] for e in planned.events} == {"notebook-started", "step-planned"}
+    assert planned.kinds == {"notebook-started", "step-planned"}
 
 
 def test_plan_mode_says_what_cannot_be_known_yet(planned: Run) -> None:
-    (strict,) = [e for e in planned.events if e.get("step") == "mutual-tls-strict"]
-    assert "does not know PeerAuthentication yet" in strict["unpredictable"][0]
-    assert "+    mode: STRICT" in strict["changes"][0]["text"]
+    strict = planned.record.step("04_mutual_tls", "mutual-tls-strict").planned
+    assert strict is not None
+    assert "does not know PeerAuthentication yet" in strict.unpredictable[0]
+    assert "+    mode: STRICT" in strict.changes[0].text
 
 
 def test_the_first_run_verifies_every_step(first: Run) -> None:
@@ -95,10 +101,11 @@ def test_the_site_breaks_and_heals_as_the_documented_story_says(first: Run) -> N
 
 def test_every_change_was_approved_before_it_was_made(first: Run) -> None:
     for step in first.changed:
-        events = [e for e in first.events if e.get("step") == step]
-        kinds = [e["event"] for e in events if e["event"].startswith("step-")]
-        assert kinds == ["step-planned", "step-approved", "step-applied", "step-verified"]
-        assert len({e["digest"] for e in events if "digest" in e}) == 1
+        events = [entry.event for entry in first.entries if entry.step == step]
+        kinds = [event.name for event in events if event.name.startswith("step-")]
+        life = ("planned", "approved", "applying", "applied", "verified")
+        assert kinds == [f"step-{phase}" for phase in life]
+        assert len({event.digest for event in events if hasattr(event, "digest")}) == 1
 
 
 def test_the_run_leaves_executed_notebooks_without_errors(first: Run) -> None:
@@ -124,7 +131,7 @@ def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None
     assert second.outcomes == dict.fromkeys(STEPS, "verified")
     assert second.changed == {}
     assert "0 changed: everything was in place" in second.output
-    assert "step-approved" not in {e["event"] for e in second.events}
+    assert "step-approved" not in second.kinds
     history = json.loads(
         lab.run("helm", "history", "istiod", "--namespace", "istio-system", "--output", "json")
     )
@@ -199,6 +206,19 @@ def test_without_approval_nothing_changes(lab: Lab, second: Run, output: Path) -
     assert wrong.code == 3
 
 
+def test_changes_that_are_pending_have_an_exit_code_of_their_own(
+    lab: Lab, second: Run, output: Path
+) -> None:
+    assert second.code == 0
+    plan = ("--plan", "--detailed-exitcode", "--notebook", "04_mutual_tls")
+    assert run(lab, output, "--notebook", "04_mutual_tls").code == 0
+    assert run(lab, output, *plan).code == 0
+    lab.run("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default")
+    pending = run(lab, output, *plan)
+    assert pending.code == 7
+    assert "1 of 2 steps have changes pending" in pending.output
+
+
 def test_a_run_mends_what_was_taken_away(lab: Lab, second: Run, output: Path) -> None:
     lab.run(
         *("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default"),
@@ -223,7 +243,8 @@ def test_a_field_that_others_manage_is_shown_and_not_taken(
     apply = ("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-")
     lab.run(*apply, "--field-manager", "somebody", stdin=json.dumps(policy))
     refused = run(lab, output, "--notebook", "04_mutual_tls")
-    assert refused.code == 1
+    assert refused.code == 4
+    assert refused.outcomes["mutual-tls-strict"] == "refused"
     assert "somebody manages .spec.mtls.mode" in refused.output
     assert refused.outcomes["mutual-tls-exception"] == "not run"
     shown = lab.run("kubectl", "get", "peerauthentication", "--all-namespaces")
@@ -270,10 +291,61 @@ def test_an_interrupted_run_ends_its_kernels_and_can_go_on(
     assert run(lab, output, "--notebook", "01_install_istio").code == 0
 
 
+def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
+    lab: Lab, second: Run, output: Path
+) -> None:
+    assert second.code == 0
+    lab.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
+    lab.run("kubectl", "--namespace", "xnat", "delete", "pods", "--all", "--wait")
+    earlier = set(output.glob("*"))
+    with start(lab, output, subprocess.PIPE, "--notebook", "02_label_namespace") as process:
+
+        def applying() -> State:
+            folders = set(output.glob("*")) - earlier
+            reached = [runs.record_of(folder).step(*RESTART) for folder in folders]
+            begun = any(step.outcome is Outcome.INTERRUPTED for step in reached)
+            return State(begun, ", ".join(step.outcome for step in reached))
+
+        until("the restart to begin", applying, timeout=60, interval=0.02)
+        for child in psutil.Process(process.pid).children(recursive=True):
+            if "ipykernel" in " ".join(child.cmdline()):
+                child.kill()
+        assert process.stdout is not None
+        said = process.stdout.read()
+    assert process.returncode == 8, said
+    (folder,) = set(output.glob("*")) - earlier
+    _, restart = RESTART
+    assert Run(8, said, folder).outcomes[restart] == "interrupted"
+    unknown = "interrupted while applying: state unknown, run again"
+    assert f"? {restart}: {unknown}" in said
+    assert f"Interrupted while {restart} was being applied: its state is unknown." in said
+    assert "The site answers GET /" in said
+    assert f"? {unknown}" in (folder / "report.html").read_text()
+    assert run(lab, output, "--notebook", "02_label_namespace").code == 0
+
+
+@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_leaves_every_artefact(
+    lab: Lab, second: Run, output: Path, sent: signal.Signals, code: int
+) -> None:
+    assert second.code == 0
+    earlier = set(output.glob("*"))
+    with start(lab, output, subprocess.PIPE, "--notebook", "01_install_istio") as process:
+        assert process.stdout is not None
+        assert any(line == "01_install_istio\n" for line in process.stdout)
+        process.send_signal(sent)
+        rest = process.stdout.read()
+    assert process.returncode == code, rest
+    (folder,) = set(output.glob("*")) - earlier
+    assert Run(code, rest, folder).summary["ended_by"] == sent.name
+    assert (folder / "report.html").is_file()
+
+
 def test_nothing_is_left_in_the_repository() -> None:
     assert not list(repository_root().glob("out*.ipynb"))
 
 
 def lab_name(done: Run) -> str:
     """The target's name, as an approval names it."""
-    return str(done.events[0]["target"])
+    assert done.record.started is not None
+    return done.record.started.target

@@ -20,7 +20,7 @@ INTERRUPTS = "rollback-sidecars"
 
 def failed_requests(done: Run) -> dict[str, int]:
     """How many requests failed while each step was applied."""
-    return {e["step"]: e["failed"] for e in done.events if e["event"] == "sampled"}
+    return {step.step: step.sampled.failed for step in done.record.steps if step.sampled}
 
 
 def test_each_chapter_can_be_rolled_back_to_what_was_before_it(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from runbook_lib.base.errors import KindNotInstalled
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
@@ -47,7 +47,7 @@ class GivenCluster:
 
 def context(folder: Path, *objects: Object, **given: Any) -> Context:
     """What steps work with, on a cluster with these objects."""
-    evidence = Evidence(folder / "evidence.jsonl", run_id="r")
+    evidence = Journal(folder / "evidence.jsonl", run="r")
     cluster = cast(Cluster, GivenCluster(*objects))
     return Context(lab_parameters(**given), LAB, cluster, evidence)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.base.exit_codes import ExitCode
 from runbook_lib.base.locations import repository_root
 
 
@@ -56,6 +57,22 @@ def test_help_lists_the_commands_of_the_lab_too() -> None:
     assert done.returncode == 0
     assert "run" in done.stdout
     assert "lab" in done.stdout
+
+
+def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
+    readme = (repository_root() / "README.md").read_text().replace("`", "")
+    shown = " ".join(runbook("run", "--help").stdout.split())
+    for code in ExitCode:
+        assert f"| {code} | {code.meaning} |" in readme
+        assert f"{code} {code.meaning}" in shown
+
+
+def test_pending_changes_are_asked_for_only_of_a_plan(tmp_path: Path) -> None:
+    done = runbook("run", "--detailed-exitcode", "--output", str(tmp_path / "runs"))
+    assert done.returncode == 2
+    assert "--detailed-exitcode says whether a plan would change something" in done.stderr
+    assert "→ add --plan, or leave it out" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 def test_starting_up_does_not_import_what_is_not_needed() -> None:

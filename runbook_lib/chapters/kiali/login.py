@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.cluster import accounts
-from runbook_lib.lifecycle import Context, Table, operator
+from runbook_lib.lifecycle import Context, Table, TokenShown, operator
 
 SHOWN_SECONDS = 60
 """How long a token is on the screen."""
@@ -43,12 +43,8 @@ def of(context: Context) -> Login:
             context.cluster, parameters.istio.namespace, account, parameters.kiali.token_minutes
         )
         # Who asked for what; the token itself is in no record.
-        context.evidence.record(
-            "token-shown",
-            account=account,
-            minutes=parameters.kiali.token_minutes,
-            by=operator(),
-        )
+        minutes = parameters.kiali.token_minutes
+        context.journal.record(TokenShown(account, minutes, operator()))
         return token
 
     return Login(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbook_lib.base import KindNotInstalled, VerificationFailed
 from runbook_lib.cluster import PROXY, Object, name_of, pods, reference
-from runbook_lib.lifecycle import Context, Table, table
+from runbook_lib.lifecycle import Answered, Context, Probed, Table, table
 from runbook_lib.mesh import has_ended, traffic
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run, opened_ports
 from runbook_lib.site import probe
@@ -24,10 +24,8 @@ def prove_traffic(context: Context) -> Table:
     parameters, url = context.parameters, context.target.url
 
     def record(answers: probe.ProbeTable, *, proved: bool = False) -> Table:
-        result = table.of_probes("From outside, over fresh connections", answers)
-        rows = [(*row.cells, table.yes_no(row.ok)) for row in result.rows]
-        context.evidence.record("probe", url=url, rows=rows, proved=proved)
-        return result
+        context.journal.record(Probed(url, tuple(map(_answered, answers.rows)), proved))
+        return table.of_probes("From outside, over fresh connections", answers)
 
     policies = traffic.policies_in_force(context.cluster, parameters)
     own = traffic.of_the_runbook(parameters, policies)
@@ -49,6 +47,18 @@ def prove_traffic(context: Context) -> Table:
             remedy = "ask whoever applied them; remove or change what blocks or widens access"
         raise VerificationFailed(cause, remedy) from error
     return record(proved, proved=True)
+
+
+def _answered(row: probe.ProbeRow) -> Answered:
+    asked, observed = row.probe, row.observed
+    return Answered(
+        method=asked.method,
+        path=asked.path,
+        status=observed.status,
+        detail=observed.error or observed.excerpt,
+        expected=asked.expected.text,
+        ok=row.ok,
+    )
 
 
 def look_at_traffic(context: Context) -> Table:

@@ -5,17 +5,24 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
-from runbook_lib.base import RunbookError, evidence
+from runbook_lib.base import RunbookError
 from runbook_lib.chapters.shared import objects, observe
 from runbook_lib.cluster import APPS, Object, ownership, ref, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Row, Step, Table, Verification, of_checks
+from runbook_lib.lifecycle import (
+    Check,
+    Context,
+    Plan,
+    Record,
+    Row,
+    Sampled,
+    Step,
+    Table,
+    Verification,
+    of_checks,
+)
 from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.site import Expectation, Probe, Sampler, Samples
-
-SAMPLED = "sampled"
-"""The event that records the requests sent while a step was applied."""
 
 _UNPROVED = (
     "What is marked NO above was so before this step changed anything in this run: it is shown "
@@ -74,16 +81,17 @@ class RollbackStep(Step):
                 self.remove(context, plan)
         finally:
             self._samples = samples = sampler.samples
-            context.evidence.record(
-                SAMPLED,
-                url=context.target.url,
-                method=with_answer.method,
-                path=with_answer.path,
-                requests=len(samples.all),
-                failed=len(samples.failed),
-                outage_seconds=round(samples.outage, 3),
-                expected=self._interruption,
-                text=samples.text,
+            context.journal.record(
+                Sampled(
+                    url=context.target.url,
+                    method=with_answer.method,
+                    path=with_answer.path,
+                    requests=len(samples.all),
+                    failed=len(samples.failed),
+                    outage_seconds=round(samples.outage, 3),
+                    expected=self._interruption,
+                    text=samples.text,
+                )
             )
 
     def verify(self, context: Context) -> Verification:
@@ -231,10 +239,10 @@ def _answered(context: Context) -> Probe | None:
     return None
 
 
-def interruptions(path: Path) -> Table:
-    """Return what the evidence in `path` says about requests sent while steps were applied."""
+def interruptions(run: Record) -> Table:
+    """Return what a run recorded about requests sent while steps were applied."""
     # A step that was applied again replaces what it said before.
-    last = {event["step"]: event for event in evidence.read(path) if event["event"] == SAMPLED}
-    rows = tuple((step, event["text"], event["expected"] or "-") for step, event in last.items())
+    last = {attempt.step: attempt.sampled for attempt in run.attempts if attempt.sampled}
+    rows = tuple((step, seen.text, seen.expected or "-") for step, seen in last.items())
     columns = ("step", "requests from outside while it was applied", "interruption to be expected")
     return Table.shown("Did anybody notice?", columns, rows)

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from runbook_lib.notebook import Answer, Answers, Change, Timeline
+from runbook_lib.lifecycle import Answered
+from runbook_lib.notebook import Answers, StepChange, Timeline, answer_text, is_denied
 from runbook_lib.notebook.pictures import svg
 
 _TIME = 8
@@ -28,7 +29,7 @@ _LONG_PAUSE = 60
 class _Placed:
     """An entry, and where its row begins and ends."""
 
-    entry: Change | Answers
+    entry: StepChange | Answers
     top: float
     bottom: float
     pause: str
@@ -70,7 +71,7 @@ def _rows(timeline: Timeline, width: float) -> Iterator[_Placed]:
         pause = _pause(before, entry.at)
         y += 18 if pause else 0
         height = _ROW
-        if isinstance(entry, Change):
+        if isinstance(entry, StepChange):
             height = 26 + 15 * len(_change_lines(entry, width))
         yield _Placed(entry, y, y + height, pause)
         y += height
@@ -85,15 +86,15 @@ def _pause(before: datetime | None, now: datetime) -> str:
     return f"{minutes} min later" if minutes < 120 else f"{seconds / 3600:.1f} h later"
 
 
-def _change_lines(change: Change, width: float) -> list[str]:
-    return svg.wrap(", ".join(change.changes), width - _FIRST - 10, lines=3)
+def _change_lines(change: StepChange, width: float) -> list[str]:
+    return svg.wrap(", ".join(change.what), width - _FIRST - 10, lines=3)
 
 
 def _row(row: _Placed, width: float, remark: float) -> Iterator[str]:
     entry, y = row.entry, row.top
     if row.pause:
         yield svg.text(_RAIL + 22, y - 5, row.pause, "small muted")
-    if isinstance(entry, Change):
+    if isinstance(entry, StepChange):
         yield svg.element("path", d=f"M{_RAIL} {y + 4:.0f} H{width}", class_="rule")
         yield svg.text(_TIME, y + 19, f"{entry.at:%H:%M:%S}", "mono")
         yield svg.element("path", d=f"M{_RAIL} {y + 8:.0f} l7 7 l-7 7 l-7 -7 Z", class_="info-fill")
@@ -123,11 +124,15 @@ def _column(
     width: float,
 ) -> Iterator[str]:
     """Draw one request's answers: a bar as long as the answer stays the same, up to a change."""
+
+    def look_of(answer: Answered) -> tuple[str, bool]:
+        return answer_text(answer), answer.ok
+
     run: list[_Placed] = []
-    held: Answer | None = None
+    held: Answered | None = None
     for row in rows:
         seen = timeline.answer(row.entry, request) if isinstance(row.entry, Answers) else None
-        unlike = seen is None or held is None or (seen.text, seen.ok) != (held.text, held.ok)
+        unlike = seen is None or held is None or look_of(seen) != look_of(held)
         if run and held is not None and (unlike or row.pause):
             yield _bar(held, x, run[0].top, run[-1].bottom, width)
             run = []
@@ -138,9 +143,9 @@ def _column(
         yield _bar(held, x, run[0].top, run[-1].bottom, width)
 
 
-def _bar(answer: Answer, x: float, top: float, bottom: float, width: float) -> str:
+def _bar(answer: Answered, x: float, top: float, bottom: float, width: float) -> str:
     hue, sign = _look(answer)
-    words = svg.shorten(f"{sign} {answer.text}", width - 6, size=11.5)
+    words = svg.shorten(f"{sign} {answer_text(answer)}", width - 6, size=11.5)
     awaited = "" if answer.ok else f", expected {answer.expected}"
     return svg.group(
         [
@@ -154,14 +159,14 @@ def _bar(answer: Answer, x: float, top: float, bottom: float, width: float) -> s
             ),
             svg.text(x + width / 2, top + 20, words, "small bold", anchor="middle"),
         ],
-        f"{answer.method} {answer.path}: {answer.text} {answer.detail}{awaited}",
+        f"{answer.method} {answer.path}: {answer_text(answer)} {answer.detail}{awaited}",
     )
 
 
-def _look(answer: Answer) -> tuple[str, str]:
+def _look(answer: Answered) -> tuple[str, str]:
     """Return the hue and the sign of an answer: through, said no by the application, kept out."""
-    if answer.denied:
+    if is_denied(answer):
         return "warn", "⊘"
-    if not answer.status or answer.status.startswith("5"):
+    if answer.status is None or answer.status >= 500:
         return "bad", "✕"
-    return ("none", "–") if answer.status.startswith("4") else ("good", "✓")
+    return ("none", "–") if answer.status >= 400 else ("good", "✓")

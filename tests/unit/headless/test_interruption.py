@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.headless import interruption
 from runbook_lib.lifecycle import runs
+from tests.unit.events import APPLYING, APPROVED, applied, planned, started, verified
 from tests.unit.samples import lab_parameters
 
 
@@ -37,23 +38,23 @@ def site() -> Iterator[http.server.ThreadingHTTPServer]:
         thread.join()
 
 
-def begun(folder: Path, site: http.server.ThreadingHTTPServer) -> Evidence:
-    evidence = runs.open_evidence(folder, "04_mutual_tls")
-    evidence.record("notebook-started", url=f"http://127.0.0.1:{site.server_port}")
-    return evidence.bind(step="mutual-tls-strict")
+def begun(folder: Path, site: http.server.ThreadingHTTPServer) -> Journal:
+    journal = runs.open_journal(folder, "04_mutual_tls")
+    journal.record(started(url=f"http://127.0.0.1:{site.server_port}"))
+    return journal.of_step("mutual-tls-strict")
 
 
 def described(folder: Path) -> str:
-    return "\n".join(interruption.describe(folder, lab_parameters()))
+    return "\n".join(interruption.describe(runs.record_of(folder), lab_parameters()))
 
 
 def test_a_site_that_is_away_is_said_in_plain_words_with_both_ways_out(
     tmp_path: Path, site: http.server.ThreadingHTTPServer
 ) -> None:
     site.status = 502  # type: ignore[attr-defined] # for the handler
-    evidence = begun(tmp_path, site)
-    evidence.record("step-approved")
-    evidence.record("step-applied", changed=["create PeerAuthentication istio-system/default"])
+    step = begun(tmp_path, site)
+    for event in (planned("X"), APPROVED, APPLYING, applied("create X")):
+        step.record(event)
     text = described(tmp_path)
     assert "Interrupted after mutual-tls-strict was applied and before it was verified." in text
     assert "The site answers GET / with 502, and should with 200: users cannot work." in text
@@ -63,19 +64,20 @@ def test_a_site_that_is_away_is_said_in_plain_words_with_both_ways_out(
 def test_a_site_that_works_is_said_to_work(
     tmp_path: Path, site: http.server.ThreadingHTTPServer
 ) -> None:
-    evidence = begun(tmp_path, site)
-    evidence.record("step-approved")
+    step = begun(tmp_path, site)
+    for event in (planned("X"), APPROVED, APPLYING):
+        step.record(event)
     text = described(tmp_path)
-    assert "Interrupted while mutual-tls-strict was being applied." in text
+    assert "Interrupted while mutual-tls-strict was being applied: its state is unknown." in text
     assert "The site answers GET / with 200, as it should. Run again to go on." in text
 
 
 def test_a_site_that_does_not_answer_is_no_reason_to_hang(
     tmp_path: Path, site: http.server.ThreadingHTTPServer
 ) -> None:
-    evidence = begun(tmp_path, site)
-    evidence.record("step-applied", changed=["create X"])
-    evidence.record("step-verified", changed=["create X"])
+    step = begun(tmp_path, site)
+    for event in (planned("X"), APPROVED, APPLYING, applied("create X"), verified()):
+        step.record(event)
     site.socket.close()
     text = described(tmp_path)
     assert "after mutual-tls-strict was verified" in text
@@ -85,10 +87,18 @@ def test_a_site_that_does_not_answer_is_no_reason_to_hang(
 def test_steps_that_found_nothing_to_do_do_not_count(
     tmp_path: Path, site: http.server.ThreadingHTTPServer
 ) -> None:
-    evidence = begun(tmp_path, site)
-    evidence.record("step-planned")
-    evidence.record("step-applied", changed=[])
-    evidence.record("step-verified", changed=[])
+    step = begun(tmp_path, site)
+    for event in (planned(), applied(), verified()):
+        step.record(event)
+    assert "before this run changed anything" in described(tmp_path)
+
+
+def test_an_approval_alone_changed_nothing(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    step = begun(tmp_path, site)
+    for event in (planned("X"), APPROVED):
+        step.record(event)
     assert "before this run changed anything" in described(tmp_path)
 
 

@@ -5,14 +5,26 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from runbook_lib.base.journal import Event
 from runbook_lib.headless import progress
-from runbook_lib.headless.run import Failure, Result, StepResult
+from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
+from runbook_lib.lifecycle.events import StepPlanned, Waiting
+from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.record import StepRecord
+from tests.unit.events import APPLYING, APPROVED, AT, applied, failed, planned, started, verified
 
-VERIFIED = StepResult("04_mutual_tls", "mutual-tls-strict", "verified", ("create X",), 1.5)
-UNCHANGED = StepResult("04_mutual_tls", "mutual-tls-strict", "verified")
+
+def step(outcome: Outcome, *changed: str, plan: StepPlanned | None = None) -> StepRecord:
+    name = "mutual-tls-strict"
+    return StepRecord("04_mutual_tls", name, outcome, plan, applied=applied(*changed, seconds=1.5))
+
+
+VERIFIED = step(Outcome.VERIFIED, "create X")
+UNCHANGED = step(Outcome.VERIFIED)
 
 
 def text_console() -> tuple[Console, io.StringIO]:
@@ -22,16 +34,18 @@ def text_console() -> tuple[Console, io.StringIO]:
 
 def test_every_notebook_and_step_gets_a_line_while_the_run_goes_on(tmp_path: Path) -> None:
     console, written = text_console()
-    evidence = runs.open_evidence(tmp_path, "04_mutual_tls")
+    journal = runs.open_journal(tmp_path, "04_mutual_tls")
     with progress.follow(tmp_path, 3, console):
-        evidence.record("notebook-started")
-        step = evidence.bind(step="mutual-tls-strict")
-        step.record("step-planned", plan_only=False)
-        step.record("waiting", state="GET 200 [not yet]")
-        step.record("step-verified", changed=["create X"])
-        other = evidence.bind(step="mutual-tls-exception")
-        other.record("step-verified", changed=[])
-        evidence.bind(step="third").record("step-failed", phase="apply", error="WaitTimeout")
+        journal.record(started())
+        strict = journal.of_step("mutual-tls-strict")
+        strict.record(planned("X"))
+        strict.record(Waiting("GET 200 [not yet]"))
+        strict.record(applied("create X"))
+        strict.record(verified())
+        exception = journal.of_step("mutual-tls-exception")
+        exception.record(planned())
+        exception.record(verified())
+        journal.of_step("third").record(failed("WaitTimeout"))
     assert written.getvalue().splitlines() == [
         "04_mutual_tls",
         "  ✓ mutual-tls-strict: verified; create X",
@@ -43,10 +57,35 @@ def test_every_notebook_and_step_gets_a_line_while_the_run_goes_on(tmp_path: Pat
 def test_plans_get_a_line_in_plan_mode(tmp_path: Path) -> None:
     console, written = text_console()
     with progress.follow(tmp_path, 1, console):
-        runs.open_evidence(tmp_path, "n").bind(step="s").record(
-            "step-planned", plan_only=True, summary="create X [sic]"
-        )
+        plan = planned("X [sic]", plan_only=True)
+        runs.open_journal(tmp_path, "n").of_step("s").record(plan)
     assert written.getvalue() == "  ○ s: create X [sic]\n"
+
+
+@pytest.mark.parametrize("outcome", [Outcome.NOT_APPROVED, Outcome.REFUSED])
+def test_what_was_not_allowed_has_not_failed(tmp_path: Path, outcome: Outcome) -> None:
+    console, written = text_console()
+    with progress.follow(tmp_path, 1, console):
+        runs.open_journal(tmp_path, "n").of_step("s").record(failed("Why", outcome, "plan"))
+    assert written.getvalue() == f"  ! s: {outcome}: Why\n"
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        ((), "  ? s: interrupted while applying: state unknown, run again\n"),
+        ((applied("create X"),), "  ● s: applied, not verified\n"),
+    ],
+)
+def test_a_run_that_breaks_off_says_where(
+    tmp_path: Path, reached: tuple[Event, ...], said: str
+) -> None:
+    console, written = text_console()
+    with progress.follow(tmp_path, 1, console):
+        for event in (planned("X"), APPROVED, APPLYING, *reached):
+            runs.open_journal(tmp_path, "n").of_step("s").record(event)
+        assert written.getvalue() == ""
+    assert written.getvalue() == said
 
 
 def table_text(result: Result) -> str:
@@ -97,8 +136,17 @@ def test_a_kernel_that_died_has_no_cell_to_blame() -> None:
     assert text.startswith("Stopped in 04_mutual_tls: DeadKernelError\n  Kernel died\n")
 
 
-def test_plan_mode_says_that_nothing_was_changed() -> None:
-    planned = StepResult("n", "s", "planned")
-    assert progress.conclusion(Result(Path("x"), "plan", (planned,), None)) == (
+def test_plan_mode_says_that_nothing_was_changed_and_what_is_pending() -> None:
+    in_place, to_do = (step(Outcome.PLANNED, plan=plan) for plan in (planned(), planned("X")))
+    assert progress.conclusion(Result(Path("x"), "plan", (in_place,))) == (
         "Plan mode: nothing was changed."
     )
+    assert progress.conclusion(Result(Path("x"), "plan", (in_place, to_do))) == (
+        "Plan mode: nothing was changed. 1 of 2 steps have changes pending."
+    )
+
+
+def test_the_summary_says_that_an_interrupted_step_may_have_changed_anything() -> None:
+    broken = StepRecord("04_mutual_tls", "strict", Outcome.INTERRUPTED, changing_since=AT)
+    text = table_text(Result(Path("x"), "apply", (broken,)))
+    assert "strict  interrupted  unknown" in text

@@ -4,82 +4,97 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Event
 from runbook_lib.headless import report
+from runbook_lib.lifecycle import runs
+from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.table import Row, Table
+from tests.unit.events import (
+    APPLYING,
+    APPROVED,
+    SKIPPED,
+    applied,
+    failed,
+    planned,
+    started,
+    verified,
+)
+
+PLANNED = planned("PeerAuthentication a/b", text="+mode: STRICT")
 
 
-def _evidence(folder: Path) -> Evidence:
-    return Evidence(folder / "evidence.jsonl", run_id="r1", notebook="04_mutual_tls")
+def _record(folder: Path, *events: Event) -> None:
+    for event in events:
+        runs.open_journal(folder, "04_mutual_tls").of_step("strict").record(event)
 
 
-def _planned(evidence: Evidence, step: str, text: str = "+mode: STRICT") -> None:
-    evidence.record(
-        "step-planned",
-        step=step,
-        digest="d" * 64,
-        summary="create PeerAuthentication",
-        changes=[{"ref": "PeerAuthentication a/b", "action": "create", "text": text}],
-        unpredictable=[],
-    )
+def _page(folder: Path, *events: Event) -> str:
+    _record(folder, *events)
+    return report.write(folder).read_text()
 
 
-def test_a_verified_step_shows_its_table_and_what_changed(tmp_path: Path) -> None:
-    evidence = _evidence(tmp_path)
-    _planned(evidence, "strict")
-    evidence.record("step-applied", step="strict", changed=["create X"], seconds=1.5)
-    table = {
-        "title": "from outside",
-        "columns": ["method"],
-        "rows": [{"cells": ["GET"], "ok": True}],
-    }
-    evidence.record(
-        "step-verified", step="strict", changed=["create X"], seconds=0.5, tables=[table], note=""
-    )
-    [step] = report.steps_of(report.evidence.read(evidence.path))
-    assert (step.outcome, step.changed, step.seconds) == ("verified", ["create X"], 2.0)
-    page = report.write(tmp_path).read_text()
+def test_a_verified_step_shows_its_table_who_approved_it_and_what_changed(tmp_path: Path) -> None:
+    table = Table("from outside", ("method",), (Row(("GET",), ok=True),))
+    change = applied("create X", seconds=1.5)
+    page = _page(tmp_path, PLANNED, APPROVED, APPLYING, change, verified(0.5, table))
     assert "1 of 1 steps verified" in page
-    assert "<td>GET</td>" in page
+    assert "✓ verified</td><td>create X</td><td>2.0</td>" in page
+    assert "Approved by me@here" in page
+    assert "<td>GET</td><td>yes</td>" in page
 
 
 def test_a_failure_after_success_is_a_failure_and_names_its_cause(tmp_path: Path) -> None:
-    evidence = _evidence(tmp_path)
-    _planned(evidence, "strict")
-    evidence.record(
-        "step-failed", step="strict", error="WaitTimeout", cause="no <answer>", remedy="look"
-    )
-    page = report.write(tmp_path).read_text()
+    why = failed(cause="no <answer>", remedy="look")
+    page = _page(tmp_path, PLANNED, APPROVED, APPLYING, why)
     assert "0 of 1 steps verified" in page
+    assert "✗ failed" in page
     assert "no &lt;answer&gt;" in page
 
 
 def test_a_step_that_was_only_planned_is_not_verified(tmp_path: Path) -> None:
-    evidence = _evidence(tmp_path)
-    _planned(evidence, "strict")
-    assert [step.outcome for step in report.steps_of(report.evidence.read(evidence.path))] == [
-        "planned"
-    ]
-    assert "0 of 1 steps verified" in report.write(tmp_path).read_text()
+    page = _page(tmp_path, PLANNED)
+    assert "○ planned" in page
+    assert "0 of 1 steps verified" in page
 
 
 def test_text_from_the_cluster_is_escaped(tmp_path: Path) -> None:
-    _planned(_evidence(tmp_path), "strict", text="+<script>alert(1)</script>")
-    assert "<script>" not in report.write(tmp_path).read_text()
+    assert "<script>" not in _page(tmp_path, planned("X", text="+<script>alert(1)</script>"))
 
 
 def test_a_step_that_waits_for_a_person_has_not_failed(tmp_path: Path) -> None:
-    evidence = _evidence(tmp_path)
-    _planned(evidence, "strict")
-    evidence.record("step-failed", step="strict", error="NotApproved", cause="not yet", remedy="")
-    assert "! not approved" in report.write(tmp_path).read_text()
-    evidence.record("step-applied", step="strict", changed=["create X"], seconds=1.0)
-    page = report.write(tmp_path).read_text()
+    waits = failed("NotApproved", Outcome.NOT_APPROVED, cause="not yet")
+    assert "! not approved" in _page(tmp_path, PLANNED, waits)
+    page = _page(tmp_path, APPROVED, APPLYING, applied("create X"))
     assert "not approved" not in page.partition("<body>")[2]
     assert "not yet" not in page
 
 
 def test_a_skipped_step_is_called_skipped(tmp_path: Path) -> None:
-    evidence = _evidence(tmp_path)
-    _planned(evidence, "strict")
-    evidence.record("step-skipped", step="strict")
-    assert "– skipped" in report.write(tmp_path).read_text()
+    assert "↷ skipped" in _page(tmp_path, PLANNED, SKIPPED)
+
+
+def test_a_step_that_breaks_off_while_it_is_applied_is_interrupted(tmp_path: Path) -> None:
+    page = _page(tmp_path, PLANNED, APPROVED, APPLYING)
+    assert "? interrupted while applying: state unknown, run again</td><td>unknown</td>" in page
+
+
+def test_a_step_that_breaks_off_before_it_is_verified_is_applied(tmp_path: Path) -> None:
+    page = _page(tmp_path, PLANNED, APPROVED, APPLYING, applied("create X"))
+    assert "● applied, not verified</td><td>create X</td>" in page
+
+
+def test_the_cluster_is_named(tmp_path: Path) -> None:
+    runs.open_journal(tmp_path, "04_mutual_tls").record(started())
+    page = report.write(tmp_path).read_text()
+    assert "<dt>Target</dt><dd>lab-default</dd>" in page
+
+
+def test_lines_that_are_lost_are_named(tmp_path: Path) -> None:
+    _record(tmp_path, PLANNED)
+    path = tmp_path / runs.EVIDENCE
+    path.write_bytes(path.read_bytes()[:-9])
+    assert "Lines of the evidence that cannot be read: 1." in _page(tmp_path, PLANNED)
+
+
+def test_a_run_without_events_has_a_report(tmp_path: Path) -> None:
+    assert "0 of 0 steps verified" in report.write(tmp_path).read_text()

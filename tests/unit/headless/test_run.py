@@ -2,90 +2,135 @@
 
 from __future__ import annotations
 
+import json
 import os
+from dataclasses import replace
 from pathlib import Path
+from signal import Signals
 
 import pytest
 
 from runbook_lib import chapters as steps
 from runbook_lib.base.errors import ParameterError
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Event
 from runbook_lib.headless import run
-from runbook_lib.headless.run import Failure, Outcome, Result, StepResult
+from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
+from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.record import StepRecord
+from tests.unit.events import APPLYING, APPROVED, AT, applied, failed, planned, verified
 from tests.unit.samples import lab_parameters
 
 PARAMETERS = lab_parameters()
 TLS = ["04_mutual_tls"]
 
 
-def record(folder: Path) -> Evidence:
-    return runs.open_evidence(folder, "04_mutual_tls").bind(step="mutual-tls-strict")
-
-
-def strict(folder: Path) -> StepResult:
-    return run.results(TLS, PARAMETERS, folder)[0]
+def reached(folder: Path, *events: Event) -> StepRecord:
+    for event in events:
+        runs.open_journal(folder, "04_mutual_tls").of_step("mutual-tls-strict").record(event)
+    return run.results(TLS, PARAMETERS, runs.record_of(folder))[0]
 
 
 def test_a_step_without_a_record_was_not_run(tmp_path: Path) -> None:
-    found = run.results(TLS, PARAMETERS, tmp_path)
+    found = run.results(TLS, PARAMETERS, runs.record_of(tmp_path))
     assert [(r.step, r.outcome) for r in found] == [
-        ("mutual-tls-strict", "not run"),
-        ("mutual-tls-exception", "not run"),
+        ("mutual-tls-strict", Outcome.NOT_RUN),
+        ("mutual-tls-exception", Outcome.NOT_RUN),
     ]
 
 
 def test_a_verified_step_says_what_it_changed_and_how_long_it_took(tmp_path: Path) -> None:
-    evidence = record(tmp_path)
-    evidence.record("step-planned")
-    evidence.record("step-applied", changed=["create X"], seconds=1.25)
-    evidence.record("step-verified", changed=["create X"], seconds=0.5)
-    expected = StepResult("04_mutual_tls", "mutual-tls-strict", "verified", ("create X",), 1.8)
-    assert strict(tmp_path) == expected
+    change = applied("create X", seconds=1.25)
+    step = reached(tmp_path, planned("X"), APPROVED, APPLYING, change, verified(0.5))
+    assert (step.notebook, step.step) == ("04_mutual_tls", "mutual-tls-strict")
+    found = (step.outcome, step.changed, step.seconds)
+    assert found == (Outcome.VERIFIED, ("create X",), 1.75)
 
 
-@pytest.mark.parametrize(
-    ("error", "outcome"),
-    [("WaitTimeout", "failed"), ("NotApproved", "not approved"), ("PlanChanged", "not approved")],
-)
-def test_a_failed_step_is_told_from_one_that_was_refused(
-    tmp_path: Path, error: str, outcome: str
-) -> None:
-    record(tmp_path).record("step-planned")
-    record(tmp_path).record("step-failed", error=error)
-    assert strict(tmp_path).outcome == outcome
+@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.NOT_APPROVED, Outcome.REFUSED])
+def test_a_failed_step_is_told_from_one_that_was_refused(tmp_path: Path, outcome: Outcome) -> None:
+    assert reached(tmp_path, planned("X"), failed("Why", outcome)).outcome is outcome
 
 
 def test_an_applied_step_that_was_not_verified_does_not_count(tmp_path: Path) -> None:
-    record(tmp_path).record("step-planned")
-    record(tmp_path).record("step-applied", changed=["create X"], seconds=1)
-    assert strict(tmp_path).outcome == "planned"
+    events = (planned("X"), APPROVED, APPLYING, applied("create X", seconds=1))
+    assert reached(tmp_path, *events).outcome is Outcome.APPLIED
+    assert not result(Outcome.APPLIED).complete
 
 
-def result(*outcomes: Outcome, mode: str = "apply", error: str = "") -> Result:
+def step(number: int, outcome: Outcome) -> StepRecord:
+    """A step as it comes to this outcome, with a change wherever there can be one."""
+    changing = outcome in (Outcome.INTERRUPTED, Outcome.APPLIED, Outcome.VERIFIED, Outcome.FAILED)
+    return StepRecord(
+        "n", f"s{number}", outcome, planned("X"), changing_since=AT if changing else None
+    )
+
+
+def result(
+    *outcomes: Outcome, mode: str = "apply", error: str = "", ended_by: Signals | None = None
+) -> Result:
     failure = Failure("n", "c", error, "m", Path("n.ipynb")) if error else None
-    found = tuple(StepResult("n", f"s{i}", outcome) for i, outcome in enumerate(outcomes))
-    return Result(Path("runs/x"), mode, found, failure)  # type: ignore[arg-type]
+    found = tuple(step(number, outcome) for number, outcome in enumerate(outcomes))
+    return Result(Path("runs/x"), mode, found, failure, ended_by)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        (result("verified", "verified"), 0),
-        (result("verified", "planned"), 1),
-        (result("verified", "not run"), 1),
-        (result("planned", "planned", mode="plan"), 0),
-        (result("planned", "not run", mode="plan"), 1),
-        (result("verified", "verified", error="DeadKernelError"), 1),
-        (result("verified", "failed", error="WaitTimeout"), 1),
-        (result("not run", error="ParameterError"), 2),
-        (result("not run", error="LabNotRunning"), 2),
-        (result("not approved", error="NotApproved"), 3),
-        (result("not approved", error="PlanChanged"), 3),
+        (result(Outcome.VERIFIED, Outcome.VERIFIED), 0),
+        (result(Outcome.VERIFIED, Outcome.PLANNED), 1),
+        (result(Outcome.VERIFIED, Outcome.NOT_RUN), 1),
+        (result(Outcome.VERIFIED, Outcome.APPLIED), 1),
+        (result(Outcome.PLANNED, Outcome.PLANNED, mode="plan"), 0),
+        (result(Outcome.PLANNED, Outcome.NOT_RUN, mode="plan"), 1),
+        (result(Outcome.VERIFIED, Outcome.VERIFIED, error="DeadKernelError"), 1),
+        (result(Outcome.VERIFIED, Outcome.FAILED, error="WaitTimeout"), 1),
+        (result(Outcome.VERIFIED, Outcome.REFUSED, error="RunbookError"), 1),
+        (result(Outcome.VERIFIED, Outcome.NOT_RUN, error="LabNotRunning"), 1),
+        (result(Outcome.NOT_RUN, error="ClusterUnreachable"), 1),
+        (result(Outcome.NOT_RUN, error="ParameterError"), 2),
+        (result(Outcome.NOT_RUN, error="LabNotRunning"), 2),
+        (result(Outcome.REFUSED, error="ParameterError"), 2),
+        (result(Outcome.NOT_APPROVED, error="NotApproved"), 3),
+        (result(Outcome.NOT_APPROVED, error="PlanChanged"), 3),
+        (result(Outcome.VERIFIED, Outcome.NOT_APPROVED, error="NotApproved"), 3),
+        (result(Outcome.REFUSED, Outcome.NOT_RUN, error="RunbookError"), 4),
+        (result(Outcome.PLANNED, Outcome.REFUSED, mode="plan", error="ApplyConflict"), 4),
+        (result(Outcome.VERIFIED, Outcome.INTERRUPTED, error="DeadKernelError"), 8),
+        (result(Outcome.VERIFIED, Outcome.APPLIED, error="DeadKernelError"), 8),
+        (result(Outcome.INTERRUPTED, ended_by=Signals.SIGINT), 130),
+        (result(Outcome.NOT_RUN, ended_by=Signals.SIGTERM), 143),
     ],
 )
 def test_the_exit_code_is_0_only_if_every_step_was_proved(found: Result, code: int) -> None:
-    assert found.exit_code == code
+    assert found.exit_code() == code
+
+
+def test_changes_that_are_pending_have_a_code_of_their_own_on_request() -> None:
+    pending = result(Outcome.PLANNED, mode="plan")
+    in_place = replace(pending, steps=(StepRecord("n", "s", Outcome.PLANNED, planned()),))
+    assert (pending.exit_code(), pending.exit_code(detailed=True)) == (0, 7)
+    assert (in_place.exit_code(), in_place.exit_code(detailed=True)) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("raised", "ended_by"), [(KeyboardInterrupt, "SIGINT"), (run.Terminated, "SIGTERM")]
+)
+def test_a_signal_leaves_a_summary_that_names_it(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    raised: type[KeyboardInterrupt],
+    ended_by: str,
+) -> None:
+    def stop(*_arguments: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(run, "_execute_in_order", stop)
+    done = run.execute(TLS, PARAMETERS, tmp_path)
+    assert (done.complete, done.broken_off) == (False, True)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary["ended_by"] == ended_by
+    assert {step["outcome"] for step in summary["steps"]} == {"not run"}
 
 
 def test_notebooks_are_run_in_order_whatever_the_order_of_their_names() -> None:

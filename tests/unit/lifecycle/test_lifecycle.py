@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import pytest
 
-from runbook_lib.base import evidence as records
 from runbook_lib.base.errors import (
     NotApproved,
     PlanChanged,
@@ -18,11 +16,14 @@ from runbook_lib.base.errors import (
     VerificationFailed,
     WaitTimeout,
 )
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Entry, Event, Journal, read
 from runbook_lib.cluster.client import Cluster
+from runbook_lib.lifecycle import record
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.events import StepFailed, StepPlanned, StepVerified
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
-from runbook_lib.lifecycle.lifecycle import LifeCycle, State
+from runbook_lib.lifecycle.lifecycle import LifeCycle
+from runbook_lib.lifecycle.outcome import Outcome
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.table import Row, Table
@@ -79,7 +80,7 @@ class Kernel:
             lab_parameters(mode=mode),
             LAB,
             cast("Cluster", self.pinned),
-            Evidence(self.record, run_id="r1", notebook="n"),
+            Journal(self.record, run="r1", notebook="n"),
         )
         gate = Gate(LAB, environ={APPROVE_VARIABLE: approve})
         self.steps = [ALabel("one", self.cluster), ALabel("two", self.cluster)]
@@ -87,7 +88,15 @@ class Kernel:
         self.two = LifeCycle(self.steps[1], context, gate, [self.one])
 
     def events(self, step: str) -> list[str]:
-        return [e["event"] for e in records.read(self.record) if e.get("step") == step]
+        return [entry.event.name for entry in self.entries if entry.step == step]
+
+    @property
+    def entries(self) -> tuple[Entry, ...]:
+        return read(self.record).entries
+
+    @property
+    def last(self) -> Event:
+        return self.entries[-1].event
 
 
 def run(step: LifeCycle) -> None:
@@ -101,16 +110,18 @@ def test_a_step_goes_through_its_life_and_leaves_a_record(tmp_path: Path) -> Non
     kernel = Kernel(tmp_path)
     run(kernel.one)
     assert kernel.cluster == {"one"}
-    assert kernel.one.state is State.VERIFIED
+    assert kernel.one.outcome is Outcome.VERIFIED
     assert kernel.events("one") == [
         "step-planned",
         "step-approved",
+        "step-applying",
         "step-applied",
         "step-verified",
     ]
-    verified = records.read(kernel.record)[-1]
-    assert verified["changed"] == ["create one"]
-    assert verified["tables"][0]["rows"] == [{"cells": ["one"], "ok": True}]
+    assert isinstance(kernel.last, StepVerified)
+    assert kernel.last.tables[0].rows == (Row(("one",), ok=True),)
+    (step,) = record.of(kernel.record).steps
+    assert (step.outcome, step.changed) == (Outcome.VERIFIED, ("create one",))
 
 
 def test_a_second_run_has_nothing_to_apply_and_still_verifies(tmp_path: Path) -> None:
@@ -121,7 +132,8 @@ def test_a_second_run_has_nothing_to_apply_and_still_verifies(tmp_path: Path) ->
     assert str(kernel.one.apply()) == "Nothing to apply."
     assert kernel.one.verify().ok
     assert kernel.steps[0].applied == 1
-    assert records.read(kernel.record)[-1]["changed"] == []
+    assert record.of(kernel.record).steps[-1].changed == ()
+    assert kernel.events("one").count("step-applying") == 1
 
 
 def test_a_plan_is_needed_first(tmp_path: Path) -> None:
@@ -147,8 +159,8 @@ def test_what_the_operator_does_not_approve_is_not_applied(tmp_path: Path) -> No
     with pytest.raises(NotApproved):
         kernel.one.apply()
     assert kernel.cluster == set()
-    failed = records.read(kernel.record)[-1]
-    assert (failed["event"], failed["error"]) == ("step-failed", "NotApproved")
+    assert isinstance(kernel.last, StepFailed)
+    assert (kernel.last.outcome, kernel.last.error) == (Outcome.NOT_APPROVED, "NotApproved")
 
 
 def test_a_refusal_can_be_mended_in_the_same_kernel(tmp_path: Path) -> None:
@@ -206,7 +218,7 @@ def test_a_verification_that_is_not_ok_fails_and_shows_the_table(tmp_path: Path)
     kernel.cluster.clear()
     with pytest.raises(VerificationFailed, match="one   NO"):
         kernel.one.verify()
-    assert kernel.one.state is State.FAILED
+    assert kernel.one.outcome is Outcome.FAILED
     assert kernel.events("one")[-1] == "step-failed"
 
 
@@ -248,7 +260,7 @@ def test_a_step_is_not_applied_before_the_earlier_ones_are_verified(tmp_path: Pa
     kernel = Kernel(tmp_path)
     kernel.two.plan()
     kernel.two.gate()
-    with pytest.raises(RunbookError, match="two builds on one, which is new and not verified"):
+    with pytest.raises(RunbookError, match="two builds on one, which is not run and not verified"):
         kernel.two.apply()
     assert kernel.cluster == set()
 
@@ -261,8 +273,9 @@ def test_plan_mode_changes_nothing_and_says_so(tmp_path: Path) -> None:
         assert str(step.apply()) == "Plan mode: nothing was applied."
         assert str(step.verify()) == "Not verified in plan mode."
     assert kernel.cluster == set()
-    (planned,) = [e for e in records.read(kernel.record) if e["step"] == "one"]
-    assert (planned["event"], planned["plan_only"]) == ("step-planned", True)
+    (planned,) = [entry.event for entry in kernel.entries if entry.step == "one"]
+    assert isinstance(planned, StepPlanned)
+    assert planned.plan_only
 
 
 def test_an_unexpected_error_is_recorded_too(tmp_path: Path) -> None:
@@ -276,8 +289,92 @@ def test_an_unexpected_error_is_recorded_too(tmp_path: Path) -> None:
     kernel.one.gate()
     with pytest.raises(KeyError):
         kernel.one.apply()
-    failed = json.loads(kernel.record.read_text().splitlines()[-1])
-    assert (failed["error"], failed["phase"], failed["cause"]) == ("KeyError", "apply", "'spec'")
+    assert kernel.last == StepFailed(Outcome.FAILED, "apply", "KeyError", "'spec'")
+
+
+def raising(error: BaseException) -> Callable[[], None]:
+    def stop() -> None:
+        raise error
+
+    return stop
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (WaitTimeout("pods to be ready", "0 of 1", 60.0), Outcome.FAILED),
+        (KeyError("spec"), Outcome.FAILED),
+        (KeyboardInterrupt(), Outcome.INTERRUPTED),
+    ],
+)
+def test_what_ends_an_apply_says_whether_anything_is_known(
+    tmp_path: Path, error: BaseException, outcome: Outcome
+) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.steps[0].applying = raising(error)
+    kernel.one.plan()
+    kernel.one.gate()
+    with pytest.raises(type(error)):
+        kernel.one.apply()
+    assert kernel.one.outcome is outcome
+    assert record.of(kernel.record).steps[0].outcome is outcome
+
+
+def test_while_it_is_applied_a_step_is_as_one_whose_kernel_dies_then(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    seen: list[Outcome] = []
+    kernel.steps[0].applying = lambda: seen.append(record.of(kernel.record).steps[0].outcome)
+    run(kernel.one)
+    assert seen == [Outcome.INTERRUPTED]
+
+
+@pytest.mark.parametrize(
+    ("error", "outcome"),
+    [
+        (RunbookError("others manage the field"), Outcome.REFUSED),
+        (KeyError("spec"), Outcome.FAILED),
+    ],
+)
+def test_a_plan_that_is_refused_is_told_from_a_defect(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: Outcome
+) -> None:
+    kernel = Kernel(tmp_path)
+
+    def plan(_step: ALabel, _context: Context) -> Plan:
+        raise error
+
+    monkeypatch.setattr(ALabel, "plan", plan)
+    with pytest.raises(type(error)):
+        kernel.one.plan()
+    assert record.of(kernel.record).steps[0].outcome is outcome
+    with pytest.raises(RunbookError, match="the earlier step one"):
+        kernel.two.plan()
+
+
+def test_another_cluster_is_refused_before_anything_is_changed(tmp_path: Path) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.pinned.identity = "uid-9"
+    with pytest.raises(TargetChanged):
+        kernel.one.apply()
+    (step,) = record.of(kernel.record).steps
+    assert (step.outcome, step.touched) == (Outcome.REFUSED, False)
+
+
+def test_an_interrupted_verification_can_be_run_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.one.apply()
+    with monkeypatch.context() as patch:
+        patch.setattr(ALabel, "verify", lambda *_: raising(KeyboardInterrupt())())
+        with pytest.raises(KeyboardInterrupt):
+            kernel.one.verify()
+    assert record.of(kernel.record).steps[0].outcome is Outcome.APPLIED
+    assert kernel.one.verify().ok
 
 
 def test_a_proposal_shows_what_a_person_needs_to_decide(tmp_path: Path) -> None:

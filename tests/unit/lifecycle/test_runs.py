@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from runbook_lib.base import evidence as records
 from runbook_lib.base.errors import RunbookError, TargetChanged
+from runbook_lib.base.journal import read
 from runbook_lib.lifecycle import runs
+from runbook_lib.lifecycle.events import NotebookStarted
 from tests.unit.samples import LAB, PRODUCTION, lab_parameters
 
 PARAMETERS = lab_parameters()
@@ -46,25 +47,26 @@ def test_a_notebook_alone_gets_a_folder_of_its_own(
 
 
 def test_the_record_says_which_cluster_how_and_where(tmp_path: Path) -> None:
-    evidence = runs.open_evidence(tmp_path, "04_mutual_tls")
-    runs.pin_target(evidence, LAB, PARAMETERS)
-    (event,) = records.read(tmp_path / runs.EVIDENCE)
-    assert event["event"] == "notebook-started"
-    assert event["notebook"] == "04_mutual_tls"
-    assert event["run"] == tmp_path.name
-    assert (event["target"], event["uid"], event["server"]) == (LAB.name, LAB.uid, LAB.server)
-    assert (event["story"], event["mode"]) == ("documented", "apply")
+    journal = runs.open_journal(tmp_path, "04_mutual_tls")
+    runs.pin_target(journal, LAB, PARAMETERS)
+    (entry,) = read(tmp_path / runs.EVIDENCE).entries
+    assert (entry.notebook, entry.run) == ("04_mutual_tls", tmp_path.name)
+    started = entry.event
+    assert isinstance(started, NotebookStarted)
+    assert (started.target, started.uid, started.server) == (LAB.name, LAB.uid, LAB.server)
+    assert (started.story, started.mode) == ("documented", "apply")
+    assert runs.record_of(tmp_path).started == started
 
 
 def test_a_second_notebook_may_go_on_with_the_same_cluster(tmp_path: Path) -> None:
     for notebook in ("01_install_istio", "02_label_namespace"):
-        runs.pin_target(runs.open_evidence(tmp_path, notebook), LAB, PARAMETERS)
-    assert len(records.read(tmp_path / runs.EVIDENCE)) == 2
+        runs.pin_target(runs.open_journal(tmp_path, notebook), LAB, PARAMETERS)
+    assert len(read(tmp_path / runs.EVIDENCE).entries) == 2
 
 
 @pytest.mark.parametrize("other", [PRODUCTION, replace(LAB, uid="uid-of-a-new-lab")])
 def test_a_run_refuses_to_go_on_with_another_cluster(tmp_path: Path, other: object) -> None:
-    runs.pin_target(runs.open_evidence(tmp_path, "01_install_istio"), LAB, PARAMETERS)
+    runs.pin_target(runs.open_journal(tmp_path, "01_install_istio"), LAB, PARAMETERS)
     with pytest.raises(TargetChanged, match="this run works on lab-default"):
-        runs.pin_target(runs.open_evidence(tmp_path, "02"), other, PARAMETERS)  # type: ignore[arg-type]
-    assert len(records.read(tmp_path / runs.EVIDENCE)) == 1
+        runs.pin_target(runs.open_journal(tmp_path, "02"), other, PARAMETERS)  # type: ignore[arg-type]
+    assert len(read(tmp_path / runs.EVIDENCE).entries) == 1

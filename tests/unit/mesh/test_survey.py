@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 
 from runbook_lib.base.errors import KindNotInstalled
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
@@ -102,7 +102,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def survey(cluster: FakeCluster, **given: Any) -> MeshMap:
-    evidence = cast(Evidence, None)  # nothing is recorded
+    evidence = cast(Journal, None)  # nothing is recorded
     context = Context(lab_parameters(**given), LAB, cast(Cluster, cluster), evidence)
     return mesh_survey.survey(context)
 

@@ -3,20 +3,19 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from runbook_lib.base import evidence as records
 from runbook_lib.base.errors import NotApproved, PlanChanged, RunbookError
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Event, Journal, read
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.desk import Desk
+from runbook_lib.lifecycle.events import ApprovalVoid, StepApproved, StepSkipped, Stopped
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, operator
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.target import Target
-from runbook_lib.notebook.asking import AskingGate, Question
+from runbook_lib.notebook.asking import HOW, AskingGate, Question
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
 LAB = Target(
@@ -53,7 +52,7 @@ class Kernel:
     """A gate with a person at it, and what was recorded."""
 
     def __init__(self, folder: Path, target: Target = LAB, **environ: str) -> None:
-        self.evidence = Evidence(folder / "evidence.jsonl", run_id="r", step="strict")
+        self.journal = Journal(folder / "evidence.jsonl", run="r", step="strict")
         self.desk = Desk()
         self.target = target
         self.environ = environ
@@ -64,12 +63,12 @@ class Kernel:
         return AskingGate(self.target, self.desk, environ=self.environ, now=lambda: AT)
 
     def ask(self, plan: Plan = PLAN, *warnings: str) -> Question:
-        question = self.gate.ask(plan, Strict(), self.evidence, warnings)
+        question = self.gate.ask(plan, Strict(), self.journal, warnings)
         assert isinstance(question, Question)
         return question
 
-    def recorded(self) -> list[dict[str, Any]]:
-        return records.read(self.evidence.path)
+    def recorded(self) -> list[Event]:
+        return [entry.event for entry in read(self.journal.path).entries]
 
 
 @pytest.fixture
@@ -111,7 +110,7 @@ def test_the_gate_says_that_an_earlier_approval_is_void_and_records_it(kernel: K
     assert question.approval is None
     assert "The plan has changed." in str(question)
     assert f"approved by {operator()}" in question.warnings[0]
-    assert kernel.recorded()[-1]["event"] == "approval-void"
+    assert isinstance(kernel.recorded()[-1], ApprovalVoid)
 
 
 def test_who_when_and_what_is_recorded(kernel: Kernel) -> None:
@@ -119,16 +118,17 @@ def test_who_when_and_what_is_recorded(kernel: Kernel) -> None:
     question.approve()
     question.skip()
     question.stop()
-    events = kernel.recorded()
-    assert [event["event"] for event in events] == ["step-approved", "step-skipped", "stopped"]
-    assert all(event["digest"] == PLAN.digest for event in events)
-    assert all(event["by"] == operator() for event in events)
-    assert events[0]["approved_at"] == AT.isoformat()
+    digest, by = PLAN.digest, operator()
+    assert kernel.recorded() == [
+        StepApproved(digest, by, HOW, AT),
+        StepSkipped(digest, by, AT),
+        Stopped(digest, by, AT),
+    ]
 
 
 def test_no_decision_counts_that_could_not_be_recorded(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
-    kernel.evidence.path.mkdir()
+    kernel.journal.path.mkdir()
     with pytest.raises(RunbookError, match="cannot write evidence"):
         kernel.ask().approve()
     with pytest.raises(NotApproved):
@@ -194,7 +194,7 @@ def test_production_is_approved_by_typing_its_name(tmp_path: Path) -> None:
 
 
 def test_nothing_is_asked_when_there_is_nothing_to_change(kernel: Kernel) -> None:
-    decision = kernel.gate.ask(replace(PLAN, changes=()), Strict(), kernel.evidence)
+    decision = kernel.gate.ask(replace(PLAN, changes=()), Strict(), kernel.journal)
     assert not isinstance(decision, Question)
     assert decision.verdict == "not needed"
 
@@ -204,7 +204,7 @@ def test_the_operators_policy_decides_alone_where_there_is_one(
     tmp_path: Path, value: str, verdict: str
 ) -> None:
     kernel = Kernel(tmp_path, **{APPROVE_VARIABLE: value})
-    decision = kernel.gate.ask(PLAN, Strict(), kernel.evidence)
+    decision = kernel.gate.ask(PLAN, Strict(), kernel.journal)
     assert not isinstance(decision, Question)
     assert decision.verdict == verdict
 

@@ -7,14 +7,15 @@ from typing import cast
 
 import pytest
 
-from runbook_lib.base import evidence as records
 from runbook_lib.base.errors import NotApproved, PlanChanged
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal, read
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.desk import Desk
+from runbook_lib.lifecycle.events import StepApproved
 from runbook_lib.lifecycle.gate import Decision
-from runbook_lib.lifecycle.lifecycle import LifeCycle, State
+from runbook_lib.lifecycle.lifecycle import LifeCycle
+from runbook_lib.lifecycle.outcome import Outcome
 from runbook_lib.notebook.asking import AskingGate, Question
 from tests.unit.lifecycle.test_lifecycle import ALabel, Pinned
 from tests.unit.samples import LAB, lab_parameters
@@ -30,7 +31,7 @@ class Notebook:
             lab_parameters(mode=mode),
             LAB,
             cast("Cluster", Pinned()),
-            Evidence(folder / "evidence.jsonl", run_id="r1", notebook="n"),
+            Journal(folder / "evidence.jsonl", run="r1", notebook="n"),
         )
         self.open()
 
@@ -82,7 +83,7 @@ def test_a_skipped_step_is_left_out_and_the_next_one_says_so(tmp_path: Path) -> 
     notebook = Notebook(tmp_path)
     notebook.run_all().skip()
     question = notebook.run_all()
-    assert notebook.one.state is State.SKIPPED
+    assert notebook.one.outcome is Outcome.SKIPPED
     assert question.warnings == ("one, on which this step builds, was skipped.",)
     assert "Note: one, on which this step builds, was skipped." in str(notebook.two.plan())
     question.approve()
@@ -119,11 +120,10 @@ def test_a_change_between_approval_and_apply_voids_the_approval(tmp_path: Path) 
 def test_an_approval_is_recorded_in_the_run_that_uses_it(tmp_path: Path) -> None:
     notebook = Notebook(tmp_path)
     notebook.run_all().approve()
-    given = records.read(tmp_path / "evidence.jsonl")[-1]
     notebook.run_all()
-    used = [e for e in records.read(tmp_path / "evidence.jsonl") if e["event"] == "step-approved"]
-    assert len(used) == 2
-    assert (used[1]["by"], used[1]["approved_at"]) == (given["by"], given["approved_at"])
+    recorded = [entry.event for entry in read(tmp_path / "evidence.jsonl").entries]
+    given, used = [event for event in recorded if isinstance(event, StepApproved)]
+    assert given == used
 
 
 def test_plan_mode_asks_nobody(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from runbook_lib import chapters as steps
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Event, Journal
 from runbook_lib.chapters.shared import Chapter
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
@@ -17,6 +17,7 @@ from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.notebook import display, overview
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
+from tests.unit.events import APPLYING, APPROVED, applied, planned, started, verified
 from tests.unit.samples import LAB, lab_parameters
 
 UID = LAB.uid
@@ -43,8 +44,8 @@ class _Planned(Step):
 
 
 def _context(folder: Path) -> Context:
-    evidence = Evidence(folder / "own" / "evidence.jsonl", run_id="own")
-    return Context(lab_parameters(), LAB, cast(Cluster, None), evidence)
+    journal = Journal(folder / "own" / "evidence.jsonl", run="own")
+    return Context(lab_parameters(), LAB, cast(Cluster, None), journal)
 
 
 def _changing(step: str) -> Plan:
@@ -52,9 +53,14 @@ def _changing(step: str) -> Plan:
 
 
 def _verified(runs: Path, step: str, uid: str) -> None:
-    evidence = Evidence(runs / f"run-{step}-{uid}" / "evidence.jsonl", run_id="r", notebook="n")
-    evidence.record("notebook-started", uid=uid)
-    evidence.record("step-verified", step=step)
+    _recorded(runs / f"run-{step}-{uid}", step, uid, planned(), applied(), verified())
+
+
+def _recorded(folder: Path, step: str, uid: str, *events: Event) -> None:
+    journal = Journal(folder / "evidence.jsonl", run="r", notebook="n")
+    journal.record(started(uid=uid))
+    for event in events:
+        journal.of_step(step).record(event)
 
 
 @pytest.mark.parametrize(
@@ -88,6 +94,35 @@ def _with(name: str, step: Step, *, on_request: bool = False) -> dict[str, Chapt
         Chapter(name, "", lambda _: (step,), on_request=on_request),
     )
     return {chapter.id: chapter for chapter in chapters}
+
+
+def _row(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, outcome: Plan | RunbookError
+) -> StepProgress:
+    monkeypatch.setattr(steps, "CHAPTERS", _with("01_x", _Planned("s", outcome)))
+    [row] = overview.of(_context(folder), folder).rows
+    return row
+
+
+@pytest.mark.parametrize(
+    ("reached", "said"),
+    [
+        ((), "interrupted while applying: state unknown, run again"),
+        ((applied("create X"),), "applied, not verified"),
+    ],
+)
+def test_a_step_that_broke_off_is_not_done_whatever_its_plan_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reached: tuple[Event, ...], said: str
+) -> None:
+    _recorded(tmp_path / "1", "s", UID, planned("X"), APPROVED, APPLYING, *reached)
+    row = _row(tmp_path, monkeypatch, Plan("s", UID))
+    assert (row.progress, row.detail) == (Progress.UNPROVED, said)
+    row = _row(tmp_path, monkeypatch, _changing("s"))
+    assert (row.progress, row.detail) == (Progress.UNPROVED, f"{said}; create Thing a/b")
+    _recorded(tmp_path / "2", "s", UID, planned())
+    assert _row(tmp_path, monkeypatch, Plan("s", UID)).progress is Progress.UNPROVED
+    _recorded(tmp_path / "3", "s", UID, planned(), applied(), verified())
+    assert _row(tmp_path, monkeypatch, Plan("s", UID)).progress is Progress.DONE
 
 
 def test_page_and_text_say_the_same_and_escape() -> None:

@@ -1,111 +1,139 @@
 from __future__ import annotations
 
-import json
+from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
-from pathlib import Path
-from typing import Any
 
 import pytest
 
+from runbook_lib.base.journal import Entry, Event
+from runbook_lib.lifecycle import record
+from runbook_lib.lifecycle.events import Answered, Probed
 from runbook_lib.notebook import timeline
 from runbook_lib.notebook.pictures.timeline import timeline_html
-from runbook_lib.notebook.timeline import Answer, Answers, Change
+from runbook_lib.notebook.timeline import Answers, StepChange, Timeline, answer_text
+from tests.unit.events import APPLYING, APPROVED, applied, failed, planned, started
 
 RBAC = "403 RBAC: access denied"
 
 
 def row(
-    method: str, status: str, *, expected: str = "", ok: bool = True, body: str = ""
-) -> list[str]:
-    return [method, "/", status, body, expected or status, "yes" if ok else "NO"]
+    method: str,
+    status: int,
+    *,
+    expected: str = "",
+    ok: bool = True,
+    body: str = "",
+    path: str = "/",
+) -> Answered:
+    return Answered(method, path, status, body, expected or str(status), ok)
 
 
-def probe(second: float, *rows: list[str], proved: bool = True) -> dict[str, Any]:
-    return {"event": "probe", "time": moment(second), "rows": list(rows), "proved": proved}
+def probe(second: float, *rows: Answered, proved: bool = True) -> Entry:
+    return entry(second, Probed("http://x", rows, proved))
 
 
-def applied(second: float, step: str, *changed: str) -> dict[str, Any]:
-    return {"event": "step-applied", "time": moment(second), "step": step, "changed": list(changed)}
+def changed(second: float, step: str, *changes: str) -> list[Entry]:
+    events = (planned(*changes), *((APPLYING,) if changes else ()), applied(*changes))
+    return [entry(second, event, step) for event in events]
 
 
-def moment(second: float) -> str:
-    return f"2026-01-02T03:{int(second // 60):02}:{second % 60:06.3f}Z"
+def entry(second: float, event: Event, step: str = "") -> Entry:
+    at = datetime(2026, 1, 2, 3, tzinfo=UTC) + timedelta(seconds=second)
+    return Entry(at, "r1", event, "04_mutual_tls", step)
 
 
-STRICT = applied(10, "mutual-tls-strict", "create PeerAuthentication istio-system/default")
-STORY: list[dict[str, Any]] = [
-    {"event": "notebook-started", "time": moment(0)},
-    {"event": "unreadable", "line": 2},
-    probe(5, row("GET", "200"), row("POST", "200")),
-    applied(8, "already-there"),
-    STRICT,
+def of(*entries: Entry) -> Timeline:
+    return timeline.of(record.fold(entries))
+
+
+STRICT = changed(10, "mutual-tls-strict", "create PeerAuthentication istio-system/default")
+STORY = [
+    entry(0, started()),
+    probe(5, row("GET", 200), row("POST", 200)),
+    *changed(8, "already-there"),
+    *STRICT,
     probe(
         10.1,
-        row("GET", "200", expected="502", ok=False),
-        row("POST", "502"),
+        row("GET", 200, expected="502", ok=False),
+        row("POST", 502),
         proved=False,
     ),
-    probe(10.2, row("GET", "502"), row("POST", "502"), proved=False),
-    probe(10.5, row("GET", "502"), row("POST", "502")),
+    probe(10.2, row("GET", 502), row("POST", 502), proved=False),
+    probe(10.5, row("GET", 502), row("POST", 502)),
 ]
 
 
-class TestFromEvents:
+class TestFromRecord:
     def test_rounds_without_a_difference_are_put_together(self) -> None:
-        last = timeline.from_events(STORY).entries[-1]
+        last = of(*STORY).entries[-1]
 
         assert isinstance(last, Answers)
         assert (last.at.microsecond, last.until.microsecond) == (200_000, 500_000)
         assert last.proved
 
     def test_a_step_that_changed_nothing_is_no_change(self) -> None:
-        changes = [e for e in timeline.from_events(STORY).entries if isinstance(e, Change)]
+        changes = [e for e in of(*STORY).entries if isinstance(e, StepChange)]
 
         assert [change.step for change in changes] == ["mutual-tls-strict"]
 
     def test_a_change_parts_rounds_even_if_they_are_the_same(self) -> None:
-        same = row("GET", "200")
+        same = row("GET", 200)
 
-        found = timeline.from_events([probe(1, same), STRICT, probe(11, same)])
+        found = of(probe(1, same), *STRICT, probe(11, same))
 
-        assert [type(entry) for entry in found.entries] == [Answers, Change, Answers]
+        assert [type(entry) for entry in found.entries] == [Answers, StepChange, Answers]
 
     def test_the_delay_counts_from_the_change_to_the_first_right_answers(self) -> None:
-        first, awaited, right = timeline.from_events(STORY).rounds
+        first, awaited, right = of(*STORY).rounds
 
         assert (first.delay, awaited.delay) == (None, None)
         assert right.delay == pytest.approx(0.2)
 
     def test_answers_long_after_a_change_that_was_proved_are_not_its_effect(self) -> None:
-        later = probe(100, row("GET", "200"), row("POST", "200"))
+        later = probe(100, row("GET", 200), row("POST", 200))
 
-        assert timeline.from_events([*STORY, later]).rounds[-1].delay is None
+        assert of(*STORY, later).rounds[-1].delay is None
 
-    def test_evidence_is_read_from_a_run(self, tmp_path: Path) -> None:
-        path = tmp_path / "evidence.jsonl"
-        path.write_text("".join(json.dumps(event) + "\n" for event in STORY))
+    @pytest.mark.parametrize(
+        ("last", "what"),
+        [
+            ((), "interrupted while applying: state unknown, run again"),
+            ((failed(),), "failed"),
+            ((applied("create X"),), "create X"),
+        ],
+    )
+    def test_a_step_that_began_is_a_change_however_it_ended(
+        self, last: tuple[Event, ...], what: str
+    ) -> None:
+        events = (planned("X"), APPROVED, APPLYING, *last)
+        found = of(*(entry(second, event, "strict") for second, event in enumerate(events)))
 
-        assert timeline.of_run(path) == timeline.from_events(STORY)
+        assert [each.text for each in found.entries if isinstance(each, StepChange)] == [
+            f"strict: {what}"
+        ]
 
 
 @pytest.mark.parametrize(
     ("answer", "text"),
     [
-        (Answer("GET", "/", "200", "", "200", ok=True), "200"),
-        (Answer("GET", "/", "", "connection refused", "200", ok=False), "no answer"),
-        (Answer("POST", "/", "403", "RBAC: access denied", "200", ok=False), "403 denied"),
-        (Answer("HEAD", "/", "403", "", RBAC, ok=True), "403 denied"),
-        (Answer("HEAD", "/", "403", "", "403", ok=True), "403"),
-        (Answer("POST", "/", "403", "log in", RBAC, ok=False), "403"),
+        (row("GET", 200), "200"),
+        (
+            Answered("GET", "/", None, "connection refused", "200", ok=False),
+            "no answer",
+        ),
+        (row("POST", 403, body="RBAC: access denied", expected="200", ok=False), "403 denied"),
+        (row("HEAD", 403, expected=RBAC), "403 denied"),
+        (row("HEAD", 403), "403"),
+        (row("POST", 403, body="log in", expected=RBAC, ok=False), "403"),
     ],
 )
-def test_the_sidecars_no_is_told_from_the_applications(answer: Answer, text: str) -> None:
-    assert answer.text == text
+def test_the_sidecars_no_is_told_from_the_applications(answer: Answered, text: str) -> None:
+    assert answer_text(answer) == text
 
 
 class TestText:
     def test_every_answer_and_change_is_on_a_line(self) -> None:
-        assert str(timeline.from_events(STORY)).splitlines()[1:] == [
+        assert str(of(*STORY)).splitlines()[1:] == [
             "time      GET  POST",
             "03:00:05  200  200   proved",
             "03:00:10  * mutual-tls-strict: create PeerAuthentication istio-system/default",
@@ -114,17 +142,17 @@ class TestText:
         ]
 
     def test_nothing_yet_is_said(self) -> None:
-        assert "nothing was asked or changed yet" in str(timeline.from_events([]))
+        assert "nothing was asked or changed yet" in str(of())
 
     def test_a_request_that_was_not_asked_is_a_dash(self) -> None:
-        found = timeline.from_events([probe(1, row("GET", "200")), probe(2, row("POST", "200"))])
+        found = of(probe(1, row("GET", 200)), probe(2, row("POST", 200)))
 
         assert str(found).splitlines()[2].split() == ["03:00:01", "200", "-", "proved"]
 
     def test_paths_are_named_where_they_differ(self) -> None:
-        other = ["GET", "/login", "200", "", "200", "yes"]
+        other = row("GET", 200, path="/login")
 
-        assert timeline.from_events([probe(1, row("GET", "200"), other)]).headings == (
+        assert of(probe(1, row("GET", 200), other)).headings == (
             "GET /",
             "GET /login",
         )
@@ -147,39 +175,39 @@ class Words(HTMLParser):
 
 class TestPicture:
     def test_it_says_what_the_text_says(self) -> None:
-        words = "\n".join(Words(timeline_html(timeline.from_events(STORY))).words)
+        words = "\n".join(Words(timeline_html(of(*STORY))).words)
 
         for expected in ("✓ 200", "✕ 502", "mutual-tls-strict", "not yet: GET 502", "03:00:10"):
             assert expected in words
 
     def test_an_answer_that_stays_is_one_bar(self) -> None:
-        html = timeline_html(timeline.from_events(STORY))
+        html = timeline_html(of(*STORY))
 
         # POST answers 502 in both rounds after the change, GET in the second one only.
         assert Words(html).words.count("✕ 502") == 2
 
     def test_answers_that_are_not_right_yet_have_a_dashed_frame(self) -> None:
-        assert timeline_html(timeline.from_events(STORY)).count('stroke-dasharray="4 3"') == 1
+        assert timeline_html(of(*STORY)).count('stroke-dasharray="4 3"') == 1
 
     def test_a_long_pause_is_named(self) -> None:
-        events = [probe(1, row("GET", "200")), probe(1801, row("GET", "502"))]
+        events = [probe(1, row("GET", 200)), probe(1801, row("GET", 502))]
 
-        assert "30 min later" in Words(timeline_html(timeline.from_events(events))).words
+        assert "30 min later" in Words(timeline_html(of(*events))).words
 
     def test_text_is_escaped(self) -> None:
-        events = [applied(1, "<b>", "create <script>&'\""), probe(2, row("GET", "200", body="<i>"))]
+        events = [*changed(1, "<b>", "create <script>&'\""), probe(2, row("GET", 200, body="<i>"))]
 
-        tags = Words(timeline_html(timeline.from_events(events))).tags
+        tags = Words(timeline_html(of(*events))).tags
 
         assert not {"b", "script", "i"} & set(tags)
 
     def test_the_alternative_text_tells_the_whole(self) -> None:
-        found = timeline.from_events(STORY)
+        found = of(*STORY)
 
         assert found.summary in Words(timeline_html(found)).words
         assert "GET 502, POST 502 (proved, 0.2 s after the change)" in found.summary
 
     def test_nothing_yet_is_said(self) -> None:
-        words = Words(timeline_html(timeline.from_events([]))).words
+        words = Words(timeline_html(of())).words
 
         assert words.count("Nothing was asked or changed yet.") == 2

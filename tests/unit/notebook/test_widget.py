@@ -111,7 +111,7 @@ def test_closing_one_gate_leaves_the_buttons_of_another_alive(
 def test_a_decision_that_cannot_be_recorded_is_refused_on_the_screen(
     output: Output, kernel: Kernel
 ) -> None:
-    kernel.evidence.path.mkdir()
+    kernel.journal.path.mkdir()
     view = GateView(kernel.ask())
     view._skip.click()
     assert "cannot write evidence" in view._status.value

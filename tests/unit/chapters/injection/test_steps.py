@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from runbook_lib.base.errors import ClusterRefused, RunbookError, WaitTimeout
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.chapters.injection import steps as injection
@@ -136,7 +136,7 @@ class Situation:
 
     def __init__(self, folder: Path, *objects: Object, refusal: ClusterRefused | None = None):
         self.cluster = FakeCluster(*objects, refusal=refusal)
-        evidence = Evidence(folder / "evidence.jsonl", run_id="r", step="s")
+        evidence = Journal(folder / "evidence.jsonl", run="r", step="s")
         parameters = lab_parameters()
         self.context = Context(parameters, LAB, cast("Cluster", self.cluster), evidence)
         self.step: Step = injection.steps(parameters)[1]

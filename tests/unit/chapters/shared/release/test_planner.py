@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release.planner import ReleasePlanner, Source
 from runbook_lib.cluster.client import Cluster
@@ -72,7 +72,7 @@ def changes(
 ) -> tuple[Change, ...]:
     """What is planned for a release with these revisions, each a status and a chart's version."""
     cluster = SimpleNamespace(server_version=lambda: "v1.36.0")
-    evidence = Evidence(folder / "evidence.jsonl", run_id="r")
+    evidence = Journal(folder / "evidence.jsonl", run="r")
     context = Context(lab_parameters(), LAB, cast("Cluster", cluster), evidence)
     helm = FakeHelm(*history, labels=labels, values=dict(values or {}))
     context.__dict__["helm"] = helm  # where its cached property keeps it

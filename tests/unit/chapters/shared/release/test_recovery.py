@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.evidence import Evidence
+from runbook_lib.base.journal import Journal
 from runbook_lib.chapters.shared.release import recovery
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
@@ -42,7 +42,7 @@ class FakeHelm:
 
 
 def context(tmp_path: Path, helm: FakeHelm, target: Target = LAB) -> Context:
-    evidence = Evidence(tmp_path / "evidence.jsonl", run_id="r")
+    evidence = Journal(tmp_path / "evidence.jsonl", run="r")
     found = Context(lab_parameters(), target, cast(Cluster, None), evidence)
     found.__dict__["helm"] = helm  # where its cached property keeps it
     return found

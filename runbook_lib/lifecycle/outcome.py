@@ -1,0 +1,62 @@
+"""What came of a step: the one list of words for it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How far a step came.
+
+    `REFUSED` and `NOT_APPROVED` changed nothing; `FAILED` may have changed something.
+    `INTERRUPTED` means that its change began and nothing says how it ended: the kernel died, or is
+    still at it. `APPLIED` was changed, and its effect was not proved.
+    """
+
+    NOT_RUN = "not run"
+    PLANNED = "planned"
+    SKIPPED = "skipped"
+    NOT_APPROVED = "not approved"
+    REFUSED = "refused"
+    INTERRUPTED = "interrupted"
+    APPLIED = "applied"
+    VERIFIED = "verified"
+    FAILED = "failed"
+
+    @property
+    def sign(self) -> str:
+        """One character that repeats the word."""
+        return _SIGNS[self]
+
+    @property
+    def text(self) -> str:
+        """The word, and what to know where it does not say everything."""
+        return _TEXTS.get(self, str(self))
+
+    @property
+    def stopped(self) -> bool:
+        """Whether steps that build on this one cannot go on."""
+        return self in (Outcome.REFUSED, Outcome.INTERRUPTED, Outcome.FAILED)
+
+    @property
+    def unproved(self) -> bool:
+        """Whether something was changed, or may have been, and nobody knows what it does."""
+        return self in (Outcome.INTERRUPTED, Outcome.APPLIED)
+
+
+_SIGNS = {
+    Outcome.NOT_RUN: "-",
+    Outcome.PLANNED: "○",
+    Outcome.SKIPPED: "↷",
+    Outcome.NOT_APPROVED: "!",
+    Outcome.REFUSED: "!",
+    Outcome.INTERRUPTED: "?",
+    Outcome.APPLIED: "●",
+    Outcome.VERIFIED: "✓",
+    Outcome.FAILED: "✗",
+}
+
+_TEXTS = {
+    Outcome.INTERRUPTED: "interrupted while applying: state unknown, run again",
+    Outcome.APPLIED: "applied, not verified",
+}

@@ -1,0 +1,180 @@
+"""What a run's journal says, folded once: of every step what happened, when, and by whom."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+
+from runbook_lib.base import Entry, Event, journal
+from runbook_lib.lifecycle.events import (
+    NotebookStarted,
+    Probed,
+    Sampled,
+    StepApplied,
+    StepApplying,
+    StepApproved,
+    StepFailed,
+    StepPlanned,
+    StepSkipped,
+    StepVerified,
+)
+from runbook_lib.lifecycle.outcome import Outcome
+
+
+@dataclass(frozen=True)
+class StepRecord:
+    """One attempt at a step, from its plan on.
+
+    Attributes:
+        notebook: Its notebook.
+        step: Its name.
+        outcome: How far it came.
+        planned: The plan that was shown.
+        approved: Who approved it, how and when; None if nobody did, or nobody had to.
+        changing_since: When its change began; None if none did.
+        applied: What was changed.
+        applied_at: When that was done.
+        verified: What proved it.
+        failed: Why it came no further; None again once it did.
+        sampled: The answers from outside meanwhile.
+    """
+
+    notebook: str
+    step: str
+    outcome: Outcome = Outcome.NOT_RUN
+    planned: StepPlanned | None = None
+    approved: StepApproved | None = None
+    changing_since: datetime | None = None
+    applied: StepApplied | None = None
+    applied_at: datetime | None = None
+    verified: StepVerified | None = None
+    failed: StepFailed | None = None
+    sampled: Sampled | None = None
+
+    @property
+    def changed(self) -> tuple[str, ...]:
+        """What was changed, in words."""
+        return self.applied.changed if self.applied else ()
+
+    @property
+    def pending(self) -> bool:
+        """Whether its plan would change something, and it came no further."""
+        return self.outcome is Outcome.PLANNED and bool(self.planned and self.planned.changes)
+
+    @property
+    def touched(self) -> bool:
+        """Whether it changed something, or may have."""
+        return self.changing_since is not None or bool(self.changed)
+
+    @property
+    def seconds(self) -> float:
+        """Time spent applying and verifying."""
+        return sum(done.seconds for done in (self.applied, self.verified) if done)
+
+    def after(self, entry: Entry) -> StepRecord:
+        """The same with one more event of this attempt."""
+        match entry.event:
+            case StepPlanned() as planned:
+                return replace(self, planned=planned, outcome=Outcome.PLANNED)
+            case StepApproved() as approved:
+                return replace(self, approved=approved, outcome=Outcome.PLANNED, failed=None)
+            case StepSkipped():
+                return replace(self, outcome=Outcome.SKIPPED, failed=None)
+            case StepApplying():
+                since = entry.at
+                return replace(self, changing_since=since, outcome=Outcome.INTERRUPTED, failed=None)
+            case StepApplied() as applied:
+                return replace(
+                    self,
+                    applied=applied,
+                    applied_at=entry.at,
+                    outcome=Outcome.APPLIED,
+                    failed=None,
+                )
+            case StepVerified() as verified:
+                return replace(self, verified=verified, outcome=Outcome.VERIFIED, failed=None)
+            case StepFailed() as failed:
+                return replace(self, failed=failed, outcome=failed.outcome)
+            case Sampled() as sampled:
+                return replace(self, sampled=sampled)
+            case _:
+                return self
+
+
+@dataclass(frozen=True)
+class Record:
+    """What one run did.
+
+    Attributes:
+        run: Its name; empty if nothing was recorded.
+        began: When its first event was recorded.
+        ended: When its last one was.
+        started: The cluster it works on, and how; None if no notebook got that far.
+        attempts: Every attempt at a step, in the order of their plans.
+        probes: The rounds of answers from outside, and when.
+        unreadable: Numbers of lines of the journal that are lost.
+    """
+
+    run: str = ""
+    began: datetime | None = None
+    ended: datetime | None = None
+    started: NotebookStarted | None = None
+    attempts: tuple[StepRecord, ...] = ()
+    probes: tuple[tuple[datetime, Probed], ...] = ()
+    unreadable: tuple[int, ...] = field(default=(), kw_only=True)
+
+    @property
+    def steps(self) -> tuple[StepRecord, ...]:
+        """The last attempt at each step, in the order in which they were first planned."""
+        last = {(attempt.notebook, attempt.step): attempt for attempt in self.attempts}
+        return tuple(last.values())
+
+    def step(self, notebook: str, step: str) -> StepRecord:
+        """The last attempt at one step; if there was none, one that was not run."""
+        found = (s for s in self.steps if (s.notebook, s.step) == (notebook, step))
+        return next(found, StepRecord(notebook, step))
+
+    def after(self, entry: Entry) -> Record:
+        """The same with one more event."""
+        record = replace(
+            self, run=self.run or entry.run, began=self.began or entry.at, ended=entry.at
+        )
+        match entry.event:
+            case NotebookStarted() as started:
+                return replace(record, started=record.started or started)
+            case Probed() as probed:
+                record = replace(record, probes=(*record.probes, (entry.at, probed)))
+        return record._after_step(entry) if entry.step else record
+
+    def _after_step(self, entry: Entry) -> Record:
+        """The same with one more event of a step: of its last attempt, or of a new one."""
+        key = (entry.notebook, entry.step)
+        own = [i for i, each in enumerate(self.attempts) if (each.notebook, each.step) == key]
+        attempts = list(self.attempts)
+        if own and not _begins(entry.event):
+            attempts[own[-1]] = attempts[own[-1]].after(entry)
+        elif (begun := StepRecord(*key).after(entry)) != StepRecord(*key):
+            attempts.append(begun)
+        return replace(self, attempts=tuple(attempts))
+
+
+def _begins(event: Event) -> bool:
+    return isinstance(event, StepPlanned) or (
+        isinstance(event, StepFailed) and event.phase == "plan"
+    )
+
+
+def of(path: Path) -> Record:
+    """Return the record of the run whose journal is at `path`."""
+    history = journal.read(path)
+    return replace(fold(history.entries), unreadable=history.unreadable)
+
+
+def fold(entries: Iterable[Entry]) -> Record:
+    """Return the record that a run's entries make, oldest first."""
+    record = Record()
+    for entry in entries:
+        record = record.after(entry)
+    return record
