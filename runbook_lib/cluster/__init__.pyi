@@ -16,6 +16,7 @@ __all__ = [
     "Cluster",
     "Context",
     "Everything",
+    "Manifests",
     "Object",
     "ObjectDiff",
     "annotations_of",
@@ -27,16 +28,19 @@ __all__ = [
     "has_sidecar",
     "is_loopback",
     "labels_of",
+    "merged",
     "name_of",
     "namespace_of",
     "object_diff",
     "ref",
     "reference",
+    "without_fields",
 ]
 
 from .client import Cluster, Everything, event_text
 from .connection import REQUEST_TIMEOUT, Context, api_errors, contexts, is_loopback
 from .diff import ObjectDiff, canonical_yaml, object_diff
+from .manifests import Manifests, merged, without_fields
 from .names import (
     ADMISSION,
     APPS,

@@ -1,27 +1,28 @@
 __all__ = [
     "BASIS_MEANINGS",
     "EDGE",
-    "KIALI_PORT",
     "OUTSIDER",
-    "READER_LABEL",
     "SECURITY_API",
     "Basis",
     "Link",
     "LinkState",
     "MeshMap",
     "NamespaceView",
+    "OwnPolicy",
     "PodView",
     "Policies",
     "Role",
     "Sidecar",
     "WorkloadView",
     "has_ended",
+    "injection_label",
+    "istiod_name",
+    "own_policies",
     "progress",
     "wants_sidecar",
 ]
 
 from .injection_trial import wants_sidecar
-from .manifest import KIALI_PORT, READER_LABEL
 from .map import (
     BASIS_MEANINGS,
     EDGE,
@@ -36,5 +37,6 @@ from .map import (
     Sidecar,
     WorkloadView,
 )
+from .names import OwnPolicy, injection_label, istiod_name, own_policies
 from .rollout import has_ended, progress
 from .traffic import SECURITY_API, Policies

@@ -22,14 +22,13 @@ from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.kiali import steps as kiali
-from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.chapters.policies import authorization, manifest, mutual_tls
 from runbook_lib.cluster import accounts
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.mesh import manifest
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]

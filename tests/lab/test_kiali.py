@@ -13,10 +13,10 @@ from runbook_lib.base.errors import RunbookError, WaitFailed
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.chapters.policies import manifest
 from runbook_lib.cluster import accounts
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
-from runbook_lib.mesh import manifest
 from tests.labs import Lab, named, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]

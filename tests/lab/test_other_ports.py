@@ -15,13 +15,12 @@ import pytest
 
 from runbook_lib.base.errors import RunbookError, WaitTimeout
 from runbook_lib.base.wait import State, until
-from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.chapters.policies import authorization, manifest, mutual_tls
 from runbook_lib.chapters.policies import rollback as policies
 from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
 from runbook_lib.lifecycle.table import Row
-from runbook_lib.mesh import manifest
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]

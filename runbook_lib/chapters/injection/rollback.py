@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import RunbookError, wait
+from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import RollbackStep, objects, observe, only_web_pod_is_replaced
 from runbook_lib.cluster import (
     APPS,
@@ -18,9 +19,10 @@ from runbook_lib.cluster import (
     pods,
     ref,
     reference,
+    without_fields,
 )
 from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, table
-from runbook_lib.mesh import injection_trial, manifest, rollout
+from runbook_lib.mesh import injection_label, injection_trial, rollout
 from runbook_lib.parameters import Parameters
 
 _REASON = "istio-runbook: the pods leave the mesh"
@@ -71,7 +73,7 @@ class _RemoveSidecars(RollbackStep):
                 raise RunbookError(
                     f"new pods would get sidecars again: {left}",
                     f"remove it: kubectl label namespace {context.parameters.application.namespace}"
-                    f" {manifest.injection_label_of(context.parameters)[0]}-",
+                    f" {injection_label(context.parameters)[0]}-",
                 )
             note = f"It stays: {left}."
         changes = [*planned.changes, *(_change(context, restart) for restart in restarts)]
@@ -88,7 +90,7 @@ class _RemoveSidecars(RollbackStep):
             where = (restart.workload["kind"], metadata["name"], metadata["namespace"])
             if restart.is_marked:
                 # The template becomes what it was before, which replaces the pods by itself.
-                context.cluster.apply(manifest.without_fields(restart.workload))
+                context.cluster.apply(without_fields(restart.workload))
             elif not restart.underway:
                 context.cluster.restart(*where, _REASON)
             rollout.wait_until_complete(
@@ -101,7 +103,7 @@ class _RemoveSidecars(RollbackStep):
 
     def verify_removal(self, context: Context) -> Verification:
         application = context.parameters.application
-        key, _ = manifest.injection_label_of(context.parameters)
+        key, _ = injection_label(context.parameters)
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
         value = labels_of(namespace).get(key)
         _wait_until_none_is_leaving(context)
@@ -126,10 +128,10 @@ class _RemoveSidecars(RollbackStep):
     @staticmethod
     def _label(context: Context) -> list[Object]:
         """Return the namespace without the label, if the runbook set it."""
-        labelled = manifest.injection_label(context.parameters)
+        labelled = manifest.labelled_namespace(context.parameters)
         found = objects.live(context, labelled)
         own = found is not None and ownership.owns(found, "metadata.labels")
-        return [manifest.without_fields(labelled)] if own else []
+        return [without_fields(labelled)] if own else []
 
 
 def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:
@@ -173,7 +175,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
 
 def _change(context: Context, restart: _Restart) -> Change:
     if restart.is_marked:
-        desired = context.cluster.apply(manifest.without_fields(restart.workload), dry_run=True)
+        desired = context.cluster.apply(without_fields(restart.workload), dry_run=True)
         diff = object_diff(restart.workload, desired)
         return Change(restart.ref, "restart", f"{restart.reason}\n{diff.text}", diff.digest)
     # Which pods are left changes meanwhile: named, they would void every approval of the plan.
@@ -192,8 +194,8 @@ def _with_sidecars(found: list[Object]) -> list[Object]:
 
 def _label_of_others(context: Context) -> str:
     """Say who else asks for sidecars in the namespace; empty if nobody."""
-    found = objects.live(context, manifest.injection_label(context.parameters))
-    key, _ = manifest.injection_label_of(context.parameters)
+    found = objects.live(context, manifest.labelled_namespace(context.parameters))
+    key, _ = injection_label(context.parameters)
     if found is None or key not in labels_of(found):
         return ""
     who = ownership.makers(found)

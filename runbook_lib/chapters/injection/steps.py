@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.base import RunbookError, State
+from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import objects, observe, preflight
 from runbook_lib.cluster import (
     APPS,
@@ -20,7 +21,7 @@ from runbook_lib.cluster import (
     ref,
 )
 from runbook_lib.lifecycle import Change, Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import injection_trial, manifest, rollout
+from runbook_lib.mesh import injection_label, injection_trial, rollout
 from runbook_lib.parameters import Parameters
 
 _LACK = f"has no {PROXY}"
@@ -40,15 +41,15 @@ class _LabelNamespace(Step):
         _require_namespace(context)
         preflight.require(preflight.meshes(context))
         return objects.plan_objects(
-            context, self.name, [manifest.injection_label(context.parameters)]
+            context, self.name, [manifest.labelled_namespace(context.parameters)]
         )
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [manifest.injection_label(context.parameters)])
+        objects.apply_objects(context, plan, [manifest.labelled_namespace(context.parameters)])
 
     def verify(self, context: Context) -> Verification:
         namespace = _require_namespace(context)
-        key, value = manifest.injection_label_of(context.parameters)
+        key, value = injection_label(context.parameters)
         found = labels_of(namespace).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
@@ -155,7 +156,7 @@ def _require_namespace(context: Context) -> Object:
             f"there is no namespace {name}",
             "install the application first, or correct application.namespace",
         )
-    wanted, _ = manifest.injection_label_of(context.parameters)
+    wanted, _ = injection_label(context.parameters)
     (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
     if other in labels_of(namespace):
         raise RunbookError(

@@ -17,7 +17,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
-from runbook_lib.mesh import injection_trial, manifest, rollout
+from runbook_lib.mesh import injection_trial, istiod_name, rollout
 from runbook_lib.parameters import Parameters
 
 _WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -120,7 +120,7 @@ def _wait_until_istiod_is_gone(context: Context) -> None:
 def _webhooks(context: Context) -> list[str]:
     """Return the webhook configurations that call istiod: without it they refuse every pod."""
     namespace = context.parameters.istio.namespace
-    service = manifest.istiod_name(context.parameters)
+    service = istiod_name(context.parameters)
 
     def calls_it(item: Object) -> bool:
         services = [

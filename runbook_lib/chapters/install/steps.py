@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from runbook_lib.chapters.install import manifest
 from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import APPS, CRD, Object, name_of, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import manifest, rollout
+from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
 _GATEWAYS = ("ingressgateway", "egressgateway")

@@ -7,9 +7,19 @@ from dataclasses import dataclass
 
 import httpx
 
-from runbook_lib.cluster import APPS, NETWORKING, Object, annotations_of, ref, reference
+from runbook_lib.chapters.kiali import manifest
+from runbook_lib.cluster import (
+    APPS,
+    NETWORKING,
+    Object,
+    annotations_of,
+    labels_of,
+    name_of,
+    ref,
+    reference,
+)
 from runbook_lib.lifecycle import Check, Context, Table, table
-from runbook_lib.mesh import KIALI_PORT, READER_LABEL, manifest, rollout
+from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
 _OPERATOR = {"app.kubernetes.io/name": "kiali-operator"}
@@ -39,10 +49,9 @@ def accounts(context: Context) -> list[str]:
     """The accounts to log in with: those of readers, then Kiali's own."""
     namespace = context.parameters.istio.namespace
     found = context.cluster.list("v1", "ServiceAccount", namespace)
-    readers = [item["metadata"] for item in found]
-    marked = [each["name"] for each in readers if READER_LABEL in (each.get("labels") or {})]
+    marked = [name_of(item) for item in found if manifest.READER_LABEL in labels_of(item)]
     own = account(context.parameters)
-    return [*sorted(marked), *(each["name"] for each in readers if each["name"] == own)]
+    return [*sorted(marked), *(own for item in found if name_of(item) == own)]
 
 
 def service(context: Context) -> Object | None:
@@ -63,8 +72,8 @@ def address(context: Context) -> Address:
     if wanted.exposure == "alb-ingress":
         return Address(f"https://{wanted.host}{wanted.web_root}", balancer)
     if wanted.exposure == "nlb-tls":
-        return Address(f"https://{wanted.host}:{KIALI_PORT}{wanted.web_root}", balancer)
-    return Address(f"http://{balancer}:{KIALI_PORT}{wanted.web_root}", balancer)
+        return Address(f"https://{wanted.host}:{manifest.KIALI_PORT}{wanted.web_root}", balancer)
+    return Address(f"http://{balancer}:{manifest.KIALI_PORT}{wanted.web_root}", balancer)
 
 
 def forward_command(context: Context) -> str:
@@ -72,7 +81,7 @@ def forward_command(context: Context) -> str:
     wanted, namespace = context.parameters.kiali, context.parameters.istio.namespace
     return (
         f"{_kubectl(context)} --namespace {namespace} port-forward service/{wanted.name} "
-        f"{KIALI_PORT}:{KIALI_PORT}"
+        f"{manifest.KIALI_PORT}:{manifest.KIALI_PORT}"
     )
 
 
@@ -126,7 +135,7 @@ def _counts(deployment: Object | None) -> str:
 def ways_in(context: Context) -> Table:
     """Where Kiali is, how to log in, and what the lab lacks."""
     wanted, found = context.parameters.kiali, address(context)
-    local = f"http://127.0.0.1:{KIALI_PORT}{wanted.web_root}"
+    local = f"http://127.0.0.1:{manifest.KIALI_PORT}{wanted.web_root}"
     rows = [("from outside", found.url or found.lacking or "no way in: exposure is cluster")]
     if wanted.exposure in ("nlb-tls", "alb-ingress") and found.balancer:
         rows.append(("DNS", f"{wanted.host} must lead to {found.balancer}"))
@@ -203,7 +212,7 @@ def service_checks(context: Context) -> list[Check]:
     ports = [port["port"] for port in found["spec"]["ports"]]
     return [
         Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == wanted),
-        Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [KIALI_PORT]),
+        Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [manifest.KIALI_PORT]),
         *balancer_checks(context),
     ]
 

@@ -11,10 +11,11 @@ import httpx
 
 from runbook_lib.base import CommandError, WaitTimeout, wait
 from runbook_lib.chapters.kiali import addon_manifests as addons
+from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects
 from runbook_lib.cluster import Object, ownership, pods, ref, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import manifest, rollout
+from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
 _SAMPLES = (

@@ -6,10 +6,11 @@ import contextlib
 
 from runbook_lib.base import CommandError, KindNotInstalled, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
+from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali.client import REFUSED, Finding, Kiali, KialiAnswer
 from runbook_lib.cluster import Object, accounts
 from runbook_lib.lifecycle import Check, Context, Table, table
-from runbook_lib.mesh import KIALI_PORT, SECURITY_API, manifest
+from runbook_lib.mesh import SECURITY_API, istiod_name
 
 _WRONG_TOKEN = "not-a-token"
 _READS = ("prometheus", "tracing")
@@ -58,7 +59,7 @@ def _look(context: Context, token: str) -> tuple[list[Check], list[Finding]]:
     findings: list[Finding] = []
     try:
         with context.forwarded(
-            parameters.kiali.name, KIALI_PORT, parameters.istio.namespace
+            parameters.kiali.name, manifest.KIALI_PORT, parameters.istio.namespace
         ) as url:
             kiali = Kiali(url, parameters.kiali.web_root, timeout=parameters.timeouts.probe)
             kiali.healthy()
@@ -90,7 +91,7 @@ def _mesh_checks(context: Context, kiali: Kiali) -> list[Check]:
     parameters = context.parameters
     components = kiali.components()
     # Kiali names istiod by its Deployment, whose name carries the revision.
-    istiod = manifest.istiod_name(parameters)
+    istiod = istiod_name(parameters)
     checks = [
         Check(f"sees {name}", components.get(name, "no"), components.get(name) == _HEALTHY)
         for name in (istiod, *_READS)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects
 from runbook_lib.cluster import Object, accounts, labels_of, object_diff, ownership, reference
 from runbook_lib.lifecycle import Change, Context, Plan, Row, Step, Table, Verification
-from runbook_lib.mesh import manifest
 from runbook_lib.parameters import Parameters
 
 _RBAC = "rbac.authorization.k8s.io/v1"

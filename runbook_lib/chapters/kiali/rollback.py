@@ -6,12 +6,13 @@ from dataclasses import replace
 
 from runbook_lib.base import KindNotInstalled, WaitTimeout
 from runbook_lib.chapters.kiali import access as kiali_access
+from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.shared import RollbackStep, gone, objects, refused
 from runbook_lib.cluster import APPS, Everything, Object, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
-from runbook_lib.mesh import manifest, rollout
+from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
 

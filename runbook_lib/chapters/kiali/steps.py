@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbook_lib.base import WaitFailed, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
-from runbook_lib.chapters.kiali import addons
+from runbook_lib.chapters.kiali import addons, manifest
 from runbook_lib.chapters.kiali import checks as kiali_checks
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import status as kiali_status
@@ -12,7 +12,7 @@ from runbook_lib.chapters.shared import definitions, objects
 from runbook_lib.chapters.shared.release import ReleasePlanner, Source
 from runbook_lib.cluster import APPS, CRD, Object, annotations_of, name_of, ref, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import manifest, rollout
+from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
 API = "kiali.io/v1alpha1"

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from itertools import chain
 
 from runbook_lib.base import KindNotInstalled, RunbookError
+from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import objects, observe, outsiders
 from runbook_lib.cluster import APPS, Object, ref, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import manifest, sidecars, traffic
+from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run
 from runbook_lib.parameters import Parameters
 

@@ -6,10 +6,11 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
+from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import objects, observe, outsiders
 from runbook_lib.cluster import Object, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
-from runbook_lib.mesh import manifest, sidecars
+from runbook_lib.mesh import sidecars
 from runbook_lib.parameters import Parameters
 
 
@@ -108,7 +109,7 @@ def _other_callers(context: Context) -> Iterator[str]:
 
 def _left_open(context: Context) -> Iterator[str]:
     """Say which ports take plaintext all the same."""
-    if ports := outsiders.open_past_sidecars(context):
+    if ports := outsiders.open_past_sidecars(context, manifest.mutual_tls(context.parameters)):
         yield (
             f"who uses plaintext on ports that are not captured: {'; '.join(ports)}. No policy "
             "holds there: take the port off the annotation and restart the pods, or accept it"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from runbook_lib.base import RunbookError
+from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import RollbackStep, gone, objects, observe, refused
 from runbook_lib.cluster import Object, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
-from runbook_lib.mesh import manifest, traffic
+from runbook_lib.mesh import traffic
 from runbook_lib.parameters import Parameters
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbook_lib.cluster import APPS, has_sidecar, labels_of, ref
 from runbook_lib.lifecycle import Check, Context, Table, table
-from runbook_lib.mesh import has_ended, manifest, progress
+from runbook_lib.mesh import has_ended, injection_label, progress
 
 
 def tool_versions(context: Context) -> Table:
@@ -41,7 +41,7 @@ def namespace_labels(context: Context) -> Table:
 def starting_point(context: Context) -> Table:
     """Whether what the runbook takes for granted is there."""
     application = context.parameters.application
-    key, _ = manifest.injection_label_of(context.parameters)
+    key, _ = injection_label(context.parameters)
     namespace = context.cluster.get("v1", "Namespace", application.namespace)
     checks = [Check(ref("Namespace", application.namespace), *_there(namespace))]
     for entry in application.restart_order:

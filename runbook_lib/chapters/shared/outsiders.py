@@ -22,7 +22,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, manifest, sidecars, traffic
+from runbook_lib.mesh import has_ended, sidecars, traffic
 from runbook_lib.mesh.policy import STRICT, service_targets, why_not_inbound
 
 _Way = tuple[str, int | str, str]
@@ -105,17 +105,20 @@ def doors_of_others(context: Context) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def open_past_sidecars(context: Context) -> list[str]:
-    """Say which declared ports STRICT will leave open, as connections go past the sidecars."""
-    parameters = context.parameters
-    planned = manifest.strict_mutual_tls(parameters), manifest.mutual_tls_exception(parameters)
+def open_past_sidecars(context: Context, planned: Sequence[Object]) -> list[str]:
+    """Say which declared ports STRICT will leave open, as connections go past the sidecars.
+
+    Args:
+        context: Where to look.
+        planned: The PeerAuthentications that will be in force.
+    """
     found: dict[str, list[str]] = {}
-    for pod in context.cluster.list("v1", "Pod", parameters.application.namespace):
+    for pod in context.cluster.list("v1", "Pod", context.parameters.application.namespace):
         if has_ended(pod) or not has_sidecar(pod):
             continue
         for port in sidecars.ports(pod):
             past = why_not_inbound(pod, port)
-            judged = traffic.Policies(planned, web_labels=_labels(pod))
+            judged = traffic.Policies(tuple(planned), web_labels=_labels(pod))
             if past and traffic.mode_on_port(judged, namespace_of(pod), port) == STRICT:
                 found.setdefault(past.text, []).append(str(port))
     return [f"{', '.join(ports)} ({text})" for text, ports in found.items()]
@@ -127,8 +130,7 @@ def _under_mesh_wide(context: Context, namespace: str | None = None) -> Iterator
     Left out are those whose own policies decide in its place, and gateways, which have no
     application beside them.
     """
-    strict = manifest.strict_mutual_tls(context.parameters)
-    permissive = manifest.permissive_mutual_tls(context.parameters)
+    strict, permissive = (_mesh_wide(context, mode) for mode in ("STRICT", "PERMISSIVE"))
     try:
         policies = context.cluster.list(traffic.SECURITY_API, "PeerAuthentication")
     except KindNotInstalled:
@@ -140,6 +142,13 @@ def _under_mesh_wide(context: Context, namespace: str | None = None) -> Iterator
         own = [p for p in policies if namespace_of(p) == namespace_of(pod)]
         if _modes(pod, [strict, *own]) != _modes(pod, [permissive, *own]):
             yield pod
+
+
+def _mesh_wide(context: Context, mode: str) -> Object:
+    """Return a policy for the whole mesh, as far as it matters for what a port does."""
+    parameters = context.parameters
+    metadata = {"name": parameters.mutual_tls.policy, "namespace": parameters.istio.namespace}
+    return {"kind": "PeerAuthentication", "metadata": metadata, "spec": {"mtls": {"mode": mode}}}
 
 
 def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Table
-from runbook_lib.mesh import manifest, rollout
+from runbook_lib.mesh import own_policies, rollout
 
 RELEASE_NAME = "meta.helm.sh/release-name"
 RELEASE_NAMESPACE = "meta.helm.sh/release-namespace"
@@ -232,17 +232,9 @@ def deletion(item: Object) -> Finding | None:
 def policies(context: Context) -> Iterator[Finding]:
     """Find objects that have the runbook's names, and fields that somebody else set."""
     parameters = context.parameters
-    for wanted, key in (
-        (manifest.strict_mutual_tls(parameters), "mutual_tls.policy"),
-        (manifest.mutual_tls_exception(parameters), "mutual_tls.exception"),
-        (manifest.destination_rule(parameters, ()), "authorization.destination_rule"),
-        (manifest.authorization_policy(parameters, ()), "authorization.policy"),
-    ):
-        metadata = wanted["metadata"]
+    for own in own_policies(parameters):
         try:
-            found = context.cluster.get(
-                wanted["apiVersion"], wanted["kind"], metadata["name"], metadata["namespace"]
-            )
+            found = context.cluster.get(own.api_version, own.kind, own.name, own.namespace)
         except KindNotInstalled:
             continue
         owners = ownership.changed_by(found) if found is not None else {}
@@ -252,7 +244,8 @@ def policies(context: Context) -> Iterator[Finding]:
             reference(found),
             "; ".join(f"{name} manages {', '.join(at)}" for name, at in owners.items()),
             "the runbook takes no fields from others; what is the same, both may set",
-            f"ask its owner; or give the runbook's own another name: {key}; or hand it over: "
+            f"ask its owner; or give the runbook's own another name: {own.parameter}; or hand it "
+            "over: "
             + _kubectl(
                 *("apply", "--server-side", "--force-conflicts"),
                 *("--field-manager", FIELD_MANAGER, "--filename", "FILE"),

@@ -7,7 +7,7 @@ from functools import partial
 
 from runbook_lib.cluster import REVISION_LABEL, Object, name_of, pods
 from runbook_lib.diagnosis import Finding, Kind, Observation, named, registry
-from runbook_lib.mesh import manifest
+from runbook_lib.mesh import injection_label
 
 _DOCS = "https://istio.io/latest/docs/ops/common-problems"
 _INJECTION = f"{_DOCS}/injection/"
@@ -104,7 +104,7 @@ def _wrong_service(seen: Observation, service: Object) -> bool:
 @_rule(order=30, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
 def webhook_missing(seen: Observation) -> Iterator[Finding]:
     """The namespace asks for sidecars, and nothing answers."""
-    key, value = manifest.injection_label_of(seen.parameters)
+    key, value = injection_label(seen.parameters)
     if seen.labels.get(key) != value or seen.injection is None:
         return
     if seen.injection.injected or seen.injection.refused:

@@ -15,7 +15,7 @@ from runbook_lib.cluster import (
     pods,
 )
 from runbook_lib.diagnosis import Finding, Kind, Observation, registry
-from runbook_lib.mesh import manifest, sidecars, traffic, wants_sidecar
+from runbook_lib.mesh import injection_label, sidecars, traffic, wants_sidecar
 from runbook_lib.mesh.policy import STRICT, why_not_inbound
 
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
@@ -30,7 +30,7 @@ NOT_INJECTED = ("istiod-down", "label-missing", "webhook-missing", "webhook-unre
 @_rule(order=60)
 def two_labels(seen: Observation) -> Iterator[Finding]:
     """Two labels that contradict each other; the older one wins."""
-    wanted, _ = manifest.injection_label_of(seen.parameters)
+    wanted, _ = injection_label(seen.parameters)
     (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
     if not {wanted, other} <= seen.labels.keys():
         return
@@ -50,7 +50,7 @@ def two_labels(seen: Observation) -> Iterator[Finding]:
 @_rule(order=70, needs=("pods", "policies"))
 def label_missing(seen: Observation) -> Iterator[Finding]:
     """The label is gone, or says no, although the application is in the mesh."""
-    key, value = manifest.injection_label_of(seen.parameters)
+    key, value = injection_label(seen.parameters)
     found = seen.labels.get(key)
     if seen.namespace is None or found == value or not seen.mesh_begun:
         return
@@ -71,7 +71,7 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
 @_rule(order=110, needs=("pods",), explained_by=NOT_INJECTED)
 def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
     """Pods that should be in the mesh and are not."""
-    key, value = manifest.injection_label_of(seen.parameters)
+    key, value = injection_label(seen.parameters)
     lacking = [pod for pod in _lacking(seen) if wants_sidecar(pod)]
     if seen.labels.get(key) != value or not lacking:
         return

@@ -8,7 +8,7 @@ from functools import partial
 
 from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods
 from runbook_lib.diagnosis import Finding, Observation, registry
-from runbook_lib.mesh import manifest, sidecars, traffic
+from runbook_lib.mesh import istiod_name, sidecars, traffic
 
 RECENT = timedelta(minutes=10)
 """How long a restart of a sidecar is news."""
@@ -92,7 +92,7 @@ def proxy_stale(seen: Observation) -> Iterator[Finding]:
                 if rejected
                 else "the sidecar does not acknowledge its configuration",
                 f"kubectl --namespace {seen.parameters.istio.namespace} logs "
-                f"deployment/{manifest.istiod_name(seen.parameters)} | grep {name}",
+                f"deployment/{istiod_name(seen.parameters)} | grep {name}",
                 _PROXY_DOCS,
                 outside=bool(seen.wrong_answers),
             )

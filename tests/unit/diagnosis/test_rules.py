@@ -18,6 +18,7 @@ from runbook_lib.base.errors import ClusterRefused
 from runbook_lib.chapters import CHAPTERS
 from runbook_lib.chapters.autoscaling.cases import Autoscaler
 from runbook_lib.chapters.autoscaling.scale_out import Metric, Requests, Scaling, Usage
+from runbook_lib.chapters.policies import manifest
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.judging import health, judge, unjudged
@@ -26,7 +27,6 @@ from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
 from runbook_lib.lifecycle.table import Row
-from runbook_lib.mesh import manifest
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
 from runbook_lib.site.probe import Observed

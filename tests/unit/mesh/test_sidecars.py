@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.errors import CommandError, WaitFailed, WaitTimeout
-from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.table import Row, Table
-from runbook_lib.mesh.manifest import (
+from runbook_lib.chapters.policies.manifest import (
     authorization_policy,
     mutual_tls_exception,
     strict_mutual_tls,
 )
+from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.table import Row, Table
 from runbook_lib.mesh.sidecars import accepts_plaintext, allows, prove_authorization, prove_modes
 from tests.unit.given_cluster import context, pod
 from tests.unit.samples import lab_parameters
