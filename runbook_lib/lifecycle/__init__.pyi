@@ -13,6 +13,7 @@ __all__ = [
     "Context",
     "Decision",
     "Desk",
+    "Finding",
     "Gate",
     "LifeCycle",
     "NotebookStarted",
@@ -21,9 +22,11 @@ __all__ = [
     "Probed",
     "Proposal",
     "Record",
+    "Refused",
     "Row",
     "Ruling",
     "Sampled",
+    "Severity",
     "Step",
     "StepApproved",
     "StepRecord",
@@ -36,6 +39,7 @@ __all__ = [
     "aligned",
     "of_checks",
     "operator",
+    "require",
     "yes_no",
 ]
 
@@ -52,6 +56,7 @@ from .events import (
     Stopped,
     TokenShown,
 )
+from .finding import Finding, Refused, Severity, require
 from .gate import APPROVE_VARIABLE, Approval, Decision, Gate, operator
 from .lifecycle import Applied, LifeCycle, Proposal
 from .outcome import Outcome

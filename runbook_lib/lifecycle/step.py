@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.table import Table
 
@@ -55,6 +57,14 @@ class Step(ABC):
     takes: str
     risk: str
     undo: str
+
+    def obstacles(self, context: Context) -> Iterable[Finding]:  # noqa: ARG002
+        """Find what is in the way of this step, without planning it and without changing anything.
+
+        A step's `plan` refuses what of it refuses. Apart from that it can be asked of every step
+        before the first one changes something.
+        """
+        return ()
 
     @abstractmethod
     def plan(self, context: Context) -> Plan:

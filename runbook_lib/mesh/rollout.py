@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from runbook_lib.base import RunbookError, State
+from runbook_lib.base import State
 from runbook_lib.cluster import (
     APPS,
     RESTART_REASON,
@@ -17,8 +17,9 @@ from runbook_lib.cluster import (
     namespace_of,
     pods,
     ref,
+    reference,
 )
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import Context, Finding
 
 _REWRITTEN = "prometheus.io/"
 """Annotations that the injector points at the sidecar's own port: a pod differs from its template.
@@ -75,30 +76,36 @@ def wait_until_complete(
     )
 
 
-def require_rolling_update(workload: Object) -> None:
-    """Check that a workload replaces all its pods by itself when its template changes.
-
-    Raises:
-        RunbookError: It waits for somebody.
-    """
-    metadata, spec = workload["metadata"], workload["spec"]
-    where = ref(workload["kind"], metadata["name"], metadata["namespace"])
+def held(workload: Object) -> Iterator[Finding]:
+    """Find what keeps a workload from replacing all its pods when its template changes."""
+    spec, where = workload["spec"], reference(workload)
+    scope = f"--namespace {namespace_of(workload)}"
+    name = f"{workload['kind'].lower()}/{name_of(workload)}"
+    effect = "the step would wait in vain for pods that are not replaced"
     strategy = spec.get("updateStrategy") or {}
     if strategy.get("type") == "OnDelete":
-        raise RunbookError(
-            f"{where} replaces pods only when they are deleted (updateStrategy OnDelete)",
+        yield Finding(
+            where,
+            "replaces pods only when they are deleted",
+            effect,
             "delete its pods yourself, one by one, and run this step again",
+            (".spec.updateStrategy.type: OnDelete",),
         )
     if kept := (strategy.get("rollingUpdate") or {}).get("partition", 0):
-        raise RunbookError(
-            f"{where} keeps its first {kept} pods as they are (updateStrategy.rollingUpdate."
-            "partition)",
-            "set the partition to 0, and run this step again",
+        yield Finding(
+            where,
+            f"keeps its first {kept} pods as they are",
+            effect,
+            f"set the partition to 0, and run this step again: kubectl edit {name} {scope}",
+            (f".spec.updateStrategy.rollingUpdate.partition: {kept}",),
         )
     if spec.get("paused"):
-        raise RunbookError(
-            f"{where} is paused: it replaces no pods",
-            "resume it with kubectl rollout resume, and run this step again",
+        yield Finding(
+            where,
+            "is paused",
+            effect,
+            f"resume it, and run this step again: kubectl rollout resume {name} {scope}",
+            (".spec.paused: true",),
         )
 
 

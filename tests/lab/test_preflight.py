@@ -19,10 +19,10 @@ from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.install import steps as install
 from runbook_lib.chapters.policies import mutual_tls
 from runbook_lib.chapters.shared import preflight
-from runbook_lib.chapters.shared.preflight import Finding
 from runbook_lib.chapters.shared.release import recovery
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
 
@@ -129,16 +129,16 @@ def test_a_namespace_that_is_being_deleted_says_what_holds_it(
 ) -> None:
     def observe() -> State:
         found = one(preflight.namespaces(context))
-        return State("example.com/hold" in found.found, found.found)
+        return State("example.com/hold" in found.what, found.what)
 
     until("the namespace to say what holds it", observe, timeout=30)
     found = one(preflight.namespaces(context))
     assert found.where == f"Namespace {leaving}"
-    assert "Terminating since" in found.found
-    assert "kubectl get namespace istio-system" in found.offer
+    assert "Terminating since" in found.what
+    assert "kubectl get namespace istio-system" in found.way_out
     with pytest.raises(RunbookError, match=r"example\.com/hold") as refused:
         steps(context)[0].plan(context)
-    assert refused.value.remedy == found.offer
+    assert refused.value.remedy == found.way_out
 
 
 def test_kinds_that_helm_would_refuse_are_handed_over_by_the_offer(
@@ -147,7 +147,7 @@ def test_kinds_that_helm_would_refuse_are_handed_over_by_the_offer(
     apply(lab, definition("gateways", "networking.istio.io", "Gateway"))
     found = one(preflight.kinds(context))
     assert "gateways.networking.istio.io" in found.where
-    assert "of no Helm release (made by " in found.found
+    assert "of no Helm release (made by " in found.what
     with pytest.raises(RunbookError, match="of no Helm release") as refused:
         steps(context)[0].plan(context)
     # Helm itself refuses it, with words of its own.
@@ -195,10 +195,10 @@ def test_a_webhook_whose_service_is_gone_stops_the_restart_and_not_the_site(
     )
     found = one(preflight.webhooks(context))
     assert found.where == "ValidatingWebhookConfiguration gone"
-    assert "asks Service default/gone, which does not exist" in found.found
+    assert "asks Service default/gone, which does not exist" in found.what
     with pytest.raises(RunbookError, match="a restart would leave no pod"):
         injection.steps(context.parameters)[1].plan(context)
-    lab.run(*found.offer.rsplit(": ", 1)[1].split())
+    lab.run(*found.way_out.rsplit(": ", 1)[1].split())
     assert list(preflight.webhooks(context)) == []
 
 
@@ -226,24 +226,24 @@ def test_another_istio_is_named_and_blocks_only_if_it_is_of_the_same_revision(
     try:
         found = one(preflight.meshes(context))
         assert found.where.startswith("Deployment other/istiod")
-        assert revision in found.found
-        assert found.blocks is (revision == "default")
-        if found.blocks:
-            assert "work with it: istio.namespace: other" in found.offer
-            assert "remove it first, because no pod has a sidecar of this rev" in found.offer
-            assert f"istioctl uninstall --revision {revision}" in found.offer
+        assert revision in found.what
+        assert found.refuses is (revision == "default")
+        if found.refuses:
+            assert "or set istio.namespace: other" in found.way_out
+            assert "remove it first, because no pod has a sidecar of this rev" in found.way_out
+            assert f"istioctl uninstall --revision {revision}" in found.way_out
             apply(lab, user_of_a_mesh(revision))
             (in_use,) = preflight.meshes(context)
-            assert "1 pods have sidecars of this revision (Pod other/user)" in in_use.offer
-            assert "uninstall" not in in_use.offer
+            assert "1 pods have sidecars of this revision (Pod other/user)" in in_use.way_out
+            assert "uninstall" not in in_use.way_out
             with pytest.raises(RunbookError, match="another Istio of the same revision"):
                 steps(context)[0].plan(context)
         else:
-            assert "istio.revision: canary" in found.offer
+            assert "istio.revision: canary" in found.way_out
             steps(context)[0].plan(context)
         # Its webhook asks a Service that was never made.
         (dead,) = preflight.webhooks(context)
-        assert "Service other/istiod" in dead.found
+        assert "Service other/istiod" in dead.what
     finally:
         for item in objects:
             scope = ["--namespace", "other"] if item["kind"] == "Deployment" else []
@@ -275,16 +275,16 @@ def test_an_istiod_of_others_in_its_place_is_used_as_it_is(
     try:
         found = one(preflight.control_plane(context))
         assert found.where == "Deployment istio-system/istiod"
-        assert found.offer.startswith("use it as it is: leave 01_install_istio out")
-        assert (f"istio.istiod.release: {release}" in found.offer) is bool(release)
-        assert "uninstall" not in found.offer
+        assert found.way_out.startswith("use it as it is: leave 01_install_istio out")
+        assert (f"istio.istiod.release: {release}" in found.way_out) is bool(release)
+        assert "uninstall" not in found.way_out
         for step in steps(context):
             with pytest.raises(RunbookError, match="where 01_install_istio would put its own"):
                 step.plan(context)
         assert list(preflight.meshes(context)) == []
         assert not injection.steps(context.parameters)[0].plan(context).empty
         rows = [row for row in preflight.table(context).rows if row.cells[0] == "Other meshes"]
-        assert [row.cells[3] for row in rows] == [found.offer]
+        assert [row.cells[3] for row in rows] == [found.way_out]
     finally:
         lab.run("kubectl", *FORCED, "namespace", "istio-system")
 
@@ -293,10 +293,10 @@ def test_ambient_mode_of_the_application_is_another_mesh(lab: Lab, context: Cont
     label = "istio.io/dataplane-mode"
     lab.run("kubectl", "label", "namespace", "xnat", f"{label}=ambient")
     found = one(preflight.meshes(context))
-    assert "ambient" in found.found
+    assert "ambient" in found.what
     with pytest.raises(RunbookError, match="ambient"):
         injection.steps(context.parameters)[0].plan(context)
-    lab.run(*found.offer.split(": ", 1)[1].split())
+    lab.run(*found.way_out.split(": ", 1)[1].split())
     assert list(preflight.meshes(context)) == []
 
 
@@ -314,12 +314,12 @@ def test_a_kiali_without_its_operator_is_found(lab: Lab, context: Context) -> No
     }
     apply(lab, kiali)
     left = one(preflight.operator(context))
-    assert "no operator is there to carry it out" in left.found
-    assert "06_kiali installs the operator" in left.offer
-    assert not left.blocks
+    assert "no operator is there to carry it out" in left.what
+    assert "06_kiali installs the operator" in left.way_out
+    assert not left.refuses
     lab.run("kubectl", "delete", "kiali", "kiali", "--wait=false")
     held = one(preflight.operator(context))
-    assert "finalizers that hold it: kiali.io/finalizer" in held.found
+    assert "finalizers that hold it: kiali.io/finalizer" in held.what
     lab.run(
         *("kubectl", "patch", "kiali", "kiali", "--type=merge"),
         *("--patch", '{"metadata": {"finalizers": null}}'),
@@ -361,9 +361,9 @@ def test_an_interrupted_release_is_found_and_recovered_by_its_step(
         hand_over_interrupted(lab, context, istiod)
     found = one(preflight.releases(context))
     assert found.where == "Helm release istio-system/istiod"
-    assert found.found.startswith("uninstalling" if interrupted == "uninstall" else "pending-")
-    assert "01_install_istio waits for that Helm, then plans the recovery" in found.offer
-    assert not found.blocks
+    assert found.what.startswith("uninstalling" if interrupted == "uninstall" else "pending-")
+    assert "01_install_istio waits for that Helm, then plans the recovery" in found.way_out
+    assert not found.refuses
     plan = istiod.plan(context)
     assert plan.summary == "recover Helm release istiod"
     assert "its Helm was interrupted" in plan.changes[0].text
@@ -403,8 +403,8 @@ def refused_over_a_field_of_others(lab: Lab, context: Context, step: Step) -> No
 def hand_over_interrupted(lab: Lab, context: Context, step: Step) -> None:
     """Somebody else's Helm may be at work for as long as they like: it is left alone."""
     found = one(preflight.releases(context))
-    assert "pending-install (revision 1), and not installed by this runbook" in found.found
-    assert not found.blocks
+    assert "pending-install (revision 1), and not installed by this runbook" in found.what
+    assert not found.refuses
     with pytest.raises(RunbookError, match="its owner may still be at work on it") as refused:
         step.plan(context)
     lab.run(*refused.value.remedy.rsplit(": ", 1)[1].split())
@@ -437,15 +437,15 @@ def test_a_policy_of_others_names_them_and_three_ways_out(lab: Lab, context: Con
         "spec": {"mtls": {"mode": "PERMISSIVE"}},
     }
     apply(lab, policy)
-    found = one(preflight.policies(context))
+    found = one(preflight.changed_by_others(context))
     assert found.where == "PeerAuthentication istio-system/default"
-    assert found.found == "kubectl-client-side-apply manages spec.mtls.mode"
+    assert found.what == "kubectl-client-side-apply manages spec.mtls.mode"
     for way in ("ask its owner", "mutual_tls.policy", "--force-conflicts"):
-        assert way in found.offer
+        assert way in found.way_out
     with pytest.raises(RunbookError, match="kubectl-client-side-apply manages"):
         mutual_tls.steps(context.parameters)[0].plan(context)
     lab.run("kubectl", "--namespace", "istio-system", *FORCED, "peerauthentication", "default")
-    assert list(preflight.policies(context)) == []
+    assert list(preflight.changed_by_others(context)) == []
 
 
 def test_a_policy_of_others_that_says_the_same_is_not_added_to(lab: Lab, context: Context) -> None:

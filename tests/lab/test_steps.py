@@ -57,7 +57,7 @@ def stranger(kubectl: Callable[..., str]) -> Iterator[str]:
 
 def test_a_missing_namespace_is_an_error_and_is_not_created(make: MakeContext) -> None:
     context = make(application={"namespace": "nowhere"})
-    with pytest.raises(RunbookError, match="there is no namespace nowhere"):
+    with pytest.raises(RunbookError, match="Namespace nowhere: does not exist"):
         label_and_restart(context)[0].plan(context)
     assert context.cluster.get("v1", "Namespace", "nowhere") is None
 

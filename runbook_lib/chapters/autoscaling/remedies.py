@@ -22,7 +22,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     words,
 )
 from runbook_lib.cluster import FIELD_MANAGER, Object, object_diff, reference
-from runbook_lib.lifecycle import Change, Context
+from runbook_lib.lifecycle import Change, Context, require
 from runbook_lib.mesh import rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
@@ -97,7 +97,7 @@ def templates(context: Context) -> list[Object]:
                 "replace",
                 "choose another autoscaling.remedy: container-resource",
             )
-        rollout.require_rolling_update(target)
+        require(rollout.held(target))
         proxy = context.parameters.autoscaling.proxy
         annotations = {
             "sidecar.istio.io/proxyCPU": proxy.cpu,

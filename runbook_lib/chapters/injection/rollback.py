@@ -21,7 +21,7 @@ from runbook_lib.cluster import (
     reference,
     without_fields,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, table
+from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, require, table
 from runbook_lib.mesh import injection_label, injection_trial, rollout
 from runbook_lib.parameters import Parameters
 
@@ -159,7 +159,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
         ]
         covered.update(name_of(pod) for pod in found)
         if found:
-            rollout.require_rolling_update(workload)
+            require(rollout.held(workload))
             names = sorted(name_of(pod) for pod in found)
             reason = "\n".join(f"{pod}: has {PROXY}" for pod in names)
             yield _Restart(workload, reason, rollout.replaces(workload, found))

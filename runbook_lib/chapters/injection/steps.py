@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.base import RunbookError, State
@@ -20,7 +20,17 @@ from runbook_lib.cluster import (
     pods,
     ref,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import (
+    Change,
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Step,
+    Verification,
+    require,
+    table,
+)
 from runbook_lib.mesh import injection_label, injection_trial, rollout
 from runbook_lib.parameters import Parameters
 
@@ -37,9 +47,12 @@ class _LabelNamespace(Step):
     risk = "none yet: running pods stay as they are"
     undo = "remove the label and restart the workloads"
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from _namespace_obstacles(context)
+        yield from preflight.meshes(context)
+
     def plan(self, context: Context) -> Plan:
-        _require_namespace(context)
-        preflight.require(preflight.meshes(context))
+        require(self.obstacles(context))
         return objects.plan_objects(
             context, self.name, [manifest.labelled_namespace(context.parameters)]
         )
@@ -48,9 +61,9 @@ class _LabelNamespace(Step):
         objects.apply_objects(context, plan, [manifest.labelled_namespace(context.parameters)])
 
     def verify(self, context: Context) -> Verification:
-        namespace = _require_namespace(context)
+        namespace = context.cluster.get("v1", "Namespace", context.parameters.application.namespace)
         key, value = injection_label(context.parameters)
-        found = labels_of(namespace).get(key, "missing")
+        found = labels_of(namespace or {}).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
             injection_trial.check_new_pod(context, injected=True),
@@ -93,14 +106,18 @@ class _RestartWorkloads(Step):
     risk = "each workload is away while its pods are replaced, unless it has several"
     undo = "remove the namespace's label and restart again"
 
-    def plan(self, context: Context) -> Plan:
-        namespace = context.parameters.application.namespace
-        preflight.require(preflight.namespace(context, namespace), preflight.webhooks(context))
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from preflight.namespace(context, context.parameters.application.namespace)
+        yield from preflight.webhooks(context)
         restarts = _restarts(context)
         for restart in restarts:
             if restart.lacking:
-                rollout.require_rolling_update(restart.workload)
-        _require_all_listed(context, restarts)
+                yield from rollout.held(restart.workload)
+        yield from _unlisted(context, restarts)
+
+    def plan(self, context: Context) -> Plan:
+        require(self.obstacles(context))
+        restarts = _restarts(context)
         changes = [
             Change.of_text(restart.ref, "restart", restart.reason)
             for restart in restarts
@@ -143,27 +160,28 @@ def steps(_parameters: Parameters) -> tuple[Step, ...]:
     return _LabelNamespace(), _RestartWorkloads()
 
 
-def _require_namespace(context: Context) -> Object:
-    """Return the application's namespace: applying a label must not create one.
-
-    Raises:
-        RunbookError: There is none, or its labels contradict each other.
-    """
+def _namespace_obstacles(context: Context) -> Iterator[Finding]:
+    """Find that the namespace is missing, or that its labels contradict each other."""
     name = context.parameters.application.namespace
     namespace = context.cluster.get("v1", "Namespace", name)
     if namespace is None:
-        raise RunbookError(
-            f"there is no namespace {name}",
+        yield Finding(
+            ref("Namespace", name),
+            "does not exist",
+            "applying the label would create it, empty",
             "install the application first, or correct application.namespace",
         )
+        return
     wanted, _ = injection_label(context.parameters)
     (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
     if other in labels_of(namespace):
-        raise RunbookError(
-            f"namespace {name} carries the label {other}, which contradicts {wanted} (IST0123)",
+        yield Finding(
+            ref("Namespace", name),
+            f"carries the label {other}, which contradicts {wanted} (IST0123)",
+            f"which revision injects is not the one that {REVISION_LABEL} names",
             f"remove it: kubectl label namespace {name} {other}-; or correct istio.revision",
+            (f".metadata.labels.{other}: {labels_of(namespace)[other]}",),
         )
-    return namespace
 
 
 def _restarts(context: Context) -> list[_Restart]:
@@ -191,20 +209,17 @@ def _restarts(context: Context) -> list[_Restart]:
     return restarts
 
 
-def _require_all_listed(context: Context, restarts: Sequence[_Restart]) -> None:
-    """Check that every pod that lacks a sidecar gets one by these restarts, or leaves by itself.
-
-    Raises:
-        RunbookError: One belongs to no workload that is listed.
-    """
+def _unlisted(context: Context, restarts: Sequence[_Restart]) -> Iterator[Finding]:
+    """Find pods that lack a sidecar, get none by these restarts, and do not leave by themselves."""
     namespace = context.parameters.application.namespace
     covered = {name for restart in restarts for name in restart.lacking}
     for pod in _lacking(context.cluster.list("v1", "Pod", namespace)):
         name = name_of(pod)
         if name not in covered and not pods.is_leaving(pod):
-            raise RunbookError(
-                f"pod {namespace}/{name} {_LACK}, and belongs to no workload in "
-                "application.restart_order",
+            yield Finding(
+                ref("Pod", name, namespace),
+                f"{_LACK}, and belongs to no workload in application.restart_order",
+                "it would stay outside of the mesh",
                 "add its workload there, or mark the pod's template with the label "
                 f"{INJECT}: 'false'",
             )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runbook_lib.chapters.install import manifest
 from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import APPS, CRD, Object, name_of, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
@@ -28,9 +30,12 @@ class _InstallBase(Step):
     def __init__(self, parameters: Parameters) -> None:
         self._release = istio_releases.base_release(parameters)
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from preflight.namespace(context, context.parameters.istio.namespace)
+        yield from preflight.istios(context)
+
     def plan(self, context: Context) -> Plan:
-        istio = context.parameters.istio.namespace
-        preflight.require(preflight.namespace(context, istio), preflight.istios(context))
+        require(self.obstacles(context))
         planned = objects.plan_objects(context, self.name, self._namespace(context))
         changes = planned.changes + self._release.changes(context)
         return Plan(self.name, context.target.uid, changes)
@@ -69,8 +74,12 @@ class _InstallIstiod(Step):
     def __init__(self, parameters: Parameters) -> None:
         self._release = istio_releases.istiod_release(parameters)
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from preflight.istios(context)
+        yield from preflight.webhooks(context)
+
     def plan(self, context: Context) -> Plan:
-        preflight.require(preflight.istios(context), preflight.webhooks(context))
+        require(self.obstacles(context))
         return Plan(self.name, context.target.uid, self._release.changes(context))
 
     def apply(self, context: Context, plan: Plan) -> None:

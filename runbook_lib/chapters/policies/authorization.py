@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from runbook_lib.base import KindNotInstalled, RunbookError
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import objects, observe, outsiders
 from runbook_lib.cluster import APPS, Object, ref, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run
 from runbook_lib.parameters import Parameters
@@ -25,7 +25,11 @@ class _RouteToWeb(Step):
     risk = "a wrong mode turns calls inside the mesh into 503; requests from outside do not use it"
     undo = "delete the DestinationRule"
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        return outsiders.cut_off(context)
+
     def plan(self, context: Context) -> Plan:
+        require(self.obstacles(context))
         manifests = [self._manifest(context)]
         return objects.plan_objects(
             context, self.name, manifests, _note_on_ports(context), own=True
@@ -77,7 +81,12 @@ class _AllowMethods(Step):
         self._final = tuple(final)
         self._dry_run = dry_run
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        if not self._is_surpassed(context):
+            yield from outsiders.cut_off(context)
+
     def plan(self, context: Context) -> Plan:
+        require(self.obstacles(context))
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)

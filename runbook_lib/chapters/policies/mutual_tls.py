@@ -9,7 +9,7 @@ from dataclasses import replace
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import objects, observe, outsiders
 from runbook_lib.cluster import Object, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import sidecars
 from runbook_lib.parameters import Parameters
 
@@ -21,7 +21,11 @@ class _PeerAuthenticationStep(Step):
     def manifest(self, parameters: Parameters) -> Object:
         """The PeerAuthentication."""
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        return outsiders.cut_off(context)
+
     def plan(self, context: Context) -> Plan:
+        require(self.obstacles(context))
         note = outsiders.note_on_ports(
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",

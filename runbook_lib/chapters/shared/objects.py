@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, State
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster import Object, ObjectDiff, name_of, object_diff, ownership, reference
-from runbook_lib.lifecycle import Change, Context, Plan
+from runbook_lib.lifecycle import Change, Context, Plan, Refused, require
 
 
 def plan_objects(
@@ -192,7 +192,7 @@ def _refuse_leaving_namespaces(context: Context, manifests: Sequence[Object]) ->
     """Refuse early what could not be created: the API server refuses it half-way through."""
     names = (manifest["metadata"].get("namespace") for manifest in manifests)
     for name in dict.fromkeys(filter(None, names)):
-        preflight.require(preflight.namespace(context, name))
+        require(preflight.namespace(context, name))
 
 
 def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:
@@ -200,7 +200,7 @@ def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:
     try:
         current = live(context, manifest)
         if current is not None and (leaving := preflight.deletion(current)) is not None:
-            raise leaving.error
+            raise Refused(leaving)
         desired = context.cluster.apply(manifest, dry_run=True)
     except KindNotInstalled as error:
         if context.parameters.mode != "plan":

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.base import KindNotInstalled, RunbookError
+from runbook_lib.base import KindNotInstalled
 from runbook_lib.cluster import (
     APPS,
     NETWORKING,
@@ -21,7 +21,7 @@ from runbook_lib.cluster import (
     namespace_of,
     reference,
 )
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.mesh import has_ended, sidecars, traffic
 from runbook_lib.mesh.policy import STRICT, service_targets, why_not_inbound
 
@@ -46,35 +46,39 @@ class _Door:
     port: int
 
 
-def note_on_ports(context: Context, consequence: str) -> str:
-    """Refuse to close a port that leads outside, and say which others will be closed.
+def cut_off(context: Context) -> Iterator[Finding]:
+    """Find a load balancer, a node's port or an Ingress that leads to a port about to be closed.
 
-    Args:
-        context: Where to look.
-        consequence: Who is closed out where only the cluster reaches a port.
-
-    Returns:
-        A note for a plan; empty if no other port is behind a Service.
-
-    Raises:
-        RunbookError: A load balancer, a node's port or an Ingress leads to a port of the web pods
-            that the parameters do not name.
+    Such ports are those of the web pods that the parameters do not name.
     """
     application = context.parameters.application
-    known = (application.web.port, *application.plaintext_ports)
-    closed = [door for door in _doors(context, list(_web_pods(context))) if door.port not in known]
-    outside = [door for door in closed if door.outside]
+    outside = [door for door in _closed(context) if door.outside]
     if outside:
-        wanted = sorted({*application.plaintext_ports, *(door.port for door in outside)})
+        ports = sorted({*application.plaintext_ports, *(door.port for door in outside)})
         leads = "; ".join(
             f"{door.service} ({door.outside}) leads to port {door.port}" for door in outside
         )
-        raise RunbookError(
-            f"callers outside of the mesh would be cut off from the web pods: {leads}, which is "
-            "neither application.web.port nor among application.plaintext_ports",
-            f"set application.plaintext_ports: {wanted}; or, if nobody uses that way in, close it "
-            "first: make the Service a ClusterIP, or remove it from the Ingress",
+        yield Finding(
+            "web pods",
+            f"{leads}, which is neither application.web.port nor among application.plaintext_ports",
+            "callers outside of the mesh would be cut off",
+            "if nobody uses that way in, close it first: make the Service a ClusterIP, or remove "
+            "it from the Ingress",
+            parameter=f"application.plaintext_ports: {ports}",
         )
+
+
+def note_on_ports(context: Context, consequence: str) -> str:
+    """Say which ports will be closed to callers in the cluster.
+
+    Args:
+        context: Where to look.
+        consequence: Who is closed out.
+
+    Returns:
+        A note for a plan; empty if no other port is behind a Service.
+    """
+    closed = _closed(context)
     ports = sorted({door.port for door in closed})
     return " ".join(
         f"Port {port} of the web pods is reached through "
@@ -82,6 +86,13 @@ def note_on_ports(context: Context, consequence: str) -> str:
         f"the cluster alone: {consequence}."
         for port in ports
     )
+
+
+def _closed(context: Context) -> list[_Door]:
+    """Return the ways in to ports of the web pods that the parameters do not name."""
+    application = context.parameters.application
+    known = (application.web.port, *application.plaintext_ports)
+    return [door for door in _doors(context, list(_web_pods(context))) if door.port not in known]
 
 
 def namespaces_of_others(context: Context) -> list[str]:

@@ -14,7 +14,7 @@ from runbook_lib.base.redact import redact
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import contested, recovery
 from runbook_lib.cluster import CRD, Object, annotations_of, canonical_yaml, object_diff, reference
-from runbook_lib.lifecycle import Change, Check, Context, Plan
+from runbook_lib.lifecycle import Change, Check, Context, Plan, require
 from runbook_lib.parameters import ChartParameters
 from runbook_lib.tools import Chart, Release, is_older
 
@@ -279,9 +279,7 @@ class ReleasePlanner:
         """Refuse what Helm would refuse: objects that are there already, and another's."""
         found = [live for _, live in self._present(context)]
         release, namespace = self._parameters.release, self._source.namespace
-        preflight.require(
-            preflight.foreign(context, found, release, namespace, "its release's name")
-        )
+        require(preflight.foreign(context, found, release, namespace, "its release's name"))
 
     def _install(self, context: Context) -> Change:
         values = canonical_yaml(redact_value(self._values)).rstrip()

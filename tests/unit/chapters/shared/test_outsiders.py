@@ -10,11 +10,13 @@ import pytest
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.chapters.policies.authorization import service_ports
 from runbook_lib.chapters.shared.outsiders import (
+    cut_off,
     doors_of_others,
     namespaces_of_others,
     note_on_ports,
 )
 from runbook_lib.cluster.objects import Object
+from runbook_lib.lifecycle import require
 from tests.unit.given_cluster import WEB, context, pod
 
 SCANNING = {
@@ -61,6 +63,7 @@ BY_NAME = {"service": {"name": "xnat-dicom", "port": {"name": "tcp-dicom"}}}
 
 def note(folder: Path, *objects: Object, **application: Any) -> str:
     found = context(folder, *objects, application=application)
+    require(cut_off(found))
     return note_on_ports(found, "nobody gets through")
 
 

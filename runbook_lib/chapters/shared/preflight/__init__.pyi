@@ -1,0 +1,42 @@
+__all__ = [
+    "CHECKS",
+    "INSTALLED_BY",
+    "RELEASE_NAME",
+    "RELEASE_NAMESPACE",
+    "changed_by_others",
+    "control_plane",
+    "deletion",
+    "few",
+    "foreign",
+    "is_own",
+    "istios",
+    "kinds",
+    "meshes",
+    "namespace",
+    "namespaces",
+    "operator",
+    "release_of",
+    "releases",
+    "table",
+    "take_over",
+    "webhooks",
+]
+
+from .admission import webhooks
+from .everything import CHECKS, table
+from .helm import (
+    INSTALLED_BY,
+    RELEASE_NAME,
+    RELEASE_NAMESPACE,
+    foreign,
+    is_own,
+    kinds,
+    release_of,
+    releases,
+    take_over,
+)
+from .istio import control_plane, istios, meshes
+from .kiali import operator
+from .leaving import deletion, namespace, namespaces
+from .policies import changed_by_others
+from .wording import few
