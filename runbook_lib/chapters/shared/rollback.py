@@ -63,7 +63,7 @@ class RollbackStep(Step):
         self._interruption = self.expected_interruption(context, plan)
         # Once right it has to be right again, also if this step itself has broken it meanwhile.
         self._answered_before |= _shown(lambda: observe.look_at_traffic(context)).proved
-        self._modes_before |= _shown(lambda: sidecars.look_at_modes(context)).proved
+        self._modes_before |= _shown(lambda: sidecars.look_at_modes(context)).ok
         with_answer = _answered(context)
         if with_answer is None:
             # Nobody gets an answer that this step could take away.

@@ -16,6 +16,7 @@ from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
     Called,
     Caller,
+    Choice,
     Outcome,
     Reason,
     Sent,
@@ -76,14 +77,18 @@ class _Destination:
 @_rule(order=330, needs=_NEEDS, uses=_USES, explained_by=_SERVER_WRONG)
 def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
     """A DestinationRule makes callers do what the server refuses."""
-    for destination, port, callers, sent in _told(seen):
-        assert sent.reason is not None
-        for server in destination.ports[port]:
-            outcome, why = meet(sent.mode, server)
-            if outcome is Outcome.REFUSED:
-                finding = _calls_fail(seen, sent.reason, sent.mode, why, destination, port)
-                yield replace(finding, breaks=frozenset(callers))
-                break
+    for destination in _destinations(seen):
+        for port, servers in destination.ports.items():
+            for callers, choice in _told(seen, destination, port):
+                sent = sent_to_port(choice.rule, port)
+                met = [meet(sent.mode, server) for server in servers]
+                refused = [why for outcome, why in met if outcome is Outcome.REFUSED]
+                if refused and sent.reason is not None:
+                    finding = _calls_fail(
+                        seen, sent.reason, sent.mode, refused[0], destination, port
+                    )
+                    evidence = *finding.evidence, *_passed_over(choice, destination)
+                    yield replace(finding, evidence=evidence, breaks=frozenset(callers))
 
 
 @_rule(order=332, needs=("services", "rules"))
@@ -119,8 +124,8 @@ def inbound_not_captured(seen: Observation) -> Iterator[Finding]:
             past = next((server.past for server in servers if server.past), None)
             callers = [
                 name
-                for name, sent in _callers(seen, destination, port)
-                if any(_speaks_past(sent, server) for server in servers)
+                for name, choice in _callers(seen, destination, port)
+                if any(_speaks_past(sent_to_port(choice.rule, port), server) for server in servers)
             ]
             if past is not None and callers:
                 finding = _past(
@@ -129,7 +134,7 @@ def inbound_not_captured(seen: Observation) -> Iterator[Finding]:
                     past,
                     f"calls to {destination.name}:{port} go past the server's sidecar",
                 )
-                yield replace(finding, breaks=frozenset(callers))
+                yield replace(finding, breaks=frozenset(filter(None, callers)))
 
 
 @_rule(order=336, needs=_NEEDS, uses=_USES, explained_by=_SERVER_WRONG)
@@ -151,20 +156,22 @@ def outbound_not_captured(seen: Observation) -> Iterator[Finding]:
                     yield replace(finding, breaks=frozenset((name_of(pod),)))
 
 
-def _told(seen: Observation) -> Iterator[tuple[_Destination, int, list[str], Sent]]:
-    """Yield what rules tell callers to send to a port, with the callers that go by one of them."""
-    for destination in _destinations(seen):
-        for port in destination.ports:
-            told: dict[str, tuple[list[str], Sent]] = {}
-            for name, sent in _callers(seen, destination, port):
-                if sent.reason is not None:
-                    told.setdefault(sent.reason.text, ([], sent))[0].append(name)
-            for names, sent in told.values():
-                yield destination, port, [name for name in names if name], sent
+def _told(
+    seen: Observation, destination: _Destination, port: int
+) -> Iterator[tuple[list[str], Choice]]:
+    """Yield the rules by which callers go that tell them what to send to a port, with callers."""
+    told: dict[str, tuple[list[str], Choice]] = {}
+    for name, choice in _callers(seen, destination, port):
+        if reason := sent_to_port(choice.rule, port).reason:
+            names, _ = told.setdefault(reason.text, ([], choice))
+            names += [name] if name else []
+    yield from told.values()
 
 
-def _callers(seen: Observation, destination: _Destination, port: int) -> Iterator[tuple[str, Sent]]:
-    """Yield the pods whose sidecars call a port, by name, and what each is told to send.
+def _callers(
+    seen: Observation, destination: _Destination, port: int
+) -> Iterator[tuple[str, Choice]]:
+    """Yield the pods whose sidecars call a port, by name, and the rule that each goes by.
 
     If none is there yet, the answer is for any that may come, and its name is empty.
     """
@@ -174,7 +181,14 @@ def _callers(seen: Observation, destination: _Destination, port: int) -> Iterato
     for name, labels in named if pods else [("", {})]:
         parameters = seen.parameters
         caller = Caller(parameters.application.namespace, labels, parameters.istio.namespace)
-        yield name, sent_to_port(choose(seen.rules, destination.to, caller).rule, port)
+        yield name, choose(seen.rules, destination.to, caller)
+
+
+def _passed_over(choice: Choice, destination: _Destination) -> Iterator[str]:
+    """Yield why other rules for the same host do not hold: one may once this one is gone."""
+    for reason in choice.passed_over:
+        if why_not_host(reason.item, destination.to.host) is None:
+            yield f"passed over: {reason.text}; {reason.why}"
 
 
 def _destinations(seen: Observation) -> Iterator[_Destination]:

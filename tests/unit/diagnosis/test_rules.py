@@ -764,6 +764,15 @@ def test_a_destination_rule_without_tls_for_a_port_inherits_it() -> None:
     assert found.breaks == {f"{WEB}-0"}
 
 
+def test_a_rule_that_would_hold_once_the_guilty_one_is_gone_is_named_beside_it() -> None:
+    rules_ = tells(DATABASE, "DISABLE", second=1), tells(DATABASE, "SIMPLE", second=2)
+    (found,) = judge(healthy(rules=(RULE, *rules_)))
+    assert found.evidence[-1] == (
+        f"passed over: DestinationRule xnat/{DATABASE}-2 .metadata.creationTimestamp: "
+        f"2026-01-01T00:00:02Z; DestinationRule xnat/{DATABASE}-1 is older, and decides alone"
+    )
+
+
 def outside(**spec: Any) -> Object:
     """A Service that no selector fills."""
     metadata = {"name": "db", "namespace": "xnat"}

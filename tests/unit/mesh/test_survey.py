@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 from typing import Any, cast
 
 import pytest
@@ -149,6 +150,53 @@ class TestSurvey:
             "PeerAuthentication default: STRICT, port 8080 DISABLE",
         )
         assert mesh.istio.policies == ("PeerAuthentication default: STRICT",)
+
+    @pytest.mark.usefixtures("asked")
+    @pytest.mark.parametrize(
+        ("web", "database", "calls", "outsiders"),
+        [
+            ({}, {}, LinkState.MUTUAL_TLS, LinkState.REFUSED),
+            # No policy holds past the sidecar; who speaks mutual TLS there is not understood.
+            ({}, {"excludeInboundPorts": "5432"}, LinkState.REFUSED, LinkState.PLAINTEXT),
+            ({"excludeOutboundPorts": "5432"}, {}, LinkState.REFUSED, LinkState.REFUSED),
+            (
+                {"excludeOutboundPorts": "5432"},
+                {"excludeInboundPorts": "5432"},
+                LinkState.PLAINTEXT,
+                LinkState.PLAINTEXT,
+            ),
+        ],
+    )
+    def test_connections_past_a_sidecar_are_told_from_those_through_it(
+        self,
+        web: dict[str, str],
+        database: dict[str, str],
+        calls: LinkState,
+        outsiders: LinkState,
+    ) -> None:
+        pods = copy.deepcopy(MESHED)
+        for each, said in zip(pods, (web, database), strict=True):
+            each["metadata"]["annotations"] = {
+                f"traffic.sidecar.istio.io/{key}": value for key, value in said.items()
+            }
+
+        found = states(survey(FakeCluster(*NAMESPACES, *pods, *SERVICES, STRICT)))
+
+        assert found["xnat-xnat-web -> xnat-postgresql:5432"] is calls
+        assert found["caller without a sidecar -> xnat-postgresql:5432"] is outsiders
+
+    @pytest.mark.usefixtures("asked")
+    def test_the_web_workload_is_said_to_go_by_the_rule_that_holds(self) -> None:
+        def rule(name: str, host: str, mode: str) -> Object:
+            spec = {"host": host, "trafficPolicy": {"tls": {"mode": mode}}}
+            return thing("DestinationRule", name, "xnat", spec=spec)
+
+        wide = rule("wide", "*.local", "DISABLE")
+        exact = rule("exact", "xnat-postgresql", "ISTIO_MUTUAL")
+
+        found = states(survey(FakeCluster(*NAMESPACES, *MESHED, *SERVICES, STRICT, wide, exact)))
+
+        assert found["xnat-xnat-web -> xnat-postgresql:5432"] is LinkState.MUTUAL_TLS
 
     @pytest.mark.usefixtures("asked")
     def test_a_policy_in_dry_run_is_listed_as_such(self) -> None:
