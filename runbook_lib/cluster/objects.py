@@ -33,7 +33,11 @@ def ref(kind: str, name: str, namespace: str | None = None) -> str:
     return f"{kind} {namespace}/{name}" if namespace else f"{kind} {name}"
 
 
-def reference(item: Object) -> str:
-    """Name this object as messages do: `Kind namespace/name`, with `?` for what it lacks."""
+def reference(item: Object, field: str = "") -> str:
+    """Name an object, or a field of it, as messages do: `Kind namespace/name .spec.field: value`.
+
+    What the object lacks is shown as `?`.
+    """
     metadata = item.get("metadata") or {}
-    return ref(item.get("kind", "?"), metadata.get("name", "?"), metadata.get("namespace"))
+    name = ref(item.get("kind", "?"), metadata.get("name", "?"), metadata.get("namespace"))
+    return f"{name} {field}".rstrip()

@@ -1,9 +1,8 @@
 __all__ = [
     "Answer",
     "Area",
+    "Cause",
     "Diagnosis",
-    "Finding",
-    "Kind",
     "Look",
     "Observation",
     "Rule",
@@ -12,7 +11,6 @@ __all__ = [
     "details",
     "health",
     "judge",
-    "named",
     "pods_of",
     "unjudged",
     "wanted_pods",
@@ -20,6 +18,6 @@ __all__ = [
 
 from .commands import Transcript
 from .judging import health, judge, unjudged
-from .model import Diagnosis, Finding, Kind, Look, details
-from .observation import Answer, Observation, creation_failures, named, pods_of, wanted_pods
+from .model import Cause, Diagnosis, Look, details
+from .observation import Answer, Observation, creation_failures, pods_of, wanted_pods
 from .registry import Area, Rule

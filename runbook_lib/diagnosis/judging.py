@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from runbook_lib.diagnosis import Area, Diagnosis, Finding, Observation, Rule
+from runbook_lib.diagnosis import Area, Cause, Diagnosis, Observation, Rule
 from runbook_lib.diagnosis.registry import registered
 from runbook_lib.diagnosis.rules import leftovers  # importing any of them registers all
 from runbook_lib.lifecycle import Check, Table, of_checks
@@ -37,7 +37,7 @@ def health(diagnosis: Diagnosis) -> Table:
     return of_checks("Health", checks)
 
 
-def judge(seen: Observation) -> tuple[Finding, ...]:
+def judge(seen: Observation) -> tuple[Cause, ...]:
     """Return causes, the likeliest first; what follows from a cause hangs on it.
 
     A cause that explains answers from outside comes before one that does not: it is what people
@@ -45,13 +45,13 @@ def judge(seen: Observation) -> tuple[Finding, ...]:
     """
     rules = registered()
     found = [
-        replace(finding, name=rule.name)
+        replace(finding, name=rule.name, chapter=rule.chapter)
         for rule in rules
         if not set(rule.needs) & seen.unseen.keys()
         for finding in rule.find(seen)
     ]
     explained_by = {rule.name: rule.explained_by for rule in rules}
-    hanging: dict[int, list[Finding]] = {}
+    hanging: dict[int, list[Cause]] = {}
     roots: list[int] = []
     for number, finding in enumerate(found):
         cause = _cause(finding, found, explained_by)
@@ -67,7 +67,7 @@ def judge(seen: Observation) -> tuple[Finding, ...]:
 
 
 def _cause(
-    finding: Finding, found: Sequence[Finding], explained_by: dict[str, tuple[str, ...]]
+    finding: Cause, found: Sequence[Cause], explained_by: dict[str, tuple[str, ...]]
 ) -> int | None:
     """Return the number of the deepest cause that explains a finding; None if nothing does."""
     for number, other in enumerate(found):

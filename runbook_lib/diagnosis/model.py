@@ -3,50 +3,34 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, field
+
+from runbook_lib.lifecycle import Finding, Severity
 
 _WIDTH = 96
 
 
-class Kind(StrEnum):
-    """Whether something is broken, or a chapter that mends it has not been run yet."""
-
-    FAULT = "fault"
-    NOT_DONE = "not done yet"
-
-
 @dataclass(frozen=True)
-class Finding:
-    """One cause.
+class Cause(Finding):
+    """A finding that explains something: answers from outside, or other findings.
 
     Attributes:
-        symptom: What people notice.
-        evidence: The very lines or fields that show it.
-        cause: What is wrong.
-        remedy: The notebook or command that mends it.
-        link: Where it is documented.
-        kind: A fault, or a chapter not run yet.
+        severity: A fault, or a chapter not run yet.
         outside: It explains answers that users get from outside.
         pod: The pod that fails, if it is about one that may fail for want of others.
         breaks: The pods whose calls it breaks, where that is known: it is no reason for others.
-        name: The name of the rule that found it, such as `webhook-missing`.
+        chapter: The id of the chapter that is about it.
         consequences: What else it explains; these are no causes of their own.
     """
 
-    symptom: str
-    evidence: tuple[str, ...]
-    cause: str
-    remedy: str
-    link: str
-    kind: Kind = Kind.FAULT
-    outside: bool = False
-    pod: str = ""
-    breaks: frozenset[str] | None = None
-    name: str = ""
-    consequences: tuple[Finding, ...] = ()
+    severity: Severity = field(default=Severity.FAULT, kw_only=True)
+    outside: bool = field(default=False, kw_only=True)
+    pod: str = field(default="", kw_only=True)
+    breaks: frozenset[str] | None = field(default=None, kw_only=True)
+    chapter: str = field(default="", kw_only=True)
+    consequences: tuple[Cause, ...] = field(default=(), kw_only=True)
 
-    def may_explain(self, other: Finding) -> bool:
+    def may_explain(self, other: Cause) -> bool:
         """Whether another may follow from it, as far as pods tell."""
         return self.breaks is None or not other.pod or other.pod in self.breaks
 
@@ -80,7 +64,7 @@ class Diagnosis:
         unjudged: Names of the causes that for lack of it could not be judged.
     """
 
-    findings: tuple[Finding, ...]
+    findings: tuple[Cause, ...]
     looked: tuple[Look, ...]
     unseen: tuple[Look, ...] = ()
     unjudged: tuple[str, ...] = ()
@@ -116,19 +100,21 @@ class Diagnosis:
         return "\n".join(lines)
 
 
-def details(finding: Finding) -> list[tuple[str, str]]:
+def details(finding: Cause) -> list[tuple[str, str]]:
     """Return what there is to say about a finding besides its cause: names and texts."""
     return [
-        ("Symptom", finding.symptom),
+        ("Where", finding.where),
+        ("Symptom", finding.effect),
         *(("Evidence", line) for line in finding.evidence),
-        ("Remedy", finding.remedy),
+        ("Remedy", finding.way_out),
+        *([("Chapter", finding.chapter)] if finding.chapter else []),
         ("Read", finding.link),
-        *(("Follows", f"{each.name}: {each.symptom}") for each in finding.consequences),
+        *(("Follows", f"{each.name}: {each.effect}") for each in finding.consequences),
     ]
 
 
-def _finding_lines(number: int, finding: Finding) -> list[str]:
-    head = f"{number}. {finding.cause} ({finding.kind}: {finding.name})"
+def _finding_lines(number: int, finding: Cause) -> list[str]:
+    head = f"{number}. {finding.what} ({finding.severity}: {finding.name})"
     lines = textwrap.wrap(head, _WIDTH, subsequent_indent="   ")
     for name, text in details(finding):
         # Lines that people copy are not broken, whatever their length.

@@ -243,13 +243,6 @@ class Observation:
         return any(selector.items() <= labels_of(item).items() for item in (*self.pods, *templates))
 
 
-def named(item: Object, path: str = "") -> str:
-    """Name an object and a field of it, as `Kind namespace/name .spec.field: value`."""
-    metadata = item["metadata"]
-    where = f"{metadata['namespace']}/" if metadata.get("namespace") else ""
-    return f"{item['kind']} {where}{metadata['name']} {path}".rstrip()
-
-
 def wanted_pods(workload: Object) -> int:
     """Return how many pods a workload asks for."""
     return int(workload["spec"].get("replicas", 1))

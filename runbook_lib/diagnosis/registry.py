@@ -8,9 +8,9 @@ from enum import StrEnum
 from operator import attrgetter
 from typing import TypeVar
 
-from runbook_lib.diagnosis import Finding, Observation
+from runbook_lib.diagnosis import Cause, Observation
 
-_Find = Callable[[Observation], Iterable[Finding]]
+_Find = Callable[[Observation], Iterable[Cause]]
 _F = TypeVar("_F", bound=_Find)
 
 

@@ -876,7 +876,7 @@ def test_the_controller_says_what_an_autoscaler_lacks(site: Site) -> None:
     diagnosis = site.diagnoses.get("an autoscaler's target is gone")
     assert diagnosis, "run this with the faults"
     (finding,) = diagnosis.findings
-    assert "there is no StatefulSet/nowhere" in finding.cause
+    assert "there is no StatefulSet/nowhere" in finding.what
     assert any("AbleToScale is False: FailedGetScale" in line for line in finding.evidence)
 
 

@@ -193,7 +193,8 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
     assert mesh.request("DELETE").status_code == 403
     for step in steps(context):
         assert step.plan(context).empty
-    for back in policies.steps(context.parameters):
+    given = context.parameters
+    for back in (*policies.authorization_steps(given), *policies.mutual_tls_steps(given)):
         back.apply(context, back.plan(context))
         assert back.verify(context).ok
         assert _send(mesh) == b"associated: C-STORE"

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from runbook_lib.diagnosis import (
-    Finding,
+    Cause,
     Observation,
     creation_failures,
     pods_of,
@@ -26,7 +26,7 @@ _rule = partial(registry.rule, registry.Area.INJECTION, "02_label_namespace")
 
 
 @_rule(order=40, needs=("workloads", "pods", "events"))
-def other_webhook_unreachable(seen: Observation) -> Iterator[Finding]:
+def other_webhook_unreachable(seen: Observation) -> Iterator[Cause]:
     """The API server cannot call a webhook that is not Istio's, and so refuses new pods."""
     said = _said_of_real_pods(seen)
     webhook = refusal.unanswered(said)
@@ -39,17 +39,18 @@ def other_webhook_unreachable(seen: Observation) -> Iterator[Finding]:
         if service
         else "kubectl get validatingwebhookconfigurations,mutatingwebhookconfigurations"
     )
-    yield Finding(
-        _SYMPTOM,
-        (said,),
+    yield Cause(
+        f"webhook {webhook}",
         f"the API server does not reach the admission webhook {webhook}, which is not Istio's",
+        _SYMPTOM,
         f"bring back what serves it, or delete its configuration if nobody needs it: {look}",
-        _WEBHOOKS,
+        (said,),
+        link=_WEBHOOKS,
     )
 
 
 @_rule(order=50, needs=("workloads", "pods", "events"))
-def pods_refused(seen: Observation) -> Iterator[Finding]:
+def pods_refused(seen: Observation) -> Iterator[Cause]:
     """Somebody answers, and refuses the application's pods."""
     said = _said_of_real_pods(seen)
     who = refusal.denier(said)
@@ -66,7 +67,14 @@ def pods_refused(seen: Observation) -> Iterator[Finding]:
             if "istio-" in said
             else f"have the pods keep to it, or label the namespace otherwise: {_POD_SECURITY}"
         )
-    yield Finding(_SYMPTOM, (said,), cause, remedy, link)
+    yield Cause(
+        who,
+        cause,
+        _SYMPTOM,
+        remedy,
+        (said,),
+        link=link,
+    )
 
 
 def _said_of_real_pods(seen: Observation) -> str:

@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods, ref
+from runbook_lib.cluster import (
+    PROXY,
+    Object,
+    labels_of,
+    name_of,
+    namespace_of,
+    pods,
+    ref,
+    reference,
+)
 from runbook_lib.diagnosis import (
-    Finding,
+    Cause,
     Observation,
     creation_failures,
-    named,
     pods_of,
     registry,
     wanted_pods,
@@ -40,81 +48,85 @@ _NO_READY_POD = (
 
 
 @_rule(order=80, needs=("workloads",))
-def workload_missing(seen: Observation) -> Iterator[Finding]:
+def workload_missing(seen: Observation) -> Iterator[Cause]:
     """A workload that the parameters name is not there."""
     namespace = seen.parameters.application.namespace
     for kind, name, workload in seen.wanted_workloads():
         if workload is None:
-            yield Finding(
-                f"{name} does not run",
-                (f"no {ref(kind, name, namespace)}",),
+            yield Cause(
+                ref(kind, name, namespace),
                 f"there is no {ref(kind, name, namespace)}",
+                f"{name} does not run",
                 "install the application, or correct application.restart_order",
-                _PODS,
+                (f"no {ref(kind, name, namespace)}",),
+                link=_PODS,
                 outside=_is_web(seen, kind, name) and bool(seen.unreachable),
             )
 
 
 @_rule(order=90, needs=("workloads",))
-def scaled_to_zero(seen: Observation) -> Iterator[Finding]:
+def scaled_to_zero(seen: Observation) -> Iterator[Cause]:
     """A workload asks for no pods."""
     for kind, name, workload in seen.wanted_workloads():
         if workload is not None and wanted_pods(workload) == 0:
-            yield Finding(
-                _symptom(seen, kind, name, f"{name} does not run"),
-                (named(workload, ".spec.replicas: 0"),),
+            yield Cause(
+                reference(workload),
                 f"{name} is scaled to 0",
+                _symptom(seen, kind, name, f"{name} does not run"),
                 f"kubectl --namespace {workload['metadata']['namespace']} scale "
                 f"{kind.lower()}/{name} --replicas=1",
-                _PODS,
+                (reference(workload, ".spec.replicas: 0"),),
+                link=_PODS,
                 outside=_is_web(seen, kind, name) and bool(seen.unreachable),
             )
 
 
 @_rule(order=100, needs=("workloads", "pods"), explained_by=_NOT_ADMITTED)
-def pods_missing(seen: Observation) -> Iterator[Finding]:
+def pods_missing(seen: Observation) -> Iterator[Cause]:
     """A workload has fewer pods than it asks for: something refuses them."""
     for kind, name, workload in seen.wanted_workloads():
         if workload is None or len(pods_of(seen, workload)) >= wanted_pods(workload):
             continue
-        yield Finding(
+        yield Cause(
+            reference(workload),
+            "pods cannot be created",
             _symptom(seen, kind, name, f"{name} has too few pods"),
+            f"kubectl --namespace {workload['metadata']['namespace']} describe "
+            f"{kind.lower()}/{name}",
             (
-                named(workload, f".spec.replicas: {wanted_pods(workload)}, ")
+                reference(workload, f".spec.replicas: {wanted_pods(workload)}, ")
                 + f"{len(pods_of(seen, workload))} pods",
                 *creation_failures(seen, workload)[-1:],
             ),
-            "pods cannot be created",
-            f"kubectl --namespace {workload['metadata']['namespace']} describe "
-            f"{kind.lower()}/{name}",
-            _PODS,
+            link=_PODS,
             outside=_is_web(seen, kind, name) and bool(seen.unreachable),
         )
 
 
 @_rule(order=130, needs=("pods", "workloads"))
-def container_not_started(seen: Observation) -> Iterator[Finding]:
+def container_not_started(seen: Observation) -> Iterator[Cause]:
     """A container of the application cannot even be started; calls have no part in that."""
     for kind, name, pod, waiting in _waiting(seen):
         failed = next((c for c in waiting if _never_ran(c)), None)
         if failed is None:
             continue
         where, pod_name = namespace_of(pod), name_of(pod)
-        yield Finding(
+        yield Cause(
+            ref("Pod", pod_name, where),
+            f"the application's container {failed.name} cannot be started",
             _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
+            f"kubectl --namespace {where} describe pod {pod_name}",
             (
                 f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
                 *seen.events.get(pod_name, ())[-1:],
             ),
-            f"the application's container {failed.name} cannot be started",
-            f"kubectl --namespace {where} describe pod {pod_name}",
-            _PODS,
+            link=_PODS,
             outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
         )
 
 
 @_rule(order=140, needs=("pods", "workloads"), explained_by=_CALLS_FAIL)
-def container_not_ready(seen: Observation) -> Iterator[Finding]:
+def container_not_ready(seen: Observation) -> Iterator[Cause]:
     """A container of the application was started, and is not ready."""
     for kind, name, pod, waiting in _waiting(seen):
         if any(map(_never_ran, waiting)):
@@ -130,17 +142,18 @@ def container_not_ready(seen: Observation) -> Iterator[Finding]:
             for line in seen.logs.get((pod_name, PROXY), ())
             if "Request to probe app failed" in line
         ]
-        yield Finding(
+        yield Cause(
+            ref("Pod", pod_name, where),
+            f"the application's container {waiting[0].name} is not ready",
             _symptom(seen, kind, name, f"{pod_name} is {pods.ready_count(pod)}"),
+            f"kubectl --namespace {where} logs {pod_name} --container {waiting[0].name}",
             (
                 f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
                 *seen.events.get(pod_name, ())[-1:],
                 *probes[-1:],
                 *logs,
             ),
-            f"the application's container {waiting[0].name} is not ready",
-            f"kubectl --namespace {where} logs {pod_name} --container {waiting[0].name}",
-            _PODS,
+            link=_PODS,
             outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
             pod=pod_name,
         )
@@ -160,43 +173,47 @@ def _never_ran(container: pods.Container) -> bool:
 
 
 @_rule(order=150, needs=("services",))
-def service_missing(seen: Observation) -> Iterator[Finding]:
+def service_missing(seen: Observation) -> Iterator[Cause]:
     """The web Service is not there."""
     application = seen.parameters.application
     if seen.web_service is None:
         where = ref("Service", application.web.service, application.namespace)
-        yield Finding(
-            _symptom(seen, *_web(seen), "the load balancer has no targets"),
-            (f"no {where}",),
+        yield Cause(
+            where,
             f"there is no {where}",
+            _symptom(seen, *_web(seen), "the load balancer has no targets"),
             "install it, or correct application.web.service",
-            _SERVICE,
+            (f"no {where}",),
+            link=_SERVICE,
             outside=bool(seen.unreachable),
         )
 
 
 @_rule(order=160, needs=("services", "pods"))
-def service_selects_nothing(seen: Observation) -> Iterator[Finding]:
+def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The web Service's selector does not match the web pods."""
     service, wanted = seen.web_service, seen.parameters.application.web.labels
     selector = (service["spec"].get("selector") or {}) if service else {}
     labels = [labels_of(pod) for pod in seen.web_pods] or [dict(wanted)]
     if service is None or any(selector.items() <= each.items() for each in labels):
         return
-    yield Finding(
-        _symptom(seen, *_web(seen), "the load balancer has no targets"),
-        tuple(named(service, f".spec.selector.{key}: {value}") for key, value in selector.items()),
+    yield Cause(
+        reference(service),
         "the Service's selector matches no web pod: they carry "
         + ", ".join(f"{key}={value}" for key, value in wanted.items()),
+        _symptom(seen, *_web(seen), "the load balancer has no targets"),
         f"kubectl --namespace {service['metadata']['namespace']} edit service "
         f"{service['metadata']['name']}",
-        _SERVICE,
+        tuple(
+            reference(service, f".spec.selector.{key}: {value}") for key, value in selector.items()
+        ),
+        link=_SERVICE,
         outside=bool(seen.unreachable),
     )
 
 
 @_rule(order=170, needs=("services", "pods"))
-def target_port_wrong(seen: Observation) -> Iterator[Finding]:
+def target_port_wrong(seen: Observation) -> Iterator[Cause]:
     """No port of the web Service leads to the web container's port."""
     service, pod = seen.web_service, next(iter(seen.web_pods), None)
     port = seen.parameters.application.web.port
@@ -204,16 +221,19 @@ def target_port_wrong(seen: Observation) -> Iterator[Finding]:
         return
     if seen.web_service_ports:
         return
-    yield Finding(
-        _symptom(seen, *_web(seen), "the load balancer's targets do not answer"),
-        tuple(
-            named(service, f".spec.ports[{i}].targetPort: {each.get('targetPort', each['port'])}")
-            for i, each in enumerate(service["spec"].get("ports") or [])
-        ),
+    yield Cause(
+        reference(service),
         f"no port of the Service leads to the web container's port {port}",
+        _symptom(seen, *_web(seen), "the load balancer's targets do not answer"),
         f"set targetPort to {port}: kubectl --namespace {service['metadata']['namespace']} edit "
         f"service {service['metadata']['name']}; or correct application.web.port",
-        _SERVICE,
+        tuple(
+            reference(
+                service, f".spec.ports[{i}].targetPort: {each.get('targetPort', each['port'])}"
+            )
+            for i, each in enumerate(service["spec"].get("ports") or [])
+        ),
+        link=_SERVICE,
         outside=bool(seen.unreachable),
     )
 
@@ -223,19 +243,20 @@ def target_port_wrong(seen: Observation) -> Iterator[Finding]:
     needs=("services", "endpoints"),
     explained_by=(*_NO_READY_POD, "service-selects-nothing"),
 )
-def no_endpoints(seen: Observation) -> Iterator[Finding]:
+def no_endpoints(seen: Observation) -> Iterator[Cause]:
     """The web Service has no ready endpoint."""
     service = seen.web_service
     if service is None or _ready_endpoints(seen, service):
         return
     name = name_of(service)
-    yield Finding(
-        _symptom(seen, *_web(seen), "the load balancer has no targets"),
-        (f"EndpointSlices of {named(service)}: no ready address",),
+    yield Cause(
+        reference(service),
         "the web Service has no ready endpoint",
+        _symptom(seen, *_web(seen), "the load balancer has no targets"),
         f"kubectl --namespace {service['metadata']['namespace']} get endpointslices --selector "
         f"kubernetes.io/service-name={name}",
-        _SERVICE,
+        (f"EndpointSlices of {reference(service)}: no ready address",),
+        link=_SERVICE,
         outside=bool(seen.unreachable),
     )
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.cluster import Object, has_sidecar, name_of, namespace_of
-from runbook_lib.diagnosis import Answer, Finding, Kind, Observation, named, registry
+from runbook_lib.cluster import Object, has_sidecar, name_of, namespace_of, reference
+from runbook_lib.diagnosis import Answer, Cause, Observation, registry
+from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
     Protocol,
@@ -32,22 +33,23 @@ _DENIAL_NEEDS = ("pods", "policies", "answers")
 
 
 @_rule(order=280, needs=_DENIAL_NEEDS)
-def denied_by_policy(seen: Observation) -> Iterator[Finding]:
+def denied_by_policy(seen: Observation) -> Iterator[Cause]:
     """A DENY policy matches what the runbook allows, or may match it, and nothing else denies."""
     denied = _denied(seen)
     unexplained = [a for a in _not_denied_outright(seen) if _allowed_otherwise(seen, a)]
     for policy in _with_action(seen, "DENY"):
         hits = [(a, matching_rules(policy, _request(seen, a))) for a in denied]
         hits = [(answer, reasons) for answer, reasons in hits if reasons]
-        cause = f"a DENY policy matches: {named(policy)}"
+        cause = f"a DENY policy matches: {reference(policy)}"
         if not hits:
             hits = [(a, match_policy(policy, _request(seen, a)).unknown) for a in unexplained]
             hits = [(answer, reasons) for answer, reasons in hits if reasons]
             why = hits[0][1][0].why if hits else ""
-            cause = f"a DENY policy may match: {named(policy)}; {why}"
+            cause = f"a DENY policy may match: {reference(policy)}; {why}"
         if hits:
             yield _finding(
                 seen,
+                reference(policy),
                 [answer for answer, _ in hits],
                 (hits[0][1][0].text,),
                 cause,
@@ -58,7 +60,7 @@ def denied_by_policy(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=290, needs=_DENIAL_NEEDS)
-def method_missing(seen: Observation) -> Iterator[Finding]:
+def method_missing(seen: Observation) -> Iterator[Cause]:
     """The runbook's policy lacks a method that the parameters want."""
     policy = seen.own_authorization
     if policy is None:
@@ -75,6 +77,7 @@ def method_missing(seen: Observation) -> Iterator[Finding]:
     first_stage = methods == set(parameters.read_methods)
     yield _finding(
         seen,
+        reference(policy),
         lacking,
         (_against(seen, policy, lacking[0])[0].text,),
         "the policy is still at its first stage"
@@ -82,12 +85,12 @@ def method_missing(seen: Observation) -> Iterator[Finding]:
         else f"the policy does not allow {', '.join(answer.method for answer in lacking)}",
         "run notebook 05_authorization: its step authorization-methods sets the final list, "
         + ", ".join(parameters.methods),
-        kind=Kind.NOT_DONE if first_stage else Kind.FAULT,
+        severity=Severity.NOT_DONE if first_stage else Severity.FAULT,
     )
 
 
 @_rule(order=300, needs=_DENIAL_NEEDS)
-def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
+def allow_policy_excludes(seen: Observation) -> Iterator[Cause]:
     """ALLOW policies are there, and none matches: then everything is denied."""
     allowing = _with_action(seen, "ALLOW")
     own = seen.own_authorization
@@ -103,9 +106,10 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
     reasons = [reason for match in matches for reason in (*match.against, *match.unknown)]
     evidence = [reason.text for reason in reasons]
     why = "; ".join(dict.fromkeys(reason.why for match in matches for reason in match.unknown))
-    names = ", ".join(named(policy) for policy in allowing)
+    names = ", ".join(reference(policy) for policy in allowing)
     yield _finding(
         seen,
+        names,
         denied,
         tuple(evidence),
         f"an ALLOW policy denies all that no rule matches, health checks too: {names}"
@@ -116,21 +120,22 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=310, needs=_DENIAL_NEEDS)
-def access_widened(seen: Observation) -> Iterator[Finding]:
+def access_widened(seen: Observation) -> Iterator[Cause]:
     """What the runbook's policy is there to deny gets through."""
     through = [a for a in seen.let_through if a.observed.status == a.own_status]
     if not through or not any(map(has_sidecar, seen.web_pods)):
         return
     hits = [
-        reason.text
+        reason
         for policy in _with_action(seen, "ALLOW")
         for reason in matching_rules(policy, _request(seen, through[0]))[:1]
     ]
     if hits:
         yield _finding(
             seen,
+            ", ".join(reference(hit.item) for hit in hits),
             through,
-            tuple(hits),
+            tuple(hit.text for hit in hits),
             f"a policy allows {', '.join(answer.method for answer in through)}, which the "
             "parameters do not",
             "ask whoever applied it; the runbook's own policy is mended by notebook "
@@ -139,7 +144,7 @@ def access_widened(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=270, needs=("pods", "services", "policies", "answers"))
-def protocol_not_http(seen: Observation) -> Iterator[Finding]:
+def protocol_not_http(seen: Observation) -> Iterator[Cause]:
     """HTTP rules are in force on a port that is declared to be something else."""
     pod = next(filter(has_sidecar, seen.web_pods), None)
     policies = [p for p in traffic.enforced(seen.policies) if needs_http(p)]
@@ -149,15 +154,16 @@ def protocol_not_http(seen: Observation) -> Iterator[Finding]:
     if declared.protocol is not Protocol.TCP or declared.reason is None:
         return
     service, why = declared.reason.item, declared.reason.why
-    yield Finding(
+    yield Cause(
+        reference(service),
+        "the Service declares the web port as no HTTP" + (f"; {why}" if why else ""),
         "rules about methods and paths never match: ALLOW lets nothing through, DENY denies "
         "everything, and the sidecar closes the connection"
         + (f": {seen.unreachable[0].text}" if seen.unreachable else ""),
-        (declared.reason.text, *(f"HTTP rules: {named(policy)}" for policy in policies)),
-        "the Service declares the web port as no HTTP" + (f"; {why}" if why else ""),
         f"name it http: kubectl --namespace {namespace_of(service)} edit service "
         f"{name_of(service)}",
-        _PROTOCOLS,
+        (declared.reason.text, *(f"HTTP rules: {reference(policy)}" for policy in policies)),
+        link=_PROTOCOLS,
         outside=bool(seen.wrong_answers),
     )
 
@@ -165,7 +171,7 @@ def protocol_not_http(seen: Observation) -> Iterator[Finding]:
 @_rule(
     order=320, needs=("pods", "workloads", "policies"), explained_by=("exception-selects-nothing",)
 )
-def policy_selects_nothing(seen: Observation) -> Iterator[Finding]:
+def policy_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """A policy of the application's namespace is for no pod at all."""
     namespace = seen.parameters.application.namespace
     for policy in (*seen.policies.peer_authentications, *seen.policies.authorization_policies):
@@ -174,17 +180,18 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Finding]:
             continue
         if not seen.selected(wanted):
             own = policy["kind"] == "AuthorizationPolicy" and policy in seen.own_policies
-            yield Finding(
+            yield Cause(
+                reference(policy),
+                f"the selector of {reference(policy)} matches no pod",
                 "the policy has no effect"
                 + (f": {seen.let_through[0].text}" if own and seen.let_through else ""),
-                tuple(
-                    named(policy, f".spec.selector.matchLabels.{key}: {value}")
-                    for key, value in wanted.items()
-                ),
-                f"the selector of {named(policy)} matches no pod",
                 f"compare: kubectl --namespace {namespace} get pods --show-labels; the runbook's "
                 "own policies are mended by notebooks 04_mutual_tls and 05_authorization",
-                _SECURITY,
+                tuple(
+                    reference(policy, f".spec.selector.matchLabels.{key}: {value}")
+                    for key, value in wanted.items()
+                ),
+                link=_SECURITY,
                 outside=own and bool(seen.let_through),
             )
 
@@ -224,21 +231,23 @@ def _allowed_otherwise(seen: Observation, answer: Answer) -> bool:
 
 def _finding(
     seen: Observation,
+    where: str,
     answers: list[Answer],
     evidence: tuple[str, ...],
     cause: str,
     remedy: str,
     *,
-    kind: Kind = Kind.FAULT,
-) -> Finding:
+    severity: Severity = Severity.FAULT,
+) -> Cause:
     every = [line for lines in seen.logs.values() for line in lines]
     told = [line for line in every if "rbac_access_denied" in line]
-    return Finding(
-        ", ".join(answer.text for answer in answers),
-        (*evidence, *told[-1:]),
+    return Cause(
+        where,
         cause,
+        ", ".join(answer.text for answer in answers),
         remedy,
-        _HTTP_DOCS,
-        kind=kind,
+        (*evidence, *told[-1:]),
+        link=_HTTP_DOCS,
+        severity=severity,
         outside=True,
     )

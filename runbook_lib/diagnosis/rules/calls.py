@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of, namespace_of, reference
-from runbook_lib.diagnosis import Finding, Observation, registry
+from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.diagnosis.rules.membership import NOT_INJECTED
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
@@ -75,7 +75,7 @@ class _Destination:
 
 
 @_rule(order=330, needs=_NEEDS, uses=_USES, explained_by=_SERVER_WRONG)
-def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
+def destination_rule_conflict(seen: Observation) -> Iterator[Cause]:
     """A DestinationRule makes callers do what the server refuses."""
     for destination in _destinations(seen):
         for port, servers in destination.ports.items():
@@ -92,24 +92,25 @@ def destination_rule_conflict(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=332, needs=("services", "rules"))
-def destination_rule_without_effect(seen: Observation) -> Iterator[Finding]:
+def destination_rule_without_effect(seen: Observation) -> Iterator[Cause]:
     """A DestinationRule is meant for a Service, and is for no host that sidecars know."""
     for rule in seen.rules:
         for service in seen.services:
             reason = _why_for_nothing(rule, service)
             if reason is not None:
-                yield Finding(
-                    f"the rule has no effect on calls to {name_of(service)}",
-                    (reason.text,),
+                yield Cause(
+                    reference(rule),
                     f"a DestinationRule is for no host that sidecars know: {reason.why}",
+                    f"the rule has no effect on calls to {name_of(service)}",
                     f"kubectl --namespace {namespace_of(rule)} edit destinationrule "
                     f"{name_of(rule)}; or delete it",
-                    _RULES,
+                    (reason.text,),
+                    link=_RULES,
                 )
 
 
 @_rule(order=334, needs=_NEEDS, explained_by=_SERVER_WRONG)
-def inbound_not_captured(seen: Observation) -> Iterator[Finding]:
+def inbound_not_captured(seen: Observation) -> Iterator[Cause]:
     """Connections to a port go past the sidecar, so no policy holds and no mutual TLS is spoken."""
     if (past := _past_web(seen)) and seen.own_authorization is not None:
         through = [answer.text for answer in seen.let_through]
@@ -138,7 +139,7 @@ def inbound_not_captured(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=336, needs=_NEEDS, uses=_USES, explained_by=_SERVER_WRONG)
-def outbound_not_captured(seen: Observation) -> Iterator[Finding]:
+def outbound_not_captured(seen: Observation) -> Iterator[Cause]:
     """A pod's calls go past its sidecar, and so as plaintext, to a server that refuses that."""
     for destination in _destinations(seen):
         for port, servers in destination.ports.items():
@@ -274,28 +275,30 @@ def _why_for_nothing(rule: Object, service: Object) -> Reason | None:
 
 def _calls_fail(
     seen: Observation, reason: Reason, sends: str, problem: str, to: _Destination, port: int
-) -> Finding:
+) -> Cause:
     rule = reason.item
     mends = "set a mode that the server takes"
     if to.name == seen.parameters.application.web.service:
         mends = "run notebook 05_authorization: its step authorization-destination-rule sets it"
-    return Finding(
+    return Cause(
+        reference(rule),
+        f"a DestinationRule has callers send {sends}, and {problem}",
         f"pods in the mesh that call {to.name}:{port} get 503 (flags UF, UC); requests from "
         "outside do not use the rule",
-        (reason.text, problem),
-        f"a DestinationRule has callers send {sends}, and {problem}",
         f"{mends}, or delete the rule: kubectl --namespace {namespace_of(rule)} delete "
         f"destinationrule {name_of(rule)}",
-        _TLS,
+        (reason.text, problem),
+        link=_TLS,
     )
 
 
-def _past(symptom: str, past: Reason, cause: str, *, outside: bool = False) -> Finding:
-    return Finding(
-        symptom,
-        (past.text,),
+def _past(symptom: str, past: Reason, cause: str, *, outside: bool = False) -> Cause:
+    return Cause(
+        reference(past.item),
         f"{cause}: {past.why}",
+        symptom,
         "take it off the list in the pod's template, and restart the workload",
-        _ANNOTATIONS,
+        (past.text,),
+        link=_ANNOTATIONS,
         outside=outside,
     )

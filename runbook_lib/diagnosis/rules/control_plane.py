@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.cluster import REVISION_LABEL, Object, name_of, pods
-from runbook_lib.diagnosis import Finding, Kind, Observation, named, registry
+from runbook_lib.cluster import REVISION_LABEL, Object, name_of, pods, ref, reference
+from runbook_lib.diagnosis import Cause, Observation, registry
+from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import injection_label
 
 _DOCS = "https://istio.io/latest/docs/ops/common-problems"
@@ -17,7 +18,7 @@ _rule = partial(registry.rule, registry.Area.CONTROL_PLANE, "01_install_istio")
 
 
 @_rule(order=10, needs=("istiod", "istiod_pods", "pods", "webhooks"))
-def istiod_down(seen: Observation) -> Iterator[Finding]:
+def istiod_down(seen: Observation) -> Iterator[Cause]:
     """No pod of istiod is ready, in a mesh that has one or once had one."""
     if any(pods.is_ready(pod) for pod in seen.istiod_pods):
         return
@@ -28,7 +29,7 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
     cause, remedy = "istiod is not there", "run notebook 01_install_istio again"
     for deployment in seen.istiod:
         name, replicas = name_of(deployment), deployment["spec"].get("replicas", 1)
-        evidence.append(named(deployment, f".spec.replicas: {replicas}"))
+        evidence.append(reference(deployment, f".spec.replicas: {replicas}"))
         if replicas == 0:
             cause = "istiod is scaled to 0"
             remedy = f"kubectl --namespace {istio} scale deployment/{name} --replicas=1"
@@ -36,13 +37,14 @@ def istiod_down(seen: Observation) -> Iterator[Finding]:
             cause = "istiod does not become ready"
             remedy = f"kubectl --namespace {istio} describe pods --selector {_labels(seen)}"
     evidence += [f"Pod {istio}/{pods.describe(pod)}" for pod in seen.istiod_pods]
-    yield Finding(
+    yield Cause(
+        f"istiod in {istio}",
+        cause,
         "sidecars get no new configuration or certificates, and no new pod can be created in "
         "labelled namespaces; what runs goes on with what it has, for 24 hours",
-        tuple(evidence),
-        cause,
         remedy,
-        "https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/",
+        tuple(evidence),
+        link="https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/",
     )
 
 
@@ -55,13 +57,13 @@ def _no_istiod(seen: Observation) -> str:
 
 
 @_rule(order=20, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
-def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
+def webhook_unreachable(seen: Observation) -> Iterator[Cause]:
     """The API server cannot call istiod's webhook, and so refuses new pods."""
     if seen.injection is None or not seen.injection.refused:
         return
     istio = seen.parameters.istio.namespace
     services = [
-        f"{named(item)} .webhooks[{number}].clientConfig.service: "
+        f"{reference(item)} .webhooks[{number}].clientConfig.service: "
         f"{service['namespace']}/{service['name']}"
         for item in seen.webhooks
         for number, hook in enumerate(item["webhooks"])
@@ -86,12 +88,13 @@ def webhook_unreachable(seen: Observation) -> Iterator[Finding]:
             "open port 15017 from the control plane's security group to the nodes, and check: "
             f"kubectl --namespace {istio} get endpointslices --selector {_labels(seen)}"
         )
-    yield Finding(
-        "no new pod can be created in the namespace: restarts and scaling hang",
-        (seen.injection.refused, *services[:1]),
+    yield Cause(
+        "injection webhook",
         cause,
+        "no new pod can be created in the namespace: restarts and scaling hang",
         remedy,
-        _INJECTION,
+        (seen.injection.refused, *services[:1]),
+        link=_INJECTION,
     )
 
 
@@ -102,7 +105,7 @@ def _wrong_service(seen: Observation, service: Object) -> bool:
 
 
 @_rule(order=30, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
-def webhook_missing(seen: Observation) -> Iterator[Finding]:
+def webhook_missing(seen: Observation) -> Iterator[Cause]:
     """The namespace asks for sidecars, and nothing answers."""
     key, value = injection_label(seen.parameters)
     if seen.labels.get(key) != value or seen.injection is None:
@@ -111,13 +114,14 @@ def webhook_missing(seen: Observation) -> Iterator[Finding]:
         return
     asked = f"Namespace {seen.parameters.application.namespace} .metadata.labels.{key}: {value}"
     if not seen.istiod and not seen.webhooks:
-        yield Finding(
-            "pods of a labelled namespace start without a sidecar (1/1)",
-            (asked, _no_istiod(seen)),
+        yield Cause(
+            ref("Namespace", seen.parameters.application.namespace),
             "Istio is not installed yet",
+            "pods of a labelled namespace start without a sidecar (1/1)",
             "run notebook 01_install_istio, then 02_label_namespace",
-            _INJECTION,
-            kind=Kind.NOT_DONE,
+            (asked, _no_istiod(seen)),
+            link=_INJECTION,
+            severity=Severity.NOT_DONE,
         )
         return
     there = ", ".join(name_of(item) for item in seen.webhooks) or "none"
@@ -125,11 +129,12 @@ def webhook_missing(seen: Observation) -> Iterator[Finding]:
         cause = "no injection webhook selects the namespace"
     else:
         cause = "the MutatingWebhookConfiguration that injects sidecars is gone"
-    yield Finding(
-        "new pods of the namespace start without a sidecar; those that run are not touched",
-        (asked, f"MutatingWebhookConfigurations that inject: {there}"),
+    yield Cause(
+        ref("Namespace", seen.parameters.application.namespace),
         cause,
+        "new pods of the namespace start without a sidecar; those that run are not touched",
         "run notebook 01_install_istio again: its step install-istiod shows what is missing; "
         f"look: istioctl x check-inject --namespace {seen.parameters.application.namespace}",
-        _INJECTION,
+        (asked, f"MutatingWebhookConfigurations that inject: {there}"),
+        link=_INJECTION,
     )

@@ -7,8 +7,8 @@ from functools import partial
 
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import status as kiali_status
-from runbook_lib.cluster import name_of, namespace_of
-from runbook_lib.diagnosis import Finding, Observation, named, registry
+from runbook_lib.cluster import name_of, namespace_of, reference
+from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.mesh import rollout
 
 _ISTIO = "https://istio.io/latest/docs/ops/integrations/kiali/"
@@ -23,21 +23,22 @@ _rule = partial(registry.rule, registry.Area.KIALI, "06_kiali")
 
 
 @_rule(order=400, needs=("kiali",))
-def kiali_failed(seen: Observation) -> Iterator[Finding]:
+def kiali_failed(seen: Observation) -> Iterator[Cause]:
     """The operator says that it failed."""
     state = kiali_status.state(seen.kiali)
     if seen.kiali is not None and state.failed:
-        yield Finding(
-            "Kiali is not as the resource describes it",
-            (named(seen.kiali, f".status.conditions: {state.text}"),),
+        yield Cause(
+            reference(seen.kiali),
             "Kiali's operator could not do what the resource asks for",
+            "Kiali is not as the resource describes it",
             f"run notebook 06_kiali; read: {kiali_access.operator_log_command(seen.parameters)}",
-            _ISTIO,
+            (reference(seen.kiali, f".status.conditions: {state.text}"),),
+            link=_ISTIO,
         )
 
 
 @_rule(order=410, needs=("kiali_deployment",), explained_by=("kiali-failed",))
-def kiali_down(seen: Observation) -> Iterator[Finding]:
+def kiali_down(seen: Observation) -> Iterator[Cause]:
     """Kiali's Deployment is there, and no pod of it serves."""
     deployment = seen.kiali_deployment
     if deployment is None or (deployment.get("status") or {}).get("availableReplicas", 0):
@@ -45,31 +46,33 @@ def kiali_down(seen: Observation) -> Iterator[Finding]:
     namespace, name = namespace_of(deployment), name_of(deployment)
     replicas = deployment["spec"].get("replicas", 1)
     scaled = replicas == 0
-    yield Finding(
-        "Kiali does not answer; the application and the mesh are not concerned",
-        (
-            named(deployment, f".spec.replicas: {replicas}"),
-            named(deployment, f".status: {rollout.progress(deployment)[1]}"),
-        ),
+    yield Cause(
+        reference(deployment),
         "Kiali is scaled to 0" if scaled else "no pod of Kiali is ready",
+        "Kiali does not answer; the application and the mesh are not concerned",
         f"kubectl --namespace {namespace} "
         + (f"scale deployment/{name} --replicas=1" if scaled else f"describe deployment/{name}"),
-        _PODS,
+        (
+            reference(deployment, f".spec.replicas: {replicas}"),
+            reference(deployment, f".status: {rollout.progress(deployment)[1]}"),
+        ),
+        link=_PODS,
     )
 
 
 @_rule(order=420, needs=("token",))
-def kiali_token(seen: Observation) -> Iterator[Finding]:
+def kiali_token(seen: Observation) -> Iterator[Cause]:
     """A token with which somebody cannot log in is none that the cluster accepts."""
     if seen.token is None or not seen.token.refused:
         return
     minutes = seen.parameters.kiali.token_minutes
-    yield Finding(
-        "logging in to Kiali fails with 401",
-        (f"the API server's TokenReview: {seen.token.refused}",),
+    yield Cause(
+        "token",
         "the token has expired, is of another cluster, or its account is gone",
+        "logging in to Kiali fails with 401",
         f"make a new one: kubectl --namespace {seen.parameters.istio.namespace} create token "
         f"{seen.parameters.kiali.name}-service-account --duration={minutes}m; or press the button "
         "in notebook 06_kiali",
-        _TOKENS,
+        (f"the API server's TokenReview: {seen.token.refused}",),
+        link=_TOKENS,
     )

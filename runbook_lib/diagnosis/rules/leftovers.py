@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.diagnosis import Finding, Observation, registry
+from runbook_lib.diagnosis import Cause, Observation, registry
 
 _ANALYSIS = "https://istio.io/latest/docs/reference/config/analysis/"
 _JUDGED = ("IST0102", "IST0103", "IST0118", "IST0123", "IST0127", "IST0139")
@@ -25,35 +25,37 @@ _rule = partial(registry.rule, registry.Area.CONFIGURATION, "07_troubleshoot")
         "target-port-wrong",
     ),
 )
-def analyze(seen: Observation) -> Iterator[Finding]:
+def analyze(seen: Observation) -> Iterator[Cause]:
     """What `istioctl analyze` warns of, and no other rule does."""
     for message in seen.messages:
         if message.level == "Info" or message.code in _JUDGED:
             continue
-        yield Finding(
-            "istioctl analyze warns",
-            (f"{message.code} ({message.level}) {message.origin}: {message.text}",),
+        yield Cause(
+            message.origin,
             message.text,
+            "istioctl analyze warns",
             "istioctl analyze --namespace " + seen.parameters.application.namespace,
-            f"{_ANALYSIS}{message.code.lower()}/",
+            (f"{message.code} ({message.level}) {message.origin}: {message.text}",),
+            link=f"{_ANALYSIS}{message.code.lower()}/",
         )
 
 
-def unexplained(seen: Observation) -> Finding | None:
+def unexplained(seen: Observation) -> Cause | None:
     """Return a finding that says that wrong answers have no cause in what was seen."""
     if not seen.wrong_answers:
         return None
     first = seen.wrong_answers[0]
     beyond = "it lies beyond the cluster: load balancer, its target health, DNS, certificates"
     inside = "it lies in the application"
-    return Finding(
-        first.text,
-        tuple(answer.text for answer in seen.wrong_answers),
+    return Cause(
+        "the site",
         "nothing in the cluster explains the answers: perhaps "
         + (beyond if first.unreachable else inside),
+        first.text,
         "look at the load balancer's target health, then turn the access log on "
         "(meshConfig.accessLogFile: /dev/stdout) and read the response flags",
-        "https://istio.io/latest/docs/ops/common-problems/network-issues/",
+        tuple(answer.text for answer in seen.wrong_answers),
+        link="https://istio.io/latest/docs/ops/common-problems/network-issues/",
         outside=True,
         name="unexplained",
     )

@@ -12,9 +12,12 @@ from runbook_lib.cluster import (
     Object,
     labels_of,
     name_of,
+    namespace_of,
     pods,
+    ref,
 )
-from runbook_lib.diagnosis import Finding, Kind, Observation, registry
+from runbook_lib.diagnosis import Cause, Observation, registry
+from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import injection_label, sidecars, traffic, wants_sidecar
 from runbook_lib.mesh.policy import STRICT, why_not_inbound
 
@@ -28,27 +31,28 @@ NOT_INJECTED = ("istiod-down", "label-missing", "webhook-missing", "webhook-unre
 
 
 @_rule(order=60)
-def two_labels(seen: Observation) -> Iterator[Finding]:
+def two_labels(seen: Observation) -> Iterator[Cause]:
     """Two labels that contradict each other; the older one wins."""
     wanted, _ = injection_label(seen.parameters)
     (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
     if not {wanted, other} <= seen.labels.keys():
         return
     name = seen.parameters.application.namespace
-    yield Finding(
+    yield Cause(
+        ref("Namespace", name),
+        f"the namespace carries both labels: {INJECTION_LABEL} wins (IST0123)",
         f"the revision that injects is not the one that {REVISION_LABEL} names",
+        f"kubectl label namespace {name} {other}-",
         tuple(
             f"Namespace {name} .metadata.labels.{key}: {seen.labels[key]}"
             for key in (wanted, other)
         ),
-        f"the namespace carries both labels: {INJECTION_LABEL} wins (IST0123)",
-        f"kubectl label namespace {name} {other}-",
-        "https://istio.io/latest/docs/reference/config/analysis/ist0123/",
+        link="https://istio.io/latest/docs/reference/config/analysis/ist0123/",
     )
 
 
 @_rule(order=70, needs=("pods", "policies"))
-def label_missing(seen: Observation) -> Iterator[Finding]:
+def label_missing(seen: Observation) -> Iterator[Cause]:
     """The label is gone, or says no, although the application is in the mesh."""
     key, value = injection_label(seen.parameters)
     found = seen.labels.get(key)
@@ -57,19 +61,20 @@ def label_missing(seen: Observation) -> Iterator[Finding]:
     name = seen.parameters.application.namespace
     without = [name_of(pod) for pod in _lacking(seen)]
     now = f"; already without: {', '.join(without)}" if without else ""
-    yield Finding(
-        f"every pod that is created from now on has no sidecar{now}",
-        (f"Namespace {name} .metadata.labels.{key}: {found or 'missing'}",),
+    yield Cause(
+        ref("Namespace", name),
         "the namespace does not ask for sidecars",
+        f"every pod that is created from now on has no sidecar{now}",
         f"run notebook 02_label_namespace, or: kubectl label namespace {name} "
         f"{key}={value} --overwrite",
-        _INJECTION,
+        (f"Namespace {name} .metadata.labels.{key}: {found or 'missing'}",),
+        link=_INJECTION,
         outside=bool(seen.let_through) and bool(without),
     )
 
 
 @_rule(order=110, needs=("pods",), explained_by=NOT_INJECTED)
-def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
+def pod_without_sidecar(seen: Observation) -> Iterator[Cause]:
     """Pods that should be in the mesh and are not."""
     key, value = injection_label(seen.parameters)
     lacking = [pod for pod in _lacking(seen) if wants_sidecar(pod)]
@@ -78,18 +83,19 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Finding]:
     names = [name_of(pod) for pod in lacking]
     web = {name_of(pod) for pod in seen.web_pods}
     begun = bool(seen.in_mesh)
-    yield Finding(
+    yield Cause(
+        ", ".join(ref("Pod", name_of(pod), namespace_of(pod)) for pod in lacking),
+        "pods run without a sidecar: they were created before the label, or past the webhook",
         "no policy of the mesh has an effect on "
         f"{', '.join(names)}, and mutual TLS does not reach it",
+        "run notebook 02_label_namespace: its step injection-restart replaces these pods",
         tuple(
             f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']} READY "
             f"{pods.ready_count(pod)}, no {PROXY} in containers or initContainers"
             for pod in lacking
         ),
-        "pods run without a sidecar: they were created before the label, or past the webhook",
-        "run notebook 02_label_namespace: its step injection-restart replaces these pods",
-        _INJECTION,
-        kind=Kind.FAULT if begun else Kind.NOT_DONE,
+        link=_INJECTION,
+        severity=Severity.FAULT if begun else Severity.NOT_DONE,
         outside=bool(web & set(names)) and bool(seen.let_through),
         breaks=frozenset(names if _servers_are_strict(seen) else ()),
     )

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.cluster import Object, has_sidecar, namespace_of
-from runbook_lib.diagnosis import Finding, Kind, Observation, named, registry
+from runbook_lib.cluster import Object, has_sidecar, namespace_of, reference
+from runbook_lib.diagnosis import Cause, Observation, registry
+from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
     DISABLE,
@@ -46,7 +47,7 @@ _EXCEPTION_NEEDS = ("pods", "workloads", "services", "policies", "elsewhere")
 
 
 @_rule(order=190, needs=_EXCEPTION_NEEDS)
-def exception_service_port(seen: Observation) -> Iterator[Finding]:
+def exception_service_port(seen: Observation) -> Iterator[Cause]:
     """The exception names the Service's port; servers know the container's only."""
     wrong = _service_ports(seen)
     for policy in _exceptions_past_web(seen):
@@ -54,9 +55,12 @@ def exception_service_port(seen: Observation) -> Iterator[Finding]:
             if port in wrong:
                 yield _refused(
                     seen,
+                    reference(policy),
                     (
-                        named(policy, f".spec.portLevelMtls.{port}"),
-                        f"{named(seen.web_service or {})} .spec.ports: {port} → {_web_port(seen)}",
+                        reference(policy, f".spec.portLevelMtls.{port}"),
+                        reference(
+                            seen.web_service or {}, f".spec.ports: {port} → {_web_port(seen)}"
+                        ),
                     ),
                     f"the exception names the Service's port {port}; a PeerAuthentication knows "
                     f"the container's, {_web_port(seen)}",
@@ -64,7 +68,7 @@ def exception_service_port(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=200, needs=_EXCEPTION_NEEDS)
-def exception_other_port(seen: Observation) -> Iterator[Finding]:
+def exception_other_port(seen: Observation) -> Iterator[Cause]:
     """The exception names a port that the web container does not have."""
     wrong = _service_ports(seen)
     for policy in _exceptions_past_web(seen):
@@ -72,21 +76,23 @@ def exception_other_port(seen: Observation) -> Iterator[Finding]:
             if port not in wrong:
                 yield _refused(
                     seen,
-                    (named(policy, f".spec.portLevelMtls.{port}"),),
+                    reference(policy),
+                    (reference(policy, f".spec.portLevelMtls.{port}"),),
                     f"the exception is for port {port}; the web container's is {_web_port(seen)}",
                 )
 
 
 @_rule(order=210, needs=_EXCEPTION_NEEDS)
-def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
+def exception_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The exception's selector matches no pod."""
     for policy in _exceptions(seen):
         wanted = selector(policy)
         if wanted and not seen.selected(wanted) and _is_here(seen, policy):
             yield _refused(
                 seen,
+                reference(policy),
                 tuple(
-                    named(policy, f".spec.selector.matchLabels.{key}: {value}")
+                    reference(policy, f".spec.selector.matchLabels.{key}: {value}")
                     for key, value in wanted.items()
                 ),
                 "the exception's selector matches no pod: the web pods carry "
@@ -95,29 +101,35 @@ def exception_selects_nothing(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=220, needs=_EXCEPTION_NEEDS)
-def exception_without_selector(seen: Observation) -> Iterator[Finding]:
+def exception_without_selector(seen: Observation) -> Iterator[Cause]:
     """Ports have no effect without a selector; today's API server refuses such an object."""
     for policy in _exceptions(seen):
         reason = _why_not(seen, policy)
         if reason and not selector(policy) and _is_here(seen, policy):
             yield _refused(
-                seen, (reason.text,), f"an exception for a port needs a selector: {reason.why}"
+                seen,
+                reference(policy),
+                (reason.text,),
+                f"an exception for a port needs a selector: {reason.why}",
             )
 
 
 @_rule(order=230, needs=_EXCEPTION_NEEDS)
-def exception_elsewhere(seen: Observation) -> Iterator[Finding]:
+def exception_elsewhere(seen: Observation) -> Iterator[Cause]:
     """The exception is in a namespace where it cannot select the web pods."""
     for policy in _exceptions(seen):
         reason = _why_not(seen, policy)
         if reason and not _is_here(seen, policy):
             yield _refused(
-                seen, (reason.text,), f"the exception is in another namespace: {reason.why}"
+                seen,
+                reference(policy),
+                (reason.text,),
+                f"the exception is in another namespace: {reason.why}",
             )
 
 
 @_rule(order=240, needs=_EXCEPTION_NEEDS)
-def exception_shadowed(seen: Observation) -> Iterator[Finding]:
+def exception_shadowed(seen: Observation) -> Iterator[Cause]:
     """An older policy for the same pods decides alone."""
     namespace = seen.parameters.application.namespace
     policies = seen.policies
@@ -128,8 +140,9 @@ def exception_shadowed(seen: Observation) -> Iterator[Finding]:
         if opens in (DISABLE, PERMISSIVE) and winner is not None and winner != policy and reason:
             yield _refused(
                 seen,
+                reference(winner),
                 (
-                    named(
+                    reference(
                         winner,
                         f".metadata.creationTimestamp: {winner['metadata']['creationTimestamp']}",
                     ),
@@ -143,7 +156,7 @@ def exception_shadowed(seen: Observation) -> Iterator[Finding]:
 
 
 @_rule(order=250, needs=_EXCEPTION_NEEDS)
-def exception_is_strict(seen: Observation) -> Iterator[Finding]:
+def exception_is_strict(seen: Observation) -> Iterator[Cause]:
     """The exception names the right port, and makes it STRICT."""
     port = str(_web_port(seen))
     for policy in _exceptions_for_web(seen):
@@ -151,13 +164,14 @@ def exception_is_strict(seen: Observation) -> Iterator[Finding]:
         if mode in (STRICT, UNSET):
             yield _refused(
                 seen,
-                (named(policy, f".spec.portLevelMtls.{port}.mode: {mode}"),),
+                reference(policy),
+                (reference(policy, f".spec.portLevelMtls.{port}.mode: {mode}"),),
                 "the exception does not open the web port",
             )
 
 
 @_rule(order=260, needs=_EXCEPTION_NEEDS)
-def exception_missing(seen: Observation) -> Iterator[Finding]:
+def exception_missing(seen: Observation) -> Iterator[Cause]:
     """STRICT is in force, and nothing lets the load balancer in."""
     if not locked_out(seen) or _exceptions(seen):
         return
@@ -171,6 +185,7 @@ def exception_missing(seen: Observation) -> Iterator[Finding]:
     ).reason
     yield _refused(
         seen,
+        reference(reason.item) if reason else f"port {web.port} of the web pods",
         (
             *([reason.text] if reason else []),
             f"no PeerAuthentication with portLevelMtls selects {_text(web.labels)}",
@@ -178,7 +193,7 @@ def exception_missing(seen: Observation) -> Iterator[Finding]:
         f"mutual TLS is STRICT, and port {web.port} has no exception",
         "run notebook 04_mutual_tls: its step mutual-tls-exception opens the port",
         link=_MIGRATION,
-        kind=Kind.NOT_DONE,
+        severity=Severity.NOT_DONE,
     )
 
 
@@ -258,22 +273,24 @@ def _text(labels: dict[str, str]) -> str:
 
 def _refused(
     seen: Observation,
+    where: str,
     evidence: tuple[str, ...],
     cause: str,
     remedy: str = "",
     *,
     link: str = _EXCEPTION,
-    kind: Kind = Kind.FAULT,
-) -> Finding:
+    severity: Severity = Severity.FAULT,
+) -> Cause:
     answers = ", ".join(answer.text for answer in seen.unreachable[:1])
     flags = [line for lines in seen.logs.values() for line in lines if "filter_chain_not" in line]
-    return Finding(
+    return Cause(
+        where,
+        cause,
         "the load balancer's plaintext is refused"
         + (f": {answers}" if answers else "; users get 502"),
-        (*evidence, *flags[-1:]),
-        cause,
         remedy or "run notebook 04_mutual_tls: its step mutual-tls-exception applies the exception",
-        link,
-        kind=kind,
+        (*evidence, *flags[-1:]),
+        link=link,
+        severity=severity,
         outside=True,
     )

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods
-from runbook_lib.diagnosis import Finding, Observation, registry
+from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods, ref
+from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.mesh import istiod_name, sidecars, traffic
 
 RECENT = timedelta(minutes=10)
@@ -20,7 +20,7 @@ _rule = partial(registry.rule, registry.Area.SIDECARS, "02_label_namespace")
 
 
 @_rule(order=120, needs=("pods",), explained_by=("istiod-down",))
-def sidecar_unstable(seen: Observation) -> Iterator[Finding]:
+def sidecar_unstable(seen: Observation) -> Iterator[Cause]:
     """A sidecar is not ready, or was restarted a moment ago."""
     for pod in seen.in_mesh:
         name, namespace = name_of(pod), namespace_of(pod)
@@ -34,13 +34,14 @@ def sidecar_unstable(seen: Observation) -> Iterator[Finding]:
         lines = seen.logs.get((name, PROXY), ())
         errors = [line for line in lines if "\terror\t" in line or "\twarn\t" in line]
         evidence += [f"log of {PROXY}: {' '.join(line.split())}" for line in errors[-1:]]
-        yield Finding(
-            f"{name} is {pods.ready_count(pod)}: while its sidecar is away no traffic reaches it",
-            tuple(evidence),
+        yield Cause(
+            ref("Pod", name, namespace),
             "the sidecar was restarted" if proxy.ready else "the sidecar is not ready",
+            f"{name} is {pods.ready_count(pod)}: while its sidecar is away no traffic reaches it",
             f"kubectl --namespace {namespace} logs {name} --container {PROXY} --previous; "
             "look for memory limits and for istiod's port 15012",
-            _PROXY_DOCS,
+            tuple(evidence),
+            link=_PROXY_DOCS,
             outside=pod in seen.web_pods and bool(seen.unreachable),
         )
 
@@ -64,36 +65,38 @@ def _recent_restart(pod: Object) -> str:
 
 
 @_rule(order=340, needs=("proxies", "pods"), explained_by=("istiod-down", "sidecar-unstable"))
-def proxy_disconnected(seen: Observation) -> Iterator[Finding]:
+def proxy_disconnected(seen: Observation) -> Iterator[Cause]:
     """A sidecar that runs is not among those that istiod knows."""
     missing = [name for name in _ready(seen) if name not in seen.proxies]
     if missing:
-        yield Finding(
-            f"{', '.join(missing)}: policies that change do not arrive",
-            tuple(f"istioctl proxy-status does not list {name}" for name in missing),
+        yield Cause(
+            ", ".join(missing),
             "the sidecar has no connection to istiod's port 15012",
+            f"{', '.join(missing)}: policies that change do not arrive",
             f"look at its log for {seen.parameters.istio.namespace} and 15012, then restart the "
             "pod; open the port if a NetworkPolicy closes it",
-            _PROXY_DOCS,
+            tuple(f"istioctl proxy-status does not list {name}" for name in missing),
+            link=_PROXY_DOCS,
         )
 
 
 @_rule(order=350, needs=("proxies", "pods"), explained_by=("istiod-down",))
-def proxy_stale(seen: Observation) -> Iterator[Finding]:
+def proxy_stale(seen: Observation) -> Iterator[Cause]:
     """A sidecar has not acknowledged, or has rejected, what it was sent."""
     for name in _ready(seen):
         bad = {k: s for k, s in seen.proxies.get(name, {}).items() if s in ("STALE", "ERROR")}
         if bad:
             rejected = "ERROR" in bad.values()
-            yield Finding(
-                f"{name} works with configuration that is not the newest",
-                tuple(f"istioctl proxy-status {name} {kind}: {s}" for kind, s in bad.items()),
+            yield Cause(
+                name,
                 "the sidecar rejects its configuration"
                 if rejected
                 else "the sidecar does not acknowledge its configuration",
+                f"{name} works with configuration that is not the newest",
                 f"kubectl --namespace {seen.parameters.istio.namespace} logs "
                 f"deployment/{istiod_name(seen.parameters)} | grep {name}",
-                _PROXY_DOCS,
+                tuple(f"istioctl proxy-status {name} {kind}: {s}" for kind, s in bad.items()),
+                link=_PROXY_DOCS,
                 outside=bool(seen.wrong_answers),
             )
 
@@ -108,7 +111,7 @@ def proxy_stale(seen: Observation) -> Iterator[Finding]:
         "protocol-not-http",
     ),
 )
-def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:
+def policy_not_in_effect(seen: Observation) -> Iterator[Cause]:
     """What a sidecar's Envoy does is not what the policies say."""
     namespace = seen.parameters.application.namespace
     for pod in seen.in_mesh:
@@ -134,14 +137,15 @@ def policy_not_in_effect(seen: Observation) -> Iterator[Finding]:
             yield _not_taken_up(seen, name, f"istioctl x authz check {name} lacks {policy}")
 
 
-def _not_taken_up(seen: Observation, pod: str, evidence: str) -> Finding:
-    return Finding(
-        f"{pod} goes by older policies than those in the cluster",
-        (evidence,),
+def _not_taken_up(seen: Observation, pod: str, evidence: str) -> Cause:
+    return Cause(
+        ref("Pod", pod, seen.parameters.application.namespace),
         "the sidecar has not taken up a policy",
+        f"{pod} goes by older policies than those in the cluster",
         f"istioctl proxy-status; if it stays so, restart the pod: kubectl --namespace "
         f"{seen.parameters.application.namespace} delete pod {pod}",
-        _PROXY_DOCS,
+        (evidence,),
+        link=_PROXY_DOCS,
         outside=bool(seen.wrong_answers),
     )
 

@@ -9,7 +9,8 @@ from functools import partial
 
 from runbook_lib.chapters.autoscaling import Autoscaler, Scaling, State, words
 from runbook_lib.cluster import Object, pods
-from runbook_lib.diagnosis import Finding, Kind, Observation, pods_of, registry
+from runbook_lib.diagnosis import Cause, Observation, pods_of, registry
+from runbook_lib.lifecycle import Severity
 
 SETTLING = timedelta(minutes=2)
 """How long pods have to be ready until metrics of theirs must be there.
@@ -33,7 +34,7 @@ _rule = partial(registry.rule, registry.Area.AUTOSCALING, "03_autoscaling")
 
 
 @_rule(order=390, needs=("autoscalers", "mended"))
-def autoscaler_skewed(seen: Observation) -> Iterator[Finding]:
+def autoscaler_skewed(seen: Observation) -> Iterator[Cause]:
     """Sidecars have moved the point at which an autoscaler scales out, and that matters now.
 
     Until chapter 03 is run every percentage of a pod with a sidecar is moved: that is a symptom
@@ -47,19 +48,20 @@ def autoscaler_skewed(seen: Observation) -> Iterator[Finding]:
             if not undone and not _between(scaling):
                 continue
             resource = scaling.resource
-            yield Finding(
+            yield Cause(
+                _name(seen, autoscaler),
+                "a percentage of the whole pod counts the sidecar's requests, which it hardly uses"
+                + ("; the remedy that was in place has been taken back" if undone else ""),
                 f"{autoscaler.target} scales out above {words(resource, scaling.now)} {resource} "
                 f"a pod, and without sidecars did above {words(resource, scaling.before)}: too "
                 "late, or never",
+                "run notebook 03_autoscaling: it shows three remedies and applies one",
                 (
                     f"{_name(seen, autoscaler)} .spec.metrics: "
                     + ", ".join(metric.text for metric in scaling.metrics),
                 ),
-                "a percentage of the whole pod counts the sidecar's requests, which it hardly uses"
-                + ("; the remedy that was in place has been taken back" if undone else ""),
-                "run notebook 03_autoscaling: it shows three remedies and applies one",
-                _DOCS,
-                kind=Kind.FAULT if undone else Kind.NOT_DONE,
+                link=_DOCS,
+                severity=Severity.FAULT if undone else Severity.NOT_DONE,
             )
 
 
@@ -72,7 +74,7 @@ def _between(scaling: Scaling) -> bool:
 
 
 @_rule(order=370, needs=("autoscalers",))
-def autoscaler_blind(seen: Observation) -> Iterator[Finding]:
+def autoscaler_blind(seen: Observation) -> Iterator[Cause]:
     """An autoscaler has nothing to go by, and without sidecars and remedies would have."""
     for autoscaler in seen.autoscalers:
         for scaling in filter(_is_blind, autoscaler.scalings):
@@ -82,21 +84,22 @@ def autoscaler_blind(seen: Observation) -> Iterator[Finding]:
                 if None in scaling.requests.added.values()
                 else ""
             )
-            yield Finding(
+            yield Cause(
+                _name(seen, autoscaler),
+                why,
                 f"{autoscaler.target} is never scaled: its autoscaler shows <unknown>",
+                f"run notebook 03_autoscaling{annotations}",
                 (
                     f"{_name(seen, autoscaler)} .spec.metrics: "
                     + ", ".join(metric.text for metric in scaling.metrics),
                     *autoscaler.problems,
                 ),
-                why,
-                f"run notebook 03_autoscaling{annotations}",
-                _DOCS,
+                link=_DOCS,
             )
 
 
 @_rule(order=380, needs=("autoscalers", "pods", "workloads"))
-def autoscaler_inactive(seen: Observation) -> Iterator[Finding]:
+def autoscaler_inactive(seen: Observation) -> Iterator[Cause]:
     """An autoscaler does not scale, and sidecars have no part in it."""
     namespace = seen.parameters.application.namespace
     for autoscaler in seen.autoscalers:
@@ -104,14 +107,15 @@ def autoscaler_inactive(seen: Observation) -> Iterator[Finding]:
             continue
         troubles = [*_uncomputed(autoscaler), *_lasting_problems(seen, autoscaler)]
         if troubles:
-            yield Finding(
-                f"{autoscaler.target} is not scaled as its autoscaler {autoscaler.name} shall do",
-                tuple(f"{_name(seen, autoscaler)}: {trouble}" for trouble in troubles),
+            yield Cause(
+                _name(seen, autoscaler),
                 f"something stands in the way of the autoscaler: {troubles[0]}",
+                f"{autoscaler.target} is not scaled as its autoscaler {autoscaler.name} shall do",
                 f"mend what it says: kubectl --namespace {namespace} describe hpa "
                 f"{autoscaler.name}; metrics come from: kubectl get apiservice "
                 "v1beta1.metrics.k8s.io",
-                _DOCS,
+                tuple(f"{_name(seen, autoscaler)}: {trouble}" for trouble in troubles),
+                link=_DOCS,
             )
 
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from runbook_lib.diagnosis import Diagnosis, Finding, Kind, Look, Transcript, details
+from runbook_lib.diagnosis import Cause, Diagnosis, Look, Transcript, details
+from runbook_lib.lifecycle import Severity
 
 _STYLE = """<style>
 .rb-diagnosis { color: var(--jp-content-font-color1, inherit); max-width: 72em; }
@@ -51,12 +52,12 @@ def transcript_html(transcript: Transcript) -> str:
     return f"{_STYLE}<div class='rb-transcript'><pre>{escape(str(transcript))}</pre></div>"
 
 
-def _card(number: int, finding: Finding) -> str:
-    todo = " rb-todo" if finding.kind is Kind.NOT_DONE else ""
+def _card(number: int, finding: Cause) -> str:
+    todo = " rb-todo" if finding.severity is Severity.NOT_DONE else ""
     rows = "\n".join(_row(name, text) for name, text in details(finding))
     return (
-        f"<div class='rb-card{todo}'>\n<p><b>{number}. {escape(finding.cause)}</b> "
-        f"<span class='rb-kind'>({escape(finding.kind)}: {escape(finding.name)})</span></p>\n"
+        f"<div class='rb-card{todo}'>\n<p><b>{number}. {escape(finding.what)}</b> "
+        f"<span class='rb-kind'>({escape(finding.severity)}: {escape(finding.name)})</span></p>\n"
         f"<dl>\n{rows}\n</dl>\n</div>"
     )
 

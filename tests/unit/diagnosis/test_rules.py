@@ -23,9 +23,10 @@ from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.judging import health, judge, unjudged
 from runbook_lib.diagnosis.looking import Looker
-from runbook_lib.diagnosis.model import Diagnosis, Finding, Kind, Look
+from runbook_lib.diagnosis.model import Cause, Diagnosis, Look
 from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
 from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
+from runbook_lib.lifecycle.finding import Severity
 from runbook_lib.lifecycle.table import Row
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
@@ -217,7 +218,7 @@ def labelled(**labels: str) -> Object:
     return {"kind": "Namespace", "metadata": {"name": "xnat", "labels": labels}}
 
 
-def names(found: tuple[Finding, ...]) -> list[str]:
+def names(found: tuple[Cause, ...]) -> list[str]:
     return [finding.name for finding in found]
 
 
@@ -480,7 +481,7 @@ def test_rules_name_chapters_and_other_rules_that_exist() -> None:
 def test_a_second_rule_of_a_name_is_refused() -> None:
     register = rule(Area.KIALI, "06_kiali", order=10_000)
 
-    def kiali_down(_seen: Observation) -> tuple[Finding, ...]:
+    def kiali_down(_seen: Observation) -> tuple[Cause, ...]:
         return ()
 
     with pytest.raises(ValueError, match="kiali-down"):
@@ -495,7 +496,8 @@ def test_every_rule_has_a_case() -> None:
 def test_a_cause_is_found_alone(cause: str) -> None:
     found = judge(healthy(**CASES[cause]))
     assert names(found) == [cause]
-    assert all([found[0].symptom, found[0].cause, found[0].remedy, found[0].evidence])
+    assert found[0].chapter in {"", *CHAPTERS}
+    assert all([found[0].where, found[0].effect, found[0].what, found[0].remedy, found[0].evidence])
     assert re.match(r"https://(istio|kubernetes)\.io/", found[0].link)
 
 
@@ -559,14 +561,14 @@ def test_what_users_notice_comes_first() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cause", "changes", "kind"),
+    ("cause", "changes", "severity"),
     [
-        ("exception-missing", {}, Kind.NOT_DONE),
-        ("method-missing", {}, Kind.NOT_DONE),
+        ("exception-missing", {}, Severity.NOT_DONE),
+        ("method-missing", {}, Severity.NOT_DONE),
         (
             "method-missing",
             with_methods(f"{OPERATION}.methods", ["GET"], POST=DENIED, HEAD=DENIED),
-            Kind.FAULT,
+            Severity.FAULT,
         ),
         (
             "pod-without-sidecar",
@@ -576,15 +578,17 @@ def test_what_users_notice_comes_first() -> None:
                 "answers": answers(DELETE=Observed("DELETE", 405)),
                 **policies(),
             },
-            Kind.NOT_DONE,
+            Severity.NOT_DONE,
         ),
-        ("pod-without-sidecar", {}, Kind.FAULT),
-        ("webhook-missing", {"istiod": (), "pods": ()}, Kind.NOT_DONE),
+        ("pod-without-sidecar", {}, Severity.FAULT),
+        ("webhook-missing", {"istiod": (), "pods": ()}, Severity.NOT_DONE),
     ],
 )
-def test_a_chapter_not_run_yet_is_no_fault(cause: str, changes: dict[str, Any], kind: Kind) -> None:
+def test_a_chapter_not_run_yet_is_no_fault(
+    cause: str, changes: dict[str, Any], severity: Severity
+) -> None:
     found = judge(healthy(**{**CASES[cause], **changes}))
-    assert {f.kind for f in found if f.name == cause} == {kind}
+    assert {f.severity for f in found if f.name == cause} == {severity}
 
 
 def test_a_sidecar_that_was_restarted_a_moment_ago_is_news_and_later_is_not() -> None:
@@ -606,10 +610,10 @@ def test_a_skewed_autoscaler_is_a_finding_only_where_it_matters() -> None:
     assert judge(healthy(autoscalers=(idle,))) == ()
     assert judge(healthy(autoscalers=(autoscaler(proxy=100),))) == ()
     (waiting,) = judge(healthy(autoscalers=(busy,)))
-    assert waiting.kind is Kind.NOT_DONE
+    assert waiting.severity is Severity.NOT_DONE
     (undone,) = judge(healthy(autoscalers=(idle,), mended=(WEB,)))
-    assert undone.kind is Kind.FAULT
-    assert "above 140m cpu a pod, and without sidecars did above 70m" in undone.symptom
+    assert undone.severity is Severity.FAULT
+    assert "above 140m cpu a pod, and without sidecars did above 70m" in undone.effect
 
 
 @pytest.mark.parametrize(
@@ -625,8 +629,8 @@ def test_an_autoscaler_that_never_scales_is_a_fault_in_the_controllers_words(
 ) -> None:
     (found,) = judge(healthy(autoscalers=(broken,)))
     assert found.name == "autoscaler-inactive"
-    assert found.kind is Kind.FAULT
-    assert said in found.cause
+    assert found.severity is Severity.FAULT
+    assert said in found.what
     (evidence,) = found.evidence
     assert evidence.startswith(f"HorizontalPodAutoscaler xnat/{WEB}: {said}")
 
@@ -658,11 +662,11 @@ def test_an_autoscaler_without_pods_lacks_metrics_for_that_reason() -> None:
 
 def test_a_blind_autoscaler_is_told_why_and_only_a_sidecar_needs_annotations() -> None:
     (sidecar,) = judge(healthy(autoscalers=(autoscaler(NO_METRICS, proxy=None),)))
-    assert "istio-proxy has no cpu request" in sidecar.cause
+    assert "istio-proxy has no cpu request" in sidecar.what
     assert "four sidecar.istio.io/proxy* annotations" in sidecar.remedy
     (renamed,) = judge(healthy(autoscalers=(autoscaler(NO_METRICS, container="renamed"),)))
     assert renamed.name == "autoscaler-blind"
-    assert "the pods have no container renamed" in renamed.cause
+    assert "the pods have no container renamed" in renamed.what
     assert "annotations" not in renamed.remedy
     assert NO_METRICS in renamed.evidence
 
@@ -681,7 +685,7 @@ def test_an_exception_of_another_team_hides_nothing() -> None:
     seen = healthy(**{**LOCKED, **policies(STRICT, METHODS, in_shop(app="shop"))})
     (found,) = judge(seen)
     assert found.name == "exception-missing"
-    assert found.kind is Kind.NOT_DONE
+    assert found.severity is Severity.NOT_DONE
     without_selector = changed(in_shop(), "spec.selector", None)
     seen = healthy(**{**LOCKED, **policies(STRICT, METHODS, without_selector)})
     assert names(judge(seen)) == ["exception-missing"]
@@ -724,7 +728,7 @@ def test_an_older_service_that_names_the_port_tcp_is_the_cause() -> None:
     (found,) = judge(healthy(services=(own, older), **GONE))
     assert found.name == "protocol-not-http"
     assert found.evidence[0] == "Service xnat/older .spec.ports[0].name: tcp-web"
-    assert "the oldest Service of the port decides" in found.cause
+    assert "the oldest Service of the port decides" in found.what
 
 
 @pytest.mark.parametrize(
@@ -894,7 +898,7 @@ def test_a_strict_web_port_past_its_sidecar_locks_nobody_out() -> None:
     )
     (found,) = judge(seen)
     assert found.name == "inbound-not-captured"
-    assert "no policy holds on the web port" in found.symptom
+    assert "no policy holds on the web port" in found.effect
 
 
 BY_ADDRESS = [{"source": {"ipBlocks": ["203.0.113.0/24"]}}]
@@ -908,7 +912,7 @@ def test_an_allow_by_address_is_named_with_the_address_that_the_sidecar_sees() -
     (found,) = judge(seen)
     assert found.name == "allow-policy-excludes"
     assert found.evidence[0].endswith("from[0].source.ipBlocks: 203.0.113.0/24")
-    assert "the sidecar sees the load balancer's address" in found.cause
+    assert "the sidecar sees the load balancer's address" in found.what
 
 
 def test_a_denial_by_address_is_blamed_only_where_nothing_else_denies() -> None:
@@ -916,7 +920,7 @@ def test_a_denial_by_address_is_blamed_only_where_nothing_else_denies() -> None:
     theirs["spec"]["rules"] = [{"from": BY_ADDRESS}]
     reading = changed(METHODS, f"{OPERATION}.methods", ["GET", "HEAD"])
 
-    def seen(own: Object, **denied: Observed) -> tuple[Finding, ...]:
+    def seen(own: Object, **denied: Observed) -> tuple[Cause, ...]:
         found = policies(STRICT, EXCEPTION, own, theirs)
         return judge(healthy(**found, answers=answers(**denied), authorization={}))
 
@@ -924,7 +928,7 @@ def test_a_denial_by_address_is_blamed_only_where_nothing_else_denies() -> None:
     (found,) = seen(METHODS, GET=DENIED)
     assert found.name == "denied-by-policy"
     assert found.evidence[0].endswith("from[0].source.ipBlocks: 203.0.113.0/24")
-    assert "may match" in found.cause
+    assert "may match" in found.what
 
 
 @pytest.mark.parametrize(
@@ -958,7 +962,7 @@ def test_a_rule_for_another_port_is_no_reason(
 def test_a_port_that_is_open_for_others_is_no_mistake_in_the_exception(
     port: str, cause: str
 ) -> None:
-    def locked_by(ports: list[str]) -> list[Finding]:
+    def locked_by(ports: list[str]) -> list[Cause]:
         wrong = changed(EXCEPTION, "spec.portLevelMtls", {p: {"mode": "DISABLE"} for p in ports})
         seen = with_dicom(**{**LOCKED, **policies(STRICT, wrong, METHODS)})
         return list(judge(seen))
@@ -993,7 +997,7 @@ def test_pods_on_their_way_out_lack_no_sidecar() -> None:
     there = (*healthy().pods, leaving)
     assert judge(healthy(pods=there)) == ()
     (found,) = judge(healthy(**{**CASES["label-missing"], "pods": there}))
-    assert "already without" not in found.symptom
+    assert "already without" not in found.effect
 
 
 @pytest.mark.parametrize(
@@ -1043,7 +1047,7 @@ def test_health_names_causes_and_blindness_by_area() -> None:
 )
 def test_who_refuses_the_pods_that_are_missing_is_named(said: str, who: str) -> None:
     (found,) = judge(healthy(**missing(said)))
-    assert (found.name, found.cause) == ("pods-refused", who)
+    assert (found.name, found.what) == ("pods-refused", who)
     assert said in found.evidence[0]
     assert names(found.consequences) == ["pods-missing"]
 
@@ -1077,7 +1081,7 @@ def test_a_certificate_that_is_not_trusted_opens_no_port() -> None:
     refused = f"{INJECTOR_IS_AWAY}: x509: certificate signed by unknown authority"
     (found,) = judge(healthy(injection=Injection(injected=False, refused=refused)))
     assert found.name == "webhook-unreachable"
-    assert "does not trust the certificate" in found.cause
+    assert "does not trust the certificate" in found.what
     assert "rollout restart" in found.remedy
     assert "15017" not in found.remedy
 
@@ -1178,7 +1182,7 @@ def test_a_cluster_that_refuses_nothing_is_looked_at_in_full() -> None:
 )
 def test_what_keeps_out_every_pod_is_a_cause(said: str, cause: str) -> None:
     (found,) = judge(look(said))
-    assert found.cause.startswith(cause)
+    assert found.what.startswith(cause)
     assert said in found.evidence[0]
     assert ("15017" in found.remedy) is (said == INJECTOR_IS_AWAY)
 
@@ -1258,7 +1262,7 @@ def test_webhooks_of_another_revision_do_not_point_to_the_wrong_service() -> Non
         MutatingWebhookConfiguration=(canary.webhook, own.webhook),
     )
     (found,) = judge(seen)
-    assert found.cause == "the API server does not reach istiod's injection webhook"
+    assert found.what == "the API server does not reach istiod's injection webhook"
 
 
 def test_the_revision_of_the_parameters_is_the_one_that_is_looked_at() -> None:
@@ -1339,7 +1343,7 @@ def test_no_fault_of_the_mesh_explains_an_image_that_cannot_be_pulled(cause: str
 
 def test_nothing_is_said_about_the_mesh_by_a_container_that_is_not_ready() -> None:
     (found,) = judge(healthy(**CASES["container-not-ready"]))
-    assert found.cause == f"the application's container {WEB} is not ready"
+    assert found.what == f"the application's container {WEB} is not ready"
 
 
 HOSTILE = "<script>alert('x')</script> & co"
@@ -1352,9 +1356,14 @@ def words(text: str) -> set[str]:
 
 @pytest.fixture
 def shown() -> Diagnosis:
-    follows = Finding("it shows", ("e",), "c", "r", "https://istio.io/", name="later")
-    finding = Finding(
-        HOSTILE, (HOSTILE,), HOSTILE, HOSTILE, HOSTILE, name=HOSTILE, consequences=(follows,)
+    follows = Cause("w", "c", "it shows", "r", ("e",), link="https://istio.io/", name="later")
+    finding = Cause(
+        *(HOSTILE, HOSTILE, HOSTILE, HOSTILE, (HOSTILE,)),
+        parameter=HOSTILE,
+        link=HOSTILE,
+        name=HOSTILE,
+        chapter=HOSTILE,
+        consequences=(follows,),
     )
     return Diagnosis((finding,), (Look("pods", HOSTILE),), (Look(HOSTILE, "403"),), ("analyze",))
 
