@@ -14,8 +14,8 @@ __all__ = [
     "RESTART_REASON",
     "REVISION_LABEL",
     "Cluster",
-    "Context",
     "Everything",
+    "KubeContext",
     "Manifests",
     "Object",
     "ObjectDiff",
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 from .client import Cluster, Everything, event_text
-from .connection import REQUEST_TIMEOUT, Context, api_errors, contexts, is_loopback
+from .connection import REQUEST_TIMEOUT, KubeContext, api_errors, contexts, is_loopback
 from .diff import ObjectDiff, canonical_yaml, object_diff
 from .manifests import Manifests, merged, without_fields
 from .names import (

@@ -28,7 +28,7 @@ _UNREACHABLE_REMEDY = (
 
 
 @dataclass(frozen=True)
-class Context:
+class KubeContext:
     """One context of a kubeconfig.
 
     Attributes:
@@ -42,7 +42,7 @@ class Context:
     server: str
 
 
-def contexts(kubeconfig: Path) -> dict[str, Context]:
+def contexts(kubeconfig: Path) -> dict[str, KubeContext]:
     """Return the contexts of a kubeconfig by name.
 
     Raises:
@@ -55,7 +55,7 @@ def contexts(kubeconfig: Path) -> dict[str, Context]:
         data = yaml.safe_load(kubeconfig.read_text(encoding="utf-8"))
         servers = {item["name"]: item["cluster"]["server"] for item in data.get("clusters") or []}
         return {
-            item["name"]: Context(
+            item["name"]: KubeContext(
                 item["name"], item["context"]["cluster"], servers[item["context"]["cluster"]]
             )
             for item in data.get("contexts") or []

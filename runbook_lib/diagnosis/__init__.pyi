@@ -1,11 +1,11 @@
 __all__ = [
-    "Answer",
     "Area",
     "Cause",
     "Diagnosis",
     "Look",
     "Observation",
     "Rule",
+    "SiteAnswer",
     "Transcript",
     "creation_failures",
     "details",
@@ -19,5 +19,5 @@ __all__ = [
 from .commands import Transcript
 from .judging import health, judge, unjudged
 from .model import Cause, Diagnosis, Look, details
-from .observation import Answer, Observation, creation_failures, pods_of, wanted_pods
+from .observation import Observation, SiteAnswer, creation_failures, pods_of, wanted_pods
 from .registry import Area, Rule

@@ -30,7 +30,7 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
+from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import has_ended, injection_trial, rollout, traffic
 from runbook_lib.parameters import ProbeParameters
@@ -265,13 +265,13 @@ class Looker:
         except KindNotInstalled:
             return ()
 
-    def _answers(self) -> tuple[Answer, ...]:
+    def _answers(self) -> tuple[SiteAnswer, ...]:
         allowed = self._parameters.authorization.methods
         probes = self._parameters.application.probes
         with ThreadPoolExecutor(len(probes)) as threads:
             observed = list(threads.map(self._ask, probes))
         return tuple(
-            Answer(wanted.method, wanted.path, wanted.status, wanted.method in allowed, answer)
+            SiteAnswer(wanted.method, wanted.path, wanted.status, wanted.method in allowed, answer)
             for wanted, answer in zip(probes, observed, strict=True)
         )
 
@@ -444,7 +444,7 @@ def _tell_token(found: Token) -> str:
     return f"accepted: {found.user}" if found.user else "not accepted"
 
 
-def _tell_answers(found: tuple[Answer, ...]) -> str:
+def _tell_answers(found: tuple[SiteAnswer, ...]) -> str:
     return ", ".join(f"{each.method} {each.observed.status or 'no answer'}" for each in found)
 
 

@@ -23,7 +23,7 @@ _HASH = "[bcdfghjklmnpqrstvwxz2456789]+"
 
 
 @dataclass(frozen=True)
-class Answer:
+class SiteAnswer:
     """What the site answered to one probe, next to what the finished runbook lets through.
 
     Attributes:
@@ -136,7 +136,7 @@ class Observation:
     rules: tuple[Object, ...] = ()
     entries: tuple[Object, ...] = ()
     messages: tuple[Message, ...] = ()
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[SiteAnswer, ...] = ()
     proxies: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     listeners: Mapping[str, list[dict[str, Any]]] = field(default_factory=dict)
     authorization: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -194,12 +194,12 @@ class Observation:
         return (*own.peer_authentications, *own.authorization_policies)
 
     @property
-    def wrong_answers(self) -> tuple[Answer, ...]:
+    def wrong_answers(self) -> tuple[SiteAnswer, ...]:
         """The answers that are not as they should be."""
         return tuple(answer for answer in self.answers if not self._is_right(answer))
 
     @property
-    def let_through(self) -> tuple[Answer, ...]:
+    def let_through(self) -> tuple[SiteAnswer, ...]:
         """The wrong answers to what the runbook's policy is there to deny."""
         return tuple(answer for answer in self.wrong_answers if not answer.allowed)
 
@@ -211,7 +211,7 @@ class Observation:
         return next(found, None)
 
     @property
-    def unreachable(self) -> tuple[Answer, ...]:
+    def unreachable(self) -> tuple[SiteAnswer, ...]:
         """The answers of a load balancer that did not reach the application, or none at all."""
         return tuple(answer for answer in self.answers if answer.unreachable)
 
@@ -226,7 +226,7 @@ class Observation:
             kind, _, name = entry.partition("/")
             yield kind, name, self.workload(kind, name)
 
-    def _is_right(self, answer: Answer) -> bool:
+    def _is_right(self, answer: SiteAnswer) -> bool:
         own = answer.observed.status == answer.own_status
         if answer.allowed:
             return own

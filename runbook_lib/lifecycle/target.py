@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from runbook_lib.base import LabNotRunning, ParameterError, TargetChanged, lab_state_file
-from runbook_lib.cluster import Cluster, Context, contexts
+from runbook_lib.cluster import Cluster, KubeContext, contexts
 from runbook_lib.parameters import Parameters
 
 
@@ -131,7 +131,7 @@ def _cluster(parameters: Parameters) -> Target:
     )
 
 
-def _find_context(kubeconfigs: tuple[Path, ...], context: str) -> tuple[Context, Path]:
+def _find_context(kubeconfigs: tuple[Path, ...], context: str) -> tuple[KubeContext, Path]:
     """Find the context in the first kubeconfig that has it: $KUBECONFIG may list several."""
     known: dict[str, Path] = {}
     for kubeconfig in kubeconfigs:

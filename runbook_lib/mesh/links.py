@@ -16,7 +16,7 @@ from runbook_lib.mesh.policy import (
     AUTOMATIC,
     PERMISSIVE,
     STRICT,
-    Outcome,
+    Connection,
     Reason,
     Request,
     Server,
@@ -30,10 +30,10 @@ _GATEWAY_ERRORS = (502, 503, 504)
 """Answers of a load balancer that got none itself."""
 
 _STATES = {
-    Outcome.MUTUAL_TLS: LinkState.MUTUAL_TLS,
-    Outcome.PLAINTEXT: LinkState.PLAINTEXT,
-    Outcome.REFUSED: LinkState.REFUSED,
-    Outcome.UNJUDGED: LinkState.UNKNOWN,
+    Connection.MUTUAL_TLS: LinkState.MUTUAL_TLS,
+    Connection.PLAINTEXT: LinkState.PLAINTEXT,
+    Connection.REFUSED: LinkState.REFUSED,
+    Connection.UNJUDGED: LinkState.UNKNOWN,
 }
 
 
@@ -166,7 +166,7 @@ def _transport(
     sends = rule_mode if goes_by_rules else "DISABLE"
     called = Server(bool(server.sidecars), server.mode, server.past, server.mode_for_all)
     outcome, why = meet(sends, called)
-    if outcome is Outcome.MUTUAL_TLS:
+    if outcome is Connection.MUTUAL_TLS:
         return LinkState.MUTUAL_TLS, why
     if past is not None:
         who = f"{client.name} goes past its sidecar: {past.text}"

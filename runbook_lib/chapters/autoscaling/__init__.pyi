@@ -1,13 +1,13 @@
 __all__ = [
     "Autoscaler",
+    "Comparison",
     "Part",
-    "Row",
     "ScaleOut",
     "Scaling",
-    "State",
+    "Shift",
     "usage_text",
     "words",
 ]
 
-from .cases import Autoscaler, Part, Row, ScaleOut, usage_text
-from .scale_out import Scaling, State, words
+from .cases import Autoscaler, Comparison, Part, ScaleOut, usage_text
+from .scale_out import Scaling, Shift, words

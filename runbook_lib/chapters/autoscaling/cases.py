@@ -10,7 +10,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     Remedy,
     Requests,
     Scaling,
-    State,
+    Shift,
     compare,
     words,
 )
@@ -35,7 +35,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Row:
+class Comparison:
     """One line of the comparison: what is counted, and the point that results.
 
     Attributes:
@@ -50,12 +50,12 @@ class Row:
     label: str
     parts: tuple[Part, ...]
     point: int | None
-    state: State
+    state: Shift
     remark: str = ""
     chosen: bool | None = None
 
 
-def rows(scaling: Scaling, chosen: Remedy, proxy: int) -> Iterator[Row]:
+def rows(scaling: Scaling, chosen: Remedy, proxy: int) -> Iterator[Comparison]:
     """Yield the cases to compare: without sidecar, with it, and mended.
 
     Args:
@@ -66,17 +66,17 @@ def rows(scaling: Scaling, chosen: Remedy, proxy: int) -> Iterator[Row]:
     before, now = scaling.before, scaling.now
     own, all_parts = _parts(scaling.requests, added=False), _parts(scaling.requests, added=True)
     if before is None:
-        yield Row("now", all_parts, now, scaling.state, scaling.reason)
+        yield Comparison("now", all_parts, now, scaling.state, scaling.reason)
         return
-    yield Row("without sidecar", own, before, State.IN_PLACE)
+    yield Comparison("without sidecar", own, before, Shift.IN_PLACE)
     if not scaling.needs_remedy:
         if scaling.requests.added and scaling.goal != scaling.metrics:
             left = compare(scaling.unmended, before)
-            yield Row("with it, left alone", all_parts, scaling.unmended, left)
-        yield Row("now", _counted(scaling, all_parts), now, scaling.state, scaling.reason)
+            yield Comparison("with it, left alone", all_parts, scaling.unmended, left)
+        yield Comparison("now", _counted(scaling, all_parts), now, scaling.state, scaling.reason)
         return
     if scaling.requests.added:
-        yield Row("with the sidecar", all_parts, now, scaling.state, scaling.reason)
+        yield Comparison("with the sidecar", all_parts, now, scaling.state, scaling.reason)
     for remedy in Remedy:
         parts = all_parts
         if remedy is Remedy.CONTAINER_RESOURCE:
@@ -85,7 +85,9 @@ def rows(scaling: Scaling, chosen: Remedy, proxy: int) -> Iterator[Row]:
             parts = _parts(scaling.with_proxy(proxy), added=True)
         point = scaling.after(remedy, proxy)
         remark = _load(scaling, remedy, point)
-        yield Row(remedy.value, parts, point, compare(point, before), remark, remedy is chosen)
+        yield Comparison(
+            remedy.value, parts, point, compare(point, before), remark, remedy is chosen
+        )
 
 
 def application_load(scaling: Scaling, remedy: Remedy, point: int | None) -> int | None:
@@ -146,12 +148,12 @@ class Autoscaler:
     def computed(self) -> bool:
         """Whether it is known where it scales out; if not, sidecars are not the cause."""
         states = {scaling.state for scaling in self.scalings}
-        return bool(states) and State.UNKNOWN not in states
+        return bool(states) and Shift.UNKNOWN not in states
 
     @property
     def troubles(self) -> tuple[str, ...]:
         """What no remedy mends: why points cannot be computed, and its own conditions."""
-        unknown = [each.reason for each in self.scalings if each.state is State.UNKNOWN]
+        unknown = [each.reason for each in self.scalings if each.state is Shift.UNKNOWN]
         return (*filter(None, unknown), *self.problems)
 
 
@@ -191,7 +193,7 @@ class ScaleOut:
         return f"No autoscaler in {self.namespace} looks at CPU or memory."
 
     @property
-    def compared(self) -> Iterator[tuple[Autoscaler, Scaling, tuple[Row, ...]]]:
+    def compared(self) -> Iterator[tuple[Autoscaler, Scaling, tuple[Comparison, ...]]]:
         """Every resource that an autoscaler looks at, with the cases to compare."""
         for autoscaler in self.autoscalers:
             for scaling in autoscaler.scalings:

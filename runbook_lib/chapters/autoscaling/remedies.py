@@ -14,7 +14,7 @@ from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
 from runbook_lib.chapters.autoscaling.scale_out import (
     Remedy,
     Scaling,
-    State,
+    Shift,
     amount,
     compare,
     mended,
@@ -124,7 +124,7 @@ def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) ->
         given = getattr(context.parameters.autoscaling.proxy, scaling.resource)
         point = scaling.after(Remedy.SIDECAR_REQUESTS, amount(scaling.resource, given))
         assert scaling.before is not None, "what is unknown needs no remedy"
-        if compare(point, scaling.before) is State.MOVED:
+        if compare(point, scaling.before) is Shift.MOVED:
             resource = scaling.resource
             raise RunbookError(
                 f"{reference(live)} would scale out above {words(resource, point)} {resource} with "

@@ -41,7 +41,7 @@ class Remedy(StrEnum):
     SIDECAR_REQUESTS = "sidecar-requests"
 
 
-class State(StrEnum):
+class Shift(StrEnum):
     """Where an autoscaler scales out, next to where it did without sidecars."""
 
     IN_PLACE = "as without sidecar"
@@ -262,18 +262,18 @@ class Scaling:
         return _point(self.metrics, self.requests, added=True)
 
     @property
-    def state(self) -> State:
+    def state(self) -> Shift:
         """How that compares."""
         if self.before is None:
-            return State.UNKNOWN
+            return Shift.UNKNOWN
         if self.relative_to_pod and not self.requests.added and self.requests.pod is None:
-            return State.WILL_MOVE
+            return Shift.WILL_MOVE
         return compare(self.now, self.before)
 
     @property
     def needs_remedy(self) -> bool:
         """Whether something should be done about it."""
-        return self.state in (State.MOVED, State.WILL_MOVE)
+        return self.state in (Shift.MOVED, Shift.WILL_MOVE)
 
     @property
     def relative_to_pod(self) -> bool:
@@ -298,27 +298,27 @@ class Scaling:
                 f"containers are {', '.join(own)}"
             )
         injected = [name for name in named if name not in own]
-        if injected and self.state is State.UNKNOWN:
+        if injected and self.state is Shift.UNKNOWN:
             return (
                 f"it looks at {', '.join(injected)}, which is no container of the application: "
                 "without sidecars there is nothing to compare with"
             )
         lacking = ", ".join(self.requests.lacking)
-        if self.state is State.UNKNOWN and lacking:
+        if self.state is Shift.UNKNOWN and lacking:
             then = f", and {blind}" if self.now is None else " without sidecars"
             return (
                 f"{lacking} has no {self.resource} request, so there is nothing to take a "
                 f"percentage of{then}: set its request"
             )
         missing = [name for name, each in self.requests.added.items() if each is None]
-        if self.state is State.MOVED and self.now is None and missing:
+        if self.state is Shift.MOVED and self.now is None and missing:
             return (
                 f"{', '.join(missing)} has no {self.resource} request, so {blind}: one sidecar "
                 "annotation alone replaces all of the sidecar's resources"
             )
         if self.requests.pod is not None:
             return "the pod has a request as a whole, which sidecars do not change"
-        if self.state is State.IN_PLACE and len(named) == len(self.metrics) and not injected:
+        if self.state is Shift.IN_PLACE and len(named) == len(self.metrics) and not injected:
             return "it looks at the application's containers alone"
         return ""
 
@@ -339,13 +339,13 @@ class Scaling:
         return Requests(requests.application, {**requests.added, PROXY: proxy}, requests.pod)
 
 
-def compare(point: int | None, before: int) -> State:
+def compare(point: int | None, before: int) -> Shift:
     """Say how a point compares with the one without sidecar."""
     if point is None:
-        return State.MOVED
+        return Shift.MOVED
     if abs(point - before) <= 1:  # rounding
-        return State.IN_PLACE
-    return State.NEAR if abs(point - before) * 100 <= TOLERANCE * before else State.MOVED
+        return Shift.IN_PLACE
+    return Shift.NEAR if abs(point - before) * 100 <= TOLERANCE * before else Shift.MOVED
 
 
 def _point(metrics: Sequence[Metric], requests: Requests, *, added: bool) -> int | None:

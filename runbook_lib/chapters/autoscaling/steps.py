@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from runbook_lib.base import State as Wait
-from runbook_lib.base import VerificationFailed, WaitTimeout
+from runbook_lib.base import State, VerificationFailed, WaitTimeout
 from runbook_lib.chapters.autoscaling import autoscalers, remedies
 from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
 from runbook_lib.chapters.autoscaling.cases import Autoscaler, ScaleOut, application_load
@@ -13,7 +12,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     Metric,
     Remedy,
     Scaling,
-    State,
+    Shift,
     compare,
     words,
 )
@@ -70,7 +69,7 @@ class _MendAutoscalers(Step):
             )
         sentences = [_troubles(found.autoscalers)]
         if not any(each.needs_remedy for each in found.autoscalers):
-            known = any(s.state is not State.UNKNOWN for _, s, _ in found.compared)
+            known = any(s.state is not Shift.UNKNOWN for _, s, _ in found.compared)
             sentences.insert(0, "No sidecar moves a point." if known else found.nothing)
         note = " ".join(filter(None, sentences))
         return Plan(self.name, context.target.uid, changes, unpredictable, note)
@@ -157,7 +156,7 @@ def _result(found: ScaleOut, autoscaler: Autoscaler, scaling: Scaling, remedy: R
     load = application_load(scaling, remedy, point)
     if scaling.requests.added and load not in (None, point):
         text += f", the application itself at {words(resource, load)}"
-    if scaling.before is not None and compare(point, scaling.before) is State.MOVED:
+    if scaling.before is not None and compare(point, scaling.before) is Shift.MOVED:
         text += f" in place of {words(resource, scaling.before)}: not near enough"
     return text
 
@@ -166,8 +165,8 @@ def _point_table(found: ScaleOut) -> Table:
     rows = []
     for each, scaling, _ in found.compared:
         state = scaling.state
-        ok = None if state is State.UNKNOWN else not scaling.needs_remedy
-        if state is State.WILL_MOVE and found.chosen is Remedy.SIDECAR_REQUESTS:
+        ok = None if state is Shift.UNKNOWN else not scaling.needs_remedy
+        if state is Shift.WILL_MOVE and found.chosen is Remedy.SIDECAR_REQUESTS:
             ok = None  # the annotations wait for the first sidecar
         points = [words(scaling.resource, p) for p in (scaling.before, scaling.unmended)]
         now = words(scaling.resource, scaling.now)
@@ -194,9 +193,9 @@ def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> Row:
         return Row((autoscaler.name, decides, "; ".join(autoscaler.problems) or "active"))
     namespace = context.parameters.application.namespace
 
-    def observe(found: list[Object]) -> Wait:
+    def observe(found: list[Object]) -> State:
         if not found:
-            return Wait(done=False, text="it is gone", failed=True)
+            return State(done=False, text="it is gone", failed=True)
         _require_metrics_api(context, found[0])
         return _decision(found[0])
 
@@ -221,15 +220,15 @@ def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> Row:
     return Row((autoscaler.name, decides, decided.text), ok=True)
 
 
-def _decision(autoscaler: Object) -> Wait:
+def _decision(autoscaler: Object) -> State:
     status, reason, message = autoscalers.condition(autoscaler, "AbleToScale")
     if status != "True":
-        return Wait(done=False, text=f"AbleToScale is {status}: {reason}: {message}")
+        return State(done=False, text=f"AbleToScale is {status}: {reason}: {message}")
     status, reason, message = autoscalers.condition(autoscaler, "ScalingActive")
     if reason == "ScalingDisabled":
-        return Wait(done=True, text="disabled, as its target has no replicas")
+        return State(done=True, text="disabled, as its target has no replicas")
     if status != "True":
-        return Wait(done=False, text=f"ScalingActive is {status}: {reason}: {message}")
+        return State(done=False, text=f"ScalingActive is {status}: {reason}: {message}")
     current = (autoscaler.get("status") or {}).get("currentMetrics") or []
     awaited = [
         metric.text
@@ -237,8 +236,8 @@ def _decision(autoscaler: Object) -> Wait:
         if metric.about and not any(_is_current(metric, item) for item in current)
     ]
     if awaited:
-        return Wait(done=False, text=f"not decided yet by {', '.join(awaited)}")
-    return Wait(done=True, text="active")
+        return State(done=False, text=f"not decided yet by {', '.join(awaited)}")
+    return State(done=True, text="active")
 
 
 def _is_current(metric: Metric, item: Object) -> bool:

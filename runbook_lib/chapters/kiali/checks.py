@@ -7,7 +7,7 @@ import contextlib
 from runbook_lib.base import CommandError, KindNotInstalled, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import manifest
-from runbook_lib.chapters.kiali.client import REFUSED, Finding, Kiali, KialiAnswer
+from runbook_lib.chapters.kiali.client import REFUSED, Kiali, KialiAnswer, Validation
 from runbook_lib.cluster import Object, accounts
 from runbook_lib.lifecycle import Check, Context, Table, table
 from runbook_lib.mesh import SECURITY_API, istiod_name
@@ -31,7 +31,7 @@ def prove(context: Context) -> tuple[Table, Table]:
         context.cluster, parameters.istio.namespace, kiali_access.account(parameters)
     )
     checks: list[Check] = []
-    findings: list[Finding] = []
+    findings: list[Validation] = []
 
     def observe() -> wait.State:
         checks[:], findings[:] = _look(context, token)
@@ -53,10 +53,10 @@ def prove(context: Context) -> tuple[Table, Table]:
     return table.of_checks("Kiali's own answers", checks), Table.shown(title, columns, rows)
 
 
-def _look(context: Context, token: str) -> tuple[list[Check], list[Finding]]:
+def _look(context: Context, token: str) -> tuple[list[Check], list[Validation]]:
     parameters = context.parameters
     checks: list[Check] = []
-    findings: list[Finding] = []
+    findings: list[Validation] = []
     try:
         with context.forwarded(
             parameters.kiali.name, manifest.KIALI_PORT, parameters.istio.namespace

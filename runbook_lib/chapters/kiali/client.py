@@ -17,7 +17,7 @@ REFUSED = 401
 
 
 @dataclass(frozen=True)
-class Finding:
+class Validation:
     """What Kiali finds to be wrong with an object of Istio's.
 
     Attributes:
@@ -86,11 +86,11 @@ class Kiali:
         """The namespaces that the session may see."""
         return sorted(each["name"] for each in self._json("/api/namespaces"))
 
-    def findings(self, namespace: str) -> list[Finding]:
+    def findings(self, namespace: str) -> list[Validation]:
         """What Kiali finds wrong with Istio's objects in a namespace, errors first."""
         answer = self._json(f"/api/namespaces/{namespace}/istio?validate=true")
         found = [
-            Finding(validation["name"], check["severity"], check["code"], check["message"])
+            Validation(validation["name"], check["severity"], check["code"], check["message"])
             for by_object in (answer.get("validations") or {}).values()
             for validation in by_object.values()
             for check in validation.get("checks") or []

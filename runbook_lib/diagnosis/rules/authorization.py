@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from runbook_lib.cluster import Object, has_sidecar, name_of, namespace_of, reference
-from runbook_lib.diagnosis import Answer, Cause, Observation, registry
+from runbook_lib.diagnosis import Cause, Observation, SiteAnswer, registry
 from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
@@ -196,11 +196,11 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Cause]:
             )
 
 
-def _denied(seen: Observation) -> list[Answer]:
+def _denied(seen: Observation) -> list[SiteAnswer]:
     return [answer for answer in seen.answers if answer.allowed and answer.denied]
 
 
-def _not_denied_outright(seen: Observation) -> list[Answer]:
+def _not_denied_outright(seen: Observation) -> list[SiteAnswer]:
     """Return the denied answers that no DENY policy explains."""
     denying = _with_action(seen, "DENY")
     return [
@@ -214,16 +214,16 @@ def _with_action(seen: Observation, what: str) -> list[Object]:
     return [policy for policy in traffic.enforced(seen.policies) if action(policy) == what]
 
 
-def _request(seen: Observation, answer: Answer) -> Request:
+def _request(seen: Observation, answer: SiteAnswer) -> Request:
     return traffic.web_request(seen.parameters, seen.policies, answer.method, answer.path)
 
 
-def _against(seen: Observation, policy: Object, answer: Answer) -> tuple[Reason, ...]:
+def _against(seen: Observation, policy: Object, answer: SiteAnswer) -> tuple[Reason, ...]:
     """Return the fields because of which no rule matches a request from outside."""
     return match_policy(policy, _request(seen, answer)).against
 
 
-def _allowed_otherwise(seen: Observation, answer: Answer) -> bool:
+def _allowed_otherwise(seen: Observation, answer: SiteAnswer) -> bool:
     """Whether a request would get through for certain if no policy denied it."""
     others = [p for p in traffic.enforced(seen.policies) if action(p) != "DENY"]
     return bool(decide(others, _request(seen, answer)).allowed)
@@ -232,7 +232,7 @@ def _allowed_otherwise(seen: Observation, answer: Answer) -> bool:
 def _finding(
     seen: Observation,
     where: str,
-    answers: list[Answer],
+    answers: list[SiteAnswer],
     evidence: tuple[str, ...],
     cause: str,
     remedy: str,

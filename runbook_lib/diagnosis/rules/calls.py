@@ -17,7 +17,7 @@ from runbook_lib.mesh.policy import (
     Called,
     Caller,
     Choice,
-    Outcome,
+    Connection,
     Reason,
     Sent,
     Server,
@@ -82,7 +82,7 @@ def destination_rule_conflict(seen: Observation) -> Iterator[Cause]:
             for callers, choice in _told(seen, destination, port):
                 sent = sent_to_port(choice.rule, port)
                 met = [meet(sent.mode, server) for server in servers]
-                refused = [why for outcome, why in met if outcome is Outcome.REFUSED]
+                refused = [why for outcome, why in met if outcome is Connection.REFUSED]
                 if refused and sent.reason is not None:
                     finding = _calls_fail(
                         seen, sent.reason, sent.mode, refused[0], destination, port
@@ -258,8 +258,8 @@ def _speaks_past(sent: Sent, server: Server) -> bool:
     return server.past is not None and sent.reason is None and refused
 
 
-def _no(outcome: Outcome) -> bool:
-    return outcome is Outcome.REFUSED
+def _no(outcome: Connection) -> bool:
+    return outcome is Connection.REFUSED
 
 
 def _why_for_nothing(rule: Object, service: Object) -> Reason | None:

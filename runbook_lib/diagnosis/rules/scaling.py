@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from runbook_lib.chapters.autoscaling import Autoscaler, Scaling, State, words
+from runbook_lib.chapters.autoscaling import Autoscaler, Scaling, Shift, words
 from runbook_lib.cluster import Object, pods
 from runbook_lib.diagnosis import Cause, Observation, pods_of, registry
 from runbook_lib.lifecycle import Severity
@@ -43,7 +43,7 @@ def autoscaler_skewed(seen: Observation) -> Iterator[Cause]:
     for autoscaler in seen.autoscalers:
         for scaling in autoscaler.scalings:
             undone = autoscaler.name in seen.mended
-            if scaling.state is not State.MOVED or scaling.now is None:
+            if scaling.state is not Shift.MOVED or scaling.now is None:
                 continue
             if not undone and not _between(scaling):
                 continue
@@ -120,7 +120,7 @@ def autoscaler_inactive(seen: Observation) -> Iterator[Cause]:
 
 
 def _is_blind(scaling: Scaling) -> bool:
-    return scaling.state is State.MOVED and scaling.now is None
+    return scaling.state is Shift.MOVED and scaling.now is None
 
 
 def _uncomputed(autoscaler: Autoscaler) -> list[str]:
@@ -128,7 +128,7 @@ def _uncomputed(autoscaler: Autoscaler) -> list[str]:
     return [
         scaling.reason
         for scaling in autoscaler.scalings
-        if scaling.state is State.UNKNOWN and scaling.now is None and scaling.reason
+        if scaling.state is Shift.UNKNOWN and scaling.now is None and scaling.reason
     ]
 
 

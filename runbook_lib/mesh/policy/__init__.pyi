@@ -5,12 +5,12 @@ __all__ = [
     "PERMISSIVE",
     "STRICT",
     "UNSET",
+    "Access",
     "Called",
     "Caller",
     "Choice",
-    "Decision",
+    "Connection",
     "Match",
-    "Outcome",
     "PortMode",
     "PortProtocol",
     "Protocol",
@@ -67,7 +67,7 @@ from .authentication import (
     why_not_on_port,
 )
 from .authorization import (
-    Decision,
+    Access,
     Match,
     Request,
     action,
@@ -80,7 +80,7 @@ from .authorization import (
     why_not_enforced,
 )
 from .capture import why_not_inbound, why_not_outbound
-from .connection import Outcome, Server, automatic, meet
+from .connection import Connection, Server, automatic, meet
 from .destination import (
     AUTOMATIC,
     Called,

@@ -70,7 +70,7 @@ class Match:
 
 
 @dataclass(frozen=True)
-class Decision:
+class Access:
     """What the policies make of a request.
 
     Attributes:
@@ -112,7 +112,7 @@ def action(policy: Object) -> str:
     return str(spec_of(policy).get("action") or "ALLOW")
 
 
-def decide(policies: Sequence[Object], request: Request) -> Decision:
+def decide(policies: Sequence[Object], request: Request) -> Access:
     """Apply Istio's order: DENY wins, then any ALLOW that matches, then no ALLOW at all.
 
     Args:
@@ -124,21 +124,21 @@ def decide(policies: Sequence[Object], request: Request) -> Decision:
         by_action.setdefault(action(policy), []).append(policy)
     if custom := by_action.get("CUSTOM"):
         why = "action CUSTOM is not judged: it asks somebody else"
-        return Decision(None, tuple(Reason(p, ".spec.action", "CUSTOM", why) for p in custom))
+        return Access(None, tuple(Reason(p, ".spec.action", "CUSTOM", why) for p in custom))
     denials = [(p, match_policy(p, request)) for p in by_action.get("DENY", ())]
     for policy, match in denials:
         if match.matches:
-            return Decision(False, matching_rules(policy, request))
+            return Access(False, matching_rules(policy, request))
     unknown = tuple(reason for _, match in denials for reason in match.unknown)
     if unknown:
-        return Decision(None, unknown)
+        return Access(None, unknown)
     allowing = [match_policy(p, request) for p in by_action.get("ALLOW", ())]
     if not allowing or any(match.matches for match in allowing):
-        return Decision(True)
+        return Access(True)
     unknown = tuple(reason for match in allowing for reason in match.unknown)
     if unknown:
-        return Decision(None, unknown)
-    return Decision(False, tuple(reason for match in allowing for reason in match.against))
+        return Access(None, unknown)
+    return Access(False, tuple(reason for match in allowing for reason in match.against))
 
 
 def match_policy(policy: Object, request: Request) -> Match:

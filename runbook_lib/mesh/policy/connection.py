@@ -15,7 +15,7 @@ from runbook_lib.mesh.policy.destination import AUTOMATIC
 from runbook_lib.mesh.policy.reason import Reason
 
 
-class Outcome(StrEnum):
+class Connection(StrEnum):
     """What becomes of a connection, before any AuthorizationPolicy."""
 
     MUTUAL_TLS = "mutual TLS"
@@ -53,7 +53,7 @@ def automatic(server: Server) -> str:
     return "ISTIO_MUTUAL" if tries else "DISABLE"
 
 
-def meet(sends: str, server: Server) -> tuple[Outcome, str]:
+def meet(sends: str, server: Server) -> tuple[Connection, str]:
     """Return what becomes of a connection, and why.
 
     Args:
@@ -67,19 +67,19 @@ def meet(sends: str, server: Server) -> tuple[Outcome, str]:
     mode = automatic(server) if sends == AUTOMATIC else sends
     if mode == "ISTIO_MUTUAL":
         if not server.sidecar:
-            return Outcome.REFUSED, "the server has no sidecar, so it does not speak mutual TLS"
+            return Connection.REFUSED, "the server has no sidecar, so it does not speak mutual TLS"
         if server.past is not None:
-            return Outcome.REFUSED, f"the port is not captured: {server.past.text}"
+            return Connection.REFUSED, f"the port is not captured: {server.past.text}"
         if server.mode == DISABLE:
             why = "the server's port does without mutual TLS (PeerAuthentication: DISABLE)"
-            return Outcome.REFUSED, why
-        return Outcome.MUTUAL_TLS, f"both ends have sidecars; port is {server.mode}"
+            return Connection.REFUSED, why
+        return Connection.MUTUAL_TLS, f"both ends have sidecars; port is {server.mode}"
     if server.guarded and server.mode == STRICT:
-        return Outcome.REFUSED, "the server's port is STRICT"
+        return Connection.REFUSED, "the server's port is STRICT"
     if mode != "DISABLE":
-        return Outcome.UNJUDGED, f"what a server makes of TLS mode {mode} is not judged"
+        return Connection.UNJUDGED, f"what a server makes of TLS mode {mode} is not judged"
     if not server.sidecar:
-        return Outcome.PLAINTEXT, "the server has no sidecar"
+        return Connection.PLAINTEXT, "the server has no sidecar"
     if server.past is not None:
-        return Outcome.PLAINTEXT, f"the port is not captured: {server.past.text}"
-    return Outcome.PLAINTEXT, f"port is {server.mode}: plaintext is let in"
+        return Connection.PLAINTEXT, f"the port is not captured: {server.past.text}"
+    return Connection.PLAINTEXT, f"port is {server.mode}: plaintext is let in"

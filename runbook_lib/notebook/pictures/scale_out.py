@@ -8,7 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.chapters.autoscaling import Part, Row, ScaleOut, Scaling, State, usage_text, words
+from runbook_lib.chapters.autoscaling import (
+    Comparison,
+    Part,
+    ScaleOut,
+    Scaling,
+    Shift,
+    usage_text,
+    words,
+)
 from runbook_lib.notebook.pictures import svg
 
 WIDTH = 760
@@ -24,18 +32,18 @@ _ROW = 44
 _BAR = 24
 
 _HUES = {
-    State.IN_PLACE: ("good", "✓"),
-    State.NEAR: ("good", "≈"),
-    State.MOVED: ("bad", "✕"),
-    State.WILL_MOVE: ("warn", "!"),
-    State.UNKNOWN: ("none", "?"),
+    Shift.IN_PLACE: ("good", "✓"),
+    Shift.NEAR: ("good", "≈"),
+    Shift.MOVED: ("bad", "✕"),
+    Shift.WILL_MOVE: ("warn", "!"),
+    Shift.UNKNOWN: ("none", "?"),
 }
 _SHORT = {
-    State.IN_PLACE: "as without sidecar",
-    State.NEAR: "near enough",
-    State.MOVED: "moved by the sidecar",
-    State.WILL_MOVE: "moves with a sidecar",
-    State.UNKNOWN: "cannot be computed",
+    Shift.IN_PLACE: "as without sidecar",
+    Shift.NEAR: "near enough",
+    Shift.MOVED: "moved by the sidecar",
+    Shift.WILL_MOVE: "moves with a sidecar",
+    Shift.UNKNOWN: "cannot be computed",
 }
 
 
@@ -69,7 +77,7 @@ def scale_out_html(shown: ScaleOut) -> str:
 
 
 def _block(
-    heading: str, scaling: Scaling, rows: Sequence[Row], top: float
+    heading: str, scaling: Scaling, rows: Sequence[Comparison], top: float
 ) -> tuple[list[str], float]:
     """Draw one autoscaler; return its elements and where it ends."""
     usage = 40 if scaling.usage is not None else 0
@@ -92,14 +100,14 @@ def _block(
     return parts, top + height + 14
 
 
-def _most(scaling: Scaling, rows: Sequence[Row]) -> int:
+def _most(scaling: Scaling, rows: Sequence[Comparison]) -> int:
     requested = [sum(part.amount or 0 for part in row.parts) for row in rows]
     points = [row.point or 0 for row in rows]
     used = scaling.usage.application + scaling.usage.added if scaling.usage else 0
     return max(*requested, *points, used, 1)
 
 
-def _row(resource: str, row: Row, scale: _Scale, y: float) -> Iterator[str]:
+def _row(resource: str, row: Comparison, scale: _Scale, y: float) -> Iterator[str]:
     hue, sign = _HUES[row.state]
     label = f"{'▸ ' if row.chosen else ''}{row.label}"
     style = "bold" if row.chosen else "muted" if row.chosen is False else ""
@@ -149,7 +157,7 @@ def _marker(x: float, y: float, hue: str) -> Iterator[str]:
 
 
 def _baseline(
-    scaling: Scaling, rows: Sequence[Row], scale: _Scale, top: float, bottom: float
+    scaling: Scaling, rows: Sequence[Comparison], scale: _Scale, top: float, bottom: float
 ) -> Iterator[str]:
     """Draw the point without sidecar through all rows, to see how far others are from it."""
     if scaling.before is None or len(rows) < 2:

@@ -24,7 +24,7 @@ from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.judging import health, judge, unjudged
 from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Cause, Diagnosis, Look
-from runbook_lib.diagnosis.observation import Answer, Injection, Observation, Token
+from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
 from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
 from runbook_lib.lifecycle.finding import Severity
 from runbook_lib.lifecycle.table import Row
@@ -94,11 +94,11 @@ def listener(port: int, protocol: str) -> dict[str, Any]:
     return {"trafficDirection": "INBOUND", "filterChains": [{"filterChainMatch": match}]}
 
 
-def answers(**seen: Observed) -> tuple[Answer, ...]:
+def answers(**seen: Observed) -> tuple[SiteAnswer, ...]:
     """The right answers, but for some methods."""
     right = {"GET": 200, "HEAD": 200, "POST": 200, "DELETE": 405}
     return tuple(
-        Answer(
+        SiteAnswer(
             method,
             "/",
             status,

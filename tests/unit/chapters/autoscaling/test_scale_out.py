@@ -8,14 +8,14 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from runbook_lib.chapters.autoscaling.cases import Autoscaler, Row, ScaleOut, rows
+from runbook_lib.chapters.autoscaling.cases import Autoscaler, Comparison, ScaleOut, rows
 from runbook_lib.chapters.autoscaling.scale_out import (
     RESOURCES,
     Item,
     Metric,
     Remedy,
     Scaling,
-    State,
+    Shift,
     Usage,
     amount,
     compare,
@@ -96,7 +96,7 @@ class TestPoint:
         scaling = one([resource()])
 
         assert (scaling.before, scaling.unmended, scaling.now) == (70, 140, 140)
-        assert scaling.state is State.MOVED
+        assert scaling.state is Shift.MOVED
 
     @pytest.mark.parametrize(
         "pod", [INJECTED, {"containers": [WEB, PROXY]}], ids=["native", "container"]
@@ -128,7 +128,7 @@ class TestPoint:
         scaling = one([resource("memory", 50)])
 
         assert (scaling.before, scaling.now) == (128 * MEBI, 192 * MEBI)
-        assert scaling.state is State.MOVED
+        assert scaling.state is Shift.MOVED
 
     def test_a_limit_alone_is_a_request(self) -> None:
         limited = {"name": "web", "resources": {"limits": {"cpu": "100m"}}}
@@ -144,7 +144,7 @@ class TestPoint:
         scaling = one([resource()], {**TEMPLATE, **whole}, {**INJECTED, **whole})
 
         assert (scaling.before, scaling.now) == (700, 700)
-        assert scaling.state is State.IN_PLACE
+        assert scaling.state is Shift.IN_PLACE
         assert "as a whole" in scaling.reason
 
     def test_without_a_readable_template_the_pod_says_what_is_whose(self) -> None:
@@ -157,7 +157,7 @@ class TestState:
     def test_without_a_sidecar_it_is_yet_to_move(self) -> None:
         scaling = one([resource()], TEMPLATE, TEMPLATE)
 
-        assert scaling.state is State.WILL_MOVE
+        assert scaling.state is Shift.WILL_MOVE
         assert scaling.needs_remedy
 
     @pytest.mark.parametrize("pod", [INJECTED, TEMPLATE, None])
@@ -166,10 +166,10 @@ class TestState:
     ) -> None:
         scaling = one([single()], TEMPLATE, pod)
 
-        assert (scaling.now, scaling.state) == (70, State.IN_PLACE)
+        assert (scaling.now, scaling.state) == (70, Shift.IN_PLACE)
 
     def test_an_amount_that_its_owner_chose_is_left_alone(self) -> None:
-        assert one([average("70m")]).state is State.IN_PLACE
+        assert one([average("70m")]).state is Shift.IN_PLACE
 
     def test_a_small_shift_is_within_the_controllers_tolerance(self) -> None:
         big = {"containers": [container("web", cpu="2")]}
@@ -177,22 +177,22 @@ class TestState:
         scaling = one([resource()], big, {**big, "initContainers": [NATIVE]})
 
         assert (scaling.before, scaling.now) == (1400, 1470)
-        assert scaling.state is State.NEAR
+        assert scaling.state is Shift.NEAR
         assert not scaling.needs_remedy
 
     @pytest.mark.parametrize(
         ("point", "state"),
         [
-            (70, State.IN_PLACE),
-            (71, State.IN_PLACE),
-            (77, State.NEAR),
-            (63, State.NEAR),
-            (78, State.MOVED),
-            (62, State.MOVED),
-            (None, State.MOVED),
+            (70, Shift.IN_PLACE),
+            (71, Shift.IN_PLACE),
+            (77, Shift.NEAR),
+            (63, Shift.NEAR),
+            (78, Shift.MOVED),
+            (62, Shift.MOVED),
+            (None, Shift.MOVED),
         ],
     )
-    def test_near_ends_at_a_tenth(self, point: int | None, state: State) -> None:
+    def test_near_ends_at_a_tenth(self, point: int | None, state: Shift) -> None:
         assert compare(point, 70) is state
 
     def test_an_application_without_request_is_named_with_its_remedy(self) -> None:
@@ -200,7 +200,7 @@ class TestState:
 
         scaling = one([resource()], bare, {**bare, "initContainers": [NATIVE]})
 
-        assert scaling.state is State.UNKNOWN
+        assert scaling.state is Shift.UNKNOWN
         assert not scaling.needs_remedy
         assert "web has no cpu request" in scaling.reason
         assert "set its request" in scaling.reason
@@ -210,7 +210,7 @@ class TestState:
 
         scaling = one([resource()], TEMPLATE, {**TEMPLATE, "initContainers": [halved]})
 
-        assert (scaling.before, scaling.now, scaling.state) == (70, None, State.MOVED)
+        assert (scaling.before, scaling.now, scaling.state) == (70, None, Shift.MOVED)
         assert "replaces all of the sidecar's resources" in scaling.reason
         assert mended([resource()], [], [scaling], Remedy.CONTAINER_RESOURCE) == [single()]
 
@@ -218,7 +218,7 @@ class TestState:
     def test_a_container_that_does_not_exist_cannot_be_computed(self, item: Item) -> None:
         scaling = one([item])
 
-        assert scaling.state is State.UNKNOWN
+        assert scaling.state is Shift.UNKNOWN
         assert scaling.reason == (
             "the pods have no container typo, so the autoscaler shows <unknown>: the application's "
             "containers are web"
@@ -227,7 +227,7 @@ class TestState:
     def test_a_remedy_whose_container_was_renamed_is_needed_anew(self) -> None:
         scaling = one([single("old")], before=[resource()])
 
-        assert (scaling.before, scaling.now, scaling.state) == (70, None, State.MOVED)
+        assert (scaling.before, scaling.now, scaling.state) == (70, None, Shift.MOVED)
         assert "the pods have no container old" in scaling.reason
         assert mended([single("old")], [resource()], [scaling], Remedy.CONTAINER_RESOURCE) == [
             single()
@@ -238,14 +238,14 @@ class TestState:
         for kept in ([], [resource()]):
             scaling = one([single("istio-proxy", percent)], before=kept)
 
-            assert (scaling.before, scaling.now, scaling.state) == (None, percent, State.UNKNOWN)
+            assert (scaling.before, scaling.now, scaling.state) == (None, percent, Shift.UNKNOWN)
             assert "it looks at istio-proxy, which is no container of" in scaling.reason
             assert ("its owner changed it" in scaling.reason) is bool(kept)
 
     def test_a_sidecar_beside_the_application_is_not_the_application_alone(self) -> None:
         scaling = one([single(), single("istio-proxy")])
 
-        assert scaling.state is State.UNKNOWN
+        assert scaling.state is Shift.UNKNOWN
         assert "it looks at istio-proxy" in scaling.reason
 
     def test_what_is_not_about_cpu_or_memory_is_not_judged(self) -> None:
@@ -265,7 +265,7 @@ class TestRemedies:
         assert items == [expected]
         scaling = one(items, before=[resource()])
         assert (scaling.before, scaling.unmended, scaling.now) == (70, 140, 70)
-        assert scaling.state is State.IN_PLACE
+        assert scaling.state is Shift.IN_PLACE
 
     def test_only_what_is_moved_is_replaced_and_the_order_kept(self) -> None:
         items = [PODS, resource(), average("1Gi", "memory")]
@@ -313,7 +313,7 @@ class TestRemedies:
             [average("70m")], bigger, {**bigger, "initContainers": [NATIVE]}, before=[resource()]
         )
 
-        assert scaled[0].state is State.MOVED
+        assert scaled[0].state is Shift.MOVED
         assert mended([average("70m")], [resource()], scaled, Remedy.AVERAGE_VALUE) == [
             average("140m")
         ]
@@ -329,7 +329,7 @@ class TestRemedies:
     def test_another_percentage_of_the_container_is_its_owners_wish(self) -> None:
         scaling = one([single(percent=95)], before=[resource()])
 
-        assert (scaling.before, scaling.now, scaling.state) == (95, 95, State.IN_PLACE)
+        assert (scaling.before, scaling.now, scaling.state) == (95, 95, Shift.IN_PLACE)
         assert scaling.reason == (
             "it looks at the application's containers alone; its owner changed it since the remedy"
         )
@@ -337,14 +337,14 @@ class TestRemedies:
     def test_what_the_runbook_did_is_no_change_of_its_owner(self) -> None:
         memory = average("1Gi", "memory")
         for scaling in judged([single(), memory], before=[resource(), memory]):
-            assert scaling.state is State.IN_PLACE
+            assert scaling.state is Shift.IN_PLACE
             assert "its owner changed it" not in scaling.reason
 
     def test_a_remedy_that_lacks_a_new_container_is_renewed(self) -> None:
         two = {"containers": [WEB, container("worker", cpu="300m")]}
         scaling = one([single()], two, {**two, "initContainers": [NATIVE]}, before=[resource()])
 
-        assert (scaling.before, scaling.now, scaling.state) == (280, 70, State.MOVED)
+        assert (scaling.before, scaling.now, scaling.state) == (280, 70, Shift.MOVED)
         assert mended([single()], [resource()], [scaling], Remedy.CONTAINER_RESOURCE) == [
             single(),
             single("worker"),
@@ -356,16 +356,16 @@ class TestRemedies:
 
         scaling = one([single(name) for name in names], five, five, before=[resource()])
 
-        assert (scaling.before, scaling.now, scaling.state) == (18, 18, State.IN_PLACE)
+        assert (scaling.before, scaling.now, scaling.state) == (18, 18, Shift.IN_PLACE)
 
     def test_smaller_requests_are_near_for_cpu_and_not_for_memory(self) -> None:
         cpu = one([resource()])
         memory = one([resource("memory", 50)])
 
         after = cpu.after(Remedy.SIDECAR_REQUESTS, 10)
-        assert (after, compare(after, 70)) == (77, State.NEAR)
+        assert (after, compare(after, 70)) == (77, Shift.NEAR)
         after = memory.after(Remedy.SIDECAR_REQUESTS, 64 * MEBI)
-        assert compare(after, 128 * MEBI) is State.MOVED
+        assert compare(after, 128 * MEBI) is Shift.MOVED
 
 
 class TestWanted:
@@ -468,7 +468,7 @@ def shown(*found: tuple[Scaling, ...]) -> ScaleOut:
     return ScaleOut("xnat", named, Remedy.CONTAINER_RESOURCE, PROXY_REQUESTS)
 
 
-def cases(scaling: Scaling) -> dict[str, Row]:
+def cases(scaling: Scaling) -> dict[str, Comparison]:
     found = rows(scaling, Remedy.CONTAINER_RESOURCE, PROXY_REQUESTS[scaling.resource])
     return {row.label: row for row in found}
 
@@ -504,7 +504,7 @@ class TestComparison:
 
         (row,) = cases(one([resource()], bare, bare)).values()
 
-        assert row.state is State.UNKNOWN
+        assert row.state is Shift.UNKNOWN
         assert "no cpu request" in row.remark
 
     def test_text_and_picture_say_the_same_and_escape(self) -> None:

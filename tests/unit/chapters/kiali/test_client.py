@@ -12,7 +12,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from runbook_lib.base import redact
-from runbook_lib.chapters.kiali.client import Finding, Kiali, KialiAnswer
+from runbook_lib.chapters.kiali.client import Kiali, KialiAnswer, Validation
 
 SESSION = "c2Vzc2lvbi1vZi1raWFsaQ=="
 CHECK = {"code": "KIA0207", "message": "DestinationRule not found", "severity": "error"}
@@ -107,7 +107,7 @@ def test_the_meshs_mutual_tls_is_asked_for_by_revision(kiali: Kiali) -> None:
 def test_findings_name_object_code_and_message(kiali: Kiali) -> None:
     kiali.log_in("right")
     found = kiali.findings("xnat")
-    assert found == [Finding("default", "error", "KIA0207", "DestinationRule not found")]
+    assert found == [Validation("default", "error", "KIA0207", "DestinationRule not found")]
     assert kiali.findings("none") == []
 
 

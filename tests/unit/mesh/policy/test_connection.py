@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from runbook_lib.mesh.policy import Outcome, Reason, Server, meet
+from runbook_lib.mesh.policy import Connection, Reason, Server, meet
 
 PAST = Reason({"kind": "Pod", "metadata": {"name": "db-0"}}, ".metadata.annotations.x", "5432")
-REFUSED, MUTUAL_TLS, PLAINTEXT = Outcome.REFUSED, Outcome.MUTUAL_TLS, Outcome.PLAINTEXT
+REFUSED, MUTUAL_TLS, PLAINTEXT = Connection.REFUSED, Connection.MUTUAL_TLS, Connection.PLAINTEXT
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ REFUSED, MUTUAL_TLS, PLAINTEXT = Outcome.REFUSED, Outcome.MUTUAL_TLS, Outcome.PL
         # Nothing is enforced where the port is not captured.
         ("DISABLE", Server(True, "STRICT", PAST), PLAINTEXT),
         ("SIMPLE", Server(True, "STRICT"), REFUSED),
-        ("SIMPLE", Server(True, "PERMISSIVE"), Outcome.UNJUDGED),
-        ("SIMPLE", Server(False), Outcome.UNJUDGED),
+        ("SIMPLE", Server(True, "PERMISSIVE"), Connection.UNJUDGED),
+        ("SIMPLE", Server(False), Connection.UNJUDGED),
         ("MUTUAL", Server(True, "STRICT"), REFUSED),
     ],
 )
-def test_outcome(sends: str, server: Server, outcome: Outcome) -> None:
+def test_outcome(sends: str, server: Server, outcome: Connection) -> None:
     found, why = meet(sends, server)
     assert found is outcome
     assert why
