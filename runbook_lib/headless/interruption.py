@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib import chapters as steps
-from runbook_lib.lifecycle import Outcome, Record, StepRecord
+from runbook_lib.lifecycle import Record, StepOutcome, StepRecord
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import probe
 
@@ -11,10 +11,10 @@ _PROBE_SECONDS = 5.0
 """For the one look at the site: whoever presses Ctrl-C wants an end."""
 
 _REACHED = {
-    Outcome.INTERRUPTED: "while {step} was being applied: its state is unknown",
-    Outcome.APPLIED: "after {step} was applied and before it was verified",
-    Outcome.VERIFIED: "after {step} was verified",
-    Outcome.FAILED: "after {step} failed",
+    StepOutcome.INTERRUPTED: "while {step} was being applied: its state is unknown",
+    StepOutcome.APPLIED: "after {step} was applied and before it was verified",
+    StepOutcome.VERIFIED: "after {step} was verified",
+    StepOutcome.FAILED: "after {step} failed",
 }
 
 

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from runbook_lib.base import Entry, journal, wait
 from runbook_lib.headless.run import Result
-from runbook_lib.lifecycle import NotebookStarted, Outcome, Record, StepRecord, runs
+from runbook_lib.lifecycle import NotebookStarted, Record, StepOutcome, StepRecord, runs
 from runbook_lib.lifecycle.events import (
     StepApplied,
     StepApplying,
@@ -28,13 +28,13 @@ _INTERVAL = 0.1
 _NO_LIMIT = float("inf")
 
 _STYLES = {
-    Outcome.VERIFIED: "green",
-    Outcome.PLANNED: "cyan",
-    Outcome.NOT_APPROVED: "yellow",
-    Outcome.REFUSED: "yellow",
-    Outcome.APPLIED: "red",
-    Outcome.INTERRUPTED: "red",
-    Outcome.FAILED: "red",
+    StepOutcome.VERIFIED: "green",
+    StepOutcome.PLANNED: "cyan",
+    StepOutcome.NOT_APPROVED: "yellow",
+    StepOutcome.REFUSED: "yellow",
+    StepOutcome.APPLIED: "red",
+    StepOutcome.INTERRUPTED: "red",
+    StepOutcome.FAILED: "red",
 }
 
 
@@ -106,7 +106,7 @@ def changed_text(step: StepRecord) -> str:
         return "1 change" if len(step.changed) == 1 else f"{len(step.changed)} changes"
     if step.touched:
         return "unknown"
-    return "nothing" if step.outcome is Outcome.VERIFIED else ""
+    return "nothing" if step.outcome is StepOutcome.VERIFIED else ""
 
 
 def conclusion(result: Result) -> str:
@@ -177,9 +177,9 @@ class _View:
                 self._describe(f"{entry.step}: verifying")
             case StepVerified():
                 self._line(step, f"verified; {', '.join(step.changed) or 'nothing to change'}")
-            case StepFailed(outcome=Outcome.FAILED) as failed:
+            case StepFailed(outcome=StepOutcome.FAILED) as failed:
                 self._line(step, f"{failed.phase} failed: {failed.error}")
-            case StepFailed(outcome=Outcome.NOT_APPROVED | Outcome.REFUSED) as failed:
+            case StepFailed(outcome=StepOutcome.NOT_APPROVED | StepOutcome.REFUSED) as failed:
                 self._line(step, f"{failed.outcome}: {failed.error}")
 
     def _line(self, step: StepRecord, text: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, repository_root
-from runbook_lib.lifecycle import APPROVE_VARIABLE, Outcome, Record, StepRecord, runs
+from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs
 from runbook_lib.parameters import Parameters
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Result:
     @property
     def complete(self) -> bool:
         """Whether every step was verified, or planned where no more was asked for."""
-        enough = Outcome.PLANNED if self.mode == "plan" else Outcome.VERIFIED
+        enough = StepOutcome.PLANNED if self.mode == "plan" else StepOutcome.VERIFIED
         ended = self.failure is None and self.ended_by is None
         return ended and all(step.outcome is enough for step in self.steps)
 
@@ -103,13 +103,13 @@ class Result:
             pending = any(step.pending for step in self.steps)
             return ExitCode.PENDING if detailed and pending else ExitCode.DONE
         outcomes = {step.outcome for step in self.steps}
-        if Outcome.NOT_APPROVED in outcomes:
+        if StepOutcome.NOT_APPROVED in outcomes:
             return ExitCode.NOT_APPROVED
         if any(step.touched for step in self.steps):
             return ExitCode.FAILED
         if self.failure and self.failure.error in _BAD_INPUT:
             return ExitCode.BAD_INPUT
-        return ExitCode.REFUSED if Outcome.REFUSED in outcomes else ExitCode.FAILED
+        return ExitCode.REFUSED if StepOutcome.REFUSED in outcomes else ExitCode.FAILED
 
 
 def notebook_path(notebook: str) -> Path:

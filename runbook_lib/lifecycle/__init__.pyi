@@ -2,22 +2,20 @@ __all__ = [
     "APPROVE_VARIABLE",
     "EVIDENCE",
     "RUN_DIRECTORY_VARIABLE",
-    "Answer",
     "Answered",
     "Applied",
-    "Approval",
     "ApprovalVoid",
+    "Approvals",
     "Case",
     "Change",
     "Check",
     "Context",
-    "Decision",
-    "Desk",
     "Finding",
     "Gate",
+    "GateAnswer",
+    "GateDecision",
     "LifeCycle",
     "NotebookStarted",
-    "Outcome",
     "Plan",
     "Probed",
     "Proposal",
@@ -29,6 +27,7 @@ __all__ = [
     "Severity",
     "Step",
     "StepApproved",
+    "StepOutcome",
     "StepRecord",
     "StepSkipped",
     "Stopped",
@@ -43,8 +42,8 @@ __all__ = [
     "yes_no",
 ]
 
+from .approvals import Approvals, Case, GateAnswer, Ruling
 from .context import Context
-from .desk import Answer, Case, Desk, Ruling
 from .events import (
     Answered,
     ApprovalVoid,
@@ -57,9 +56,9 @@ from .events import (
     TokenShown,
 )
 from .finding import Finding, Refused, Severity, require
-from .gate import APPROVE_VARIABLE, Approval, Decision, Gate, operator
+from .gate import APPROVE_VARIABLE, Gate, GateDecision, operator
 from .lifecycle import Applied, LifeCycle, Proposal
-from .outcome import Outcome
+from .outcome import StepOutcome
 from .plan import Change, Plan
 from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from runbook_lib.base import Event
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Action
 from runbook_lib.lifecycle.table import Table
 
@@ -150,7 +150,7 @@ class StepFailed(Event, name="step-failed"):
         remedy: What to do about it; may be empty.
     """
 
-    outcome: Outcome
+    outcome: StepOutcome
     phase: Phase
     error: str
     cause: str = ""

@@ -9,7 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from runbook_lib.base import Journal, NotApproved, PlanChanged
+from runbook_lib.base import Journal, NotApproved
+from runbook_lib.lifecycle.approvals import Approvals, GateAnswer, Ruling
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step
 from runbook_lib.lifecycle.target import Target
@@ -23,26 +24,7 @@ a cluster must not also be the permission to change it.
 
 
 @dataclass(frozen=True)
-class Approval:
-    """The permission to make the changes of one plan.
-
-    Attributes:
-        plan_digest: The plan it holds for.
-        target_uid: The cluster it holds for.
-        by: Who gave it, as `user@host`.
-        how: How it was given.
-        at: When, in UTC.
-    """
-
-    plan_digest: str
-    target_uid: str
-    by: str
-    how: str
-    at: datetime
-
-
-@dataclass(frozen=True)
-class Decision:
+class GateDecision:
     """What the gate says about a plan.
 
     Attributes:
@@ -55,7 +37,7 @@ class Decision:
 
     plan: Plan
     target: Target
-    approval: Approval | None
+    approval: Ruling | None
     reason: str
     needed: bool = field(default=True, kw_only=True)
 
@@ -77,38 +59,42 @@ def operator() -> str:
 
 
 class Gate:
-    """Keeps the approvals of one kernel. It never asks and never waits, so nothing can hang."""
+    """Asks the operator's policy about plans. It never waits, so nothing can hang."""
 
     def __init__(
         self,
         target: Target,
+        approvals: Approvals,
         *,
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
+        """Let nothing be applied that is not approved.
+
+        Args:
+            target: The cluster.
+            approvals: Where decisions are kept.
+            environ: Where the policy is.
+            now: The time in UTC.
+        """
         self._target = target
+        self._approvals = approvals
         self._environ = environ
         self._now = now
-        self._approvals: dict[str, Approval] = {}
 
-    def decide(self, plan: Plan) -> Decision:
+    def decide(self, plan: Plan) -> GateDecision:
         """Approve a plan if the operator's policy covers it; forget any earlier approval."""
-        self._approvals.pop(plan.step, None)
+        self._approvals.close(plan, "nothing is left to decide here")
         if plan.empty:
             reason = "There is nothing to change."
-            return Decision(plan, self._target, None, reason, needed=False)
+            return GateDecision(plan, self._target, None, reason, needed=False)
         allowed, reason = self._policy()
         if not allowed:
-            return Decision(plan, self._target, None, reason)
-        approval = Approval(
-            plan.digest,
-            plan.target_uid,
-            operator(),
-            reason,
-            self._now(),
-        )
-        self._approvals[plan.step] = approval
-        return Decision(plan, self._target, approval, reason)
+            return GateDecision(plan, self._target, None, reason)
+        case, _ = self._approvals.put(plan)
+        ruling = Ruling(GateAnswer.APPROVED, operator(), reason, self._now())
+        self._approvals.rule(case, ruling)
+        return GateDecision(plan, self._target, ruling, reason)
 
     def ask(
         self,
@@ -116,37 +102,32 @@ class Gate:
         step: Step,  # noqa: ARG002 # for a gate that shows it to a person
         journal: Journal,  # noqa: ARG002 # for a gate at which decisions come later
         warnings: tuple[str, ...] = (),  # noqa: ARG002 # for a gate that shows them
-    ) -> Decision:
+    ) -> GateDecision:
         """Return the decision about a plan; a gate with a person at it shows what is asked."""
         return self.decide(plan)
 
-    def skipped(self, plan: Plan) -> bool:  # noqa: ARG002 # policies skip nothing
-        """Whether exactly this plan shall be left out."""
-        return False
+    def skipped(self, plan: Plan) -> bool:
+        """Whether it was decided to leave out exactly this plan."""
+        ruling = self._approvals.ruling(plan)
+        return ruling is not None and ruling.answer is GateAnswer.SKIPPED
 
     def applied(self, plan: Plan) -> None:
         """Take note that a plan was carried out; a policy goes on to hold."""
 
-    def require(self, plan: Plan) -> Approval:
+    def require(self, plan: Plan) -> Ruling:
         """Return the approval of exactly this plan.
 
         Raises:
-            NotApproved: There is none.
+            NotApproved: There is none, or everything was stopped.
             PlanChanged: There is one for another plan of the same step; it is void now.
         """
-        approval = self._approvals.get(plan.step)
-        if approval is None:
+        approval = self._approvals.require(plan)
+        allowed, reason = self._policy()
+        if approval is None or not allowed:
             raise NotApproved(
                 f"{plan.step}: the plan for {self._target.name} is not approved "
-                f"({self._policy()[1].rstrip('.')})",
+                f"({reason.rstrip('.')})",
                 self._how_to_approve(),
-            )
-        if (approval.plan_digest, approval.target_uid) != (plan.digest, plan.target_uid):
-            del self._approvals[plan.step]
-            raise PlanChanged(
-                f"{plan.step}: the plan is no longer the one that was approved; it is now: "
-                f"{plan.summary}",
-                "run the plan and the gate again, and read what has changed",
             )
         return approval
 

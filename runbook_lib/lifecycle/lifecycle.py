@@ -19,8 +19,8 @@ from runbook_lib.lifecycle.events import (
     StepPlanned,
     StepVerified,
 )
-from runbook_lib.lifecycle.gate import Decision, Gate
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.gate import Gate, GateDecision
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.target import Target
@@ -85,7 +85,7 @@ class LifeCycle:
         self, step: Step, context: Context, gate: Gate, earlier: Sequence[LifeCycle] = ()
     ) -> None:
         self.step = step
-        self.outcome = Outcome.NOT_RUN
+        self.outcome = StepOutcome.NOT_RUN
         self._context = replace(context, journal=context.journal.of_step(step.name))
         self._gate = gate
         self._earlier = tuple(earlier)
@@ -102,10 +102,10 @@ class LifeCycle:
     def plan(self) -> Proposal:
         """Find out what would change, and show it. Nothing is changed."""
         self._refuse_after_failure()
-        self.outcome = Outcome.NOT_RUN
+        self.outcome = StepOutcome.NOT_RUN
         with self._phase("plan"):
             plan = self.step.plan(self._context)
-            self._plan, self.outcome = plan, Outcome.PLANNED
+            self._plan, self.outcome = plan, StepOutcome.PLANNED
             self._record(
                 StepPlanned(
                     plan.digest,
@@ -117,17 +117,17 @@ class LifeCycle:
             )
         return Proposal(self.step, self._context.target, plan, self._left_out())
 
-    def gate(self) -> Decision:
+    def gate(self) -> GateDecision:
         """Say whether the plan that was shown is approved, by whom and how. Never blocks."""
         self._refuse_after_failure()
         plan = self._shown_plan("gate")
         if self.plan_only:
             reason = "In plan mode nothing is applied."
-            return Decision(plan, self._context.target, None, reason, needed=False)
+            return GateDecision(plan, self._context.target, None, reason, needed=False)
         decision = self._gate.ask(plan, self.step, self._context.journal, self._left_out())
         if decision.approval is not None:
             approval = decision.approval
-            self._record(StepApproved(approval.plan_digest, approval.by, approval.how, approval.at))
+            self._record(StepApproved(plan.digest, approval.by, approval.how, approval.at))
         return decision
 
     def apply(self) -> Applied:
@@ -143,7 +143,7 @@ class LifeCycle:
             return Applied(self.step.name, (), "Plan mode: nothing was applied.")
         self._refuse_before_earlier()
         if self._gate.skipped(shown):
-            self.outcome = Outcome.SKIPPED
+            self.outcome = StepOutcome.SKIPPED
             return Applied(self.step.name, (), "Skipped: nothing was applied.")
         with self._phase("apply"):
             if not shown.empty:
@@ -153,12 +153,12 @@ class LifeCycle:
             started = time.monotonic()
             if not plan.empty:
                 self._record(StepApplying(plan.digest))
-                self.outcome = Outcome.INTERRUPTED  # until it is known how it ends
+                self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
                 self.step.apply(self._context, plan)
                 self._gate.applied(plan)
             changed = tuple(f"{change.action} {change.ref}" for change in plan.changes)
             self._record(StepApplied(plan.digest, changed, _since(started)))
-            self.outcome = Outcome.APPLIED
+            self.outcome = StepOutcome.APPLIED
         if plan.empty:
             return Applied(self.step.name, (), "Nothing to apply.")
         return Applied(self.step.name, changed, f"Applied: {plan.summary}.")
@@ -172,11 +172,11 @@ class LifeCycle:
         self._refuse_after_failure()
         if self.plan_only:
             return Verification(self.step.name, ok=True, note="Not verified in plan mode.")
-        if self.outcome is Outcome.SKIPPED:
+        if self.outcome is StepOutcome.SKIPPED:
             return Verification(
                 self.step.name, ok=True, note="Not verified: this step was skipped."
             )
-        if self.outcome not in (Outcome.APPLIED, Outcome.VERIFIED):
+        if self.outcome not in (StepOutcome.APPLIED, StepOutcome.VERIFIED):
             raise RunbookError(
                 f"{self.step.name} is {self.outcome}, so there is nothing to verify",
                 "run its plan, gate and apply cells first",
@@ -187,7 +187,7 @@ class LifeCycle:
             if not result.ok:
                 raise VerificationFailed(f"{self.step.name} is not verified:\n{result}")
             self._record(StepVerified(_since(started), result.tables, result.note))
-            self.outcome = Outcome.VERIFIED
+            self.outcome = StepOutcome.VERIFIED
         return result
 
     def _unchanged(self, shown: Plan) -> Plan:
@@ -213,7 +213,7 @@ class LifeCycle:
     def _refuse_after_failure(self) -> None:
         for other in self._earlier:
             if other.outcome.stopped:
-                verb = "" if other.outcome is Outcome.FAILED else "was "
+                verb = "" if other.outcome is StepOutcome.FAILED else "was "
                 raise RunbookError(
                     f"{self.step.name} is not run: the earlier step {other.step.name} "
                     f"{verb}{other.outcome}",
@@ -222,7 +222,7 @@ class LifeCycle:
 
     def _refuse_before_earlier(self) -> None:
         for other in self._earlier:
-            if other.outcome not in (Outcome.VERIFIED, Outcome.SKIPPED):
+            if other.outcome not in (StepOutcome.VERIFIED, StepOutcome.SKIPPED):
                 raise RunbookError(
                     f"{self.step.name} builds on {other.step.name}, which is {other.outcome} and "
                     "not verified",
@@ -234,7 +234,7 @@ class LifeCycle:
         return tuple(
             f"{other.step.name}, on which this step builds, was skipped."
             for other in self._earlier
-            if other.outcome is Outcome.SKIPPED
+            if other.outcome is StepOutcome.SKIPPED
         )
 
     def _record(self, event: Event) -> None:
@@ -248,7 +248,7 @@ class LifeCycle:
         except BaseException as error:
             outcome = _came_of(error, self.outcome)
             # Who has not decided yet, or decides anew, goes on from where the step was.
-            self.outcome = reached if outcome is Outcome.NOT_APPROVED else outcome
+            self.outcome = reached if outcome is StepOutcome.NOT_APPROVED else outcome
             self._record(
                 StepFailed(
                     outcome,
@@ -261,18 +261,18 @@ class LifeCycle:
             raise
 
 
-def _came_of(error: BaseException, reached: Outcome) -> Outcome:
+def _came_of(error: BaseException, reached: StepOutcome) -> StepOutcome:
     """Say what an error makes of a step that had come this far."""
     if isinstance(error, NotApproved | PlanChanged):
-        return Outcome.NOT_APPROVED
+        return StepOutcome.NOT_APPROVED
     if isinstance(error, KeyboardInterrupt) and reached.unproved:
         return reached
     if isinstance(error, RunbookError) and reached in _BEFORE:
-        return Outcome.REFUSED
-    return Outcome.FAILED
+        return StepOutcome.REFUSED
+    return StepOutcome.FAILED
 
 
-_BEFORE = (Outcome.NOT_RUN, Outcome.PLANNED)
+_BEFORE = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
 
 
 def _since(started: float) -> float:

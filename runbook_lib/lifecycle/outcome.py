@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import StrEnum
 
 
-class Outcome(StrEnum):
+class StepOutcome(StrEnum):
     """How far a step came.
 
     `REFUSED` and `NOT_APPROVED` changed nothing; `FAILED` may have changed something.
@@ -36,27 +36,27 @@ class Outcome(StrEnum):
     @property
     def stopped(self) -> bool:
         """Whether steps that build on this one cannot go on."""
-        return self in (Outcome.REFUSED, Outcome.INTERRUPTED, Outcome.FAILED)
+        return self in (StepOutcome.REFUSED, StepOutcome.INTERRUPTED, StepOutcome.FAILED)
 
     @property
     def unproved(self) -> bool:
         """Whether something was changed, or may have been, and nobody knows what it does."""
-        return self in (Outcome.INTERRUPTED, Outcome.APPLIED)
+        return self in (StepOutcome.INTERRUPTED, StepOutcome.APPLIED)
 
 
 _SIGNS = {
-    Outcome.NOT_RUN: "-",
-    Outcome.PLANNED: "○",
-    Outcome.SKIPPED: "↷",
-    Outcome.NOT_APPROVED: "!",
-    Outcome.REFUSED: "!",
-    Outcome.INTERRUPTED: "?",
-    Outcome.APPLIED: "●",
-    Outcome.VERIFIED: "✓",
-    Outcome.FAILED: "✗",
+    StepOutcome.NOT_RUN: "-",
+    StepOutcome.PLANNED: "○",
+    StepOutcome.SKIPPED: "↷",
+    StepOutcome.NOT_APPROVED: "!",
+    StepOutcome.REFUSED: "!",
+    StepOutcome.INTERRUPTED: "?",
+    StepOutcome.APPLIED: "●",
+    StepOutcome.VERIFIED: "✓",
+    StepOutcome.FAILED: "✗",
 }
 
 _TEXTS = {
-    Outcome.INTERRUPTED: "interrupted while applying: state unknown, run again",
-    Outcome.APPLIED: "applied, not verified",
+    StepOutcome.INTERRUPTED: "interrupted while applying: state unknown, run again",
+    StepOutcome.APPLIED: "applied, not verified",
 }

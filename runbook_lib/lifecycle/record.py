@@ -20,7 +20,7 @@ from runbook_lib.lifecycle.events import (
     StepSkipped,
     StepVerified,
 )
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StepRecord:
 
     notebook: str
     step: str
-    outcome: Outcome = Outcome.NOT_RUN
+    outcome: StepOutcome = StepOutcome.NOT_RUN
     planned: StepPlanned | None = None
     approved: StepApproved | None = None
     changing_since: datetime | None = None
@@ -61,7 +61,7 @@ class StepRecord:
     @property
     def pending(self) -> bool:
         """Whether its plan would change something, and it came no further."""
-        return self.outcome is Outcome.PLANNED and bool(self.planned and self.planned.changes)
+        return self.outcome is StepOutcome.PLANNED and bool(self.planned and self.planned.changes)
 
     @property
     def touched(self) -> bool:
@@ -77,24 +77,26 @@ class StepRecord:
         """The same with one more event of this attempt."""
         match entry.event:
             case StepPlanned() as planned:
-                return replace(self, planned=planned, outcome=Outcome.PLANNED)
+                return replace(self, planned=planned, outcome=StepOutcome.PLANNED)
             case StepApproved() as approved:
-                return replace(self, approved=approved, outcome=Outcome.PLANNED, failed=None)
+                return replace(self, approved=approved, outcome=StepOutcome.PLANNED, failed=None)
             case StepSkipped():
-                return replace(self, outcome=Outcome.SKIPPED, failed=None)
+                return replace(self, outcome=StepOutcome.SKIPPED, failed=None)
             case StepApplying():
                 since = entry.at
-                return replace(self, changing_since=since, outcome=Outcome.INTERRUPTED, failed=None)
+                return replace(
+                    self, changing_since=since, outcome=StepOutcome.INTERRUPTED, failed=None
+                )
             case StepApplied() as applied:
                 return replace(
                     self,
                     applied=applied,
                     applied_at=entry.at,
-                    outcome=Outcome.APPLIED,
+                    outcome=StepOutcome.APPLIED,
                     failed=None,
                 )
             case StepVerified() as verified:
-                return replace(self, verified=verified, outcome=Outcome.VERIFIED, failed=None)
+                return replace(self, verified=verified, outcome=StepOutcome.VERIFIED, failed=None)
             case StepFailed() as failed:
                 return replace(self, failed=failed, outcome=failed.outcome)
             case Sampled() as sampled:

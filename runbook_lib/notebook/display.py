@@ -16,7 +16,7 @@ from runbook_lib.chapters.kiali import Login
 from runbook_lib.diagnosis import Diagnosis, Transcript
 from runbook_lib.lifecycle import (
     Applied,
-    Decision,
+    GateDecision,
     Plan,
     Proposal,
     Row,
@@ -98,7 +98,7 @@ def proposal_html(proposal: Proposal) -> str:
     return f"{_TABLE_STYLE}<div>{head}{plan_html(proposal.plan)}</div>"
 
 
-def decision_html(decision: Decision) -> str:
+def decision_html(decision: GateDecision) -> str:
     """Whether a plan is approved, for which cluster, and by whom."""
     target, approval = decision.target, decision.approval
     by = f" by {escape(approval.by)}" if approval else ""
@@ -181,7 +181,7 @@ def _pretty(shown: object, printer: Any, _cycle: bool) -> None:
 
 _HTML: dict[type, Callable[[Any], str]] = {
     Applied: _applied_html,
-    Decision: decision_html,
+    GateDecision: decision_html,
     Diagnosis: diagnosis_html,
     MeshMap: mesh_html,
     Overview: overview_html,

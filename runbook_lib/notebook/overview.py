@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import RunbookError
-from runbook_lib.lifecycle import EVIDENCE, Context, Outcome, Step, Table, record
+from runbook_lib.lifecycle import EVIDENCE, Context, Step, StepOutcome, Table, record
 
 
 class Progress(StrEnum):
@@ -80,26 +80,26 @@ def of(context: Context, runs: Path) -> Overview:
     )
 
 
-def earlier_outcomes(runs: Path, uid: str) -> dict[str, list[Outcome]]:
+def earlier_outcomes(runs: Path, uid: str) -> dict[str, list[StepOutcome]]:
     """Return by step what came of it whenever a run changed or verified it, oldest first.
 
     Args:
         runs: The folder that holds the run folders.
         uid: The cluster's; a run works on one only.
     """
-    found: dict[str, list[Outcome]] = {}
+    found: dict[str, list[StepOutcome]] = {}
     # Run folders are named after the time.
     for run in map(record.of, sorted(runs.glob(f"*/{EVIDENCE}"))):
         if run.started is None or run.started.uid != uid:
             continue
         for attempt in run.attempts:
-            if attempt.touched or attempt.outcome is Outcome.VERIFIED:
+            if attempt.touched or attempt.outcome is StepOutcome.VERIFIED:
                 found.setdefault(attempt.step, []).append(attempt.outcome)
     return found
 
 
 def _observe(
-    context: Context, notebook: str, step: Step, earlier: Sequence[Outcome]
+    context: Context, notebook: str, step: Step, earlier: Sequence[StepOutcome]
 ) -> StepProgress:
     try:
         plan = step.plan(context)
@@ -111,5 +111,5 @@ def _observe(
         return StepProgress(notebook, step, Progress.UNPROVED, detail)
     if plan.empty:
         return StepProgress(notebook, step, Progress.DONE)
-    progress = Progress.CHANGED if Outcome.VERIFIED in earlier else Progress.TO_DO
+    progress = Progress.CHANGED if StepOutcome.VERIFIED in earlier else Progress.TO_DO
     return StepProgress(notebook, step, progress, to_do)

@@ -16,7 +16,17 @@ from runbook_lib.chapters.shared import checks, interruptions, observe, prefligh
 from runbook_lib.cluster import Cluster
 from runbook_lib.diagnosis import Diagnosis, Transcript, commands, health
 from runbook_lib.diagnosis.diagnose import diagnose
-from runbook_lib.lifecycle import Context, Gate, LifeCycle, Record, Table, record, runs, target
+from runbook_lib.lifecycle import (
+    Context,
+    Gate,
+    LifeCycle,
+    Record,
+    Table,
+    approvals,
+    record,
+    runs,
+    target,
+)
 from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.notebook import display, kernel, overview, timeline
@@ -39,10 +49,10 @@ class Runbook:
         self.notebook = notebook
         self._context = context
         if kernel.interactive():
-            gate: Gate = AskingGate(context.target)
+            gate: Gate = AskingGate(context.target, approvals.KERNEL)
             wait.shown_by(WaitingView(kernel.running_cell))
         else:
-            gate = Gate(context.target)
+            gate = Gate(context.target, approvals.KERNEL)
         opened: list[LifeCycle] = []
         for step in steps.of(notebook, context.parameters):
             opened.append(LifeCycle(step, context, gate, opened))

@@ -9,7 +9,7 @@ from typing import Any
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
 from runbook_lib.base import RunbookError
-from runbook_lib.lifecycle import Answer
+from runbook_lib.lifecycle import GateAnswer
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.outputs import LiveOutput
 from runbook_lib.notebook.views import plan_html
@@ -37,7 +37,7 @@ _STYLE = """<style>
   outline-offset: 1px; }
 </style>"""
 
-_SIGNS = {Answer.APPROVED: "✓", Answer.SKIPPED: "↷", Answer.STOPPED: "■"}
+_SIGNS = {GateAnswer.APPROVED: "✓", GateAnswer.SKIPPED: "↷", GateAnswer.STOPPED: "■"}
 
 
 class GateView:

@@ -16,7 +16,7 @@ import pytest
 from runbook_lib import chapters as steps
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
-from runbook_lib.lifecycle import Outcome, runs
+from runbook_lib.lifecycle import StepOutcome, runs
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
@@ -303,7 +303,7 @@ def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
         def applying() -> State:
             folders = set(output.glob("*")) - earlier
             reached = [runs.record_of(folder).step(*RESTART) for folder in folders]
-            begun = any(step.outcome is Outcome.INTERRUPTED for step in reached)
+            begun = any(step.outcome is StepOutcome.INTERRUPTED for step in reached)
             return State(begun, ", ".join(step.outcome for step in reached))
 
         until("the restart to begin", applying, timeout=60, interval=0.02)

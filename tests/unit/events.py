@@ -16,7 +16,7 @@ from runbook_lib.lifecycle.events import (
     StepSkipped,
     StepVerified,
 )
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.table import Table
 from tests.unit.samples import LAB
 
@@ -60,7 +60,7 @@ def verified(seconds: float = 0.0, *tables: Table) -> StepVerified:
 
 def failed(
     error: str = "WaitTimeout",
-    outcome: Outcome = Outcome.FAILED,
+    outcome: StepOutcome = StepOutcome.FAILED,
     phase: Phase = "apply",
     cause: str = "",
     remedy: str = "",

@@ -13,18 +13,18 @@ from runbook_lib.headless import progress
 from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.events import StepPlanned, Waiting
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import StepRecord
 from tests.unit.events import APPLYING, APPROVED, AT, applied, failed, planned, started, verified
 
 
-def step(outcome: Outcome, *changed: str, plan: StepPlanned | None = None) -> StepRecord:
+def step(outcome: StepOutcome, *changed: str, plan: StepPlanned | None = None) -> StepRecord:
     name = "mutual-tls-strict"
     return StepRecord("04_mutual_tls", name, outcome, plan, applied=applied(*changed, seconds=1.5))
 
 
-VERIFIED = step(Outcome.VERIFIED, "create X")
-UNCHANGED = step(Outcome.VERIFIED)
+VERIFIED = step(StepOutcome.VERIFIED, "create X")
+UNCHANGED = step(StepOutcome.VERIFIED)
 
 
 def text_console() -> tuple[Console, io.StringIO]:
@@ -62,8 +62,8 @@ def test_plans_get_a_line_in_plan_mode(tmp_path: Path) -> None:
     assert written.getvalue() == "  ○ s: create X [sic]\n"
 
 
-@pytest.mark.parametrize("outcome", [Outcome.NOT_APPROVED, Outcome.REFUSED])
-def test_what_was_not_allowed_has_not_failed(tmp_path: Path, outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", [StepOutcome.NOT_APPROVED, StepOutcome.REFUSED])
+def test_what_was_not_allowed_has_not_failed(tmp_path: Path, outcome: StepOutcome) -> None:
     console, written = text_console()
     with progress.follow(tmp_path, 1, console):
         runs.open_journal(tmp_path, "n").of_step("s").record(failed("Why", outcome, "plan"))
@@ -137,7 +137,7 @@ def test_a_kernel_that_died_has_no_cell_to_blame() -> None:
 
 
 def test_plan_mode_says_that_nothing_was_changed_and_what_is_pending() -> None:
-    in_place, to_do = (step(Outcome.PLANNED, plan=plan) for plan in (planned(), planned("X")))
+    in_place, to_do = (step(StepOutcome.PLANNED, plan=plan) for plan in (planned(), planned("X")))
     assert progress.conclusion(Result(Path("x"), "plan", (in_place,))) == (
         "Plan mode: nothing was changed."
     )
@@ -147,6 +147,6 @@ def test_plan_mode_says_that_nothing_was_changed_and_what_is_pending() -> None:
 
 
 def test_the_summary_says_that_an_interrupted_step_may_have_changed_anything() -> None:
-    broken = StepRecord("04_mutual_tls", "strict", Outcome.INTERRUPTED, changing_since=AT)
+    broken = StepRecord("04_mutual_tls", "strict", StepOutcome.INTERRUPTED, changing_since=AT)
     text = table_text(Result(Path("x"), "apply", (broken,)))
     assert "strict  interrupted  unknown" in text

@@ -7,7 +7,7 @@ from pathlib import Path
 from runbook_lib.base.journal import Event
 from runbook_lib.headless import report
 from runbook_lib.lifecycle import runs
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.table import Row, Table
 from tests.unit.events import (
     APPLYING,
@@ -62,7 +62,7 @@ def test_text_from_the_cluster_is_escaped(tmp_path: Path) -> None:
 
 
 def test_a_step_that_waits_for_a_person_has_not_failed(tmp_path: Path) -> None:
-    waits = failed("NotApproved", Outcome.NOT_APPROVED, cause="not yet")
+    waits = failed("NotApproved", StepOutcome.NOT_APPROVED, cause="not yet")
     assert "! not approved" in _page(tmp_path, PLANNED, waits)
     page = _page(tmp_path, APPROVED, APPLYING, applied("create X"))
     assert "not approved" not in page.partition("<body>")[2]

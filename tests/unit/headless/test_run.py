@@ -16,7 +16,7 @@ from runbook_lib.base.journal import Event
 from runbook_lib.headless import run
 from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import StepRecord
 from tests.unit.events import APPLYING, APPROVED, AT, applied, failed, planned, verified
 from tests.unit.samples import lab_parameters
@@ -34,8 +34,8 @@ def reached(folder: Path, *events: Event) -> StepRecord:
 def test_a_step_without_a_record_was_not_run(tmp_path: Path) -> None:
     found = run.results(TLS, PARAMETERS, runs.record_of(tmp_path))
     assert [(r.step, r.outcome) for r in found] == [
-        ("mutual-tls-strict", Outcome.NOT_RUN),
-        ("mutual-tls-exception", Outcome.NOT_RUN),
+        ("mutual-tls-strict", StepOutcome.NOT_RUN),
+        ("mutual-tls-exception", StepOutcome.NOT_RUN),
     ]
 
 
@@ -44,30 +44,39 @@ def test_a_verified_step_says_what_it_changed_and_how_long_it_took(tmp_path: Pat
     step = reached(tmp_path, planned("X"), APPROVED, APPLYING, change, verified(0.5))
     assert (step.notebook, step.step) == ("04_mutual_tls", "mutual-tls-strict")
     found = (step.outcome, step.changed, step.seconds)
-    assert found == (Outcome.VERIFIED, ("create X",), 1.75)
+    assert found == (StepOutcome.VERIFIED, ("create X",), 1.75)
 
 
-@pytest.mark.parametrize("outcome", [Outcome.FAILED, Outcome.NOT_APPROVED, Outcome.REFUSED])
-def test_a_failed_step_is_told_from_one_that_was_refused(tmp_path: Path, outcome: Outcome) -> None:
+@pytest.mark.parametrize(
+    "outcome", [StepOutcome.FAILED, StepOutcome.NOT_APPROVED, StepOutcome.REFUSED]
+)
+def test_a_failed_step_is_told_from_one_that_was_refused(
+    tmp_path: Path, outcome: StepOutcome
+) -> None:
     assert reached(tmp_path, planned("X"), failed("Why", outcome)).outcome is outcome
 
 
 def test_an_applied_step_that_was_not_verified_does_not_count(tmp_path: Path) -> None:
     events = (planned("X"), APPROVED, APPLYING, applied("create X", seconds=1))
-    assert reached(tmp_path, *events).outcome is Outcome.APPLIED
-    assert not result(Outcome.APPLIED).complete
+    assert reached(tmp_path, *events).outcome is StepOutcome.APPLIED
+    assert not result(StepOutcome.APPLIED).complete
 
 
-def step(number: int, outcome: Outcome) -> StepRecord:
+def step(number: int, outcome: StepOutcome) -> StepRecord:
     """A step as it comes to this outcome, with a change wherever there can be one."""
-    changing = outcome in (Outcome.INTERRUPTED, Outcome.APPLIED, Outcome.VERIFIED, Outcome.FAILED)
+    changing = outcome in (
+        StepOutcome.INTERRUPTED,
+        StepOutcome.APPLIED,
+        StepOutcome.VERIFIED,
+        StepOutcome.FAILED,
+    )
     return StepRecord(
         "n", f"s{number}", outcome, planned("X"), changing_since=AT if changing else None
     )
 
 
 def result(
-    *outcomes: Outcome, mode: str = "apply", error: str = "", ended_by: Signals | None = None
+    *outcomes: StepOutcome, mode: str = "apply", error: str = "", ended_by: Signals | None = None
 ) -> Result:
     failure = Failure("n", "c", error, "m", Path("n.ipynb")) if error else None
     found = tuple(step(number, outcome) for number, outcome in enumerate(outcomes))
@@ -77,29 +86,29 @@ def result(
 @pytest.mark.parametrize(
     ("found", "code"),
     [
-        (result(Outcome.VERIFIED, Outcome.VERIFIED), 0),
-        (result(Outcome.VERIFIED, Outcome.PLANNED), 1),
-        (result(Outcome.VERIFIED, Outcome.NOT_RUN), 1),
-        (result(Outcome.VERIFIED, Outcome.APPLIED), 1),
-        (result(Outcome.PLANNED, Outcome.PLANNED, mode="plan"), 0),
-        (result(Outcome.PLANNED, Outcome.NOT_RUN, mode="plan"), 1),
-        (result(Outcome.VERIFIED, Outcome.VERIFIED, error="DeadKernelError"), 1),
-        (result(Outcome.VERIFIED, Outcome.FAILED, error="WaitTimeout"), 1),
-        (result(Outcome.VERIFIED, Outcome.REFUSED, error="RunbookError"), 1),
-        (result(Outcome.VERIFIED, Outcome.NOT_RUN, error="LabNotRunning"), 1),
-        (result(Outcome.NOT_RUN, error="ClusterUnreachable"), 1),
-        (result(Outcome.NOT_RUN, error="ParameterError"), 2),
-        (result(Outcome.NOT_RUN, error="LabNotRunning"), 2),
-        (result(Outcome.REFUSED, error="ParameterError"), 2),
-        (result(Outcome.NOT_APPROVED, error="NotApproved"), 3),
-        (result(Outcome.NOT_APPROVED, error="PlanChanged"), 3),
-        (result(Outcome.VERIFIED, Outcome.NOT_APPROVED, error="NotApproved"), 3),
-        (result(Outcome.REFUSED, Outcome.NOT_RUN, error="RunbookError"), 4),
-        (result(Outcome.PLANNED, Outcome.REFUSED, mode="plan", error="ApplyConflict"), 4),
-        (result(Outcome.VERIFIED, Outcome.INTERRUPTED, error="DeadKernelError"), 8),
-        (result(Outcome.VERIFIED, Outcome.APPLIED, error="DeadKernelError"), 8),
-        (result(Outcome.INTERRUPTED, ended_by=Signals.SIGINT), 130),
-        (result(Outcome.NOT_RUN, ended_by=Signals.SIGTERM), 143),
+        (result(StepOutcome.VERIFIED, StepOutcome.VERIFIED), 0),
+        (result(StepOutcome.VERIFIED, StepOutcome.PLANNED), 1),
+        (result(StepOutcome.VERIFIED, StepOutcome.NOT_RUN), 1),
+        (result(StepOutcome.VERIFIED, StepOutcome.APPLIED), 1),
+        (result(StepOutcome.PLANNED, StepOutcome.PLANNED, mode="plan"), 0),
+        (result(StepOutcome.PLANNED, StepOutcome.NOT_RUN, mode="plan"), 1),
+        (result(StepOutcome.VERIFIED, StepOutcome.VERIFIED, error="DeadKernelError"), 1),
+        (result(StepOutcome.VERIFIED, StepOutcome.FAILED, error="WaitTimeout"), 1),
+        (result(StepOutcome.VERIFIED, StepOutcome.REFUSED, error="RunbookError"), 1),
+        (result(StepOutcome.VERIFIED, StepOutcome.NOT_RUN, error="LabNotRunning"), 1),
+        (result(StepOutcome.NOT_RUN, error="ClusterUnreachable"), 1),
+        (result(StepOutcome.NOT_RUN, error="ParameterError"), 2),
+        (result(StepOutcome.NOT_RUN, error="LabNotRunning"), 2),
+        (result(StepOutcome.REFUSED, error="ParameterError"), 2),
+        (result(StepOutcome.NOT_APPROVED, error="NotApproved"), 3),
+        (result(StepOutcome.NOT_APPROVED, error="PlanChanged"), 3),
+        (result(StepOutcome.VERIFIED, StepOutcome.NOT_APPROVED, error="NotApproved"), 3),
+        (result(StepOutcome.REFUSED, StepOutcome.NOT_RUN, error="RunbookError"), 4),
+        (result(StepOutcome.PLANNED, StepOutcome.REFUSED, mode="plan", error="ApplyConflict"), 4),
+        (result(StepOutcome.VERIFIED, StepOutcome.INTERRUPTED, error="DeadKernelError"), 8),
+        (result(StepOutcome.VERIFIED, StepOutcome.APPLIED, error="DeadKernelError"), 8),
+        (result(StepOutcome.INTERRUPTED, ended_by=Signals.SIGINT), 130),
+        (result(StepOutcome.NOT_RUN, ended_by=Signals.SIGTERM), 143),
     ],
 )
 def test_the_exit_code_is_0_only_if_every_step_was_proved(found: Result, code: int) -> None:
@@ -107,8 +116,8 @@ def test_the_exit_code_is_0_only_if_every_step_was_proved(found: Result, code: i
 
 
 def test_changes_that_are_pending_have_a_code_of_their_own_on_request() -> None:
-    pending = result(Outcome.PLANNED, mode="plan")
-    in_place = replace(pending, steps=(StepRecord("n", "s", Outcome.PLANNED, planned()),))
+    pending = result(StepOutcome.PLANNED, mode="plan")
+    in_place = replace(pending, steps=(StepRecord("n", "s", StepOutcome.PLANNED, planned()),))
     assert (pending.exit_code(), pending.exit_code(detailed=True)) == (0, 7)
     assert (in_place.exit_code(), in_place.exit_code(detailed=True)) == (0, 0)
 

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from runbook_lib.base.errors import NotApproved, PlanChanged
+from runbook_lib.lifecycle.approvals import Approvals, GateAnswer
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.target import Target
@@ -19,7 +20,7 @@ CHANGE = Change.of_text("Namespace xnat", "change", "+label")
 
 def gate(target: Target, approve: str | None = None) -> Gate:
     environ = {} if approve is None else {APPROVE_VARIABLE: approve}
-    return Gate(target, environ=environ, now=lambda: NOON)
+    return Gate(target, Approvals(), environ=environ, now=lambda: NOON)
 
 
 def plan_for(target: Target) -> Plan:
@@ -52,8 +53,7 @@ def test_an_approval_says_who_how_when_and_for_what() -> None:
     plan = plan_for(PRODUCTION)
     approval = gate(PRODUCTION, "prod").decide(plan).approval
     assert approval is not None
-    assert approval.plan_digest == plan.digest
-    assert approval.target_uid == PRODUCTION.uid
+    assert approval.answer is GateAnswer.APPROVED
     assert approval.how == "RUNBOOK_APPROVE names prod."
     assert approval.at == NOON
     assert "@" in approval.by
@@ -106,6 +106,16 @@ def test_a_new_decision_replaces_the_earlier_one() -> None:
     opened.decide(plan)
     opened.decide(replace(plan, changes=()))
     with pytest.raises(NotApproved):
+        opened.require(plan)
+
+
+def test_a_policy_that_is_taken_back_approves_nothing_any_more() -> None:
+    environ = {APPROVE_VARIABLE: "prod"}
+    opened = Gate(PRODUCTION, Approvals(), environ=environ)
+    plan = plan_for(PRODUCTION)
+    opened.decide(plan)
+    environ[APPROVE_VARIABLE] = "none"
+    with pytest.raises(NotApproved, match="approves nothing"):
         opened.require(plan)
 
 

@@ -19,11 +19,12 @@ from runbook_lib.base.errors import (
 from runbook_lib.base.journal import Entry, Event, Journal, read
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle import record
+from runbook_lib.lifecycle.approvals import Approvals
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import StepFailed, StepPlanned, StepVerified
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
 from runbook_lib.lifecycle.lifecycle import LifeCycle
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.table import Row, Table
@@ -82,7 +83,7 @@ class Kernel:
             cast("Cluster", self.pinned),
             Journal(self.record, run="r1", notebook="n"),
         )
-        gate = Gate(LAB, environ={APPROVE_VARIABLE: approve})
+        gate = Gate(LAB, Approvals(), environ={APPROVE_VARIABLE: approve})
         self.steps = [ALabel("one", self.cluster), ALabel("two", self.cluster)]
         self.one = LifeCycle(self.steps[0], context, gate)
         self.two = LifeCycle(self.steps[1], context, gate, [self.one])
@@ -110,7 +111,7 @@ def test_a_step_goes_through_its_life_and_leaves_a_record(tmp_path: Path) -> Non
     kernel = Kernel(tmp_path)
     run(kernel.one)
     assert kernel.cluster == {"one"}
-    assert kernel.one.outcome is Outcome.VERIFIED
+    assert kernel.one.outcome is StepOutcome.VERIFIED
     assert kernel.events("one") == [
         "step-planned",
         "step-approved",
@@ -121,7 +122,7 @@ def test_a_step_goes_through_its_life_and_leaves_a_record(tmp_path: Path) -> Non
     assert isinstance(kernel.last, StepVerified)
     assert kernel.last.tables[0].rows == (Row(("one",), ok=True),)
     (step,) = record.of(kernel.record).steps
-    assert (step.outcome, step.changed) == (Outcome.VERIFIED, ("create one",))
+    assert (step.outcome, step.changed) == (StepOutcome.VERIFIED, ("create one",))
 
 
 def test_a_second_run_has_nothing_to_apply_and_still_verifies(tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_what_the_operator_does_not_approve_is_not_applied(tmp_path: Path) -> No
         kernel.one.apply()
     assert kernel.cluster == set()
     assert isinstance(kernel.last, StepFailed)
-    assert (kernel.last.outcome, kernel.last.error) == (Outcome.NOT_APPROVED, "NotApproved")
+    assert (kernel.last.outcome, kernel.last.error) == (StepOutcome.NOT_APPROVED, "NotApproved")
 
 
 def test_a_refusal_can_be_mended_in_the_same_kernel(tmp_path: Path) -> None:
@@ -218,7 +219,7 @@ def test_a_verification_that_is_not_ok_fails_and_shows_the_table(tmp_path: Path)
     kernel.cluster.clear()
     with pytest.raises(VerificationFailed, match="one   NO"):
         kernel.one.verify()
-    assert kernel.one.outcome is Outcome.FAILED
+    assert kernel.one.outcome is StepOutcome.FAILED
     assert kernel.events("one")[-1] == "step-failed"
 
 
@@ -289,7 +290,7 @@ def test_an_unexpected_error_is_recorded_too(tmp_path: Path) -> None:
     kernel.one.gate()
     with pytest.raises(KeyError):
         kernel.one.apply()
-    assert kernel.last == StepFailed(Outcome.FAILED, "apply", "KeyError", "'spec'")
+    assert kernel.last == StepFailed(StepOutcome.FAILED, "apply", "KeyError", "'spec'")
 
 
 def raising(error: BaseException) -> Callable[[], None]:
@@ -302,13 +303,13 @@ def raising(error: BaseException) -> Callable[[], None]:
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (WaitTimeout("pods to be ready", "0 of 1", 60.0), Outcome.FAILED),
-        (KeyError("spec"), Outcome.FAILED),
-        (KeyboardInterrupt(), Outcome.INTERRUPTED),
+        (WaitTimeout("pods to be ready", "0 of 1", 60.0), StepOutcome.FAILED),
+        (KeyError("spec"), StepOutcome.FAILED),
+        (KeyboardInterrupt(), StepOutcome.INTERRUPTED),
     ],
 )
 def test_what_ends_an_apply_says_whether_anything_is_known(
-    tmp_path: Path, error: BaseException, outcome: Outcome
+    tmp_path: Path, error: BaseException, outcome: StepOutcome
 ) -> None:
     kernel = Kernel(tmp_path)
     kernel.steps[0].applying = raising(error)
@@ -322,21 +323,21 @@ def test_what_ends_an_apply_says_whether_anything_is_known(
 
 def test_while_it_is_applied_a_step_is_as_one_whose_kernel_dies_then(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path)
-    seen: list[Outcome] = []
+    seen: list[StepOutcome] = []
     kernel.steps[0].applying = lambda: seen.append(record.of(kernel.record).steps[0].outcome)
     run(kernel.one)
-    assert seen == [Outcome.INTERRUPTED]
+    assert seen == [StepOutcome.INTERRUPTED]
 
 
 @pytest.mark.parametrize(
     ("error", "outcome"),
     [
-        (RunbookError("others manage the field"), Outcome.REFUSED),
-        (KeyError("spec"), Outcome.FAILED),
+        (RunbookError("others manage the field"), StepOutcome.REFUSED),
+        (KeyError("spec"), StepOutcome.FAILED),
     ],
 )
 def test_a_plan_that_is_refused_is_told_from_a_defect(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: Outcome
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, outcome: StepOutcome
 ) -> None:
     kernel = Kernel(tmp_path)
 
@@ -359,7 +360,7 @@ def test_another_cluster_is_refused_before_anything_is_changed(tmp_path: Path) -
     with pytest.raises(TargetChanged):
         kernel.one.apply()
     (step,) = record.of(kernel.record).steps
-    assert (step.outcome, step.touched) == (Outcome.REFUSED, False)
+    assert (step.outcome, step.touched) == (StepOutcome.REFUSED, False)
 
 
 def test_an_interrupted_verification_can_be_run_again(
@@ -373,7 +374,7 @@ def test_an_interrupted_verification_can_be_run_again(
         patch.setattr(ALabel, "verify", lambda *_: raising(KeyboardInterrupt())())
         with pytest.raises(KeyboardInterrupt):
             kernel.one.verify()
-    assert record.of(kernel.record).steps[0].outcome is Outcome.APPLIED
+    assert record.of(kernel.record).steps[0].outcome is StepOutcome.APPLIED
     assert kernel.one.verify().ok
 
 

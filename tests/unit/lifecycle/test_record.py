@@ -11,7 +11,7 @@ import pytest
 from runbook_lib.base.journal import Entry, Event, Journal
 from runbook_lib.lifecycle import record
 from runbook_lib.lifecycle.events import Answered, Probed, Sampled, Waiting
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import Record, StepRecord
 from tests.unit.events import (
     APPLYING,
@@ -41,23 +41,23 @@ def step_after(*events: Event) -> StepRecord:
 @pytest.mark.parametrize(
     ("events", "outcome"),
     [
-        ([planned("X")], Outcome.PLANNED),
-        ([planned("X"), APPROVED], Outcome.PLANNED),
-        ([planned("X"), SKIPPED], Outcome.SKIPPED),
-        ([planned("X"), SKIPPED, APPROVED], Outcome.PLANNED),
-        ([failed("RunbookError", Outcome.REFUSED, "plan")], Outcome.REFUSED),
-        ([planned("X"), failed("NotApproved", Outcome.NOT_APPROVED)], Outcome.NOT_APPROVED),
-        ([planned("X"), APPROVED, APPLYING], Outcome.INTERRUPTED),
-        ([planned("X"), APPROVED, APPLYING, Waiting("0 of 1")], Outcome.INTERRUPTED),
-        ([planned("X"), APPROVED, APPLYING, SAMPLED], Outcome.INTERRUPTED),
-        ([planned("X"), APPROVED, APPLYING, failed()], Outcome.FAILED),
-        ([planned("X"), APPROVED, APPLYING, applied("create X")], Outcome.APPLIED),
-        ([planned("X"), APPROVED, APPLYING, applied("create X"), verified()], Outcome.VERIFIED),
-        ([planned("X"), APPROVED, APPLYING, applied("create X"), failed()], Outcome.FAILED),
-        ([planned(), applied(), verified()], Outcome.VERIFIED),
+        ([planned("X")], StepOutcome.PLANNED),
+        ([planned("X"), APPROVED], StepOutcome.PLANNED),
+        ([planned("X"), SKIPPED], StepOutcome.SKIPPED),
+        ([planned("X"), SKIPPED, APPROVED], StepOutcome.PLANNED),
+        ([failed("RunbookError", StepOutcome.REFUSED, "plan")], StepOutcome.REFUSED),
+        ([planned("X"), failed("NotApproved", StepOutcome.NOT_APPROVED)], StepOutcome.NOT_APPROVED),
+        ([planned("X"), APPROVED, APPLYING], StepOutcome.INTERRUPTED),
+        ([planned("X"), APPROVED, APPLYING, Waiting("0 of 1")], StepOutcome.INTERRUPTED),
+        ([planned("X"), APPROVED, APPLYING, SAMPLED], StepOutcome.INTERRUPTED),
+        ([planned("X"), APPROVED, APPLYING, failed()], StepOutcome.FAILED),
+        ([planned("X"), APPROVED, APPLYING, applied("create X")], StepOutcome.APPLIED),
+        ([planned("X"), APPROVED, APPLYING, applied("create X"), verified()], StepOutcome.VERIFIED),
+        ([planned("X"), APPROVED, APPLYING, applied("create X"), failed()], StepOutcome.FAILED),
+        ([planned(), applied(), verified()], StepOutcome.VERIFIED),
     ],
 )
-def test_the_outcome_is_how_far_a_step_came(events: list[Event], outcome: Outcome) -> None:
+def test_the_outcome_is_how_far_a_step_came(events: list[Event], outcome: StepOutcome) -> None:
     assert step_after(*events).outcome is outcome
 
 
@@ -79,9 +79,9 @@ def test_what_was_begun_and_not_ended_may_have_changed_something() -> None:
 
 
 def test_a_refusal_that_was_mended_is_not_told_any_more() -> None:
-    refused = failed("NotApproved", Outcome.NOT_APPROVED, cause="not yet")
+    refused = failed("NotApproved", StepOutcome.NOT_APPROVED, cause="not yet")
     step = step_after(planned("X"), refused, APPROVED, APPLYING, applied("create X"))
-    assert (step.outcome, step.failed) == (Outcome.APPLIED, None)
+    assert (step.outcome, step.failed) == (StepOutcome.APPLIED, None)
 
 
 def test_only_a_plan_with_changes_is_pending() -> None:
@@ -94,15 +94,21 @@ def test_a_plan_begins_a_new_attempt_and_the_last_one_counts() -> None:
     run = record.fold(
         entries(planned("X"), APPROVED, APPLYING, applied("create X"), verified(), planned())
     )
-    assert [attempt.outcome for attempt in run.attempts] == [Outcome.VERIFIED, Outcome.PLANNED]
-    assert [step.outcome for step in run.steps] == [Outcome.PLANNED]
+    assert [attempt.outcome for attempt in run.attempts] == [
+        StepOutcome.VERIFIED,
+        StepOutcome.PLANNED,
+    ]
+    assert [step.outcome for step in run.steps] == [StepOutcome.PLANNED]
     assert run.steps[0].changed == ()
 
 
 def test_a_plan_that_is_refused_is_an_attempt_of_its_own() -> None:
-    refused = failed("RunbookError", Outcome.REFUSED, "plan")
+    refused = failed("RunbookError", StepOutcome.REFUSED, "plan")
     run = record.fold(entries(planned(), applied(), verified(), refused))
-    assert [attempt.outcome for attempt in run.attempts] == [Outcome.VERIFIED, Outcome.REFUSED]
+    assert [attempt.outcome for attempt in run.attempts] == [
+        StepOutcome.VERIFIED,
+        StepOutcome.REFUSED,
+    ]
 
 
 def test_steps_keep_their_order_and_their_events() -> None:
@@ -114,7 +120,7 @@ def test_steps_keep_their_order_and_their_events() -> None:
         ]
     )
     found = [(step.step, step.outcome) for step in run.steps]
-    assert found == [("strict", Outcome.INTERRUPTED), ("exception", Outcome.PLANNED)]
+    assert found == [("strict", StepOutcome.INTERRUPTED), ("exception", StepOutcome.PLANNED)]
 
 
 def test_the_same_step_in_two_notebooks_is_two_steps() -> None:
@@ -123,7 +129,7 @@ def test_the_same_step_in_two_notebooks_is_two_steps() -> None:
 
 
 def test_a_step_without_a_record_was_not_run() -> None:
-    assert Record().step("04", "strict") == StepRecord("04", "strict", Outcome.NOT_RUN)
+    assert Record().step("04", "strict") == StepRecord("04", "strict", StepOutcome.NOT_RUN)
 
 
 def test_waiting_alone_is_no_attempt() -> None:
@@ -146,9 +152,9 @@ def test_a_torn_last_line_leaves_the_step_where_it_was_before(tmp_path: Path) ->
         step.record(event)
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    assert record.of(path).steps[0].outcome is Outcome.INTERRUPTED
+    assert record.of(path).steps[0].outcome is StepOutcome.INTERRUPTED
     path.write_bytes(whole)
-    assert record.of(path).steps[0].outcome is Outcome.APPLIED
+    assert record.of(path).steps[0].outcome is StepOutcome.APPLIED
 
 
 def test_lines_that_are_lost_are_named(tmp_path: Path) -> None:
@@ -161,12 +167,12 @@ def test_lines_that_are_lost_are_named(tmp_path: Path) -> None:
     assert (run.unreadable, len(run.attempts)) == ((1,), 1)
 
 
-@pytest.mark.parametrize("outcome", list(Outcome))
-def test_every_outcome_has_a_sign_and_a_text_that_says_the_word(outcome: Outcome) -> None:
+@pytest.mark.parametrize("outcome", list(StepOutcome))
+def test_every_outcome_has_a_sign_and_a_text_that_says_the_word(outcome: StepOutcome) -> None:
     assert len(outcome.sign) == 1
     assert outcome.text.startswith(outcome)
 
 
 def test_an_interruption_says_what_to_do() -> None:
-    text = Outcome.INTERRUPTED.text
+    text = StepOutcome.INTERRUPTED.text
     assert text == "interrupted while applying: state unknown, run again"

@@ -8,8 +8,8 @@ import pytest
 
 from runbook_lib.base.errors import NotApproved, PlanChanged, RunbookError
 from runbook_lib.base.journal import Event, Journal, read
+from runbook_lib.lifecycle.approvals import Approvals, GateAnswer
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.desk import Desk
 from runbook_lib.lifecycle.events import ApprovalVoid, StepApproved, StepSkipped, Stopped
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, operator
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -53,14 +53,14 @@ class Kernel:
 
     def __init__(self, folder: Path, target: Target = LAB, **environ: str) -> None:
         self.journal = Journal(folder / "evidence.jsonl", run="r", step="strict")
-        self.desk = Desk()
+        self.approvals = Approvals()
         self.target = target
         self.environ = environ
         self.gate = self.open()
 
     def open(self) -> AskingGate:
         """What running the notebook's first cell (again) does."""
-        return AskingGate(self.target, self.desk, environ=self.environ, now=lambda: AT)
+        return AskingGate(self.target, self.approvals, environ=self.environ, now=lambda: AT)
 
     def ask(self, plan: Plan = PLAN, *warnings: str) -> Question:
         question = self.gate.ask(plan, Strict(), self.journal, warnings)
@@ -87,7 +87,7 @@ def test_a_lab_is_asked_about_too_when_somebody_is_there(kernel: Kernel) -> None
 def test_an_approval_holds_for_the_plan_that_was_shown(kernel: Kernel) -> None:
     kernel.ask().approve()
     approval = kernel.gate.require(PLAN)
-    assert (approval.plan_digest, approval.by, approval.at) == (PLAN.digest, operator(), AT)
+    assert (approval.answer, approval.by, approval.at) == (GateAnswer.APPROVED, operator(), AT)
 
 
 def test_an_approval_outlives_the_cell_that_opens_the_runbook(kernel: Kernel) -> None:
@@ -172,7 +172,7 @@ def test_stop_holds_for_every_step_even_an_approved_one(kernel: Kernel) -> None:
     with pytest.raises(NotApproved, match=r"exception is not applied: stopped by .* run that gate"):
         kernel.gate.require(LATER)
     kernel.ask()
-    assert kernel.gate.require(LATER).plan_digest == LATER.digest
+    assert kernel.gate.require(LATER).answer is GateAnswer.APPROVED
 
 
 def test_stop_outweighs_the_policy_in_the_environment(kernel: Kernel) -> None:
@@ -190,7 +190,7 @@ def test_production_is_approved_by_typing_its_name(tmp_path: Path) -> None:
             question.approve(typed)
     assert kernel.recorded() == []
     question.approve(" hospital ")
-    assert kernel.gate.require(PLAN).target_uid == "uid-1"
+    assert kernel.gate.require(PLAN).answer is GateAnswer.APPROVED
 
 
 def test_nothing_is_asked_when_there_is_nothing_to_change(kernel: Kernel) -> None:

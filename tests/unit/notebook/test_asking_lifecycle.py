@@ -10,12 +10,12 @@ import pytest
 from runbook_lib.base.errors import NotApproved, PlanChanged
 from runbook_lib.base.journal import Journal, read
 from runbook_lib.cluster.client import Cluster
+from runbook_lib.lifecycle.approvals import Approvals
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.desk import Desk
 from runbook_lib.lifecycle.events import StepApproved
-from runbook_lib.lifecycle.gate import Decision
+from runbook_lib.lifecycle.gate import GateDecision
 from runbook_lib.lifecycle.lifecycle import LifeCycle
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.notebook.asking import AskingGate, Question
 from tests.unit.lifecycle.test_lifecycle import ALabel, Pinned
 from tests.unit.samples import LAB, lab_parameters
@@ -26,7 +26,7 @@ class Notebook:
 
     def __init__(self, folder: Path, *, mode: str = "apply") -> None:
         self.cluster: set[str] = set()
-        self.desk = Desk()
+        self.approvals = Approvals()
         self.context = Context(
             lab_parameters(mode=mode),
             LAB,
@@ -37,7 +37,7 @@ class Notebook:
 
     def open(self) -> None:
         """Run the first cell: new objects, the same kernel."""
-        gate = AskingGate(LAB, self.desk, environ={})
+        gate = AskingGate(LAB, self.approvals, environ={})
         self.one = LifeCycle(ALabel("one", self.cluster), self.context, gate)
         self.two = LifeCycle(ALabel("two", self.cluster), self.context, gate, [self.one])
 
@@ -54,7 +54,7 @@ class Notebook:
             step.verify()
         raise AssertionError("no cell refused")
 
-    def ask(self, step: LifeCycle) -> Decision:
+    def ask(self, step: LifeCycle) -> GateDecision:
         step.plan()
         return step.gate()
 
@@ -83,7 +83,7 @@ def test_a_skipped_step_is_left_out_and_the_next_one_says_so(tmp_path: Path) -> 
     notebook = Notebook(tmp_path)
     notebook.run_all().skip()
     question = notebook.run_all()
-    assert notebook.one.outcome is Outcome.SKIPPED
+    assert notebook.one.outcome is StepOutcome.SKIPPED
     assert question.warnings == ("one, on which this step builds, was skipped.",)
     assert "Note: one, on which this step builds, was skipped." in str(notebook.two.plan())
     question.approve()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.lifecycle.approvals import Approvals
 from runbook_lib.lifecycle.gate import Gate
 from runbook_lib.lifecycle.lifecycle import Applied
 from runbook_lib.lifecycle.plan import Change, Plan
@@ -34,7 +35,10 @@ def words(text: str) -> set[str]:
             display.verification_html(v),
         ),
         (a := Applied("s", ("create X",), "Applied: create X."), display._applied_html(a)),
-        (d := Gate(LAB, environ={}).decide(Plan("s", "uid-1")), display.decision_html(d)),
+        (
+            d := Gate(LAB, Approvals(), environ={}).decide(Plan("s", "uid-1")),
+            display.decision_html(d),
+        ),
     ],
 )
 def test_html_says_everything_that_the_text_says(shown: object, page: str) -> None:
@@ -48,7 +52,9 @@ def test_text_from_outside_is_escaped_everywhere() -> None:
     pages = [
         display.table_html(table),
         display.verification_html(Verification("s", ok=True, tables=(table,), note=HOSTILE)),
-        display.decision_html(Gate(LAB, environ={"RUNBOOK_APPROVE": HOSTILE}).decide(plan)),
+        display.decision_html(
+            Gate(LAB, Approvals(), environ={"RUNBOOK_APPROVE": HOSTILE}).decide(plan)
+        ),
         display._applied_html(Applied("s", (), HOSTILE)),
     ]
     for page in pages:

@@ -1,4 +1,4 @@
-"""What people decided in this kernel: about which plan, and whether it still counts."""
+"""What was decided in this kernel: about which plan, by whom, and whether it still counts."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from runbook_lib.base import NotApproved, PlanChanged
 from runbook_lib.lifecycle.plan import Plan
 
 
-class Answer(StrEnum):
-    """What a person can say to a plan."""
+class GateAnswer(StrEnum):
+    """What can be decided about a plan."""
 
     APPROVED = "approved"
     SKIPPED = "skipped"
@@ -20,16 +21,18 @@ class Answer(StrEnum):
 
 @dataclass(frozen=True)
 class Ruling:
-    """What a person decided about one plan.
+    """What was decided about one plan.
 
     Attributes:
         answer: The decision.
         by: Who decided, as `user@host`.
+        how: How, or by which rule.
         at: When, in UTC.
     """
 
-    answer: Answer
+    answer: GateAnswer
     by: str
+    how: str
     at: datetime
 
     def __str__(self) -> str:
@@ -45,7 +48,7 @@ class Ruling:
 
 @dataclass(eq=False)
 class Case:
-    """One plan that was put before a person.
+    """One plan about which something is to be decided.
 
     Attributes:
         plan: The plan.
@@ -62,7 +65,7 @@ class Case:
     @property
     def open(self) -> bool:
         """Whether it takes a decision: not once closed, nor after a stop."""
-        stopped = self.ruling is not None and self.ruling.answer is Answer.STOPPED
+        stopped = self.ruling is not None and self.ruling.answer is GateAnswer.STOPPED
         return not (self.closed or stopped)
 
     def changed(self) -> None:
@@ -71,7 +74,7 @@ class Case:
             listener()
 
 
-class Desk:
+class Approvals:
     """Keeps one case a step. Running a notebook again finds what was decided about the same plan.
 
     A decision holds for exactly one plan on one cluster. A stop holds for all of them, until the
@@ -79,16 +82,11 @@ class Desk:
     """
 
     def __init__(self) -> None:
-        self._cases: dict[tuple[str, str], Case] = {}
+        self._cases: dict[str, Case] = {}
         self._stopped: Case | None = None
 
-    @property
-    def stopped(self) -> Case | None:
-        """The case at which everything was stopped."""
-        return self._stopped
-
     def put(self, plan: Plan) -> tuple[Case, Ruling | None]:
-        """Put a plan before a person; lift a stop that was given here.
+        """Ask for a decision about a plan; lift a stop that was given here.
 
         Returns:
             Its case, and the ruling about another plan of the same step that is void now.
@@ -97,13 +95,13 @@ class Desk:
         case, void = Case(plan), None
         if before is not None:
             ruling = before.ruling
-            if ruling is not None and ruling.answer is not Answer.STOPPED:
+            if ruling is not None and ruling.answer is not GateAnswer.STOPPED:
                 if before.plan.digest == plan.digest:
                     case.ruling = ruling
                 else:
                     void = ruling
             self._close(before, "this gate was run again")
-        self._cases[_key(plan)] = case
+        self._cases[plan.step] = case
         return case, void
 
     def rule(self, case: Case, ruling: Ruling) -> None:
@@ -111,39 +109,51 @@ class Desk:
         if not case.open:
             return
         case.ruling = ruling
-        if ruling.answer is Answer.STOPPED:
+        if ruling.answer is GateAnswer.STOPPED:
             self._stopped = case
         case.changed()
 
     def asks(self, plan: Plan) -> bool:
-        """Whether exactly this plan was put before a person."""
-        case = self._cases.get(_key(plan))
+        """Whether a decision about exactly this plan was asked for."""
+        case = self._cases.get(plan.step)
         return case is not None and case.plan.digest == plan.digest
 
     def ruling(self, plan: Plan) -> Ruling | None:
         """Return what was decided about exactly this plan."""
-        return self._cases[_key(plan)].ruling if self.asks(plan) else None
+        return self._cases[plan.step].ruling if self.asks(plan) else None
 
-    def void(self, plan: Plan) -> Ruling | None:
-        """Drop an approval that was given to another plan of the same step, and return it."""
-        case = self._cases.get(_key(plan))
-        if case is None or case.ruling is None or case.plan.digest == plan.digest:
-            return None
-        if case.ruling.answer is not Answer.APPROVED:
-            return None
-        ruling = case.ruling
-        self._close(case, "the plan has changed since, so this decision is void")
-        del self._cases[_key(plan)]
-        return ruling
+    def require(self, plan: Plan) -> Ruling | None:
+        """Return the approval of exactly this plan; None if nobody has decided, or decided so.
 
-    def finish(self, plan: Plan, why: str) -> None:
-        """Close the case of a step: its decision was carried out, or there is none to take."""
+        Raises:
+            NotApproved: Everything was stopped.
+            PlanChanged: There is an approval of another plan of the same step; it is void now.
+        """
+        if self._stopped is not None:
+            raise NotApproved(
+                f"{plan.step} is not applied: {self._stopped.ruling} at the gate of "
+                f"{self._stopped.plan.step}; run that gate again to go on"
+            )
+        case = self._cases.get(plan.step)
+        if case is None or case.ruling is None or case.ruling.answer is not GateAnswer.APPROVED:
+            return None
+        if case.plan.digest == plan.digest:
+            return case.ruling
+        self.close(plan, "the plan has changed since, so this decision is void")
+        raise PlanChanged(
+            f"{plan.step}: the plan is no longer the one that was {case.ruling}, so that approval "
+            f"is void; it is now: {plan.summary}",
+            "run the plan and the gate again, and read what has changed",
+        )
+
+    def close(self, plan: Plan, why: str) -> None:
+        """Close the case of a step: its decision was carried out, is void, or not needed."""
         case = self._take(plan)
         if case is not None:
             self._close(case, why)
 
     def _take(self, plan: Plan) -> Case | None:
-        case = self._cases.pop(_key(plan), None)
+        case = self._cases.pop(plan.step, None)
         if case is not None and self._stopped is case:
             self._stopped = None
         return case
@@ -154,9 +164,5 @@ class Desk:
         case.changed()
 
 
-KERNEL = Desk()
+KERNEL = Approvals()
 """The decisions of this kernel: they outlive the cell that opens the runbook."""
-
-
-def _key(plan: Plan) -> tuple[str, str]:
-    return plan.target_uid, plan.step
