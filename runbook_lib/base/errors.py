@@ -35,6 +35,11 @@ class RunbookError(Exception):
     def _lines(self) -> list[str]:
         return [self.cause, f"→ {self.remedy}"] if self.remedy else [self.cause]
 
+    def put_before(self, place: str) -> None:
+        """Say where it happened, in front of what happened."""
+        self.cause = f"{place}: {self.cause}"
+        self.args = ("\n".join(self._lines()),)
+
     def _render_traceback_(self) -> list[str]:
         """Render as a message without a stack: IPython calls this in place of its own rendering."""
         first, *rest = str(self).split("\n")

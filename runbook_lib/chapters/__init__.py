@@ -21,10 +21,14 @@ from runbook_lib.parameters import Parameters
 
 def way_back(parameters: Parameters) -> tuple[RollbackStep, ...]:
     """Return what takes the chapters back, the last one first, and then what they leave behind."""
-    steps = [
-        step for chapter in reversed(CHAPTERS.values()) for step in chapter.way_back(parameters)
-    ]
-    return (*steps, *leftovers.steps(parameters))
+    return tuple(step for stage in stages(parameters).values() for step in stage)
+
+
+def stages(parameters: Parameters) -> dict[str, tuple[RollbackStep, ...]]:
+    """Return the same by what is taken back: a chapter at a time, approved as one."""
+    chapters = reversed(CHAPTERS.values())
+    found = {c.id: c.way_back(parameters) for c in chapters if c.has_way_back}
+    return {**found, "what-is-left": leftovers.steps(parameters)}
 
 
 CHAPTERS = {
@@ -58,7 +62,7 @@ CHAPTERS = {
         ),
         Chapter("06_kiali", "See the mesh in Kiali", kiali.steps, kiali_rollback.steps),
         Chapter("07_troubleshoot", "Find out what is wrong, and what mends it"),
-        Chapter("90_rollback", "Take everything back", way_back, on_request=True),
+        Chapter("90_rollback", "Take everything back", way_back, stages=stages, on_request=True),
     )
 }
 """Every chapter by its id, in the order in which the notebooks are run."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from runbook_lib.base import style
 from runbook_lib.lifecycle import Record, runs, yes_no
 
 
@@ -19,7 +20,8 @@ def render(run: Record) -> str:
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["yes_no"] = yes_no
-    return environment.from_string(source).render(run=run)
+    template = environment.from_string(source)
+    return template.render(run=run, hues=style.HUES, tints=style.TINTS)
 
 
 def write(run_folder: Path) -> Path:

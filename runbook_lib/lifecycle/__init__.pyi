@@ -6,6 +6,7 @@ __all__ = [
     "Applied",
     "ApprovalVoid",
     "Approvals",
+    "Asked",
     "Case",
     "Change",
     "Check",
@@ -25,12 +26,14 @@ __all__ = [
     "Ruling",
     "Sampled",
     "Severity",
+    "Stage",
     "Step",
     "StepApproved",
     "StepOutcome",
     "StepRecord",
     "StepSkipped",
     "Stopped",
+    "Subject",
     "Table",
     "Target",
     "TokenShown",
@@ -62,6 +65,7 @@ from .outcome import StepOutcome
 from .plan import Change, Plan
 from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
-from .step import Step, Verification
+from .stage import Asked, Stage
+from .step import Step, Subject, Verification
 from .table import Check, Row, Table, aligned, of_checks, yes_no
 from .target import Target

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from runbook_lib.base import Journal, NotApproved
 from runbook_lib.lifecycle.approvals import Approvals, GateAnswer, Ruling
 from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step
+from runbook_lib.lifecycle.step import Subject
 from runbook_lib.lifecycle.target import Target
 
 APPROVE_VARIABLE = "RUNBOOK_APPROVE"
@@ -99,7 +99,7 @@ class Gate:
     def ask(
         self,
         plan: Plan,
-        step: Step,  # noqa: ARG002 # for a gate that shows it to a person
+        subject: Subject,  # noqa: ARG002 # for a gate that shows it to a person
         journal: Journal,  # noqa: ARG002 # for a gate at which decisions come later
         warnings: tuple[str, ...] = (),  # noqa: ARG002 # for a gate that shows them
     ) -> GateDecision:

@@ -22,7 +22,7 @@ from runbook_lib.lifecycle.events import (
 from runbook_lib.lifecycle.gate import Gate, GateDecision
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.step import Step, Subject, Verification
 from runbook_lib.lifecycle.target import Target
 
 
@@ -31,13 +31,13 @@ class Proposal:
     """A plan as it is shown for approval.
 
     Attributes:
-        step: Whose plan it is.
+        step: Whose plan it is: a step's, or that of several approved as one.
         target: The cluster.
         plan: The plan.
         warnings: What else to consider, such as steps left out before.
     """
 
-    step: Step
+    step: Subject
     target: Target
     plan: Plan
     warnings: tuple[str, ...] = ()
@@ -99,6 +99,20 @@ class LifeCycle:
         """Whether this run may only look."""
         return self._context.parameters.mode == "plan"
 
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Which earlier steps were skipped: this one builds on them."""
+        return tuple(
+            f"{other.step.name}, on which this step builds, was skipped."
+            for other in self._earlier
+            if other.outcome is StepOutcome.SKIPPED
+        )
+
+    def look(self) -> Plan:
+        """Plan as in plan mode: nothing is refused, and nothing recorded."""
+        looking = self._context.parameters.model_copy(update={"mode": "plan"})
+        return self.step.plan(replace(self._context, parameters=looking))
+
     def plan(self) -> Proposal:
         """Find out what would change, and show it. Nothing is changed."""
         self._refuse_after_failure()
@@ -115,7 +129,7 @@ class LifeCycle:
                     self.plan_only,
                 )
             )
-        return Proposal(self.step, self._context.target, plan, self._left_out())
+        return Proposal(self.step, self._context.target, plan, self.left_out)
 
     def gate(self) -> GateDecision:
         """Say whether the plan that was shown is approved, by whom and how. Never blocks."""
@@ -124,7 +138,7 @@ class LifeCycle:
         if self.plan_only:
             reason = "In plan mode nothing is applied."
             return GateDecision(plan, self._context.target, None, reason, needed=False)
-        decision = self._gate.ask(plan, self.step, self._context.journal, self._left_out())
+        decision = self._gate.ask(plan, self.step, self._context.journal, self.left_out)
         if decision.approval is not None:
             approval = decision.approval
             self._record(StepApproved(plan.digest, approval.by, approval.how, approval.at))
@@ -228,14 +242,6 @@ class LifeCycle:
                     "not verified",
                     f"run the cells of {other.step.name} first",
                 )
-
-    def _left_out(self) -> tuple[str, ...]:
-        """Say which earlier steps were skipped: this one builds on them."""
-        return tuple(
-            f"{other.step.name}, on which this step builds, was skipped."
-            for other in self._earlier
-            if other.outcome is StepOutcome.SKIPPED
-        )
 
     def _record(self, event: Event) -> None:
         self._context.journal.record(event)

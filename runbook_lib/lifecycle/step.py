@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Protocol
 
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Finding
@@ -39,17 +40,28 @@ class Verification:
         return f"{verdict} {self.note}".strip() if self.tables else self.note
 
 
-class Step(ABC):
-    """One change to the cluster.
+class Subject(Protocol):
+    """What a person decides about at a gate: a step, or several that are approved as one.
 
     Attributes:
-        name: Identifies the step in plans, approvals and evidence.
+        name: Identifies it in plans, approvals and evidence.
         title: What it does, for people.
         why: Why it is done.
         takes: How long it takes, in words.
         risk: What could go wrong, and for whom.
         undo: How it is taken back.
     """
+
+    name: str
+    title: str
+    why: str
+    takes: str
+    risk: str
+    undo: str
+
+
+class Step(ABC):
+    """One change to the cluster; its attributes are those of a `Subject`."""
 
     name: str
     title: str

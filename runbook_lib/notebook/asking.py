@@ -17,10 +17,10 @@ from runbook_lib.lifecycle import (
     GateDecision,
     Plan,
     Ruling,
-    Step,
     StepApproved,
     StepSkipped,
     Stopped,
+    Subject,
     operator,
 )
 
@@ -33,7 +33,7 @@ class Question(GateDecision):
     """A plan put before a person, with what to know about it.
 
     Attributes:
-        step: The step.
+        step: What is asked about: a step, or several that are approved as one.
         case: The plan's case.
         warnings: What else to consider: a void approval, steps left out before.
         approvals: Where decisions are kept.
@@ -41,7 +41,7 @@ class Question(GateDecision):
         now: The time in UTC.
     """
 
-    step: Step
+    step: Subject
     case: Case
     warnings: tuple[str, ...]
     approvals: Approvals
@@ -145,7 +145,7 @@ class AskingGate(Gate):
     """Puts plans before a person. The operator's policy, where there is one, decides alone."""
 
     def ask(
-        self, plan: Plan, step: Step, journal: Journal, warnings: tuple[str, ...] = ()
+        self, plan: Plan, subject: Subject, journal: Journal, warnings: tuple[str, ...] = ()
     ) -> GateDecision:
         """Put a plan before a person, or say what was decided about it. Never waits."""
         if plan.empty or self._policy_is_given:
@@ -163,7 +163,7 @@ class AskingGate(Gate):
             self._target,
             case.ruling if approved else None,
             "A person decides.",
-            step,
+            subject,
             case,
             warnings,
             self._approvals,

@@ -1,8 +1,4 @@
-"""Show the runbook's objects: HTML in notebooks, with a twin in plain text everywhere.
-
-Colours only repeat what a word or sign says already, and are tints over the theme's own text
-colour, so both work in light and dark themes.
-"""
+"""Show the runbook's objects: HTML in notebooks, with a twin in plain text everywhere."""
 
 from __future__ import annotations
 
@@ -11,11 +7,13 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.base import style
 from runbook_lib.chapters.autoscaling import ScaleOut
 from runbook_lib.chapters.kiali import Login
 from runbook_lib.diagnosis import Diagnosis, Transcript
 from runbook_lib.lifecycle import (
     Applied,
+    Asked,
     GateDecision,
     Plan,
     Proposal,
@@ -33,14 +31,7 @@ from runbook_lib.notebook.timeline import Timeline
 from runbook_lib.notebook.views import diagnosis_html, plan_html, transcript_html
 from runbook_lib.parameters import Parameters
 
-_GOOD = "background:rgba(46,160,67,.18)"
-_BAD = "background:rgba(248,81,73,.22)"
-_TABLE_STYLE = (
-    "<style>.rb-table * { text-align: left !important; } "
-    f".rb-good {{ {_GOOD} }} .rb-bad {{ {_BAD} }}</style>"
-)
-"""JupyterLab aligns all cells to the right, by a rule that is more specific than any of ours."""
-
+_TABLE_STYLE = style.sheet("table")
 _CLASSES = {True: " class='rb-good'", False: " class='rb-bad'", None: ""}
 
 
@@ -57,7 +48,7 @@ def register() -> None:
     for kind, to_html in _HTML.items():
         formatters["text/html"].for_type(kind, to_html)
         formatters["text/plain"].for_type(kind, _pretty)
-    for kind, show in ((Question, _show_question), (Login, _show_login)):
+    for kind, show in ((Asked, _show_asked), (Question, _show_question), (Login, _show_login)):
         shell.display_formatter.ipython_display_formatter.for_type(kind, show)
 
 
@@ -102,9 +93,9 @@ def decision_html(decision: GateDecision) -> str:
     """Whether a plan is approved, for which cluster, and by whom."""
     target, approval = decision.target, decision.approval
     by = f" by {escape(approval.by)}" if approval else ""
-    tint = "" if not decision.needed else _GOOD if approval else _BAD
+    tint = _CLASSES[bool(approval) if decision.needed else None]
     return (
-        f"<p><span style='{tint}'><b>{escape(decision.verdict.capitalize())}</b></span>{by} "
+        f"{_TABLE_STYLE}<p><span{tint}><b>{escape(decision.verdict.capitalize())}</b></span>{by} "
         f"for {escape(target.name)} ({escape(target.server)}, cluster {escape(target.uid)}). "
         f"{escape(decision.reason)}</p>"
     )
@@ -160,6 +151,21 @@ def _row(row: Row, *, judged: bool) -> str:
 
 def _applied_html(applied: Applied) -> str:
     return f"<p><b>{escape(applied.text)}</b></p>"
+
+
+def asked_html(asked: Asked) -> str:
+    """A plan made at its gate, and whether it is approved."""
+    return f"{proposal_html(asked.proposal)}\n{decision_html(asked.decision)}"
+
+
+def _show_asked(asked: Asked) -> None:
+    if isinstance(asked.decision, Question):
+        _show_question(asked.decision)  # with the plan
+        return
+    from IPython.display import publish_display_data
+
+    shown = {"text/plain": str(asked), "text/html": asked_html(asked)}
+    publish_display_data(shown)  # type: ignore[no-untyped-call] # IPython has no types
 
 
 def _show_question(question: Question) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import wait
+from runbook_lib.base import RunbookError, wait
 from runbook_lib.chapters.autoscaling import ScaleOut, autoscalers
 from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.kiali import Login
@@ -20,7 +20,9 @@ from runbook_lib.lifecycle import (
     Context,
     Gate,
     LifeCycle,
+    Plan,
     Record,
+    Stage,
     Table,
     approvals,
     record,
@@ -43,6 +45,7 @@ class Runbook:
     Attributes:
         notebook: The notebook's name.
         steps: The notebook's steps, in the order of the story.
+        stages: The same in groups that are approved as one, in a notebook that has such.
     """
 
     def __init__(self, notebook: str, context: Context) -> None:
@@ -54,9 +57,15 @@ class Runbook:
         else:
             gate = Gate(context.target, approvals.KERNEL)
         opened: list[LifeCycle] = []
-        for step in steps.of(notebook, context.parameters):
-            opened.append(LifeCycle(step, context, gate, opened))
-        self.steps = tuple(opened)
+        stages: list[Stage] = []
+        for about, taken in steps.CHAPTERS[notebook].stages(context.parameters).items():
+            name, title = f"rollback-{about}", f"Take back {about.replace('-', ' ')}"
+            stages.append(Stage(name, title, taken, context, gate, opened))
+            opened += stages[-1].cycles
+        if not stages:
+            for step in steps.of(notebook, context.parameters):
+                opened.append(LifeCycle(step, context, gate, opened))
+        self.steps, self.stages = tuple(opened), tuple(stages)
 
     @classmethod
     def open(cls, notebook: str, variables: Mapping[str, Any]) -> Runbook:
@@ -91,6 +100,16 @@ class Runbook:
     def overview(self) -> Overview:
         """The steps of all chapters: how far each is, what it costs and risks, how to undo it."""
         return overview.of(self._context, runs.default_root())
+
+    def plan(self) -> Table:
+        """What each stage of this notebook would do as things are; changes and records nothing."""
+        rows = [
+            (stage.subject.title, step, *_outlook_cells(found))
+            for stage in self.stages
+            for step, found in stage.outlook()
+        ]
+        columns = ("stage", "step", "what it would do now", "known only then")
+        return Table.shown("The way back", columns, rows)
 
     def mesh(self) -> MeshMap:
         """The mesh now: who stands where, and what becomes of the traffic between."""
@@ -197,3 +216,9 @@ class Runbook:
     def get_destination_rules(self) -> Transcript:
         """What `kubectl get destinationrule --all-namespaces` says."""
         return commands.destination_rules(self._context)
+
+
+def _outlook_cells(found: Plan | RunbookError) -> tuple[str, str]:
+    if isinstance(found, RunbookError):
+        return "cannot tell yet", found.cause
+    return found.summary, "; ".join(found.unpredictable) or "-"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from html import escape
 
-from runbook_lib.base import Progress
+from runbook_lib.base import Progress, style
 from runbook_lib.notebook.outputs import LiveOutput
 
 PATIENCE = 0.5
@@ -14,12 +14,7 @@ PATIENCE = 0.5
 _EVERY = 0.5
 """Seconds between updates while nothing but the time changes."""
 
-_STYLE = """<style>
-.rb-wait { color: var(--jp-content-font-color1, inherit);
-  border-left: 4px solid var(--jp-brand-color1, #1976d2); padding: .25em .6em; margin: .2em 0; }
-.rb-wait.rb-done { border-color: #2ea043; } .rb-wait.rb-failed { border-color: #f85149; }
-.rb-wait small { opacity: .85; white-space: pre-wrap; }
-</style>"""
+_STYLE = style.sheet("wait")
 
 
 class WaitingView:

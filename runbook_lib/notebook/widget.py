@@ -8,7 +8,7 @@ from typing import Any
 
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
-from runbook_lib.base import RunbookError
+from runbook_lib.base import RunbookError, style
 from runbook_lib.lifecycle import GateAnswer
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.outputs import LiveOutput
@@ -16,26 +16,7 @@ from runbook_lib.notebook.views import plan_html
 
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
-_STYLE = """<style>
-.rb-gate { color: var(--jp-content-font-color1, inherit); line-height: 1.45; }
-.rb-gate table { border-collapse: collapse; margin: .3em 0; }
-.rb-gate tr { background: transparent !important; } /* the theme's stripes, and its alignment */
-.rb-gate tr > * { text-align: left !important; vertical-align: top; font-size: inherit;
-  padding: .1em 1em .1em 0; }
-.rb-gate th { white-space: nowrap; font-weight: 600; }
-.rb-gate .rb-title { font-size: 1.15em; font-weight: 600; margin: 0 0 .2em; }
-.rb-gate .rb-warning { border-left: 4px solid #d29922; padding: .2em .6em; margin: .4em 0;
-  background: rgba(210,153,34,.16); }
-.rb-gate .rb-status { border-left: 4px solid rgba(128,128,128,.7); padding: .25em .6em;
-  margin: .3em 0; }
-.rb-gate .rb-status.rb-approved { border-color: #2ea043; background: rgba(46,160,67,.16); }
-.rb-gate .rb-status.rb-stopped { border-color: #f85149; background: rgba(248,81,73,.16); }
-.rb-gate .rb-status.rb-skipped { border-color: #d29922; background: rgba(210,153,34,.16); }
-.rb-widget { border: 1px solid var(--jp-border-color1, #8888); border-radius: 4px;
-  padding: .6em .8em; }
-.rb-widget button:focus-visible { outline: 3px solid var(--jp-brand-color1, #1976d2);
-  outline-offset: 1px; }
-</style>"""
+_STYLE = style.sheet("gate")
 
 _SIGNS = {GateAnswer.APPROVED: "✓", GateAnswer.SKIPPED: "↷", GateAnswer.STOPPED: "■"}
 

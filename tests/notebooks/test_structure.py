@@ -53,6 +53,10 @@ def headings(path: Path) -> list[str]:
     return re.findall(r"^#+ (.+)$", text, flags=re.M)
 
 
+def has_stages(path: Path) -> bool:
+    return bool(steps.CHAPTERS[path.stem].stages(lab_parameters()))
+
+
 def has_steps(path: Path) -> bool:
     return bool(steps.of(path.stem, lab_parameters()))
 
@@ -64,9 +68,12 @@ def test_it_is_valid(path: Path) -> None:
 def test_it_is_not_too_long(path: Path) -> None:
     """25 cells besides pictures, and more only where there are more than two steps."""
     pictures = ("look-mesh-before", "explain-mesh-after", "look-mesh-after", "look-timeline")
-    # A step has six cells: explain, plan, gate, apply, explain what to expect, verify.
+    # A step has six cells: explain, plan, gate, apply, explain what to expect, verify. A stage has
+    # four: it explains once, and its gate plans.
     around = 9
-    limit = max(25, around + 6 * len(steps.of(path.stem, lab_parameters())))
+    stages = steps.CHAPTERS[path.stem].stages(lab_parameters())
+    cells_of_steps = 4 * len(stages) or 6 * len(steps.of(path.stem, lab_parameters()))
+    limit = max(25, around + cells_of_steps)
     cells_besides = [cell for cell in notebook(path).cells if cell.id not in pictures]
     assert len(cells_besides) <= limit
 
@@ -87,10 +94,13 @@ def test_it_has_one_title(path: Path) -> None:
 
 
 def test_its_chapters_have_the_same_headings(path: Path) -> None:
-    wanted = ["Before", "Plan, gate and apply", "Verify", "Undo", "Next"]
+    wanted = {"Before", "Plan, gate and apply", "Verify", "Undo", "Next"}
+    if has_stages(path):
+        wanted -= {"Plan, gate and apply", "Verify"}  # each stage is under one heading of its own
+    elif not has_steps(path):
+        wanted -= {"Plan, gate and apply"}
     found = headings(path)
-    for heading in wanted if has_steps(path) else [h for h in wanted if h[:4] != "Plan"]:
-        assert heading in found
+    assert wanted <= set(found)
     assert found[-2:] == ["Undo", "Next"]
 
 
@@ -154,16 +164,32 @@ def test_no_cell_defines_loops_tries_or_shells_out(path: Path) -> None:
 def test_prose_comes_before_code(path: Path) -> None:
     everything = notebook(path).cells
     for before, cell in pairwise(everything):
+        if has_stages(path) and cell.id.startswith("verify-"):
+            continue  # its stage begins with what to expect
         if cell.cell_type == "code" and cell.id.split("-")[0] in ("look", "plan", "verify"):
             follows_look = before.id.startswith("look-")
             assert before.cell_type == "markdown" or follows_look, cell.id
 
 
 def test_every_step_is_planned_gated_applied_and_verified_in_this_order(path: Path) -> None:
-    expected = ["plan", "gate", "apply", "verify"] * len(steps.of(path.stem, lab_parameters()))
+    if stages := steps.CHAPTERS[path.stem].stages(lab_parameters()):
+        # One plan over all, and the gate of each plans it again.
+        expected = ["plan", *["gate", "apply", "verify"] * len(stages)]
+    else:
+        expected = ["plan", "gate", "apply", "verify"] * len(steps.of(path.stem, lab_parameters()))
     calls = [cell.source.rpartition(".")[2] for cell in cells(path, "code")]
     found = [call.removesuffix("()") for call in calls]
     assert [call for call in found if call in ("plan", "gate", "apply", "verify")] == expected
+
+
+def test_a_stage_says_what_to_expect_and_is_then_gated_applied_and_verified(path: Path) -> None:
+    everything = notebook(path).cells
+    for number, cell in enumerate(everything):
+        if has_stages(path) and cell.id.startswith("gate-"):
+            about = cell.id.removeprefix("gate-")
+            ids = [each.id for each in everything[number - 1 : number + 3]]
+            assert ids == [f"{verb}-{about}" for verb in ("explain", "gate", "apply", "verify")]
+            assert "\n\nExpected: " in everything[number - 1].source
 
 
 def test_cell_ids_are_verbs_with_objects_and_unique(path: Path) -> None:

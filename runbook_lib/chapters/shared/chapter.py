@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from runbook_lib.chapters.shared.rollback import RollbackStep
@@ -12,6 +12,10 @@ from runbook_lib.parameters import Parameters
 
 def _nothing(_parameters: Parameters) -> tuple[()]:
     return ()
+
+
+def _no_stages(_parameters: Parameters) -> dict[str, tuple[Step, ...]]:
+    return {}
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class Chapter:
         steps: Makes the steps in the order in which the notebook takes them; none in a notebook
             that only looks.
         way_back: Makes the steps by which the rollback takes the chapter back, in order.
+        stages: Makes its steps in groups that are approved as one, by what each is about; none
+            where every step is approved by itself.
         on_request: Whether a run takes the notebook only if it is named.
     """
 
@@ -32,6 +38,7 @@ class Chapter:
     title: str
     steps: Callable[[Parameters], tuple[Step, ...]] = _nothing
     way_back: Callable[[Parameters], tuple[RollbackStep, ...]] = _nothing
+    stages: Callable[[Parameters], Mapping[str, tuple[Step, ...]]] = _no_stages
     on_request: bool = False
 
     @property

@@ -107,7 +107,7 @@ class RollbackStep(Step):
         result = self.verify_removal(context)
         check = self._meanwhile()
         ok = result.ok and check.ok is not False
-        table = of_checks("From outside, while it was applied", [check])
+        table = of_checks("Requests from outside, while each step was applied", [check])
         note = " ".join(filter(None, [result.note, _UNPROVED if self._unproved else ""]))
         return replace(result, ok=ok, tables=(*result.tables, table), note=note)
 
@@ -164,14 +164,14 @@ class RollbackStep(Step):
 
     def _meanwhile(self) -> Check:
         if self._samples is None:
-            return Check("requests", "nothing was changed in this run", ok=None)
+            return Check(self.name, "nothing was changed in this run", ok=None)
         if self._samples.down_before:
-            return Check("requests", "the site did not answer before this step either", ok=None)
+            return Check(self.name, "the site did not answer before this step either", ok=None)
         if not self._samples.failed:
-            return Check("requests", "none failed", ok=True)
+            return Check(self.name, "none failed", ok=True)
         if self._interruption:
-            return Check("requests", f"interrupted: {self._interruption}", ok=None)
-        return Check("requests", self._samples.text, ok=False)
+            return Check(self.name, f"interrupted: {self._interruption}", ok=None)
+        return Check(self.name, self._samples.text, ok=False)
 
 
 def kept(context: Context, chapter: str) -> bool:

@@ -11,17 +11,17 @@ import hashlib
 from collections.abc import Iterable
 from html import escape
 
+from runbook_lib.base.style import HUES
+
 WIDE = 0.62
 """Width of a monospace character, as a part of the font size."""
 
 PROPORTIONAL = 0.54
 """Width of an average character of the text font, on the large side."""
 
-_HUES = {"good": "#2da44e", "warn": "#e36209", "bad": "#e5534b", "info": "#3b82f6"}
-
-_PLAIN_HUES = "".join(f"--rb-{name}:{hue};" for name, hue in _HUES.items())
+_PLAIN_HUES = "".join(f"--rb-{name}:{hue};" for name, hue in HUES.items())
 _MIXED_HUES = "".join(
-    f"--rb-{name}:color-mix(in oklab,currentColor 28%,{hue});" for name, hue in _HUES.items()
+    f"--rb-{name}:color-mix(in oklab,currentColor 28%,{hue});" for name, hue in HUES.items()
 )
 
 STYLE = (
@@ -48,7 +48,7 @@ STYLE = (
         f".rb-svg text.{name}-fill{{fill:var(--rb-{name})}}"
         f".rb-svg .{name}-tint{{fill:var(--rb-{name});fill-opacity:.16;"
         f"stroke:var(--rb-{name});stroke-opacity:.75}}"
-        for name in _HUES
+        for name in HUES
     )
     + ".rb-svg .none-line{stroke:currentColor;stroke-opacity:.6;fill:none}"
     ".rb-svg .none-fill{fill:currentColor;fill-opacity:.75}"

@@ -1,34 +1,15 @@
-"""Show a diagnosis as HTML: a card for each cause, then what was looked at.
-
-Signs and words say everything; tints lie over the theme's own colours, so that light and dark
-themes work, and front ends without JupyterLab's variables too.
-"""
+"""Show a diagnosis as HTML: a card for each cause, then what was looked at."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
 
+from runbook_lib.base import style
 from runbook_lib.diagnosis import Cause, Diagnosis, Look, Transcript, details
 from runbook_lib.lifecycle import Severity
 
-_STYLE = """<style>
-.rb-diagnosis { color: var(--jp-content-font-color1, inherit); max-width: 72em; }
-.rb-diagnosis p { margin: .4em 0; }
-.rb-diagnosis .rb-card { margin: .6em 0; padding: .4em .8em; border-radius: 3px;
-  border: 1px solid var(--jp-border-color1, #8888); border-left: 4px solid #f85149; }
-.rb-diagnosis .rb-todo { border-left-color: #d29922; }
-.rb-diagnosis .rb-kind { opacity: .85; font-size: .9em; }
-.rb-diagnosis dl { display: grid; grid-template-columns: max-content minmax(0, 1fr);
-  gap: .15em 1em; margin: .4em 0; }
-.rb-diagnosis dt { opacity: .75; }
-.rb-diagnosis dd { margin: 0; overflow-wrap: anywhere; }
-.rb-diagnosis code, .rb-transcript pre { background: rgba(128,128,128,.12); color: inherit; }
-.rb-diagnosis summary { cursor: pointer; padding: .2em 0; }
-.rb-diagnosis summary:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
-.rb-transcript pre { padding: .4em .6em; overflow-x: auto; line-height: 1.4;
-  font-size: var(--jp-code-font-size, 13px); }
-</style>"""
+_STYLE = style.sheet("diagnosis")
 
 _CODE = ("Evidence", "Remedy")
 

@@ -1,8 +1,6 @@
 """Show a plan as HTML: a block for each object, its difference line by line.
 
-A sign in front of every changed line says what the tint repeats. Tints lie over the theme's own
-colours, and lines take JupyterLab's variables with fallbacks, so light and dark themes work, and
-front ends without these variables too.
+A sign in front of every changed line says what the tint repeats.
 """
 
 from __future__ import annotations
@@ -11,30 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from html import escape
 
+from runbook_lib.base import style
 from runbook_lib.lifecycle import Change, Plan
 
 LONG = 60
 """Lines from which a block is folded."""
 
-_STYLE = """<style>
-.rb-plan { color: var(--jp-content-font-color1, inherit); max-width: 72em; }
-.rb-plan p { margin: .4em 0; }
-.rb-plan details { margin: .5em 0; border: 1px solid var(--jp-border-color1, #8888);
-  border-radius: 3px; }
-.rb-plan details details { margin: .4em; border-color: var(--jp-border-color2, #8886); }
-.rb-plan summary { padding: .3em .6em; cursor: pointer; background: rgba(128,128,128,.12); }
-.rb-plan summary:focus-visible { outline: 2px solid var(--jp-brand-color1, #1976d2); }
-.rb-plan pre { margin: 0; padding: .3em 0; overflow-x: auto; background: transparent;
-  color: inherit; line-height: 1.45; font-size: var(--jp-code-font-size, 13px);
-  font-family: var(--jp-code-font-family, monospace); }
-.rb-plan pre span { display: block; min-width: max-content; padding: 0 .6em;
-  border-left: 3px solid transparent; }
-.rb-plan .rb-add { background: rgba(46,160,67,.18); border-color: #2ea043; }
-.rb-plan .rb-del { background: rgba(248,81,73,.2); border-color: #f85149; }
-.rb-plan .rb-at { opacity: .75; background: rgba(128,128,128,.1); }
-.rb-plan .rb-count { float: right; opacity: .85;
-  font-family: var(--jp-code-font-family, monospace); }
-</style>"""
+_STYLE = style.sheet("plan")
 
 
 @dataclass(frozen=True)
