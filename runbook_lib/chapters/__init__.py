@@ -44,7 +44,7 @@ CHAPTERS = {
         ),
         Chapter(
             "03_autoscaling",
-            "Put autoscalers back in time",
+            "Make autoscalers scale out on time again",
             autoscaling.steps,
             autoscaling_rollback.steps,
         ),

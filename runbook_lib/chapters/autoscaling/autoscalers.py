@@ -84,7 +84,7 @@ def metrics_before(autoscaler: Object) -> list[Item]:
         raise KeptMetricsDamaged(
             f"{reference(autoscaler)}: the annotation {METRICS_BEFORE} is no list of metrics "
             f"({type(error).__name__}: {error})",
-            "write the metrics that it shall have without sidecars into spec.metrics, and remove "
+            "write the metrics that it should have without sidecars into spec.metrics, and remove "
             f"the annotation: kubectl --namespace {metadata['namespace']} annotate hpa "
             f"{metadata['name']} {METRICS_BEFORE}-; then run this again",
         ) from error

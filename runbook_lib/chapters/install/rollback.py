@@ -31,7 +31,7 @@ class _UninstallIstio(RollbackStep):
     name = "rollback-istio"
     chapter = "01_install_istio"
     title = "Uninstall istiod, then istio-base"
-    why = "without sidecars nobody needs a control plane"
+    why = "without sidecars a control plane has nothing to do"
     takes = "seconds"
     risk = "a sidecar that is left loses its certificate within 24 hours; so with one it is refused"
     undo = "run 01_install_istio again"

@@ -11,7 +11,7 @@ KIALI_PORT = 20001
 """Kiali's port, in the pod and of the Service."""
 
 READER_LABEL = "istio-runbook/kiali-reader"
-"""Marks the accounts of those who may look, so that one that is no longer wanted is found."""
+"""Marks the accounts of those who may look, so that one that is no longer named is found."""
 
 ADDON = {"istio-runbook/addon": "true"}
 """The label of every object of an add-on, so that all of them are found without its manifest."""
@@ -30,7 +30,7 @@ def operator_namespace(parameters: Parameters) -> Object:
 
 
 def kiali(parameters: Parameters) -> Object:
-    """The Kiali resource: all that the operator shall do, exposure included."""
+    """The Kiali resource: all that the operator has to do, exposure included."""
     wanted, istio = parameters.kiali, parameters.istio.namespace
     manifest = _MANIFESTS.named("kiali", wanted.name, istio)
     spec = manifest["spec"]

@@ -35,7 +35,7 @@ class _LetReadersIn(Step):
         wanted = self._wanted(context.parameters)
         planned = objects.plan_objects(context, self.name, wanted, own=True)
         gone = [Change.of_object(object_diff(item, None)) for item in self._unwanted(context)]
-        note = "" if context.parameters.kiali.readers else "kiali.readers names nobody."
+        note = "" if context.parameters.kiali.readers else "kiali.readers names no one."
         return Plan(
             self.name,
             context.target.uid,

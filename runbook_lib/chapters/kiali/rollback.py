@@ -24,7 +24,7 @@ class _RemoveKiali(RollbackStep):
     title = "Delete Kiali and the accounts of its readers"
     why = "what the operator made of the resource, only the operator removes completely"
     takes = "seconds; a minute where a load balancer has to go"
-    risk = "none for the application; nobody can look at the mesh through Kiali any more"
+    risk = "none for the application; no one can look at the mesh through Kiali any more"
     undo = "run 06_kiali again"
 
     def __init__(self) -> None:

@@ -222,7 +222,7 @@ class _DescribeKiali(Step):
     def _address_checks(context: Context) -> list[Check]:
         """Wait for the load balancer, where there shall be one."""
         if context.parameters.kiali.exposure == "cluster":
-            return [Check("address", "none from outside, as wanted", ok=None)]
+            return [Check("address", "none from outside, as asked for", ok=None)]
 
         def observe() -> wait.State:
             found = kiali_access.address(context)

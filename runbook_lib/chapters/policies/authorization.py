@@ -73,7 +73,9 @@ class _AllowMethods(Step):
     ) -> None:
         self.name = name
         self.title = title
-        self.why = "what nobody needs, nobody can misuse: Istio answers it before the application"
+        self.why = (
+            "methods that no one needs cannot be misused: Istio answers them before the application"
+        )
         self.takes = "seconds"
         self.risk = risk
         self.undo = "delete the AuthorizationPolicy: then every method is allowed again"

@@ -58,7 +58,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
 
     name = "mutual-tls-strict"
     title = "Require mutual TLS in the whole mesh"
-    why = "workloads prove who they are to each other, and nobody between them can listen"
+    why = "workloads prove who they are to each other, and no one between them can listen"
     takes = "seconds"
     undo = "set its mode to PERMISSIVE, look at the traffic, then delete it"
 

@@ -23,7 +23,7 @@ def plan_objects(
     Args:
         context: Where to look.
         step: The step's name.
-        manifests: What shall be, in the order in which it will be applied.
+        manifests: What is to be there, in the order in which it will be applied.
         note: What else a reader should know.
         own: Whether each object is the runbook's alone. Fields that are added to a policy of others
             can change what it means, and no conflict would tell.
@@ -32,7 +32,7 @@ def plan_objects(
         ApplyConflict: Somebody else manages fields that would change.
         KindNotInstalled: The kind is missing, and this run wants to apply.
         RunbookError: An object, or the namespace of one, is being deleted; or others made it, and
-            it shall be the runbook's `own`.
+            it is to be the runbook's `own`.
     """
     _refuse_leaving_namespaces(context, manifests)
     changes, unpredictable = [], []

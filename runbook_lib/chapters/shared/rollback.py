@@ -66,7 +66,7 @@ class RollbackStep(Step):
         self._modes_before |= _shown(lambda: sidecars.look_at_modes(context)).ok
         with_answer = _answered(context)
         if with_answer is None:
-            # Nobody gets an answer that this step could take away.
+            # There is no answer that this step could take away.
             self.remove(context, plan)
             return
         parameters = context.parameters
@@ -95,7 +95,7 @@ class RollbackStep(Step):
             )
 
     def verify(self, context: Context) -> Verification:
-        """Prove that it is gone, and that nobody noticed.
+        """Prove that it is gone, and that users did not notice.
 
         Raises:
             VerificationFailed: It could not be proved in time.
@@ -245,4 +245,4 @@ def interruptions(run: Record) -> Table:
     last = {attempt.step: attempt.sampled for attempt in run.attempts if attempt.sampled}
     rows = tuple((step, seen.text, seen.expected or "-") for step, seen in last.items())
     columns = ("step", "requests from outside while it was applied", "interruption to be expected")
-    return Table.shown("Did anybody notice?", columns, rows)
+    return Table.shown("Did users notice?", columns, rows)
