@@ -7,7 +7,8 @@ OLDEST := 3.11.2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PARAMETERS ?= parameters/lab.yaml
+# Give a file as PARAMETERS=my-cluster.yaml, and further options as OPTIONS="--plan".
+FILE := $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
 # What Jupyter and papermill write into notebooks besides outputs, and what differs between runs.
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
@@ -30,13 +31,11 @@ $(READY): pyproject.toml constraints.txt
 	@$(BIN)/python -m runbook_lib.lab.build.toolchain || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[go]'
 	@touch $@
 
-run: $(READY) ## Run the whole runbook headless on the embedded lab
-	@$(BIN)/python -m runbook_lib lab up
-	@$(BIN)/python -m runbook_lib run --parameters $(PARAMETERS)
+run: $(READY) ## Run the whole runbook headless, on the embedded lab or PARAMETERS=my-cluster.yaml
+	@$(BIN)/python -m runbook_lib run --start-lab $(FILE) $(OPTIONS)
 
-notebook: $(READY) ## Open the runbook in JupyterLab, with the embedded lab
-	@$(BIN)/python -m runbook_lib lab up
-	@$(BIN)/jupyter lab --notebook-dir=. notebooks/00_start_here.ipynb
+notebook: $(READY) ## Open the runbook in JupyterLab, on the embedded lab or PARAMETERS=my-cluster.yaml
+	@$(BIN)/python -m runbook_lib notebook $(FILE) $(OPTIONS)
 
 lab: $(READY) ## Start the embedded lab
 	@$(BIN)/python -m runbook_lib lab up

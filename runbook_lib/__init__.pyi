@@ -1,3 +1,3 @@
-__all__ = ["Runbook"]
+__all__ = ["Runbook", "Section"]
 
-from .notebook import Runbook
+from .notebook import Runbook, Section

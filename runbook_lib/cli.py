@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import signal
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
 from runbook_lib.base import ExitCode, ParameterError, RunbookError, repository_root
 
-LAB_PARAMETERS = repository_root() / "parameters" / "lab.yaml"
+if TYPE_CHECKING:
+    from runbook_lib.parameters import Checked
+
+ParametersFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--parameters",
+        "-f",
+        envvar="RUNBOOK_PARAMETERS",
+        help="Parameters file. Default: parameters/lab.yaml.",
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="KEY=VALUE over the file, as in timeouts.rollout=900; repeatable."),
+]
 
 # Paragraphs, because typer joins the lines of one.
 EXIT_CODES = "\n\n".join(["Exit codes:", *(f"{code} {code.meaning}" for code in ExitCode)])
@@ -49,9 +64,8 @@ def _root() -> None:
 
 @app.command(epilog=EXIT_CODES)
 def run(
-    parameters: Annotated[
-        Path, typer.Option("--parameters", "-f", help="Parameters file.")
-    ] = LAB_PARAMETERS,
+    parameters: ParametersFile = None,
+    settings: Settings = None,
     approve: Annotated[
         str | None,
         typer.Option(help="Name of the cluster whose changes you approve, or 'none'."),
@@ -72,6 +86,9 @@ def run(
     output: Annotated[
         Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
     ] = None,
+    start_lab: Annotated[
+        bool, typer.Option("--start-lab", help="Start the lab first, where the target is one.")
+    ] = False,
 ) -> None:
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
@@ -79,23 +96,24 @@ def run(
     from runbook_lib.headless import interruption, progress, report
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
-    from runbook_lib.parameters import loading as checking
 
-    checked = checking.load(parameters)
-    if plan:
-        checked = checked.model_copy(update={"mode": "plan"})
+    given = _load(parameters, settings, **({"--plan": ["mode=plan"]} if plan else {}))
+    checked = given.parameters
     if detailed_exitcode and checked.mode != "plan":
         raise ParameterError(
             "--detailed-exitcode says whether a plan would change something, and this run applies",
             "add --plan, or leave it out",
         )
     notebooks = runner.choose(notebook or [])
+    if start_lab:
+        _start_lab(given)
     folder = runs.create(output or runs.default_root())
     console = Console(highlight=False, soft_wrap=True)
+    console.print(f"Parameters: {given.origin}", markup=False)
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
     signal.signal(signal.SIGTERM, runner.Terminated.handle)
     with progress.follow(folder, total, console):
-        result = runner.execute(notebooks, checked, folder, approve=approve)
+        result = runner.execute(notebooks, given, folder, approve=approve)
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.broken_off:
         lines += interruption.describe(runs.record_of(folder), checked)
@@ -109,9 +127,8 @@ def run(
 
 @app.command()
 def diagnose(
-    parameters: Annotated[
-        Path, typer.Option("--parameters", "-f", help="Parameters file.")
-    ] = LAB_PARAMETERS,
+    parameters: ParametersFile = None,
+    settings: Settings = None,
     kiali_token: Annotated[
         typer.FileText | None,
         typer.Option(help="File with a token that Kiali refuses; - for standard input."),
@@ -127,9 +144,9 @@ def diagnose(
     from runbook_lib.cluster import Cluster
     from runbook_lib.diagnosis.diagnose import diagnose as look
     from runbook_lib.lifecycle import Context, target
-    from runbook_lib.parameters import loading as checking
 
-    checked = checking.load(parameters)
+    given = _load(parameters, settings)
+    checked = given.parameters
     pinned = target.resolve(checked)
     nothing_recorded = Journal(Path(os.devnull), run="diagnose")
     token = kiali_token.read().strip() if kiali_token else ""
@@ -138,9 +155,52 @@ def diagnose(
             "--kiali-token holds no token", "give a file with one, or leave it out"
         )
     result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded), token)
-    typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}\n")
+    typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
+    typer.echo(f"Parameters: {given.origin}\n")
     typer.echo(str(result))
     raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
+
+
+@app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
+    """Open the runbook in JupyterLab, on the lab or the cluster that the parameters name.
+
+    Further options go to JupyterLab, such as --ip 0.0.0.0 --no-browser.
+    """
+    import os
+    import sys
+
+    from runbook_lib.parameters import FILE_VARIABLE
+
+    given = _load(parameters, None)
+    typer.echo(f"Parameters: {given.origin}")
+    _start_lab(given)
+    variables = dict(os.environ)
+    if parameters is not None:
+        variables[FILE_VARIABLE] = str(parameters.absolute())
+    argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={repository_root()}"]
+    # In most containers everybody is root, and JupyterLab refuses without this.
+    argv += ["--allow-root"] if os.geteuid() == 0 else []
+    argv += [*context.args, "notebooks/00_start_here.ipynb"]
+    os.chdir(repository_root())
+    os.execve(sys.executable, argv, variables)
+
+
+def _load(file: Path | None, settings: list[str] | None, **more: list[str]) -> Checked:
+    """Check the parameters; each option that sets some is named as their origin."""
+    from runbook_lib.parameters import layers, loading
+
+    given = {"--set": settings, **more}
+    changes = [layers.of_settings(each, name) for name, each in given.items() if each]
+    return loading.load(file, changes)
+
+
+def _start_lab(given: Checked) -> None:
+    target = given.parameters.target
+    if target.allows.starts_by_command:
+        from runbook_lib.lab.cli import up
+
+        up(target.lab)
 
 
 def main() -> None:

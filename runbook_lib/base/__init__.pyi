@@ -29,6 +29,7 @@ __all__ = [
     "register",
     "repository_root",
     "run",
+    "shorten",
 ]
 
 from .command import Completed, run
@@ -47,6 +48,7 @@ from .errors import (
     VerificationFailed,
     WaitFailed,
     WaitTimeout,
+    shorten,
 )
 from .exit_codes import ExitCode
 from .journal import Entry, Event, History, Journal

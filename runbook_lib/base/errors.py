@@ -188,3 +188,8 @@ def tail(text: str, *, lines: int = _TAIL_LINES, characters: int = _TAIL_CHARACT
     """Return the end of `text`: at most `lines` lines and `characters` characters."""
     kept = "\n".join(text.strip().splitlines()[-lines:])
     return kept if len(kept) <= characters else f"…{kept[-characters:]}"
+
+
+def shorten(text: str, characters: int = 200) -> str:
+    """Return `text`, or its beginning where it is longer than `characters`."""
+    return text if len(text) <= characters else f"{text[:characters]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from runbook_lib.base.errors import ParameterError
+from runbook_lib.base.errors import ParameterError, shorten
 
 Location = tuple[str | int, ...]
 """Keys and list indexes from the top of the document."""
@@ -23,11 +24,15 @@ class Source:
         data: The document as plain Python values.
         lines: Line numbers, from 1, by location.
         duplicates: Keys that occur twice in one mapping, with the line of the second.
+        written: Values without quotes as they are written, by location: YAML may read another.
+        digest: SHA-256 of the file's bytes, in hexadecimal.
     """
 
     data: Any
     lines: dict[Location, int]
     duplicates: tuple[tuple[Location, int], ...]
+    written: dict[Location, str]
+    digest: str
 
 
 def read(path: Path) -> Source:
@@ -37,10 +42,11 @@ def read(path: Path) -> Source:
         ParameterError: The file is missing, unreadable, empty, not UTF-8 or not YAML.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        content = path.read_bytes()
+        text = content.decode("utf-8")
     except OSError as error:
         raise ParameterError(
-            f"cannot read {path}: {error.strerror}",
+            f"cannot read {shorten(str(path))}: {error.strerror}",
             "name an existing file, such as parameters/lab.yaml",
         ) from error
     except UnicodeDecodeError as error:
@@ -52,20 +58,34 @@ def read(path: Path) -> Source:
         data = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ParameterError(f"{path} is not YAML: {explain(error)}", _remedy(error)) from error
+    except ValueError as error:  # such as the date 2026-13-01
+        raise ParameterError(f"{path} is not YAML: {error}", "put the value in quotes") from error
+    except RecursionError as error:
+        raise ParameterError(f"{path} is nested too deeply", "flatten it") from error
     if root is None:
         raise ParameterError(f"{path} is empty", "start from a copy of parameters/lab.yaml")
     lines: dict[Location, int] = {}
     duplicates: list[tuple[Location, int]] = []
-    for location, line in _walk(root, (), set()):
+    written: dict[Location, str] = {}
+    for location, line, value in _walk(root, (), set()):
         if location in lines:
             duplicates.append((location, line))
         else:
             lines[location] = line
-    return Source(data, lines, tuple(duplicates))
+        if isinstance(value, yaml.ScalarNode) and value.style is None:
+            written[location] = value.value
+    return Source(data, lines, tuple(duplicates), written, digest(content))
 
 
-def _walk(node: yaml.Node, location: Location, visited: set[int]) -> Iterator[tuple[Location, int]]:
-    """Yield every key and list item with its line; a key that occurs twice is yielded twice.
+def digest(content: bytes) -> str:
+    """Return the digest by which a file's content is recognised: SHA-256, in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _walk(
+    node: yaml.Node, location: Location, visited: set[int]
+) -> Iterator[tuple[Location, int, yaml.Node]]:
+    """Yield every key and list item with line and value; a key that is there twice comes twice.
 
     An aliased node is entered once: aliases may repeat, or contain themselves, without end.
     """
@@ -76,13 +96,13 @@ def _walk(node: yaml.Node, location: Location, visited: set[int]) -> Iterator[tu
         seen: set[str] = set()
         for key, value in node.value:
             name = str(key.value)
-            yield (*location, name), key.start_mark.line + 1
+            yield (*location, name), key.start_mark.line + 1, value
             if name not in seen:
                 seen.add(name)
                 yield from _walk(value, (*location, name), visited)
     elif isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            yield (*location, index), item.start_mark.line + 1
+            yield (*location, index), item.start_mark.line + 1, item
             yield from _walk(item, (*location, index), visited)
 
 

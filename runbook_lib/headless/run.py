@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, repository_root
 from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs
-from runbook_lib.parameters import Parameters
+from runbook_lib.parameters import Checked, Parameters, handover
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -138,28 +139,31 @@ def choose(names: Sequence[str]) -> list[str]:
 
 
 def execute(
-    notebooks: Sequence[str], parameters: Parameters, folder: Path, *, approve: str | None = None
+    notebooks: Sequence[str], checked: Checked, folder: Path, *, approve: str | None = None
 ) -> Result:
     """Execute notebooks one after the other, up to the first that fails or a signal.
 
     Args:
         notebooks: Their names, in order.
-        parameters: Given to each of them.
+        checked: The parameters, handed to each of them.
         folder: Where executed notebooks, evidence and summary go; it exists.
         approve: The cluster whose changes are approved, or `none`; None leaves the environment's.
 
     Raises:
         RunbookError: The folder cannot be written to.
     """
-    failure = ended_by = None
+    failure, ended_by, parameters = None, None, checked.parameters
+    variables = {runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}
     with runs.written_to(folder):
-        with _environment({runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}):
-            try:
-                failure = _execute_in_order(notebooks, parameters, folder)
-            except Terminated:
-                ended_by = Signals.SIGTERM
-            except KeyboardInterrupt:
-                ended_by = Signals.SIGINT
+        with tempfile.TemporaryDirectory(prefix="runbook-") as private:
+            variables |= handover.hand_over(checked, Path(private))
+            with _environment(variables):
+                try:
+                    failure = _execute_in_order(notebooks, parameters, folder)
+                except Terminated:
+                    ended_by = Signals.SIGTERM
+                except KeyboardInterrupt:
+                    ended_by = Signals.SIGINT
         reached = results(notebooks, parameters, runs.record_of(folder))
         result = Result(folder, parameters.mode, reached, failure, ended_by)
         text = json.dumps(_summary(result), indent=2, default=str)
@@ -218,8 +222,6 @@ def _execute_one(
         papermill.execute_notebook(
             notebook_path(notebook),
             executed,
-            # What was not given defaults in the notebooks as it did here.
-            parameters=parameters.model_dump(mode="json", exclude_unset=True),
             engine_name=engine.NAME,
             progress_bar=False,
             kernel=kernels.take(),

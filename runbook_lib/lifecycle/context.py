@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -25,12 +26,14 @@ class Context:
         target: The cluster, pinned.
         cluster: Access to it.
         journal: The run's, for events of the notebook (in a step's own context, of the step).
+        refuse_if_changed: Raises `ParameterError` where a person changed the parameters meanwhile.
     """
 
     parameters: Parameters
     target: Target
     cluster: Cluster
     journal: Journal
+    refuse_if_changed: Callable[[], None] = field(default=lambda: None, compare=False)
 
     @cached_property
     def tools(self) -> Tools:

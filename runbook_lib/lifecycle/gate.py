@@ -141,7 +141,7 @@ class Gate:
             return True, f"{APPROVE_VARIABLE} names {name}."
         if wanted:
             return False, f"{APPROVE_VARIABLE} names {wanted!r}, and this is {name!r}."
-        if self._target.kind == "lab":
+        if self._target.allows.approves_by_itself:
             return True, "A lab needs no approval: nobody depends on it."
         return False, f"{APPROVE_VARIABLE} is not set, and {name} is not a lab."
 

@@ -115,7 +115,7 @@ class LifeCycle:
 
     def plan(self) -> Proposal:
         """Find out what would change, and show it. Nothing is changed."""
-        self._refuse_after_failure()
+        self._refuse_stale_or_failed()
         self.outcome = StepOutcome.NOT_RUN
         with self._phase("plan"):
             plan = self.step.plan(self._context)
@@ -133,7 +133,7 @@ class LifeCycle:
 
     def gate(self) -> GateDecision:
         """Say whether the plan that was shown is approved, by whom and how. Never blocks."""
-        self._refuse_after_failure()
+        self._refuse_stale_or_failed()
         plan = self._shown_plan("gate")
         if self.plan_only:
             reason = "In plan mode nothing is applied."
@@ -151,7 +151,7 @@ class LifeCycle:
             NotApproved: The plan that was shown is not approved.
             PlanChanged: The plan is no longer the one that was shown.
         """
-        self._refuse_after_failure()
+        self._refuse_stale_or_failed()
         shown = self._shown_plan("apply")
         if self.plan_only:
             return Applied(self.step.name, (), "Plan mode: nothing was applied.")
@@ -183,7 +183,7 @@ class LifeCycle:
         Raises:
             VerificationFailed: It could not be proved; the error shows what was seen.
         """
-        self._refuse_after_failure()
+        self._refuse_stale_or_failed()
         if self.plan_only:
             return Verification(self.step.name, ok=True, note="Not verified in plan mode.")
         if self.outcome is StepOutcome.SKIPPED:
@@ -224,7 +224,8 @@ class LifeCycle:
             )
         return self._plan
 
-    def _refuse_after_failure(self) -> None:
+    def _refuse_stale_or_failed(self) -> None:
+        self._context.refuse_if_changed()
         for other in self._earlier:
             if other.outcome.stopped:
                 verb = "" if other.outcome is StepOutcome.FAILED else "was "

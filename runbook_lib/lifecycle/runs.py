@@ -110,7 +110,7 @@ def pin_target(journal: Journal, target: Target, parameters: Parameters) -> None
     journal.record(
         NotebookStarted(
             target=target.name,
-            kind=target.kind,
+            kind=parameters.target.kind,
             server=target.server,
             context=target.context,
             uid=target.uid,

@@ -6,11 +6,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from runbook_lib.base import LabNotRunning, ParameterError, TargetChanged, lab_state_file
 from runbook_lib.cluster import Cluster, KubeContext, contexts
-from runbook_lib.parameters import Parameters
+from runbook_lib.parameters import Capabilities, Parameters
 
 
 class Identified(Protocol):
@@ -27,13 +27,13 @@ class Target:
     Attributes:
         name: What people call it, and what an approval names: `lab-<name>`, or the name of the
             context's cluster in the kubeconfig.
-        kind: `lab` or `cluster`.
         kubeconfig: The kubeconfig file.
         context: The context in it.
         server: The API server's URL.
         uid: The UID of the namespace kube-system: the cluster's identity.
         url: The application as seen from outside, without a path.
         production: Whether users depend on it.
+        allows: What follows from its kind.
         tools: The folder with kubectl, helm and istioctl; None means PATH.
         charts: Local chart folders by chart name; empty means the chart repository.
         istio_version: The Istio version of the local charts.
@@ -42,13 +42,13 @@ class Target:
     """
 
     name: str
-    kind: Literal["lab", "cluster"]
     kubeconfig: Path
     context: str
     server: str
     uid: str
     url: str
     production: bool
+    allows: Capabilities
     tools: Path | None = None
     charts: Mapping[str, Path] = field(default_factory=dict)
     istio_version: str | None = None
@@ -76,9 +76,7 @@ def resolve(parameters: Parameters) -> Target:
         ParameterError: The kubeconfig is unusable, or has no such context.
         ClusterUnreachable: The API server does not answer.
     """
-    if parameters.target.kind == "lab":
-        return _lab(parameters)
-    return _cluster(parameters)
+    return _RESOLVERS[parameters.target.kind](parameters)
 
 
 def _lab(parameters: Parameters) -> Target:
@@ -87,13 +85,13 @@ def _lab(parameters: Parameters) -> Target:
     kubeconfig, context = Path(state["kubeconfig"]), str(state["context"])
     return Target(
         name=f"lab-{name}",
-        kind="lab",
         kubeconfig=kubeconfig,
         context=context,
         server=state["server"],
         uid=_uid(kubeconfig, context),
         url=state["url"],
-        production=False,
+        production=parameters.target.production,
+        allows=parameters.target.allows,
         tools=Path(state["bin"]),
         charts={chart: Path(folder) for chart, folder in state["charts"].items()},
         istio_version=state["istio_version"],
@@ -121,14 +119,17 @@ def _cluster(parameters: Parameters) -> Target:
     found, kubeconfig = _find_context(wanted.kubeconfigs, context)
     return Target(
         name=found.cluster,
-        kind="cluster",
         kubeconfig=kubeconfig,
         context=context,
         server=found.server,
         uid=_uid(kubeconfig, context),
         url=parameters.application.url or "",
         production=wanted.production,
+        allows=wanted.allows,
     )
+
+
+_RESOLVERS = {"lab": _lab, "cluster": _cluster}
 
 
 def _find_context(kubeconfigs: tuple[Path, ...], context: str) -> tuple[KubeContext, Path]:

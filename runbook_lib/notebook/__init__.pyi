@@ -2,6 +2,7 @@ __all__ = [
     "Answers",
     "LiveOutput",
     "Runbook",
+    "Section",
     "StepChange",
     "Timeline",
     "answer_text",
@@ -10,4 +11,5 @@ __all__ = [
 
 from .outputs import LiveOutput
 from .runbook import Runbook
+from .section import Section
 from .timeline import Answers, StepChange, Timeline, answer_text, is_denied

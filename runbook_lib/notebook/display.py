@@ -29,7 +29,7 @@ from runbook_lib.notebook.overview import Overview, Progress, StepProgress
 from runbook_lib.notebook.pictures import mesh_html, scale_out_html, timeline_html
 from runbook_lib.notebook.timeline import Timeline
 from runbook_lib.notebook.views import diagnosis_html, plan_html, transcript_html
-from runbook_lib.parameters import Parameters
+from runbook_lib.parameters import Origin, Parameters
 
 _TABLE_STYLE = style.sheet("table")
 _CLASSES = {True: " class='rb-good'", False: " class='rb-bad'", None: ""}
@@ -52,19 +52,20 @@ def register() -> None:
         shell.display_formatter.ipython_display_formatter.for_type(kind, show)
 
 
-def headline(target: Target, parameters: Parameters, folder: Path) -> str:
+def headline(target: Target, parameters: Parameters, origin: Origin, folder: Path) -> str:
     """Say which cluster a notebook works on, and how."""
     production = " (production)" if target.production else ""
     mode = "apply" if parameters.mode == "apply" else "plan: nothing will be changed"
     return "\n".join(
         [
-            f"Target:   {target.name}{production}",
-            f"Server:   {target.server}",
-            f"Cluster:  {target.uid}",
-            f"Site:     {target.url}",
-            f"Story:    {parameters.story}",
-            f"Mode:     {mode}",
-            f"Evidence: {folder}",
+            f"Target:     {target.name}{production}",
+            f"Server:     {target.server}",
+            f"Cluster:    {target.uid}",
+            f"Site:       {target.url}",
+            f"Parameters: {origin}",
+            f"Story:      {parameters.story}",
+            f"Mode:       {mode}",
+            f"Evidence:   {folder}",
         ]
     )
 

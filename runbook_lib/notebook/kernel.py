@@ -1,19 +1,13 @@
-"""What a notebook's kernel knows: its parameters, and how to show the runbook's objects."""
+"""What a notebook's kernel knows about the front end that it works for."""
 
 from __future__ import annotations
 
-import ast
-import difflib
 import os
 from collections.abc import Mapping
 from typing import Any
 
 from runbook_lib.base import ParameterError
 from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE
-from runbook_lib.parameters import Parameters
-
-INJECTED_HEADER = "# Parameters"
-"""First line of the cell in which papermill puts the parameters given to it."""
 
 INTERACTIVE_VARIABLE = "RUNBOOK_INTERACTIVE"
 """`yes` or `no` overrides what is found out about the front end."""
@@ -55,46 +49,3 @@ def _shell() -> Any:
     except ModuleNotFoundError:
         return None
     return get_ipython()
-
-
-def parameter_values(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a notebook's parameters by name.
-
-    Papermill only warns about names that it does not find in the notebook, so they are looked for
-    in the cell that it injected.
-
-    Args:
-        variables: The notebook's `globals()`.
-
-    Raises:
-        ParameterError: The injected cell sets names that are no parameters.
-    """
-    known = list(Parameters.model_fields)
-    unknown = [name for name in injected_names(variables.get("In", ())) if name not in known]
-    if unknown:
-        raise ParameterError(
-            "\n".join(f"{name} is not a parameter{_did_you_mean(name, known)}" for name in unknown),
-            f"nothing has been touched; the parameters are: {', '.join(known)}",
-        )
-    return {name: variables[name] for name in known if name in variables}
-
-
-def injected_names(cells: Any) -> list[str]:
-    """Return the names assigned in cells that papermill injected.
-
-    Args:
-        cells: The sources of the cells run so far: IPython's `In`.
-    """
-    names: dict[str, None] = {}
-    for source in cells:
-        if not source.lstrip().startswith(INJECTED_HEADER):
-            continue
-        for statement in ast.parse(source).body:
-            if isinstance(statement, ast.Assign):
-                names.update((t.id, None) for t in statement.targets if isinstance(t, ast.Name))
-    return list(names)
-
-
-def _did_you_mean(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {close[0]!r}?" if close else ""

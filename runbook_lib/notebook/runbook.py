@@ -33,10 +33,10 @@ from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.notebook import display, kernel, overview, timeline
 from runbook_lib.notebook.asking import AskingGate
+from runbook_lib.notebook.given import Given
 from runbook_lib.notebook.overview import Overview
 from runbook_lib.notebook.timeline import Timeline
 from runbook_lib.notebook.waiting import WaitingView
-from runbook_lib.parameters import loading as parameters
 
 
 class Runbook:
@@ -82,13 +82,15 @@ class Runbook:
             TargetChanged: Earlier notebooks of the same run worked on another cluster.
         """
         display.register()
-        given = parameters.from_mapping(kernel.parameter_values(variables))
-        pinned = target.resolve(given)
+        given = Given(variables)
+        parameters, origin = given.checked.parameters, given.checked.origin
+        pinned = target.resolve(parameters)
         folder = runs.folder_of(notebook)
         journal = runs.open_journal(folder, notebook)
-        runs.pin_target(journal, pinned, given)
-        print(display.headline(pinned, given, folder))
-        return cls(notebook, Context(given, pinned, Cluster.of(pinned), journal))
+        runs.pin_target(journal, pinned, parameters)
+        print(display.headline(pinned, parameters, origin, folder))
+        cluster = Cluster.of(pinned)
+        return cls(notebook, Context(parameters, pinned, cluster, journal, given.refuse_if_changed))
 
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"

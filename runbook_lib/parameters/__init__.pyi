@@ -1,8 +1,15 @@
 __all__ = [
+    "FILE_VARIABLE",
+    "Capabilities",
     "ChartParameters",
+    "Checked",
+    "Layer",
+    "Origin",
     "Parameters",
     "ProbeParameters",
 ]
 
-from .loading import Parameters
-from .model import ChartParameters, ProbeParameters
+from .capabilities import Capabilities
+from .layers import Layer
+from .loading import FILE_VARIABLE, Checked, Origin
+from .model import ChartParameters, Parameters, ProbeParameters

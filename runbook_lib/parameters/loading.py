@@ -1,57 +1,114 @@
-"""Load and check parameters: every problem at once, with its place and its remedy."""
+"""Load parameters and check them once: every problem at once, with its place and its remedy."""
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
+from pydantic import ValidationError
 
-from runbook_lib.base import Location, ParameterError, yaml_source
-from runbook_lib.parameters.model import RELEASED_CHARTS, RELEASED_KIALI_CHARTS, Parameters
+from runbook_lib.base import Location, ParameterError
+from runbook_lib.parameters import layers
+from runbook_lib.parameters.capabilities import CAPABILITIES, LAB_FILE, Capabilities
+from runbook_lib.parameters.formats import FOLDER
+from runbook_lib.parameters.layers import Layer
+from runbook_lib.parameters.model import Parameters
+from runbook_lib.parameters.problems import Problem, describe, details_of, of_error, of_number
 from runbook_lib.parameters.rules import contradictions
 
-__all__ = ["Parameters", "from_mapping", "load"]
-
-_KIND_OF_VALUE = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "bool_type": "true or false",
-    "dict_type": "a mapping of keys",
-    "model_type": "a mapping of keys",
-    "model_attributes_type": "a mapping of keys",
-    "tuple_type": "a list",
-    "path_type": "a path",
-}
+FILE_VARIABLE = "RUNBOOK_PARAMETERS"
+"""Names the parameters file of a session where none is given."""
 
 
 @dataclass(frozen=True)
-class _Problem:
-    location: Location
-    what: str
-    remedy: str
+class SourceFile:
+    """A file that parameters were read from.
+
+    Attributes:
+        path: Its absolute path.
+        digest: SHA-256 of what was read, in hexadecimal.
+    """
+
+    path: Path
+    digest: str
+
+    def __str__(self) -> str:
+        """Path and short digest."""
+        return f"{self.path} (sha256 {self.digest[:12]})"
 
 
-def load(path: Path | str) -> Parameters:
-    """Load a parameters file.
+@dataclass(frozen=True)
+class Origin:
+    """Where parameters come from.
+
+    Attributes:
+        files: The files, the one that decides first.
+        chosen: Whether somebody named the first file; else it stands in for none.
+        changes: What was laid over them: for each place the keys whose values differ.
+    """
+
+    files: tuple[SourceFile, ...]
+    chosen: bool
+    changes: Mapping[str, tuple[str, ...]]
+
+    def __str__(self) -> str:
+        """The origin as a line of a headline."""
+        text = ", over ".join(map(str, self.files)) or "no file"
+        if self.files and not self.chosen:
+            text += ", because no file was given"
+        for place, keys in self.changes.items():
+            text += f"; from {place}: {', '.join(keys)}"
+        return text
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Parameters that are in order.
+
+    Attributes:
+        parameters: The parameters.
+        origin: Where they come from.
+    """
+
+    parameters: Parameters
+    origin: Origin
+
+
+def load(path: Path | str | None = None, changes: Sequence[Layer] = ()) -> Checked:
+    """Read a parameters file, lay changes over it, and check what comes out.
+
+    A target that has defaults of its own, as the lab does, has them laid under the file. Without a
+    file, and without changes that name another kind of target, these are the lab's.
+
+    Args:
+        path: The file; None: none was given.
+        changes: What is laid over it, later ones over earlier ones.
 
     Raises:
-        ParameterError: The file cannot be used; the error lists every problem with its line.
+        ParameterError: The parameters cannot be used; the error lists every problem, with its line.
     """
-    source = yaml_source.read(Path(path))
-    problems = [
-        _Problem(location, "the key occurs twice", f"remove one; the second is in line {line}")
-        for location, line in source.duplicates
-    ]
-    return _validate(source.data, str(path), source.lines, problems)
+    given = [*([layers.of_file(Path(path))] if path else []), *changes]
+    for layer in given:
+        _refuse_what_is_no_mapping(layer)
+    given = [_without_empty(layer) for layer in given]
+    kind = next((kind for layer in reversed(given) if (kind := _kind(layer))), None)
+    if kind is None and not path:
+        kind = "lab"
+    defaults = _capabilities(kind).defaults
+    stack = given
+    if defaults is not None and not (path and defaults.samefile(path)):
+        stack = [layers.of_file(defaults), *given]
+    main = given[0].name if given else str(LAB_FILE)
+    folder = Path(path).absolute().parent if path else Path()
+    parameters = _check(stack, main, folder, _capabilities(kind))
+    return Checked(parameters, _origin(stack, chosen=bool(path)))
 
 
 def from_mapping(data: Mapping[str, Any], source: str = "the parameters") -> Parameters:
-    """Check parameters that are Python values, such as a notebook's variables.
+    """Check parameters that are Python values; what is not given is the lab's.
 
     Args:
         data: Values by top-level key; None means the default.
@@ -60,157 +117,102 @@ def from_mapping(data: Mapping[str, Any], source: str = "the parameters") -> Par
     Raises:
         ParameterError: They cannot be used; the error lists every problem.
     """
-    return _validate(data, source, {}, [])
+    return load(None, [Layer(source, data)]).parameters
 
 
-def _validate(
-    data: Any, source: str, lines: Mapping[Location, int], problems: list[_Problem]
-) -> Parameters:
-    if not isinstance(data, Mapping):
+def _refuse_what_is_no_mapping(layer: Layer) -> None:
+    if not isinstance(layer.data, Mapping):
         raise ParameterError(
-            f"{source} must be a mapping of keys, and is {_describe(data)}",
+            f"{layer.name} must be a mapping of keys, and is {describe(layer.data)}",
             f"the keys are: {', '.join(Parameters.model_fields)}",
         )
-    given = {key: value for key, value in data.items() if value is not None}
-    given.setdefault("target", {})  # its default depends on the environment: check it in its place
+
+
+def _without_empty(layer: Layer) -> Layer:
+    """Leave out sections without content: a key whose lines are all comments means the default."""
+    data = {key: value for key, value in layer.data.items() if value is not None}
+    return Layer(layer.name, data, layer.file)
+
+
+def _kind(layer: Layer) -> Any:
+    return layers.at(layer.data, ("target", "kind"))
+
+
+def _capabilities(kind: Any) -> Capabilities:
+    found = CAPABILITIES.get(kind) if isinstance(kind, str) else None
+    return found or Capabilities()
+
+
+def _check(stack: Sequence[Layer], main: str, folder: Path, allows: Capabilities) -> Parameters:
+    data: Any = reduce(layers.merged, (layer.data for layer in stack))
+    problems = [*_duplicates(stack), *_unfit(data, allows)]
     parameters = None
     try:
-        parameters = Parameters.model_validate(_with_cluster_defaults(given))
+        parameters = Parameters.model_validate(data, context={FOLDER: folder})
     except ValidationError as error:
-        problems += [_problem(detail) for detail in error.errors(include_url=False)]
+        problems += [of_error(each, _written(stack, each["loc"])) for each in details_of(error)]
     if parameters is not None:
-        problems += [_Problem(*rule) for rule in contradictions(parameters)]
+        problems += [
+            *_misread(stack, data),
+            *(Problem(*rule) for rule in contradictions(parameters)),
+        ]
     if problems or parameters is None:
-        raise _error(source, lines, problems)
+        raise _error(stack, main, problems)
     return parameters
 
 
-def _with_cluster_defaults(data: Mapping[str, Any]) -> dict[str, Any]:
-    """Fill in what defaults differently on a cluster: the models' defaults are the lab's."""
-    target, istio = data.get("target"), data.get("istio", {})
-    if not isinstance(target, Mapping) or target.get("kind") != "cluster":
-        return dict(data)
-    filled = dict(data)
-    filled.setdefault("story", "safe")
-    filled["target"] = _fill(target, {"production": True})
-    if isinstance(istio, Mapping):
-        istiod = istio.get("istiod", {})
-        if isinstance(istiod, Mapping):
-            istiod = _fill(istiod, {"values": {}})
-        filled["istio"] = {
-            **_fill(istio, {"chart_repository": RELEASED_CHARTS}),
-            "istiod": istiod,
-        }
-    kiali = data.get("kiali", {})
-    if isinstance(kiali, Mapping):
-        # Nothing is exposed without TLS unless it is asked for.
-        defaults = {"chart_repository": RELEASED_KIALI_CHARTS, "exposure": "cluster"}
-        filled["kiali"] = _fill(kiali, defaults)
-    return filled
+def _duplicates(stack: Sequence[Layer]) -> Iterator[Problem]:
+    for layer in stack:
+        for location, line in layer.file.duplicates if layer.file else ():
+            remedy = f"remove one; the second is in line {line}"
+            yield Problem(location, "the key occurs twice", remedy)
 
 
-def _fill(given: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    return {**given, **{key: value for key, value in defaults.items() if given.get(key) is None}}
+def _unfit(data: Any, allows: Capabilities) -> Iterator[Problem]:
+    for location, what in allows.refuses.items():
+        if layers.at(data, location) is not None:
+            yield Problem(location, what, "remove it, or change target.kind")
+    for location, (what, remedy) in allows.asks_for.items():
+        if not layers.at(data, location):
+            yield Problem(location, what, remedy)
 
 
-def _error(source: str, lines: Mapping[Location, int], problems: list[_Problem]) -> ParameterError:
-    ordered = sorted(problems, key=lambda found: _line(found.location, lines) or 0)
-    count = "1 problem" if len(ordered) == 1 else f"{len(ordered)} problems"
-    text = [f"{count} in {source}:"]
-    for found in ordered:
-        line = _line(found.location, lines)
-        place = f"line {line}, " if line else ""
-        text.append(f"  {place}{_dotted(found.location)}: {found.what} → {found.remedy}")
+def _misread(stack: Sequence[Layer], data: Any) -> Iterator[Problem]:
+    for layer in stack:
+        for location in layer.file.written if layer.file else ():
+            if "values" not in location:  # Helm's: octal numbers are what people mean there
+                found = of_number(location, layers.at(data, location), _written(stack, location))
+                if found is not None:
+                    yield found
+
+
+def _written(stack: Sequence[Layer], location: Location) -> str | None:
+    found = layers.find(stack, location)
+    return found.layer.written(location) if found else None
+
+
+def _error(stack: Sequence[Layer], main: str, problems: Sequence[Problem]) -> ParameterError:
+    placed = [(layers.find(stack, found.location), found) for found in problems]
+    placed.sort(key=lambda each: (each[0] and each[0].line) or 0)
+    count = "1 problem" if len(placed) == 1 else f"{len(placed)} problems"
+    text = [f"{count} in {main}:"]
+    for place, found in placed:
+        where = f"line {place.line}, " if place and place.line else ""
+        if place and place.layer.name != main:
+            where = f"{place.layer.name} {where}" if where else f"{place.layer.name}, "
+        text.append(f"  {where}{layers.dotted(found.location)}: {found.what} → {found.remedy}")
     return ParameterError("\n".join(text), "nothing has been touched; correct this and run again")
 
 
-def _line(location: Location, lines: Mapping[Location, int]) -> int | None:
-    """The line of a key, or of the nearest mapping around a key that is missing."""
-    while location:
-        if location in lines:
-            return lines[location]
-        location = location[:-1]
-    return None
-
-
-def _dotted(location: Location) -> str:
-    text = ""
-    for part in location:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else str(part)
-    return text
-
-
-def _problem(detail: ErrorDetails) -> _Problem:
-    """Put one of pydantic's errors into words; see https://docs.pydantic.dev/latest/errors/."""
-    location, kind, value = detail["loc"], detail["type"], detail["input"]
-    context = detail.get("ctx", {})
-    if kind == "parameter":
-        return _Problem(location, context["what"], context["remedy"])
-    if kind == "extra_forbidden":
-        known = list(_model_at(location[:-1]).model_fields)
-        return _Problem(location, "unknown key", _did_you_mean(str(location[-1]), known))
-    if kind == "missing":
-        return _Problem(location, "the key is missing", "add it")
-    if kind == "literal_error":
-        choices = list(_choices(context["expected"]))
-        return _Problem(
-            location,
-            f"must be one of {', '.join(choices)}, and is {_describe(value)}",
-            _did_you_mean(str(value), choices),
-        )
-    if kind in _KIND_OF_VALUE:
-        wanted = _KIND_OF_VALUE[kind]
-        return _Problem(
-            location, f"must be {wanted}, and is {_describe(value)}", _type_remedy(kind, value)
-        )
-    return _Problem(location, f"{detail['msg']}, and is {_describe(value)}", "correct the value")
-
-
-def _type_remedy(kind: str, value: Any) -> str:
-    if kind == "string_type" and isinstance(value, bool | int | float):
-        return f'put it in quotes: "{value}"'
-    if kind in ("int_type", "bool_type") and isinstance(value, str):
-        return "write it without quotes" if kind == "int_type" else "write true or false, unquoted"
-    return "correct the value"
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "empty"
-    if isinstance(value, str):
-        return f"the text {value!r}"
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, Mapping):
-        return "a mapping"
-    if isinstance(value, list | tuple):
-        return "a list"
-    return f"{value!r}"
-
-
-def _did_you_mean(word: str, known: list[str]) -> str:
-    folded = {name.lower(): name for name in known}
-    close = difflib.get_close_matches(word.lower(), folded, n=1)
-    hint = f"did you mean {folded[close[0]]!r}? " if close else ""
-    return f"{hint}possible: {', '.join(known)}"
-
-
-def _choices(expected: str) -> Iterator[str]:
-    for part in expected.replace(" or ", ", ").split(", "):
-        yield part.strip("'")
-
-
-def _model_at(location: Location) -> type[BaseModel]:
-    """The model that describes the mapping at `location`."""
-    model: type[BaseModel] = Parameters
-    for part in location:
-        if isinstance(part, str):
-            model = next(_models(model.model_fields[part].annotation))
-    return model
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in get_args(annotation):
-        yield from _models(argument)
+def _origin(stack: Sequence[Layer], *, chosen: bool) -> Origin:
+    files = [
+        SourceFile(Path(layer.name).absolute(), layer.file.digest) for layer in stack if layer.file
+    ]
+    changes: dict[str, tuple[str, ...]] = {}
+    under: Any = {}
+    for layer in stack:
+        if layer.file is None:
+            keys = tuple(map(layers.dotted, layers.differences(under, layer.data)))
+            changes |= {layer.name: keys} if keys else {}
+        under = layers.merged(under, layer.data)
+    return Origin(tuple(reversed(files)), chosen, changes)

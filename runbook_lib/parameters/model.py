@@ -1,265 +1,99 @@
-"""The parameters' shape: one frozen model a section, whose defaults are the lab's."""
+"""The parameters' shape: one frozen model a section, whose defaults are a cluster's."""
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
-from urllib.parse import urlsplit
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
-from pydantic_core import PydanticCustomError
+from pydantic import BaseModel, ConfigDict, Field
 
-Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
-METHODS: tuple[str, ...] = get_args(Method)
+from runbook_lib.base import ParameterError
+from runbook_lib.parameters import formats
+from runbook_lib.parameters.capabilities import CAPABILITIES, Capabilities
+from runbook_lib.parameters.formats import LabelName, Method, Methods, Name, Port, Quantity, Seconds
 
 LAB_VARIABLE = "RUNBOOK_LAB"
 """Names the lab where the parameters do not, for the lab's own commands too."""
 
-RELEASED_CHARTS = "https://istio-release.storage.googleapis.com/charts"
-"""Istio's chart repository; see https://istio.io/latest/docs/setup/install/helm/."""
 
-RELEASED_KIALI_CHARTS = "https://kiali.org/helm-charts"
-"""Kiali's chart repository; see https://kiali.io/docs/installation/installation-guide/."""
-
-LAB_ISTIOD_VALUES: dict[str, Any] = {
-    "telemetry": {"enabled": False},
-    "pilot": {
-        "env": {
-            "PILOT_ENABLE_ALPN_FILTER": "false",
-            "PILOT_ENABLE_METADATA_EXCHANGE": "false",
-        }
-    },
-}
-"""The lab's proxy is upstream Envoy, which lacks Istio's own filters: istiod must not send them."""
-
-_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-_SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
-_LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
-_LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
-_HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
-_QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
-_CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
-_VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
-_WORKLOAD = re.compile(r"(StatefulSet|Deployment|DaemonSet)/(.+)")
-
-
-def problem(what: str, remedy: str) -> PydanticCustomError:
-    """An error whose remedy reaches the user."""
-    # The text is a template to pydantic: braces in it would be looked up.
-    return PydanticCustomError("parameter", "{what}", {"what": what, "remedy": remedy})
-
-
-def _label(value: str) -> str:
-    if not _LABEL.fullmatch(value):
-        raise problem(
-            f"{value!r} is not a Kubernetes name",
-            "use at most 63 lower-case letters, digits and '-', beginning and ending with a "
-            "letter or digit",
-        )
-    return value
-
-
-def _subdomain(value: str) -> str:
-    if len(value) > 253 or not _SUBDOMAIN.fullmatch(value):
-        raise problem(
-            f"{value!r} is not a Kubernetes name",
-            "use at most 253 lower-case letters, digits, '-' and '.', beginning and ending with a "
-            "letter or digit",
-        )
-    return value
-
-
-def _origin(value: str) -> str:
-    parts = urlsplit(value)
-    try:
-        valid = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # the port is not a number up to 65535
-        valid = False
-    if not valid or any(character.isspace() for character in value):
-        raise problem(
-            f"{value!r} is not an http or https URL", "write it as https://xnat.example.com"
-        )
-    if parts.username or parts.password:
-        raise problem("the URL holds credentials", "remove them; probes are anonymous")
-    if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise problem(
-            f"{value!r} has a path or query",
-            f"write {parts.scheme}://{parts.netloc} and put paths into application.probes",
-        )
-    return value.rstrip("/")
-
-
-def _path(value: str) -> str:
-    if not value.startswith("/") or any(character.isspace() for character in value):
-        raise problem(f"{value!r} is not a URL path", "begin with '/' and escape spaces as %20")
-    return value
-
-
-def _version(value: str) -> str:
-    if not _VERSION.fullmatch(value):
-        raise problem(f"{value!r} is not a version", "write three numbers, such as 1.31.1")
-    return value
-
-
-def _workload(value: str) -> str:
-    match = _WORKLOAD.fullmatch(value)
-    if match is None:
-        raise problem(
-            f"{value!r} is not Kind/name",
-            "write it as StatefulSet/xnat-xnat-web; the kind is StatefulSet, Deployment or "
-            "DaemonSet",
-        )
-    _subdomain(match.group(2))
-    return value
-
-
-def _labels(value: dict[str, str]) -> dict[str, str]:
-    if not value:
-        raise problem("has no labels", "name those that select the web pods, such as app: web")
-    for key, text in value.items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(text):
-            raise problem(f"'{key}: {text}' is not a Kubernetes label", "correct key or value")
-    return value
-
-
-def _repository(value: str) -> str:
-    if not re.fullmatch(r"(https?|oci)://[^\s]+", value):
-        raise problem(
-            f"{value!r} is not a chart repository", f"write a URL, such as {RELEASED_CHARTS}"
-        )
-    return value
-
-
-def _quantity(value: str) -> str:
-    if not _QUANTITY.fullmatch(value):
-        raise problem(f"{value!r} is not a Kubernetes quantity", "write it as 100m, 2 or 128Mi")
-    return value
-
-
-def _host(value: str) -> str:
-    if len(value) > 253 or not _HOST.fullmatch(value):
-        raise problem(f"{value!r} is not a host name", "write it without scheme: kiali.example.com")
-    return value
-
-
-def _certificate(value: str) -> str:
-    if not _CERTIFICATE.fullmatch(value):
-        raise problem(
-            f"{value!r} is not the ARN of an ACM certificate",
-            "copy it from: aws acm list-certificates",
-        )
-    return value
-
-
-def _web_root(value: str) -> str:
-    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
-        raise problem(f"{value!r} is not a path for Kiali", "write it as /kiali")
-    return value
-
-
-def _url(value: str) -> str:
-    parts = urlsplit(value)
-    if not re.fullmatch(r"https?://\S+", value) or not parts.hostname:
-        raise problem(
-            f"{value!r} is not an http or https URL",
-            "write the address inside the cluster, such as http://prometheus.monitoring:9090",
-        )
-    if parts.username or parts.password:
-        raise problem("the URL holds credentials", "remove them: Kiali reads them from a Secret")
-    return value.rstrip("/")
-
-
-def _manifest_location(value: str) -> str:
-    if re.fullmatch(r"https?://\S+", value):
-        return value
-    return str(_existing_file(Path(value)))
-
-
-def _existing_file(value: Path) -> Path:
-    path = value.expanduser().absolute()
-    if not path.is_file():
-        raise problem(
-            f"there is no file {path}",
-            "correct the path; a relative one counts from the current directory, not from the "
-            "parameters file",
-        )
-    return path
-
-
-Name = Annotated[str, AfterValidator(_subdomain)]
-LabelName = Annotated[str, AfterValidator(_label)]
-ExistingFile = Annotated[Path, Field(strict=False), AfterValidator(_existing_file)]
-Seconds = Annotated[int, Field(ge=1, le=7200)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-class Section(BaseModel):
+class StrictModel(BaseModel):
     """A mapping in the parameters: no unknown keys, no conversions, no changes later."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
-class TargetParameters(Section):
+class TargetParameters(StrictModel):
     """Which cluster: a lab by name, or a context of a kubeconfig."""
 
-    kind: Literal["lab", "cluster"] = "lab"
+    kind: Literal["lab", "cluster"]
     lab: LabelName = Field(
         default_factory=lambda: os.environ.get(LAB_VARIABLE, "default"), validate_default=True
     )
-    kubeconfig: ExistingFile | None = None
+    kubeconfig: formats.ExistingFile | None = None
     context: str | None = None
-    production: bool = False
+    production: bool = True
+
+    @property
+    def allows(self) -> Capabilities:
+        """What this kind of target brings, asks for and allows."""
+        return CAPABILITIES[self.kind]
 
     @property
     def kubeconfigs(self) -> tuple[Path, ...]:
-        """Where to look for the context: the file given, else $KUBECONFIG, else the default."""
+        """Where to look for the context: the file given, else $KUBECONFIG, else the default.
+
+        Raises:
+            ParameterError: None is given, and there is no home folder that could hold the default.
+        """
         if self.kubeconfig is not None:
             return (self.kubeconfig,)
         listed = [Path(p) for p in os.environ.get("KUBECONFIG", "").split(os.pathsep) if p]
-        return tuple(listed) or (Path.home() / ".kube" / "config",)
+        if listed:
+            return tuple(listed)
+        try:
+            return (Path.home() / ".kube" / "config",)
+        except RuntimeError as error:  # neither $HOME nor an entry for this user
+            raise ParameterError(
+                "there is no home folder to look for a kubeconfig in", "set target.kubeconfig"
+            ) from error
 
 
-class WebParameters(Section):
+class WebParameters(StrictModel):
     """The workload that answers HTTP, with its CONTAINER port: policies know no other."""
 
     kind: Literal["StatefulSet", "Deployment"] = "StatefulSet"
     name: Name = "xnat-xnat-web"
     service: LabelName = "xnat-xnat-web"
-    labels: Annotated[dict[str, str], AfterValidator(_labels)] = {"app": "xnat-xnat-web"}
+    labels: formats.Labels = {"app": "xnat-xnat-web"}
     port: Port = 8080
 
 
-class ProbeParameters(Section):
+class ProbeParameters(StrictModel):
     """One request from outside, and what the application itself answers to it."""
 
     method: Method
-    path: Annotated[str, AfterValidator(_path)]
+    path: formats.UrlPath
     status: Annotated[int, Field(ge=200, le=599)]
 
 
-class ApplicationParameters(Section):
+class ApplicationParameters(StrictModel):
     """The application that gets the mesh."""
 
     namespace: LabelName = "xnat"
-    url: Annotated[str, AfterValidator(_origin)] | None = None
+    url: formats.Origin | None = None
     web: WebParameters = WebParameters()
     plaintext_ports: Annotated[tuple[Port, ...], Field(strict=False)] = ()
-    restart_order: Annotated[
-        tuple[Annotated[str, AfterValidator(_workload)], ...], Field(strict=False, min_length=1)
-    ] = ("StatefulSet/xnat-postgresql", "StatefulSet/xnat-xnat-web")
-    probes: Annotated[tuple[ProbeParameters, ...], Field(strict=False, min_length=1)] = (
-        ProbeParameters(method="GET", path="/", status=200),
-        ProbeParameters(method="HEAD", path="/", status=200),
-        ProbeParameters(method="POST", path="/", status=200),
-        ProbeParameters(method="DELETE", path="/", status=405),
+    restart_order: Annotated[tuple[formats.Workload, ...], Field(strict=False, min_length=1)] = (
+        "StatefulSet/xnat-postgresql",
+        "StatefulSet/xnat-xnat-web",
     )
+    probes: Annotated[tuple[ProbeParameters, ...], Field(strict=False)] = ()
     verify_tls: bool = True
-    ca_file: ExistingFile | None = None
+    ca_file: formats.ExistingFile | None = None
 
 
-class ChartParameters(Section):
+class ChartParameters(StrictModel):
     """A Helm release: its name, its chart, and the values that differ from the chart's."""
 
     release: LabelName
@@ -279,31 +113,27 @@ class IstiodChartParameters(ChartParameters):
 
     release: LabelName = "istiod"
     chart: LabelName = "istiod"
-    values: dict[str, Any] = LAB_ISTIOD_VALUES
 
 
-class IstioParameters(Section):
+class IstioParameters(StrictModel):
     """What is installed, from where."""
 
     namespace: LabelName = "istio-system"
-    version: Annotated[str, AfterValidator(_version)] | None = None
-    chart_repository: Annotated[str, AfterValidator(_repository)] | None = None
+    version: formats.Version | None = None
+    chart_repository: formats.ChartRepository | None = formats.RELEASED_CHARTS
     base: BaseChartParameters = BaseChartParameters()
     istiod: IstiodChartParameters = IstiodChartParameters()
     revision: LabelName = "default"
 
 
-class MutualTlsParameters(Section):
+class MutualTlsParameters(StrictModel):
     """Names of the two PeerAuthentications."""
 
     policy: Name = "default"
     exception: Name = "default"
 
 
-Methods = Annotated[tuple[Method, ...], Field(strict=False, min_length=1)]
-
-
-class AuthorizationParameters(Section):
+class AuthorizationParameters(StrictModel):
     """Names, and the methods that the policy allows: first `read_methods`, then `methods`."""
 
     policy: Name = "xnat-all"
@@ -313,10 +143,7 @@ class AuthorizationParameters(Section):
     denied_method: Method = "DELETE"
 
 
-Quantity = Annotated[str, AfterValidator(_quantity)]
-
-
-class ProxyResources(Section):
+class ProxyResources(StrictModel):
     """What a sidecar asks for where its requests are made smaller.
 
     All four, because one annotation replaces the whole block of the injection template.
@@ -328,7 +155,7 @@ class ProxyResources(Section):
     memory_limit: Quantity = "1Gi"
 
 
-class AutoscalingParameters(Section):
+class AutoscalingParameters(StrictModel):
     """How HorizontalPodAutoscalers that sidecars skew are mended."""
 
     remedy: Literal["container-resource", "average-value", "sidecar-requests"] = (
@@ -344,32 +171,28 @@ class OperatorChartParameters(ChartParameters):
     chart: LabelName = "kiali-operator"
 
 
-Manifest = Annotated[str, AfterValidator(_manifest_location)]
-Url = Annotated[str, AfterValidator(_url)]
-
-
-class KialiParameters(Section):
-    """Kiali, and the two add-ons that it reads."""
+class KialiParameters(StrictModel):
+    """Kiali, and the two add-ons that it reads; nothing is exposed unless it is asked for."""
 
     operator_namespace: LabelName = "kiali-operator"
-    chart_repository: Annotated[str, AfterValidator(_repository)] | None = None
-    version: Annotated[str, AfterValidator(_version)] | None = None
+    chart_repository: formats.ChartRepository | None = formats.RELEASED_KIALI_CHARTS
+    version: formats.Version | None = None
     operator: OperatorChartParameters = OperatorChartParameters()
-    prometheus_manifest: Manifest | None = None
-    prometheus_url: Url | None = None
-    jaeger_manifest: Manifest | None = None
-    tracing_url: Url | None = None
+    prometheus_manifest: formats.Manifest | None = None
+    prometheus_url: formats.Url | None = None
+    jaeger_manifest: formats.Manifest | None = None
+    tracing_url: formats.Url | None = None
     name: LabelName = "kiali"
-    web_root: Annotated[str, AfterValidator(_web_root)] = "/kiali"
+    web_root: formats.WebRoot = "/kiali"
     view_only: bool = False
-    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress"] = "load-balancer"
-    host: Annotated[str, AfterValidator(_host)] | None = None
-    certificate_arn: Annotated[str, AfterValidator(_certificate)] | None = None
+    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress"] = "cluster"
+    host: formats.Host | None = None
+    certificate_arn: formats.Certificate | None = None
     readers: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
-    token_minutes: Annotated[int, Field(ge=10, le=1440)] = 60
+    token_minutes: formats.Minutes = 60
 
 
-class RollbackParameters(Section):
+class RollbackParameters(StrictModel):
     """How far notebook 90 goes back."""
 
     # Which chapters and steps there are, the chapters know, a layer above: they check both names.
@@ -378,7 +201,7 @@ class RollbackParameters(Section):
     leave_out: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
 
 
-class TimeoutParameters(Section):
+class TimeoutParameters(StrictModel):
     """Limits in seconds."""
 
     istiod: Seconds = 300
@@ -389,10 +212,10 @@ class TimeoutParameters(Section):
     probe: Seconds = 10
 
 
-class Parameters(Section):
-    """All parameters; each field is a papermill variable of the notebooks."""
+class Parameters(StrictModel):
+    """All parameters; each field is a variable of the notebooks' parameters cell."""
 
-    target: TargetParameters = Field(default_factory=TargetParameters)
+    target: TargetParameters
     application: ApplicationParameters = ApplicationParameters()
     istio: IstioParameters = IstioParameters()
     mutual_tls: MutualTlsParameters = MutualTlsParameters()
@@ -400,6 +223,6 @@ class Parameters(Section):
     autoscaling: AutoscalingParameters = AutoscalingParameters()
     kiali: KialiParameters = KialiParameters()
     rollback: RollbackParameters = RollbackParameters()
-    story: Literal["documented", "safe"] = "documented"
+    story: Literal["documented", "safe"] = "safe"
     mode: Literal["apply", "plan"] = "apply"
     timeouts: TimeoutParameters = TimeoutParameters()

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from runbook_lib.base import Location
-from runbook_lib.parameters.model import LAB_ISTIOD_VALUES, Parameters
+from runbook_lib.base import Location, yaml_source
+from runbook_lib.parameters import layers
+from runbook_lib.parameters.capabilities import LAB_FILE
+from runbook_lib.parameters.model import Parameters
 
 Contradiction = tuple[Location, str, str]
 """Where, what is wrong, and the remedy."""
 
 Leaf = tuple[tuple[str, ...], Any]
 """The keys to a value inside mappings, and the value."""
+
+_VALUES: Location = ("istio", "istiod", "values")
 
 _LONGEST_KIALI_NAME = 40
 """The Kiali operator's limit, see spec.deployment.instance_name in its CRD."""
@@ -31,39 +36,14 @@ def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
 
 
 def _target(parameters: Parameters) -> Iterator[Contradiction]:
-    target, application = parameters.target, parameters.application
-    if target.kind == "lab":
-        for key in ("kubeconfig", "context"):
-            if getattr(target, key) is not None:
-                yield ("target", key), "a lab has its own", "remove it, or set kind: cluster"
-        if target.production:
-            yield (
-                ("target", "production"),
-                "a lab is never production",
-                "remove it, or set kind: cluster",
-            )
-        if application.url is not None:
-            yield (
-                ("application", "url"),
-                "the lab's edge provides the URL",
-                "remove it, or set target.kind: cluster",
-            )
-        return
-    if "lab" in target.model_fields_set:
-        yield ("target", "lab"), "a cluster has no lab", "remove it, or set kind: lab"
-    if not target.context:
+    target = parameters.target
+    if target.production and not target.allows.may_be_production:
         yield (
-            ("target", "context"),
-            "a cluster needs a context",
-            "name one of: kubectl config get-contexts --output name",
+            ("target", "production"),
+            f"a {target.kind} is never production",
+            "remove it, or set target.kind: cluster",
         )
-    if application.url is None:
-        yield (
-            ("application", "url"),
-            "a cluster needs the application's URL",
-            "write the address that users open, such as https://xnat.example.com",
-        )
-    if target.production and parameters.story == "documented":
+    elif target.production and parameters.story == "documented":
         yield (
             ("story",),
             "the documented story shows users a 502, and the target is production",
@@ -136,35 +116,32 @@ def _istio(parameters: Parameters) -> Iterator[Contradiction]:
             "both charts have the same release name",
             "use istio-base and istiod",
         )
-    yield from _lab_values(parameters)
-    if parameters.target.kind == "lab":
-        for key in ("version", "chart_repository"):
-            if getattr(istio, key) is not None:
+    yield from _proxy_values(parameters)
+
+
+def _proxy_values(parameters: Parameters) -> Iterator[Contradiction]:
+    """The values that upstream Envoy needs must be there with it, and nowhere else."""
+    for keys, value in _upstream_values():
+        given = layers.at(parameters.istio.istiod.values, keys)
+        if parameters.target.allows.has_istios_proxy:
+            if keys[0] == "pilot" and given is not None:
                 yield (
-                    ("istio", key),
-                    "the lab brings its own Istio",
-                    "remove it, or set target.kind: cluster",
+                    (*_VALUES, *keys),
+                    "is for the lab only: it switches off a part of Istio's own proxy",
+                    "remove it",
                 )
+        elif given != value:
+            yield (
+                (*_VALUES, *keys),
+                f"must be {value!r}: the lab's proxy lacks what it turns on",
+                "remove it: parameters/lab.yaml sets it",
+            )
 
 
-def _lab_values(parameters: Parameters) -> Iterator[Contradiction]:
-    """The values that upstream Envoy needs must be there in the lab, and nowhere else."""
-    place: Location = ("istio", "istiod", "values")
-    lab = parameters.target.kind == "lab"
-    for keys, value in _leaves(LAB_ISTIOD_VALUES):
-        given = _at(parameters.istio.istiod.values, keys)
-        if lab and given != value:
-            yield (
-                place,
-                f"{'.'.join(keys)} must be {value!r}: the lab's proxy lacks what it turns on",
-                "copy the values from parameters/lab.yaml, and add yours",
-            )
-        if not lab and keys[0] == "pilot" and given is not None:
-            yield (
-                (*place, *keys),
-                "is for the lab only: it switches off a part of Istio's own proxy",
-                "remove it",
-            )
+@cache
+def _upstream_values() -> tuple[Leaf, ...]:
+    """What the lab tells istiod about a proxy that lacks Istio's own filters."""
+    return tuple(_leaves(layers.at(yaml_source.read(LAB_FILE).data, _VALUES)))
 
 
 def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[Leaf]:
@@ -173,12 +150,6 @@ def _leaves(values: Mapping[str, Any], above: tuple[str, ...] = ()) -> Iterator[
             yield from _leaves(value, (*above, key))
         else:
             yield (*above, key), value
-
-
-def _at(values: Any, keys: tuple[str, ...]) -> Any:
-    for key in keys:
-        values = values.get(key) if isinstance(values, Mapping) else None
-    return values
 
 
 def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
@@ -202,6 +173,8 @@ def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
             "choose a method that stays forbidden: its 403 is the proof that the policy works",
         )
     probed = {probe.method for probe in parameters.application.probes}
+    if not probed:  # then it is their lack that is said
+        return
     for method in dict.fromkeys((*authorization.methods, authorization.denied_method)):
         if method not in probed:
             yield (
@@ -227,20 +200,13 @@ def _autoscaling(parameters: Parameters) -> Iterator[Contradiction]:
 
 def _kiali(parameters: Parameters) -> Iterator[Contradiction]:
     kiali = parameters.kiali
-    if parameters.target.production and kiali.exposure == "load-balancer":
+    target = parameters.target
+    if target.production and target.allows.may_be_production and kiali.exposure == "load-balancer":
         yield (
             ("kiali", "exposure"),
             "a plain load balancer sends the tokens of those who log in as clear text",
             "write nlb-tls or alb-ingress, which end TLS, or cluster and kubectl port-forward",
         )
-    if parameters.target.kind == "lab":
-        for key in ("version", "chart_repository"):
-            if getattr(kiali, key) is not None:
-                yield (
-                    ("kiali", key),
-                    "the lab brings its own Kiali",
-                    "remove it, or set target.kind: cluster",
-                )
     if kiali.exposure in ("nlb-tls", "alb-ingress"):
         for key in ("host", "certificate_arn"):
             if getattr(kiali, key) is None:

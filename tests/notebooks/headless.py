@@ -81,7 +81,7 @@ def run(lab: Lab, output: Path, *options: str, **environ: str) -> Run:
 def back(lab: Lab, folder: Path, keep: str) -> Run:
     """Roll back to a chapter, and of what goes leave nothing behind."""
     parameters = folder / f"keep-{keep}.yaml"
-    parameters.write_text(f"rollback: {{keep: {keep}, kinds: true}}\n")
+    parameters.write_text(f"target: {{kind: lab}}\nrollback: {{keep: {keep}, kinds: true}}\n")
     return run(lab, folder / "back", "-f", str(parameters), "--notebook", "90_rollback")
 
 

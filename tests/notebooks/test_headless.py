@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import re
 import signal
@@ -116,6 +117,17 @@ def test_the_run_leaves_executed_notebooks_without_errors(first: Run) -> None:
         assert [o for cell in code for o in cell.outputs if o.output_type == "error"] == []
 
 
+def test_a_run_puts_its_parameters_into_no_notebook_and_says_where_they_come_from(
+    first: Run,
+) -> None:
+    for notebook in CHAPTERS:
+        executed = nbformat.read(first.folder / f"{notebook}.ipynb", as_version=4)
+        assert "injected-parameters" not in str([cell.metadata for cell in executed.cells])
+        opened = next(cell for cell in executed.cells if cell.id == "connect-target")
+        assert "lab.yaml (sha256 " in opened.outputs[0].text
+        assert "because no file was given" in opened.outputs[0].text
+
+
 def test_the_run_shows_progress_a_summary_and_where_everything_is(first: Run) -> None:
     for notebook in CHAPTERS:
         assert f"\n{notebook}\n" in f"\n{first.output}"
@@ -169,11 +181,31 @@ def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path:
     done = execute(
         lab,
         *("-m", "papermill", "notebooks/04_mutual_tls.ipynb", str(executed)),
-        *("-f", "parameters/lab.yaml"),
+        *("-f", "parameters/lab.yaml", "--inject-paths", "-p", "timeouts.policy", "61"),
         RUNBOOK_RUN_DIR=str(tmp_path),
     )
     assert done.returncode == 0, done.stdout
     assert "Verified." in executed.read_text()
+    assert "from the notebook: timeouts.policy" in executed.read_text()
+
+
+def test_a_session_takes_its_file_and_shows_its_digest(
+    lab: Lab, second: Run, tmp_path: Path
+) -> None:
+    assert second.code == 0
+    file = tmp_path / "mine.yaml"
+    file.write_text("target: {kind: lab}\nmode: plan\n")
+    executed = tmp_path / "out.ipynb"
+    done = execute(
+        lab,
+        *("-m", "papermill", "notebooks/00_start_here.ipynb", str(executed)),
+        RUNBOOK_RUN_DIR=str(tmp_path),
+        RUNBOOK_PARAMETERS=str(file),
+    )
+    assert done.returncode == 0, done.stdout
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert f"Parameters: {file} (sha256 {digest[:12]}), over " in executed.read_text()
+    assert "Mode:       plan" in executed.read_text()
 
 
 def test_a_parameter_that_papermill_does_not_know_is_an_error(lab: Lab, tmp_path: Path) -> None:
@@ -204,6 +236,7 @@ def test_without_approval_nothing_changes(lab: Lab, second: Run, output: Path) -
     )
     wrong = run(lab, output, "--approve", "prod", "--notebook", "04_mutual_tls")
     assert wrong.code == 3
+    assert f"RUNBOOK_APPROVE names 'prod', and this is {lab_name(second)!r}" in wrong.output
 
 
 def test_changes_that_are_pending_have_an_exit_code_of_their_own(
@@ -269,6 +302,7 @@ def test_bad_parameters_make_no_run_folder(lab: Lab, tmp_path: Path) -> None:
         *("--output", str(tmp_path / "runs")),
     )
     assert done.returncode == 2
+    assert "line 2, stroy: unknown key → did you mean 'story'?" in done.stdout
     assert not (tmp_path / "runs").exists()
 
 

@@ -64,7 +64,7 @@ def policies(lab: Lab) -> list[dict[str, Any]]:
 def test_the_safe_story_ends_as_the_documented_one_and_nobody_notices(
     mesh: Lab, tmp_path: Path
 ) -> None:
-    (tmp_path / "safe.yaml").write_text("story: safe\n")
+    (tmp_path / "safe.yaml").write_text("target: {kind: lab}\nstory: safe\n")
     chapters = ("--notebook", "04_mutual_tls", "--notebook", "05_authorization")
     with visitor(mesh) as answers:
         done = run(mesh, tmp_path / "s", "-f", str(tmp_path / "safe.yaml"), *chapters)

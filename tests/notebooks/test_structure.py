@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+import papermill  # type: ignore[import-untyped]
 import pytest
 
 from runbook_lib import chapters as steps
 from runbook_lib.base.locations import repository_root
-from runbook_lib.parameters.loading import Parameters
+from runbook_lib.notebook import given
+from runbook_lib.parameters import Parameters
 from tests.unit.samples import lab_parameters
 
 NOTEBOOKS = sorted((repository_root() / "notebooks").glob("*.ipynb"))
@@ -116,16 +118,22 @@ def test_the_parameters_cell_is_the_first_code_cell_and_has_every_parameter(path
     first = cells(path, "code")[0]
     assert tags(first) == ["parameters"]
     assert [cell for cell in cells(path, "code")[1:] if "parameters" in tags(cell)] == []
-    assigned = [ast.unparse(node.targets[0]) for node in ast.parse(first.source).body]  # type: ignore[attr-defined]
-    assert assigned == list(Parameters.model_fields)
+    known = papermill.inspect_notebook(path)
+    assert list(known) == list(Parameters.model_fields)
+    for name, parameter in known.items():
+        assert parameter["inferred_type_name"] != "None", name
+        assert parameter["help"], name
 
 
-def test_the_parameters_cell_means_the_defaults(path: Path) -> None:
-    values = {
-        ast.unparse(node.targets[0]): ast.literal_eval(node.value)  # type: ignore[attr-defined]
-        for node in ast.parse(cells(path, "code")[0].source).body
-    }
-    assert lab_parameters(**values) == lab_parameters()
+def test_the_parameters_cell_sets_nothing(path: Path) -> None:
+    """The file decides; the cell is there for papermill, and for who tries something."""
+    variables: dict[str, Any] = {}
+    exec(cells(path, "code")[0].source, variables)
+    assert given.set_in(variables) == {}
+
+
+def test_the_parameters_cell_is_the_same_in_every_notebook(path: Path) -> None:
+    assert cells(path, "code")[0].source == cells(NOTEBOOKS[0], "code")[0].source
 
 
 def test_the_second_code_cell_connects_under_the_notebooks_name(path: Path) -> None:
@@ -135,7 +143,7 @@ def test_the_second_code_cell_connects_under_the_notebooks_name(path: Path) -> N
 
 
 def test_nothing_else_is_imported(path: Path) -> None:
-    for cell in [*cells(path, "code")[:1], *cells(path, "code")[2:]]:
+    for cell in cells(path, "code")[2:]:
         imports = [
             node
             for node in ast.walk(ast.parse(cell.source))

@@ -31,7 +31,7 @@ def started(uid: str = LAB.uid, url: str = LAB.url) -> NotebookStarted:
     """A notebook begins on the lab."""
     return NotebookStarted(
         target=LAB.name,
-        kind=LAB.kind,
+        kind="lab",
         server=LAB.server,
         context=LAB.context,
         uid=uid,

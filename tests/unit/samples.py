@@ -7,29 +7,43 @@ from typing import Any
 
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import loading as parameters
+from runbook_lib.parameters.capabilities import CAPABILITIES
 from runbook_lib.parameters.loading import Parameters
 
 LAB = Target(
     name="lab-default",
-    kind="lab",
     kubeconfig=Path("/nowhere/kubeconfig"),
     context="lab-default",
     server="https://127.0.0.1:6443",
     uid="uid-1",
     url="http://127.0.0.1:8080",
     production=False,
+    allows=CAPABILITIES["lab"],
 )
 
 PRODUCTION = Target(
     name="prod",
-    kind="cluster",
     kubeconfig=Path("/nowhere/kubeconfig"),
     context="prod",
     server="https://prod.example.com",
     uid="uid-2",
     url="https://xnat.example.com",
     production=True,
+    allows=CAPABILITIES["cluster"],
 )
+
+
+CLUSTER: dict[str, Any] = {
+    "target": {"kind": "cluster", "context": "staging"},
+    "application": {
+        "url": "https://xnat.example.com",
+        "probes": [
+            {"method": method, "path": "/", "status": status}
+            for method, status in (("GET", 200), ("HEAD", 200), ("POST", 200), ("DELETE", 405))
+        ],
+    },
+}
+"""The parameters that a cluster has no defaults for."""
 
 
 def lab_parameters(**given: Any) -> Parameters:

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
+from runbook_lib import cli
 from runbook_lib.base.exit_codes import ExitCode
 from runbook_lib.base.locations import repository_root
+from runbook_lib.headless import run
+from runbook_lib.lab import cli as lab
+from tests.unit.samples import CLUSTER
 
 
 def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -27,6 +34,11 @@ def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
     ("arguments", "message"),
     [
         (("run", "-f", "parameters/missing.yaml"), "cannot read parameters/missing.yaml"),
+        (("run", "-f", "x" * 5000), "File name too long"),
+        (("run", "--set", "mode=aply"), "1 problem in --set:\n  mode: must be one of"),
+        (("run", "--set", "mode"), "--set 'mode' is no setting"),
+        (("diagnose", "--set", "timeouts.probe=10s"), "in --set:\n  timeouts.probe: must"),
+        (("notebook", "-f", "parameters/missing.yaml"), "cannot read parameters/missing.yaml"),
         (("run", "--notebook", "09_unknown"), "there is no notebook 09_unknown"),
         (("run", "--no-such-option"), "No such option"),
         (("walk",), "No such command"),
@@ -115,3 +127,65 @@ def test_logs_of_a_lab_that_there_is_not_are_an_error(log: tuple[str, ...]) -> N
     done = runbook("lab", "logs", *log, "--name", "nobody-started-this")
     assert done.returncode == 1
     assert "there is no lab 'nobody-started-this'" in done.stderr
+
+
+class Started(Exception):
+    """Stands for the process that a command becomes, or the lab that it starts."""
+
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The labs that were started, and what JupyterLab was started with."""
+    seen: list[Any] = []
+
+    def become(_program: str, argv: list[str], environ: dict[str, str]) -> None:
+        seen.append((argv[2:], environ.get("RUNBOOK_PARAMETERS")))
+        raise Started
+
+    monkeypatch.setattr(os, "execve", become)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(lab, "up", lambda name: seen.append(f"lab {name}"))
+    monkeypatch.chdir(Path.cwd())
+    return seen
+
+
+def command(*arguments: str) -> None:
+    cli.app([*arguments], standalone_mode=False)
+
+
+def test_a_session_on_a_lab_starts_it_and_opens_as_root_with_further_options(
+    started: list[Any],
+) -> None:
+    with pytest.raises(Started):
+        command("notebook", "--ip", "0.0.0.0", "--no-browser")
+    lab_started, (argv, file) = started
+    assert (lab_started, file) == ("lab default", None)
+    assert {"jupyterlab", "--allow-root", "--no-browser"} <= set(argv)
+    assert argv[argv.index("--ip") + 1] == "0.0.0.0"
+    assert argv[-1] == "notebooks/00_start_here.ipynb"
+
+
+def test_a_session_on_a_cluster_starts_no_lab_and_hands_the_file_to_every_kernel(
+    started: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(CLUSTER))
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Started):
+        command("notebook", "--parameters", "mine.yaml")
+    ((_, file),) = started
+    assert file == str(tmp_path / "mine.yaml")
+
+
+@pytest.mark.parametrize("text", ["target: {kind: lab, lab: two}", yaml.safe_dump(CLUSTER)])
+def test_a_run_starts_a_lab_only_where_the_target_is_one(
+    started: list[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    def execute(*_arguments: Any, **_options: Any) -> None:
+        raise Started
+
+    monkeypatch.setattr(run, "execute", execute)
+    (tmp_path / "mine.yaml").write_text(text)
+    options = ("--start-lab", "--output", str(tmp_path / "runs"))
+    with pytest.raises(Started):
+        command("run", "-f", str(tmp_path / "mine.yaml"), *options)
+    assert started == (["lab two"] if "kind: lab" in text else [])

@@ -92,11 +92,11 @@ def token_command(context: Context, name: str) -> str:
 
 
 def _kubectl(context: Context) -> str:
-    """Kubectl on the pinned cluster: a terminal's own context may be another one."""
-    pinned = ["--context", context.target.context]
-    if context.target.kind == "lab":
-        pinned = ["--kubeconfig", str(context.target.kubeconfig), *pinned]
-    return shlex.join(["kubectl", *pinned])
+    """Kubectl on the pinned cluster: a terminal's own kubeconfig and context may be others."""
+    target = context.target
+    return shlex.join(
+        ["kubectl", "--kubeconfig", str(target.kubeconfig), "--context", target.context]
+    )
 
 
 def operator_log_command(parameters: Parameters) -> str:
@@ -141,7 +141,7 @@ def ways_in(context: Context) -> Table:
         rows.append(("DNS", f"{wanted.host} must lead to {found.balancer}"))
     rows.append(("from this machine", f"{forward_command(context)}, then {local}"))
     rows += [("token", token_command(context, name)) for name in accounts(context)]
-    if context.target.kind == "lab":
+    if not context.target.allows.serves_pages:
         rows.append(
             (
                 "in the lab",

@@ -18,6 +18,7 @@ from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import StepRecord
+from runbook_lib.parameters.loading import load
 from tests.unit.events import APPLYING, APPROVED, AT, applied, failed, planned, verified
 from tests.unit.samples import lab_parameters
 
@@ -135,7 +136,7 @@ def test_a_signal_leaves_a_summary_that_names_it(
         raise raised
 
     monkeypatch.setattr(run, "_execute_in_order", stop)
-    done = run.execute(TLS, PARAMETERS, tmp_path)
+    done = run.execute(TLS, load(), tmp_path)
     assert (done.complete, done.broken_off) == (False, True)
     summary = json.loads((tmp_path / "summary.json").read_text())
     assert summary["ended_by"] == ended_by

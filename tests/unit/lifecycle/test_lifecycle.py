@@ -10,6 +10,7 @@ import pytest
 
 from runbook_lib.base.errors import (
     NotApproved,
+    ParameterError,
     PlanChanged,
     RunbookError,
     TargetChanged,
@@ -77,16 +78,22 @@ class Kernel:
         self.cluster: set[str] = set()
         self.pinned = Pinned()
         self.record = folder / "evidence.jsonl"
+        self.changed = False
         context = Context(
             lab_parameters(mode=mode),
             LAB,
             cast("Cluster", self.pinned),
             Journal(self.record, run="r1", notebook="n"),
+            self._refuse_if_changed,
         )
         gate = Gate(LAB, Approvals(), environ={APPROVE_VARIABLE: approve})
         self.steps = [ALabel("one", self.cluster), ALabel("two", self.cluster)]
         self.one = LifeCycle(self.steps[0], context, gate)
         self.two = LifeCycle(self.steps[1], context, gate, [self.one])
+
+    def _refuse_if_changed(self) -> None:
+        if self.changed:
+            raise ParameterError("the parameters changed since")
 
     def events(self, step: str) -> list[str]:
         return [entry.event.name for entry in self.entries if entry.step == step]
@@ -382,3 +389,18 @@ def test_a_proposal_shows_what_a_person_needs_to_decide(tmp_path: Path) -> None:
     text = str(Kernel(tmp_path).one.plan())
     for expected in ("Add a name on lab-default", "Why:  because", "Risk: none", "+one"):
         assert expected in text
+
+
+@pytest.mark.parametrize("phase", ["plan", "gate", "apply", "verify"])
+def test_nothing_goes_on_with_parameters_that_changed_since(tmp_path: Path, phase: str) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.one.plan()
+    kernel.one.gate()
+    kernel.changed = True
+    with pytest.raises(ParameterError, match="the parameters changed since"):
+        getattr(kernel.one, phase)()
+    assert kernel.cluster == set()
+    assert kernel.one.outcome is StepOutcome.PLANNED
+    kernel.changed = False
+    run(kernel.one)
+    assert kernel.one.outcome is StepOutcome.VERIFIED

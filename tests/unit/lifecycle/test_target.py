@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from runbook_lib.base.errors import ClusterUnreachable, LabNotRunning, Parameter
 from runbook_lib.base.locations import lab_state_file
 from runbook_lib.cluster.connection import connect, contexts
 from runbook_lib.lifecycle import target
-from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import loading as parameters
+from tests.unit.samples import CLUSTER, PRODUCTION
 
 KUBECONFIG: dict[str, Any] = {
     "apiVersion": "v1",
@@ -29,12 +30,8 @@ def kubeconfig(path: Path, **changes: Any) -> Path:
 
 
 def cluster_parameters(path: Path, context: str = "staging") -> parameters.Parameters:
-    return parameters.from_mapping(
-        {
-            "target": {"kind": "cluster", "kubeconfig": str(path), "context": context},
-            "application": {"url": URL},
-        }
-    )
+    target = {"kind": "cluster", "kubeconfig": str(path), "context": context}
+    return parameters.from_mapping({**CLUSTER, "target": target})
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +68,8 @@ def write_lab(name: str, **changes: Any) -> None:
 def test_a_lab_describes_itself(uid: str) -> None:
     write_lab("default")
     found = target.resolve(parameters.from_mapping({}))
-    assert (found.name, found.kind, found.uid) == ("lab-default", "lab", uid)
+    assert (found.name, found.uid) == ("lab-default", uid)
+    assert found.allows.approves_by_itself
     assert (found.url, found.production) == ("http://127.0.0.1:7080", False)
     assert found.charts["istiod"] == Path("/charts/istiod")
     assert found.addons["jaeger"] == Path("/samples/addons/jaeger.yaml")
@@ -95,6 +93,7 @@ def test_a_cluster_is_named_after_its_context(tmp_path: Path, uid: str) -> None:
     assert (found.name, found.context, found.uid) == ("eks-1", "staging", uid)
     assert (found.server, found.url) == ("https://127.0.0.1:1", URL)
     assert found.production
+    assert not found.allows.approves_by_itself
 
 
 def test_an_unknown_context_lists_those_there_are(tmp_path: Path) -> None:
@@ -111,10 +110,7 @@ def test_the_context_is_looked_for_in_every_listed_kubeconfig(
     first = kubeconfig(tmp_path / "a", contexts=other)
     second = kubeconfig(tmp_path / "b")
     monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
-    wanted = parameters.from_mapping(
-        {"target": {"kind": "cluster", "context": "staging"}, "application": {"url": URL}}
-    )
-    assert target.resolve(wanted).kubeconfig == second
+    assert target.resolve(parameters.from_mapping(CLUSTER)).kubeconfig == second
 
 
 @pytest.mark.parametrize(
@@ -176,9 +172,7 @@ class Identity:
 
 
 def test_another_cluster_behind_the_same_context_is_noticed() -> None:
-    pinned = Target(
-        "eks-1", "cluster", Path("/k"), "staging", "https://x", "uid-1", URL, production=True
-    )
+    pinned = replace(PRODUCTION, uid="uid-1")
     pinned.verify_same(Identity("uid-1"))
     with pytest.raises(TargetChanged, match="was cluster uid-1 and is now uid-2"):
         pinned.verify_same(Identity("uid-2"))

@@ -15,7 +15,9 @@ from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Verification
 from runbook_lib.lifecycle.table import Row, Table
 from runbook_lib.notebook import display
-from tests.unit.samples import LAB, PRODUCTION, lab_parameters
+from runbook_lib.parameters import Layer, loading
+from runbook_lib.parameters.capabilities import LAB_FILE
+from tests.unit.samples import LAB, PRODUCTION
 
 HOSTILE = "<script>alert('x')</script> & co"
 TABLE = Table("Traffic", ("method",), (Row(("GET",), ok=True), Row(("POST",), ok=False)))
@@ -80,11 +82,15 @@ def test_a_table_without_rows_says_so() -> None:
 
 
 def test_the_headline_names_the_target_and_how_it_is_worked_on() -> None:
-    text = display.headline(PRODUCTION, lab_parameters(mode="plan"), Path("runs/x"))
+    given = loading.load(None, [Layer("the notebook", {"mode": "plan"})])
+    text = display.headline(PRODUCTION, given.parameters, given.origin, Path("runs/x"))
     for expected in ("prod (production)", "https://prod.example.com", "uid-2", "documented"):
         assert expected in text
     assert "plan: nothing will be changed" in text
-    assert "production" not in display.headline(LAB, lab_parameters(), Path("runs/x"))
+    assert f"Parameters: {LAB_FILE} (sha256 {given.origin.files[0].digest[:12]}), because" in text
+    assert "no file was given; from the notebook: mode\n" in text
+    shown = display.headline(LAB, given.parameters, given.origin, Path("runs/x"))
+    assert "production" not in shown
 
 
 def test_outside_of_ipython_there_is_nothing_to_register() -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 from collections.abc import Iterator
@@ -12,16 +13,16 @@ from pydantic import BaseModel
 
 from runbook_lib.base.errors import ParameterError
 from runbook_lib.base.locations import repository_root
+from runbook_lib.parameters import layers
 from runbook_lib.parameters import loading as parameters
-from runbook_lib.parameters.model import LAB_ISTIOD_VALUES, RELEASED_CHARTS, Parameters
+from runbook_lib.parameters.formats import RELEASED_CHARTS, RELEASED_KIALI_CHARTS
+from runbook_lib.parameters.layers import Layer
+from runbook_lib.parameters.model import Parameters
+from tests.unit.samples import CLUSTER
 
 BAD_FILES = sorted((Path(__file__).parent / "bad_parameters").glob("*.yaml"))
 LAB = repository_root() / "parameters" / "lab.yaml"
-EKS = repository_root() / "parameters" / "eks.example.yaml"
-CLUSTER: dict[str, Any] = {
-    "target": {"kind": "cluster", "context": "staging"},
-    "application": {"url": "https://xnat.example.com"},
-}
+EXAMPLE = repository_root() / "parameters" / "cluster.example.yaml"
 
 
 def keys_of(model: BaseModel, above: str = "") -> Iterator[str]:
@@ -47,12 +48,15 @@ def test_there_are_enough_bad_files() -> None:
 def test_a_bad_file_is_refused_with_place_and_remedy(path: Path) -> None:
     header, _, _ = path.read_text().partition("\n")
     expected = header.removeprefix("# expect: ").split(" | ")
+    count = expected[0] if expected[0].endswith("problems") else "1 problem"
     with pytest.raises(ParameterError) as caught:
         parameters.load(path)
     message = str(caught.value)
     assert str(path) in message
     for fragment in expected:
         assert fragment in message
+    if "problem" in message:
+        assert message.startswith(f"{count} in {path}:")
     assert "hunter22" not in message
 
 
@@ -80,32 +84,167 @@ def test_an_alias_inside_itself_is_refused_without_recursion(tmp_path: Path) -> 
         parameters.load(path)
 
 
-def test_the_lab_file_is_equal_to_the_defaults() -> None:
-    assert parameters.load(LAB) == parameters.from_mapping({})
+def test_without_a_file_the_labs_holds_and_the_origin_says_so() -> None:
+    found = parameters.load()
+    assert found.parameters == parameters.load(LAB).parameters
+    assert str(found.origin).startswith(f"{LAB} (sha256 ")
+    assert str(found.origin).endswith("), because no file was given")
+    assert "because" not in str(parameters.load(LAB).origin)
+
+
+def test_the_digest_is_the_one_that_people_can_compute(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("target: {kind: lab}\n")
+    (found, lab) = parameters.load(path).origin.files
+    assert found.digest == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (found.path, lab.path) == (path, LAB)
+
+
+def test_a_file_for_a_lab_is_laid_over_the_labs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        "target: {kind: lab}\nstory: safe\n"
+        "application:\n  web: {labels: {role: web}}\n"
+        "  probes: [{method: GET, path: /x, status: 200}]\n"
+        "authorization: {read_methods: [GET], methods: [GET], denied_method: DELETE}\n"
+        "istio: {istiod: {values: {global: {logging: {level: debug}}}}}\n"
+    )
+    with pytest.raises(ParameterError, match="no probe for DELETE"):
+        parameters.load(path)
+    text = path.read_text()
+    path.write_text(text.replace("}]", "}, {method: DELETE, path: /x, status: 405}]"))
+    found, lab = parameters.load(path).parameters, parameters.load().parameters
+    assert (found.story, lab.story) == ("safe", "documented")
+    assert found.kiali == lab.kiali
+    assert [probe.path for probe in found.application.probes] == ["/x", "/x"]
+    assert found.application.web.labels == {"role": "web"}
+    values = {**lab.istio.istiod.values, "global": {"logging": {"level": "debug"}}}
+    assert found.istio.istiod.values == values
+
+
+def test_a_problem_that_comes_from_the_labs_file_is_placed_there(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("target: {kind: lab}\nauthorization: {denied_method: PATCH}\n")
+    expected = rf"1 problem in {path}:\n  {LAB} line \d+, application.probes: no probe for PATCH"
+    with pytest.raises(ParameterError, match=expected):
+        parameters.load(path)
 
 
 def test_no_value_is_the_default() -> None:
     nothing = dict.fromkeys(Parameters.model_fields)
-    assert parameters.from_mapping(nothing) == Parameters()
+    assert parameters.from_mapping(nothing) == parameters.load().parameters
 
 
-def test_the_eks_example_is_valid_and_shows_every_key() -> None:
-    shown = set(keys_in(yaml.safe_load(EKS.read_text())))
-    explained = set(keys_of(parameters.load(EKS))) - {"target.lab"}
+def test_the_current_context_is_never_a_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kubeconfig = tmp_path / "kubeconfig"
+    kubeconfig.write_text("{contexts: [{name: prod}], current-context: prod}")
+    monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    data = {**CLUSTER, "target": {"kind": "cluster"}}
+    with pytest.raises(ParameterError, match=r"1 problem .*\n.*target\.context: a cluster needs"):
+        parameters.from_mapping(data)
+
+
+def test_relative_paths_count_from_the_folder_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "ca.pem").touch()
+    data = {**CLUSTER, "application": {**CLUSTER["application"], "ca_file": "ca.pem"}}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(data))
+    monkeypatch.chdir("/")
+    assert parameters.load(path).parameters.application.ca_file == tmp_path / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    "key", ["target.kubeconfig", "application.ca_file", "kiali.jaeger_manifest"]
+)
+@pytest.mark.parametrize("path", ["x" * 5000, "y/" * 3000], ids=["name", "path"])
+def test_a_path_that_is_too_long_is_an_error_of_that_key(key: str, path: str) -> None:
+    with pytest.raises(ParameterError, match="cannot be a file: File name too long") as caught:
+        parameters.load(None, [Layer("x", CLUSTER), layers.of_settings([f"{key}={path}"])])
+    assert f"{key}: " in str(caught.value)
+    assert len(str(caught.value)) < 900
+
+
+@pytest.mark.parametrize("path", ["x" * 5000, "y/" * 3000], ids=["name", "path"])
+def test_a_file_whose_path_is_too_long_is_an_error(path: str) -> None:
+    with pytest.raises(ParameterError, match=r"cannot read .*: File name too long") as caught:
+        parameters.load(path)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_file_that_is_nested_too_deeply_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    path.write_text("[" * 5000)
+    with pytest.raises(ParameterError, match="is nested too deeply"):
+        parameters.load(path)
+
+
+def test_settings_are_laid_over_the_file_and_named() -> None:
+    settings = layers.of_settings(
+        ["timeouts.rollout=900", "application.plaintext_ports=[8104]", "timeouts.probe=10"]
+    )
+    found = parameters.load(LAB, [settings])
+    assert found.parameters.timeouts.rollout == 900
+    assert found.parameters.timeouts.kiali == 600
+    assert found.parameters.application.plaintext_ports == (8104,)
+    expected = "; from --set: timeouts.rollout, timeouts.probe, application.plaintext_ports"
+    assert str(found.origin).endswith(expected)
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("timeouts", "--set 'timeouts' is no setting\n→ write it as timeouts.rollout=900"),
+        (".rollout=1", "--set '.rollout=1' is no setting"),
+        ("mode=[", "the value of --set 'mode=[' is not YAML: line 1"),
+        ("mode=aply", "--set, mode: must be one of apply, plan, and is the text 'aply'"),
+        ("timeouts.rolout=9", "--set, timeouts.rolout: unknown key → did you mean 'rollout'?"),
+        ("timeouts=9", "--set, timeouts: must be a mapping of keys, and is 9"),
+    ],
+)
+def test_a_bad_setting_is_an_error_with_its_reason(setting: str, reason: str) -> None:
+    with pytest.raises(ParameterError) as caught:
+        parameters.load(LAB, [layers.of_settings([setting])])
+    assert reason in str(caught.value)
+
+
+def test_the_example_is_valid_and_shows_every_key() -> None:
+    shown = set(keys_in(yaml.safe_load(EXAMPLE.read_text())))
+    explained = set(keys_of(parameters.load(EXAMPLE).parameters)) - {"target.lab"}
     assert {key for key in explained if ".values." not in key} <= shown
 
 
-def test_every_key_of_the_eks_example_has_a_comment() -> None:
-    lines = EKS.read_text().splitlines()
+def test_every_key_of_the_example_has_a_comment() -> None:
+    lines = EXAMPLE.read_text().splitlines()
     keys = [index for index, line in enumerate(lines) if re.match(r"\s*\w+:", line)]
     assert len(keys) > 40
     assert [lines[i] for i in keys if not lines[i - 1].lstrip().startswith("#")] == []
+
+
+def test_the_example_shows_the_defaults_except_for_what_it_marks() -> None:
+    example = yaml.safe_load(EXAMPLE.read_text())
+    minimal = parameters.from_mapping(
+        {
+            "target": {key: example["target"][key] for key in ("kind", "context")},
+            "application": {key: example["application"][key] for key in ("url", "probes")},
+            "istio": {"version": example["istio"]["version"]},
+            "kiali": {"version": example["kiali"]["version"]},
+        }
+    )
+    assert parameters.load(EXAMPLE).parameters == minimal
+    assert len(re.findall("REQUIRED[.]", EXAMPLE.read_text())) == 4
+    assert len(re.findall("PINNED[.]", EXAMPLE.read_text())) == 2
 
 
 def test_a_cluster_defaults_to_production_and_to_the_safe_story() -> None:
     found = parameters.from_mapping(CLUSTER)
     assert (found.target.production, found.story) == (True, "safe")
     assert found.istio.chart_repository == RELEASED_CHARTS
+    assert found.kiali.chart_repository == RELEASED_KIALI_CHARTS
+    assert found.kiali.exposure == "cluster"
     assert found.istio.istiod.values == {}
 
 
@@ -116,20 +255,15 @@ def test_values_on_a_cluster_are_taken_as_given() -> None:
     assert found.istio.istiod.release == "istiod"
 
 
-def test_values_of_the_lab_may_be_added_to() -> None:
-    values = {**LAB_ISTIOD_VALUES, "global": {"logging": {"level": "debug"}}}
-    found = parameters.from_mapping({"istio": {"istiod": {"values": values}}})
-    assert found.istio.istiod.values == values
-
-
 def test_a_trailing_slash_of_the_url_is_dropped() -> None:
-    data = {**CLUSTER, "application": {"url": "https://xnat.example.com:8443/"}}
+    url = "https://xnat.example.com:8443/"
+    data = {**CLUSTER, "application": {**CLUSTER["application"], "url": url}}
     assert parameters.from_mapping(data).application.url == "https://xnat.example.com:8443"
 
 
 def test_parameters_cannot_be_changed_afterwards() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Parameters().story = "safe"
+        parameters.load().parameters.story = "safe"
 
 
 def test_a_mapping_is_named_by_its_source() -> None:
@@ -157,7 +291,7 @@ def test_the_environment_names_the_lab_where_the_parameters_do_not(
 ) -> None:
     monkeypatch.setenv("RUNBOOK_LAB", "two")
     assert parameters.from_mapping({}).target.lab == "two"
-    assert parameters.load(LAB).target.lab == "two"
+    assert parameters.load(LAB).parameters.target.lab == "two"
     assert parameters.from_mapping({"target": {"lab": "three"}}).target.lab == "three"
     monkeypatch.setenv("RUNBOOK_LAB", "Two Labs")
     with pytest.raises(ParameterError, match=r"target\.lab: 'Two Labs' is not a Kubernetes name"):
@@ -165,7 +299,7 @@ def test_the_environment_names_the_lab_where_the_parameters_do_not(
 
 
 def test_every_stage_of_the_default_methods_can_be_proved() -> None:
-    found = Parameters()
+    found = parameters.from_mapping(CLUSTER)
     probed = {probe.method for probe in found.application.probes}
     methods = (*found.authorization.methods, found.authorization.denied_method)
     assert set(itertools.chain(found.authorization.read_methods, methods)) <= probed
