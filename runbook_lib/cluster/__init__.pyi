@@ -16,6 +16,7 @@ __all__ = [
     "Cluster",
     "Everything",
     "KubeContext",
+    "KubeEvent",
     "Manifests",
     "Object",
     "ObjectDiff",
@@ -24,7 +25,6 @@ __all__ = [
     "canonical_yaml",
     "contexts",
     "describe",
-    "event_text",
     "has_sidecar",
     "is_loopback",
     "labels_of",
@@ -37,9 +37,10 @@ __all__ = [
     "without_fields",
 ]
 
-from .client import Cluster, Everything, event_text
+from .client import Cluster, Everything
 from .connection import REQUEST_TIMEOUT, KubeContext, api_errors, contexts, is_loopback
 from .diff import ObjectDiff, canonical_yaml, object_diff
+from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields
 from .names import (
     ADMISSION,

@@ -19,6 +19,7 @@ from runbook_lib.base import (
 )
 from runbook_lib.base.redact import redact
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors, connect
+from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.names import APPS, FIELD_MANAGER, RESTART_REASON, RESTARTED_AT
 from runbook_lib.cluster.objects import Object, ref
 from runbook_lib.cluster.watch import Watched, selectors
@@ -30,6 +31,7 @@ Objects = list[Object]
 """Inside `Cluster`, `list` is a method."""
 
 Texts = list[str]
+Events = list[KubeEvent]
 """As above."""
 
 
@@ -248,8 +250,8 @@ class Cluster:
             force=True,
         )
 
-    def events(self, namespace: str, name: str, *, kind: str | None = None) -> Texts:
-        """Return the events about the object `name`, newest last, as `Reason: message (xN)`.
+    def events(self, namespace: str, name: str, *, kind: str | None = None) -> Events:
+        """Return the events about the object `name`, newest last.
 
         Args:
             namespace: The object's namespace.
@@ -263,7 +265,7 @@ class Cluster:
         with self._errors(f"list events of {namespace}/{name}"):
             answer = self._request(resource.get, namespace=namespace, field_selector=selector)
         events = sorted(answer["items"], key=_last_seen)
-        return [event_text(event) for event in events]
+        return [KubeEvent.of(event) for event in events]
 
     def logs(self, namespace: str, pod: str, container: str, *, lines: int) -> Texts:
         """Return the last lines that a container wrote, redacted."""
@@ -401,10 +403,3 @@ def _last_seen(event: Object) -> str:
         or event.get("eventTime")
         or event["metadata"]["creationTimestamp"]
     )
-
-
-def event_text(event: Object) -> str:
-    """Return an event as `Reason: message (xN)`."""
-    count = (event.get("series") or {}).get("count") or event.get("count") or 1
-    times = f" (x{count})" if count > 1 else ""
-    return f"{event.get('reason')}: {event.get('message')}{times}"

@@ -33,12 +33,14 @@ class Container:
         native_sidecar: Whether it is an init container that keeps running; kubectl's READY column
             counts it like any other, but it is not listed among `containers`.
         problem: Why it is not running, such as `ImagePullBackOff: ...`; empty if it is.
+        waiting: The reason for which the kubelet does not start it, in its own word.
     """
 
     name: str
     ready: bool
     native_sidecar: bool
     problem: str
+    waiting: str = ""
 
 
 def containers(pod: Object) -> list[Container]:
@@ -60,6 +62,7 @@ def containers(pod: Object) -> list[Container]:
                     ready=bool(state.get("ready")),
                     native_sidecar=declared is not None,
                     problem=_problem(state),
+                    waiting=_waiting(state).get("reason", ""),
                 )
             )
     return found
@@ -134,19 +137,23 @@ def explain(cluster: Cluster, namespace: str, names: list[str]) -> list[str]:
         `name: Reason: message`, each text once.
     """
     found = [
-        f"{name}: {text}"
+        f"{name}: {event}"
         for name in names
-        for text in cluster.events(namespace, name)
-        if text.split(":", 1)[0] in TELLING_EVENTS
+        for event in cluster.events(namespace, name)
+        if event.reason in TELLING_EVENTS
     ]
     return list(dict.fromkeys(found))
 
 
+def _waiting(state: dict[str, Any]) -> dict[str, Any]:
+    return (state.get("state") or {}).get("waiting") or {}
+
+
 def _problem(state: dict[str, Any]) -> str:
     """Say why a container is not running; nothing while it is, or is being started normally."""
-    waiting = (state.get("state") or {}).get("waiting")
+    waiting = _waiting(state)
     ended = (state.get("state") or {}).get("terminated")
-    if waiting and waiting.get("reason") not in (None, *_NORMAL_WAITING):
+    if waiting.get("reason") not in (None, *_NORMAL_WAITING):
         last = (state.get("lastState") or {}).get("terminated")
         code = f" (last exit code {last['exitCode']})" if last else ""
         return _join(waiting["reason"], waiting.get("message")) + code

@@ -21,9 +21,9 @@ from runbook_lib.cluster import (
     APPS,
     PROXY,
     REVISION_LABEL,
+    KubeEvent,
     Object,
     accounts,
-    event_text,
     labels_of,
     name_of,
     pods,
@@ -229,12 +229,12 @@ class Looker:
         kinds = ("StatefulSet", "Deployment")
         return tuple(w for kind in kinds for w in self._cluster.list(APPS, kind, self._names[0]))
 
-    def _events(self) -> Mapping[str, tuple[str, ...]]:
-        found: dict[str, list[str]] = defaultdict(list)
+    def _events(self) -> Mapping[str, tuple[KubeEvent, ...]]:
+        found: dict[str, list[KubeEvent]] = defaultdict(list)
         for event in self._cluster.list("v1", "Event", self._names[0]):
             if event.get("reason") in pods.TELLING_EVENTS:
-                found[event["involvedObject"]["name"]].append(event_text(event))
-        return {name: tuple(texts) for name, texts in found.items()}
+                found[event["involvedObject"]["name"]].append(KubeEvent.of(event))
+        return {name: tuple(events) for name, events in found.items()}
 
     def _webhooks(self) -> tuple[Object, ...]:
         api = ADMISSION

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbook_lib.chapters.autoscaling import Autoscaler
-from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of
+from runbook_lib.cluster import KubeEvent, Object, has_sidecar, labels_of, name_of
 from runbook_lib.mesh import Policies, traffic
 from runbook_lib.mesh.policy import is_dry_run, service_targets
 from runbook_lib.parameters import Parameters
@@ -124,7 +124,7 @@ class Observation:
     namespace: Object | None = None
     pods: tuple[Object, ...] = ()
     workloads: tuple[Object, ...] = ()
-    events: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    events: Mapping[str, tuple[KubeEvent, ...]] = field(default_factory=dict)
     services: tuple[Object, ...] = ()
     endpoints: tuple[Object, ...] = ()
     istiod: tuple[Object, ...] = ()
@@ -260,9 +260,9 @@ def creation_failures(seen: Observation, workload: Object) -> tuple[str, ...]:
     # A Deployment's pods are created by its ReplicaSets, whose names end with a hash.
     made_by = re.compile(f"{name}-{_HASH}" if workload["kind"] == "Deployment" else name)
     return tuple(
-        text
-        for about, texts in seen.events.items()
+        str(event)
+        for about, events in seen.events.items()
         if made_by.fullmatch(about)
-        for text in texts
-        if text.startswith("FailedCreate:")
+        for event in events
+        if event.reason == "FailedCreate"
     )

@@ -166,7 +166,7 @@ class TestLoad:
         assert status["desiredReplicas"] == 1
         # Nor did it while the pods were replaced, before this autoscaler took the other's place.
         events = context.cluster.events("xnat", WEB, kind=autoscalers.KIND)
-        assert [each for each in events if each.startswith("SuccessfulRescale")] == []
+        assert [each for each in events if each.reason == "SuccessfulRescale"] == []
 
     def test_with_a_sidecar_a_busy_application_does_not_scale_out(
         self, make: MakeContext, kubectl: Kubectl, scaled: str

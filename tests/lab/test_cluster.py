@@ -236,7 +236,7 @@ def test_a_restart_replaces_the_pods_and_says_why(cluster: Cluster) -> None:
         timeout=60,
     )
     events = cluster.events("xnat", "xnat-xnat-web", kind="StatefulSet")
-    assert any(text.startswith("SuccessfulCreate: ") for text in events)
+    assert any(event.reason == "SuccessfulCreate" for event in events)
 
 
 def test_a_restart_of_nothing_creates_nothing(cluster: Cluster) -> None:

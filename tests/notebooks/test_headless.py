@@ -375,8 +375,24 @@ def test_a_signal_leaves_every_artefact(
     assert (folder / "report.html").is_file()
 
 
-def test_nothing_is_left_in_the_repository() -> None:
-    assert not list(repository_root().glob("out*.ipynb"))
+def notebooks_here() -> dict[Path, bytes]:
+    """The notebooks in the repository, with their content."""
+    root = repository_root()
+    return {
+        path: path.read_bytes() for path in (*root.glob("*.ipynb"), *root.glob("notebooks/*.ipynb"))
+    }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def untouched() -> dict[Path, bytes]:
+    """What there was before the first run."""
+    return notebooks_here()
+
+
+def test_runs_leave_nothing_beside_the_notebooks_and_change_none(
+    untouched: dict[Path, bytes],
+) -> None:
+    assert notebooks_here() == untouched
 
 
 def lab_name(done: Run) -> str:

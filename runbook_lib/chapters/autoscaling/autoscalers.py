@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError
-from runbook_lib.chapters.autoscaling.cases import Autoscaler, ScaleOut
+from runbook_lib.chapters.autoscaling.cases import Autoscaler, Condition, ScaleOut
 from runbook_lib.chapters.autoscaling.scale_out import (
     RESOURCES,
     Item,
@@ -146,12 +146,12 @@ def made_through_v1(autoscaler: Object) -> bool:
     )
 
 
-def condition(autoscaler: Object, kind: str) -> tuple[str, str, str]:
-    """Return a condition's status, reason and message; `Unknown` if it is not there."""
+def condition(autoscaler: Object, kind: str) -> Condition:
+    """Return one of an autoscaler's conditions; an unknown one if it is not there."""
     for each in (autoscaler.get("status") or {}).get("conditions") or []:
         if each["type"] == kind:
-            return each["status"], each.get("reason", ""), each.get("message", "")
-    return "Unknown", "", "the controller has not looked at it yet"
+            return Condition(kind, each["status"], each.get("reason", ""), each.get("message", ""))
+    return Condition(kind, "Unknown", "", "the controller has not looked at it yet")
 
 
 def metrics_api_missing(context: Context) -> bool:
@@ -171,18 +171,20 @@ def _read(context: Context, autoscaler: Object, usages: PodUsages) -> Autoscaler
     current, desired = status.get("currentReplicas", 0), status.get("desiredReplicas", 0)
     spec = autoscaler["spec"]
     limits = f"{spec.get('minReplicas', 1)} to {spec['maxReplicas']}"
-    problems = tuple(_problems(autoscaler, target))
+    broken = () if target is not None else (f"there is no {target_name(autoscaler)}",)
     try:
         judged = _scalings(context, autoscaler, target, usages)
     except KeptMetricsDamaged as error:
-        judged, problems = (), (error.cause, *problems)
+        judged, broken = (), (error.cause, *broken)
+    conditions = (condition(autoscaler, kind) for kind in ("AbleToScale", "ScalingActive"))
     return Autoscaler(
         name_of(autoscaler),
         target_name(autoscaler),
         tuple(map(Metric.of, spec.get("metrics") or [])),
         judged,
         f"{current}, wants {desired} ({limits})",
-        problems,
+        tuple(each for each in conditions if not each.holds),
+        broken,
     )
 
 
@@ -205,15 +207,6 @@ def _scalings(
     }
     items = autoscaler["spec"].get("metrics") or []
     return scalings(items, metrics_before(autoscaler), requests, usage)
-
-
-def _problems(autoscaler: Object, target: Object | None) -> Iterator[str]:
-    if target is None:
-        yield f"there is no {target_name(autoscaler)}"
-    for kind in ("AbleToScale", "ScalingActive"):
-        status, reason, message = condition(autoscaler, kind)
-        if status != "True":
-            yield f"{kind} is {status}: {': '.join(filter(None, [reason, message]))}"
 
 
 def _pods(context: Context, target: Object) -> list[Object]:

@@ -118,6 +118,48 @@ def _parts(requests: Requests, *, added: bool) -> tuple[Part, ...]:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """What a HorizontalPodAutoscaler's controller says about it in `status.conditions`.
+
+    Attributes:
+        kind: `AbleToScale` or `ScalingActive`.
+        status: `True`, `False` or `Unknown`.
+        reason: Why, in one word; empty where the controller has not looked yet.
+        message: Why, in words.
+    """
+
+    kind: str
+    status: str
+    reason: str
+    message: str
+
+    @property
+    def holds(self) -> bool:
+        """Whether it is as it should be."""
+        return self.status == "True"
+
+    @property
+    def undecided(self) -> bool:
+        """Whether the controller has not looked at it yet, or does not know."""
+        return self.status == "Unknown"
+
+    @property
+    def disabled(self) -> bool:
+        """Whether the target has no replicas, so that there is nothing to scale."""
+        return self.reason == "ScalingDisabled"
+
+    @property
+    def lacks_metrics(self) -> bool:
+        """Whether a metric could not be read, of whatever type: `FailedGetResourceMetric`, ..."""
+        return self.reason.startswith("FailedGet") and self.reason.endswith("Metric")
+
+    def __str__(self) -> str:
+        """As `ScalingActive is False: reason: message`."""
+        why = ": ".join(filter(None, [self.reason, self.message]))
+        return f"{self.kind} is {self.status}: {why}"
+
+
+@dataclass(frozen=True)
 class Autoscaler:
     """A HorizontalPodAutoscaler, next to the workload that it scales.
 
@@ -127,7 +169,8 @@ class Autoscaler:
         metrics: All of its metrics.
         scalings: How it judges CPU and memory; empty if it does not look at them.
         replicas: How many pods there are, and how many it wants.
-        problems: What stands in its way, by its own conditions or because its target is missing.
+        conditions: Those of its own that do not hold.
+        broken: What else stands in its way, such as a target that is missing.
         notes: What else to know about it.
     """
 
@@ -136,8 +179,14 @@ class Autoscaler:
     metrics: tuple[Metric, ...]
     scalings: tuple[Scaling, ...]
     replicas: str
-    problems: tuple[str, ...] = ()
+    conditions: tuple[Condition, ...] = ()
+    broken: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What stands in its way, in words."""
+        return (*self.broken, *map(str, self.conditions))
 
     @property
     def needs_remedy(self) -> bool:

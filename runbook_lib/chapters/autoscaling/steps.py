@@ -221,14 +221,14 @@ def _wait_for_decision(context: Context, autoscaler: Autoscaler) -> Row:
 
 
 def _decision(autoscaler: Object) -> State:
-    status, reason, message = autoscalers.condition(autoscaler, "AbleToScale")
-    if status != "True":
-        return State(done=False, text=f"AbleToScale is {status}: {reason}: {message}")
-    status, reason, message = autoscalers.condition(autoscaler, "ScalingActive")
-    if reason == "ScalingDisabled":
+    able = autoscalers.condition(autoscaler, "AbleToScale")
+    if not able.holds:
+        return State(done=False, text=str(able))
+    active = autoscalers.condition(autoscaler, "ScalingActive")
+    if active.disabled:
         return State(done=True, text="disabled, as its target has no replicas")
-    if status != "True":
-        return State(done=False, text=f"ScalingActive is {status}: {reason}: {message}")
+    if not active.holds:
+        return State(done=False, text=str(active))
     current = (autoscaler.get("status") or {}).get("currentMetrics") or []
     awaited = [
         metric.text
@@ -252,12 +252,11 @@ def _is_current(metric: Metric, item: Object) -> bool:
 
 
 def _require_metrics_api(context: Context, autoscaler: Object) -> None:
-    status, reason, message = autoscalers.condition(autoscaler, "ScalingActive")
-    if status != "False" or not autoscalers.metrics_api_missing(context):
+    active = autoscalers.condition(autoscaler, "ScalingActive")
+    if active.holds or active.undecided or not autoscalers.metrics_api_missing(context):
         return
     raise VerificationFailed(
-        f"the cluster has no metrics API, so {reference(autoscaler)} cannot decide: "
-        f"ScalingActive is {status}: {': '.join(filter(None, [reason, message]))}",
+        f"the cluster has no metrics API, so {reference(autoscaler)} cannot decide: {active}",
         "install metrics-server, on EKS: aws eks create-addon --addon-name metrics-server "
         "--cluster-name CLUSTER; elsewhere: https://github.com/kubernetes-sigs/metrics-server",
     )

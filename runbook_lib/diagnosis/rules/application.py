@@ -118,7 +118,7 @@ def container_not_started(seen: Observation) -> Iterator[Cause]:
             f"kubectl --namespace {where} describe pod {pod_name}",
             (
                 f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
-                *seen.events.get(pod_name, ())[-1:],
+                *map(str, seen.events.get(pod_name, ())[-1:]),
             ),
             link=_PODS,
             outside=_is_web(seen, kind, name) and bool(seen.wrong_answers),
@@ -149,7 +149,7 @@ def container_not_ready(seen: Observation) -> Iterator[Cause]:
             f"kubectl --namespace {where} logs {pod_name} --container {waiting[0].name}",
             (
                 f"Pod {where}/{pod_name}: {pods.why_not_ready(pod)}",
-                *seen.events.get(pod_name, ())[-1:],
+                *map(str, seen.events.get(pod_name, ())[-1:]),
                 *probes[-1:],
                 *logs,
             ),
@@ -169,7 +169,7 @@ def _waiting(seen: Observation) -> Iterator[tuple[str, str, Object, list[pods.Co
 
 
 def _never_ran(container: pods.Container) -> bool:
-    return container.problem.startswith(_NOT_STARTED)
+    return container.waiting.startswith(_NOT_STARTED)
 
 
 @_rule(order=150, needs=("services",))

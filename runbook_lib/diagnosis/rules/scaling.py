@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -23,12 +22,6 @@ _DOCS = (
     "https://kubernetes.io/docs/tasks/run-application/horizontal-pod-autoscale/"
     "#container-resource-metrics"
 )
-
-# As autoscalers.py writes an autoscaler's conditions.
-_NOT_DECIDED = re.compile(r"\w+ is Unknown: ")
-_DISABLED = re.compile(r"ScalingActive is False: ScalingDisabled\b")
-_NO_METRICS = re.compile(r"ScalingActive is False: FailedGet\w*Metric\b")
-
 
 _rule = partial(registry.rule, registry.Area.AUTOSCALING, "03_autoscaling")
 
@@ -134,14 +127,13 @@ def _uncomputed(autoscaler: Autoscaler) -> list[str]:
 
 def _lasting_problems(seen: Observation, autoscaler: Autoscaler) -> list[str]:
     """Return what stands in an autoscaler's way, but for what passes by itself or is meant so."""
-    passing = [_NOT_DECIDED, _DISABLED]
-    if not _have_settled(seen, autoscaler):
-        passing.append(_NO_METRICS)
-    return [
-        problem
-        for problem in autoscaler.problems
-        if not any(pattern.match(problem) for pattern in passing)
+    settled = _have_settled(seen, autoscaler)
+    lasting = [
+        str(each)
+        for each in autoscaler.conditions
+        if not (each.undecided or each.disabled or (each.lacks_metrics and not settled))
     ]
+    return [*autoscaler.broken, *lasting]
 
 
 def _have_settled(seen: Observation, autoscaler: Autoscaler) -> bool:

@@ -12,7 +12,8 @@ from kubernetes.client.exceptions import ApiException
 from kubernetes.dynamic import DynamicClient
 
 from runbook_lib.base.errors import ClusterRefused, ClusterUnreachable, KindNotInstalled
-from runbook_lib.cluster.client import Cluster, conflict, event_text
+from runbook_lib.cluster.client import Cluster, conflict
+from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.kinds import Kinds
 from runbook_lib.cluster.objects import Object, ref
 from runbook_lib.cluster.watch import Watched, selectors
@@ -76,11 +77,10 @@ def test_other_refusals_are_no_conflicts(error: ClusterRefused) -> None:
 
 
 def test_an_event_shows_how_often_it_happened() -> None:
-    assert event_text({"reason": "BackOff", "message": "again", "count": 7}) == (
-        "BackOff: again (x7)"
-    )
-    assert event_text({"reason": "Created", "message": "web-0"}) == "Created: web-0"
-    assert event_text({"reason": "A", "message": "b", "series": {"count": 2}}) == "A: b (x2)"
+    again = {"reason": "BackOff", "message": "again"}
+    assert str(KubeEvent.of({**again, "count": 7})) == "BackOff: again (x7)"
+    assert str(KubeEvent.of({**again, "series": {"count": 2}})) == "BackOff: again (x2)"
+    assert str(KubeEvent.of(again)) == "BackOff: again"
 
 
 def test_a_reference_leaves_out_a_namespace_that_there_is_not() -> None:

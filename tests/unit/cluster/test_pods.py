@@ -6,6 +6,7 @@ import pytest
 
 from runbook_lib.cluster import pods
 from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.events import KubeEvent
 
 RUNNING = {"state": {"running": {}}, "ready": True}
 
@@ -151,9 +152,9 @@ def test_a_readiness_gate_is_named() -> None:
 
 def test_only_telling_events_explain_and_each_once() -> None:
     class Events:
-        def events(self, _namespace: str, name: str) -> list[str]:
-            refused = "FailedCreate: failed calling webhook"
-            return ["Scheduled: ok", refused, refused] if name == "web" else []
+        def events(self, _namespace: str, name: str) -> list[KubeEvent]:
+            refused = KubeEvent("FailedCreate", "failed calling webhook")
+            return [KubeEvent("Scheduled", "ok"), refused, refused] if name == "web" else []
 
     found = pods.explain(cast("Cluster", Events()), "xnat", ["web", "web-0"])
     assert found == ["web: FailedCreate: failed calling webhook"]

@@ -16,9 +16,10 @@ import pytest
 
 from runbook_lib.base.errors import ClusterRefused
 from runbook_lib.chapters import CHAPTERS
-from runbook_lib.chapters.autoscaling.cases import Autoscaler
+from runbook_lib.chapters.autoscaling.cases import Autoscaler, Condition
 from runbook_lib.chapters.autoscaling.scale_out import Metric, Requests, Scaling, Usage
 from runbook_lib.chapters.policies import manifest
+from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.judging import health, judge, unjudged
@@ -266,7 +267,7 @@ def tells(name: str, mode: str, *, second: int = 0, **spec: Any) -> Object:
 
 
 def autoscaler(
-    *problems: str,
+    *conditions: Condition,
     own: int | None = 100,
     proxy: int | None = 100,
     used: int | None = None,
@@ -279,19 +280,22 @@ def autoscaler(
     requests = Requests({WEB: own}, {"istio-proxy": proxy})
     scaling = Scaling("cpu", (goal,), (metric,), requests, usage)
     replicas = "1, wants 1 (1 to 3)"
-    return Autoscaler(WEB, f"StatefulSet/{WEB}", (metric,), (scaling,), replicas, problems)
+    return Autoscaler(WEB, f"StatefulSet/{WEB}", (metric,), (scaling,), replicas, conditions)
 
 
-NO_METRICS = (
-    "ScalingActive is False: FailedGetResourceMetric: the HPA was unable to compute the replica "
+NO_METRICS = Condition(
+    *("ScalingActive", "False", "FailedGetResourceMetric"),
+    "the HPA was unable to compute the replica "
     "count: failed to get cpu utilization: unable to get metrics for resource cpu: no metrics "
-    "returned from resource metrics API"
+    "returned from resource metrics API",
 )
-NO_TARGET = "AbleToScale is False: FailedGetScale: the HPA controller was unable to get the scale"
-NOT_DECIDED = "ScalingActive is Unknown: the controller has not looked at it yet"
-DISABLED = (
-    "ScalingActive is False: ScalingDisabled: scaling is disabled since the replica count of the "
-    "target is zero"
+NO_TARGET = Condition(
+    "AbleToScale", "False", "FailedGetScale", "the HPA controller was unable to get the scale"
+)
+NOT_DECIDED = Condition("ScalingActive", "Unknown", "", "the controller has not looked at it yet")
+DISABLED = Condition(
+    *("ScalingActive", "False", "ScalingDisabled"),
+    "scaling is disabled since the replica count of the target is zero",
 )
 
 
@@ -329,7 +333,13 @@ def missing(said: str) -> dict[str, Any]:
     """A web pod is missing, and the event about it says why."""
     return {
         "workloads": (workload(WEB, 2), workload(DATABASE)),
-        "events": {WEB: (f"FailedCreate: create Pod {WEB}-1 in StatefulSet failed error: {said}",)},
+        "events": {
+            WEB: (
+                KubeEvent(
+                    "FailedCreate", f"create Pod {WEB}-1 in StatefulSet failed error: {said}"
+                ),
+            )
+        },
     }
 
 
@@ -620,8 +630,8 @@ def test_a_skewed_autoscaler_is_a_finding_only_where_it_matters() -> None:
     ("broken", "said"),
     [
         (autoscaler(own=None), f"{WEB} has no cpu request"),
-        (autoscaler(NO_METRICS), NO_METRICS),
-        (autoscaler(NO_TARGET, NOT_DECIDED), NO_TARGET),
+        (autoscaler(NO_METRICS), str(NO_METRICS)),
+        (autoscaler(NO_TARGET, NOT_DECIDED), str(NO_TARGET)),
     ],
 )
 def test_an_autoscaler_that_never_scales_is_a_fault_in_the_controllers_words(
@@ -636,16 +646,16 @@ def test_an_autoscaler_that_never_scales_is_a_fault_in_the_controllers_words(
 
 
 def test_an_autoscaler_that_has_not_decided_yet_or_has_nothing_to_decide_is_none() -> None:
-    waiting = autoscaler("AbleToScale is Unknown: the controller has not looked at it yet")
+    waiting = autoscaler(replace(NOT_DECIDED, kind="AbleToScale"))
     assert (
         judge(healthy(autoscalers=(waiting, autoscaler(NOT_DECIDED), autoscaler(DISABLED)))) == ()
     )
 
 
 def test_new_pods_get_a_moment_until_they_must_have_metrics() -> None:
-    def seen(ago: timedelta, *problems: str) -> list[str]:
+    def seen(ago: timedelta, *conditions: Condition) -> list[str]:
         web = pod(WEB, 8080, conditions=[ready_since(datetime.now(UTC) - ago)])
-        blind = autoscaler(*problems)
+        blind = autoscaler(*conditions)
         return names(judge(healthy(pods=(web, pod(DATABASE, 5432)), autoscalers=(blind,))))
 
     now, later = timedelta(seconds=5), timedelta(minutes=3)
@@ -668,7 +678,7 @@ def test_a_blind_autoscaler_is_told_why_and_only_a_sidecar_needs_annotations() -
     assert renamed.name == "autoscaler-blind"
     assert "the pods have no container renamed" in renamed.what
     assert "annotations" not in renamed.remedy
-    assert NO_METRICS in renamed.evidence
+    assert str(NO_METRICS) in renamed.evidence
 
 
 def in_shop(**labels: str) -> Object:
@@ -1060,7 +1070,7 @@ def test_a_deployment_is_refused_by_way_of_its_replica_set() -> None:
             "restart_order": [f"StatefulSet/{DATABASE}", f"Deployment/{WEB}"],
         }
     )
-    refused = ("FailedCreate: Error creating: " + NO_ROOM,)
+    refused = (KubeEvent("FailedCreate", f"Error creating: {NO_ROOM}"),)
 
     def seen(about: str) -> Observation:
         return healthy(

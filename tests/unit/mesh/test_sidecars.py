@@ -17,7 +17,7 @@ from runbook_lib.chapters.policies.manifest import (
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Row, Table
 from runbook_lib.mesh.sidecars import accepts_plaintext, allows, prove_authorization, prove_modes
-from tests.unit.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import context, pod
 from tests.unit.samples import lab_parameters
 
 

@@ -17,7 +17,7 @@ from runbook_lib.lifecycle.gate import GateDecision
 from runbook_lib.lifecycle.lifecycle import LifeCycle
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.notebook.asking import AskingGate, Question
-from tests.unit.lifecycle.test_lifecycle import ALabel, Pinned
+from tests.unit.doubles.steps import ALabel, Pinned
 from tests.unit.samples import LAB, lab_parameters
 
 

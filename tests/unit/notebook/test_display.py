@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from IPython.core.getipython import get_ipython
 
 from runbook_lib.lifecycle.approvals import Approvals
 from runbook_lib.lifecycle.gate import Gate
@@ -95,3 +96,4 @@ def test_the_headline_names_the_target_and_how_it_is_worked_on() -> None:
 
 def test_outside_of_ipython_there_is_nothing_to_register() -> None:
     display.register()
+    assert get_ipython() is None

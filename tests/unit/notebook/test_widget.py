@@ -10,7 +10,7 @@ from nbconvert import HTMLExporter
 from runbook_lib.base.errors import NotApproved
 from runbook_lib.notebook import widget
 from runbook_lib.notebook.widget import GateView
-from tests.unit.notebook.test_asking import LAB, LATER, PLAN, PRODUCTION, Kernel
+from tests.unit.doubles.asking import LAB, LATER, PLAN, PRODUCTION, Kernel
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 

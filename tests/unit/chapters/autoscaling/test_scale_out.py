@@ -8,7 +8,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from runbook_lib.chapters.autoscaling.cases import Autoscaler, Comparison, ScaleOut, rows
+from runbook_lib.chapters.autoscaling.cases import Autoscaler, Comparison, Condition, ScaleOut, rows
 from runbook_lib.chapters.autoscaling.scale_out import (
     RESOURCES,
     Item,
@@ -522,12 +522,14 @@ class TestComparison:
     def test_what_no_remedy_mends_is_the_reason_and_the_controllers_words(self) -> None:
         bare = {"containers": [{"name": "web"}]}
         scalings_found = judged([resource()], bare, bare)
-        said = "ScalingActive is False: FailedGetResourceMetric: missing request for cpu"
+        said = Condition(
+            "ScalingActive", "False", "FailedGetResourceMetric", "missing request for cpu"
+        )
 
         broken = Autoscaler("a", "StatefulSet/web", (), scalings_found, "1", (said,))
 
         assert not broken.computed
-        assert broken.troubles == (scalings_found[0].reason, said)
+        assert broken.troubles == (scalings_found[0].reason, str(said))
 
     def test_a_moved_autoscaler_is_no_trouble_that_stays(self) -> None:
         moved = Autoscaler("a", "StatefulSet/web", (), judged([resource()]), "1")
@@ -538,7 +540,7 @@ class TestComparison:
     def test_an_autoscaler_whose_target_is_gone_is_not_called_blind_to_cpu(self) -> None:
         metrics = (Metric.of(resource()),)
         gone = Autoscaler(
-            "a", "Deployment/gone", metrics, (), "0", ("there is no Deployment/gone",)
+            "a", "Deployment/gone", metrics, (), "0", broken=("there is no Deployment/gone",)
         )
 
         nothing = ScaleOut("xnat", (gone,), Remedy.CONTAINER_RESOURCE, PROXY_REQUESTS).nothing

@@ -9,7 +9,7 @@ import pytest
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.chapters.policies import authorization
-from tests.unit.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import context, pod
 
 
 def service(name: str, protocol: str, created: str) -> dict[str, Any]:

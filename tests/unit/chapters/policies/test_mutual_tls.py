@@ -6,7 +6,7 @@ from pathlib import Path
 
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import outsiders
-from tests.unit.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import context, pod
 from tests.unit.samples import lab_parameters
 
 EXCLUDED = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080,9187"}

@@ -17,7 +17,7 @@ from runbook_lib.chapters.shared.outsiders import (
 )
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle import require
-from tests.unit.given_cluster import WEB, context, pod
+from tests.unit.doubles.given_cluster import WEB, context, pod
 
 SCANNING = {
     "name": "web",

@@ -1,0 +1,34 @@
+"""What Kubernetes' components say about objects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from runbook_lib.cluster.objects import Object
+
+
+@dataclass(frozen=True)
+class KubeEvent:
+    """An Event about an object.
+
+    Attributes:
+        reason: Why it was written, in one word such as `FailedCreate`.
+        message: What happened.
+        count: How often.
+    """
+
+    reason: str
+    message: str
+    count: int = 1
+
+    @classmethod
+    def of(cls, event: Object) -> Self:
+        """Read it from the API's object; a series counts in a field of its own."""
+        count = (event.get("series") or {}).get("count") or event.get("count") or 1
+        return cls(event.get("reason") or "?", event.get("message") or "", count)
+
+    def __str__(self) -> str:
+        """The event as `Reason: message (xN)`."""
+        times = f" (x{self.count})" if self.count > 1 else ""
+        return f"{self.reason}: {self.message}{times}"
