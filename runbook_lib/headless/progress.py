@@ -132,7 +132,7 @@ def conclusion(result: Result) -> str:
 
 
 class _View:
-    """Turns evidence into lines and the state of a bar."""
+    """Turns what is recorded into lines and the state of a bar."""
 
     def __init__(self, console: Console, bar: Progress, total: int) -> None:
         self._console = console

@@ -268,18 +268,18 @@ class LifeCycle:
             raise
 
 
+_UNTOUCHED = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
+
+
 def _came_of(error: BaseException, reached: StepOutcome) -> StepOutcome:
     """Say what an error makes of a step that had come this far."""
     if isinstance(error, NotApproved | PlanChanged):
         return StepOutcome.NOT_APPROVED
     if isinstance(error, KeyboardInterrupt) and reached.unproved:
         return reached
-    if isinstance(error, RunbookError) and reached in _BEFORE:
+    if isinstance(error, RunbookError) and reached in _UNTOUCHED:
         return StepOutcome.REFUSED
     return StepOutcome.FAILED
-
-
-_BEFORE = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
 
 
 def _since(started: float) -> float:

@@ -83,18 +83,11 @@ class StepRecord:
             case StepSkipped():
                 return replace(self, outcome=StepOutcome.SKIPPED, failed=None)
             case StepApplying():
-                since = entry.at
-                return replace(
-                    self, changing_since=since, outcome=StepOutcome.INTERRUPTED, failed=None
-                )
+                begun = replace(self, changing_since=entry.at, failed=None)
+                return replace(begun, outcome=StepOutcome.INTERRUPTED)
             case StepApplied() as applied:
-                return replace(
-                    self,
-                    applied=applied,
-                    applied_at=entry.at,
-                    outcome=StepOutcome.APPLIED,
-                    failed=None,
-                )
+                done = replace(self, applied=applied, applied_at=entry.at, failed=None)
+                return replace(done, outcome=StepOutcome.APPLIED)
             case StepVerified() as verified:
                 return replace(self, verified=verified, outcome=StepOutcome.VERIFIED, failed=None)
             case StepFailed() as failed:

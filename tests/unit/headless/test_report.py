@@ -83,6 +83,11 @@ def test_a_step_that_breaks_off_before_it_is_verified_is_applied(tmp_path: Path)
     assert "● applied, not verified</td><td>create X</td>" in page
 
 
+def test_an_error_without_words_is_named(tmp_path: Path) -> None:
+    stopped = failed("KeyboardInterrupt", StepOutcome.INTERRUPTED)
+    assert "<strong>Cause:</strong> KeyboardInterrupt" in _page(tmp_path, APPLYING, stopped)
+
+
 def test_the_cluster_is_named(tmp_path: Path) -> None:
     runs.open_journal(tmp_path, "04_mutual_tls").record(started())
     page = report.write(tmp_path).read_text()
