@@ -45,11 +45,12 @@ down: $(READY) ## Stop the embedded lab
 
 test: lint unit system test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
 
-lint: $(READY) ## Check style, types and layers
+lint: $(READY) ## Check style, types, layers and dependencies
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/deptry .
 
 unit: $(READY) ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
