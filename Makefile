@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system test-lab test-notebooks test-browser test-kills chromium format outputs constraints clean
+.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills chromium format outputs constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -16,7 +16,7 @@ RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets met
 # The labs of the tests may use more memory than people's, for less time spent on saving it.
 PYTEST := GOGC=200 $(BIN)/python -m pytest
 # Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
-# first (tests/conftest.py).
+# first (tests/durations.json).
 PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
 
 help: ## Show the commands
@@ -66,6 +66,9 @@ test-lab: $(READY) ## Test the lab with its real processes
 test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/notebooks
+
+durations: PARALLEL += --record-durations
+durations: unit system ## Record how long each test file takes, in tests/durations.json
 
 KILLS ?= 30
 test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; not part of test

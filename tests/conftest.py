@@ -4,30 +4,34 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from tests.durations import Recorder, longest_first, read
 from tests.labs import Lab, start_lab, stop_lab
 from tests.shelf import Shelf
 
-LONGEST = (
-    "tests/notebooks/test_headless.py",
-    "tests/notebooks/test_interrupted.py",
-    "tests/lab/test_diagnosis.py",
-    "tests/notebooks/test_rollback.py",
-    "tests/notebooks/test_nbval.py",
-    "tests/lab/test_kiali.py",
-    "tests/lab/test_preflight.py",
-    "tests/lab/test_lifecycle.py",
-    "tests/lab/test_autoscaling.py",
-)
-"""Files that begin first, so that no worker is left alone with one of them at the end."""
+DURATIONS = Path(__file__).with_name("durations.json")
+"""How long each file took when that was last recorded (`make durations`), in seconds."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run record its durations."""
+    parser.addoption(
+        "--record-durations", action="store_true", help=f"keep each file's time in {DURATIONS.name}"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Record where the reports of all workers arrive."""
+    if config.getoption("--record-durations") and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Recorder(DURATIONS))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first."""
-    rank = {name: number for number, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: rank.get(item.nodeid.partition("::")[0], len(rank)))
+    """Put the longest files first, so that no worker is left alone with one of them at the end."""
+    longest_first(items, read(DURATIONS))
 
 
 def _name(suffix: str) -> str:
