@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from typing import Any
 import yaml
 
 from runbook_lib.base import CommandError, Completed, RunbookError, run
+from runbook_lib.cluster import Object
 
 # The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -76,7 +77,6 @@ class Release:
         status: `deployed`, `failed`, `pending-install`, ...
         chart: The chart's name, such as `istiod`.
         chart_version: The chart's version.
-        app_version: The version of what it installs.
         since: When its last operation began, by the clock of whoever ran Helm; None if unknown.
     """
 
@@ -86,7 +86,6 @@ class Release:
     status: str
     chart: str
     chart_version: str
-    app_version: str
     since: datetime | None = field(default=None, compare=False)
 
     @property
@@ -111,11 +110,6 @@ def is_older(version: str, other: str) -> bool:
     """
     first, second = _precedence(version), _precedence(other)
     return first is not None and second is not None and first < second
-
-
-Releases = list[Release]
-Documents = list[dict[str, Any]]
-"""Inside `Helm`, `list` is a method."""
 
 
 class Helm:
@@ -144,18 +138,17 @@ class Helm:
 
     def get_manifest(
         self, release: str, *, namespace: str, revision: int | None = None
-    ) -> Documents:
+    ) -> list[Object]:
         """Return the objects of a release, or of one revision, as they were rendered."""
         arguments = ["get", "manifest", release, "--namespace", namespace]
         return _documents(self.cli(*arguments, *_revision(revision)).stdout)
 
     def get_values(
-        self, release: str, *, namespace: str, all: bool = False, revision: int | None = None
+        self, release: str, *, namespace: str, revision: int | None = None
     ) -> dict[str, Any]:
-        """Return the values given to a release or revision; with `all` also the chart's own."""
-        options = [*(["--all"] if all else []), *_revision(revision)]
+        """Return the values given to a release, or to one revision of it."""
         arguments = ["get", "values", release, "--namespace", namespace, "--output", "json"]
-        return json.loads(self.cli(*arguments, *options).stdout) or {}
+        return json.loads(self.cli(*arguments, *_revision(revision)).stdout) or {}
 
     def get_labels(self, release: str, *, namespace: str) -> dict[str, str]:
         """Return the labels of a release, Helm's own included; none if there is no release."""
@@ -169,7 +162,7 @@ class Helm:
         """
         return self._metadata(release, namespace).get("applyMethod") == "ssa"
 
-    def history(self, release: str, *, namespace: str) -> Releases:
+    def history(self, release: str, *, namespace: str) -> list[Release]:
         """Return the revisions of a release, oldest first; none if there is no such release."""
         arguments = ["history", release, "--namespace", namespace, "--output", "json"]
         try:
@@ -180,13 +173,6 @@ class Helm:
             raise
         return [_release({**entry, "name": release, "namespace": namespace}) for entry in entries]
 
-    def list(self, *, namespace: str | None = None) -> Releases:
-        """Return the releases in a namespace, or in all, in every status."""
-        scope = ["--namespace", namespace] if namespace else ["--all-namespaces"]
-        states = ["--deployed", "--failed", "--pending", "--uninstalling"]
-        output = self.cli("list", *scope, *states, "--output", "json").stdout
-        return [_release(entry) for entry in json.loads(output)]
-
     def show_chart(self, chart: Chart) -> dict[str, Any]:
         """Return a chart's `Chart.yaml`, such as to learn which version is the newest."""
         with _fetching(chart):
@@ -194,7 +180,7 @@ class Helm:
         found: dict[str, Any] = yaml.safe_load(output)
         return found
 
-    def show_crds(self, chart: Chart) -> Documents:
+    def show_crds(self, chart: Chart) -> list[Object]:
         """Return the kinds in a chart's folder `crds`; Helm installs them and never changes them.
 
         Kinds among a chart's templates are not in it.
@@ -260,7 +246,7 @@ class Helm:
         namespace: str,
         values: Mapping[str, Any],
         kube_version: str | None = None,
-    ) -> Documents:
+    ) -> list[Object]:
         """Render a chart's objects, CRDs included, without asking the cluster.
 
         Args:
@@ -305,15 +291,6 @@ class Helm:
             timeout=timeout + _NETWORK_MARGIN,
         )
 
-    def upgrade_dry_run(
-        self, release: str, chart: Chart, *, namespace: str, values: Mapping[str, Any]
-    ) -> Documents:
-        """Return the objects that `upgrade_install` would leave, checked by the API server."""
-        output = self._upgrade(
-            release, chart, namespace, values, ["--dry-run=server"], timeout=_READ_TIMEOUT
-        )
-        return _documents(json.loads(output)["manifest"])
-
     def upgrade_install(
         self,
         release: str,
@@ -321,59 +298,23 @@ class Helm:
         *,
         namespace: str,
         values: Mapping[str, Any],
-        wait: bool = True,
         timeout: float,
-        create_namespace: bool = False,
         labels: Mapping[str, str] | None = None,
         force_conflicts: bool = False,
     ) -> Release:
         """Install a release, or bring it to these values.
+
+        Does not wait for workloads: the step does, which can say what it waits for and why.
 
         Args:
             release: The release's name.
             chart: What to install.
             namespace: Where.
             values: All values that differ from the chart's; earlier ones are forgotten.
-            wait: Whether to wait until its workloads are ready.
             timeout: Seconds that Helm may wait.
-            create_namespace: Make the namespace if it is missing.
             labels: Added to the release's own; later upgrades keep them.
             force_conflicts: As for `rollback`.
         """
-        options = ["--wait" if wait else "--wait=hookOnly", "--timeout", _duration(timeout)]
-        if create_namespace:
-            options.append("--create-namespace")
-        if labels:
-            options += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
-        if force_conflicts:
-            options.append("--force-conflicts")
-        output = self._upgrade(release, chart, namespace, values, options, timeout=timeout)
-        return _from_status(json.loads(output))
-
-    def version(self) -> str:
-        """Return Helm's own version, such as `v4.2.0`."""
-        return run([self._helm, "version", "--short"], timeout=_READ_TIMEOUT).stdout.strip()
-
-    def _metadata(self, release: str, namespace: str) -> dict[str, Any]:
-        arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
-        try:
-            found: dict[str, Any] = json.loads(self.cli(*arguments).stdout)
-        except CommandError as error:
-            if _not_found(error):
-                return {}
-            raise
-        return found
-
-    def _upgrade(
-        self,
-        release: str,
-        chart: Chart,
-        namespace: str,
-        values: Mapping[str, Any],
-        options: Sequence[str],
-        *,
-        timeout: float,
-    ) -> str:
         arguments = [
             "upgrade",
             release,
@@ -384,10 +325,16 @@ class Helm:
             "--reset-values",
             "--values",
             "-",
+            "--wait=hookOnly",
+            "--timeout",
+            _duration(timeout),
             "--output",
             "json",
-            *options,
         ]
+        if labels:
+            arguments += ["--labels", ",".join(f"{key}={value}" for key, value in labels.items())]
+        if force_conflicts:
+            arguments.append("--force-conflicts")
         try:
             done = self.cli(
                 *arguments, timeout=timeout + _NETWORK_MARGIN, input=yaml.safe_dump(dict(values))
@@ -399,7 +346,17 @@ class Helm:
                     "run this again: it waits for that Helm, and shows what is then to be done",
                 ) from error
             raise
-        return done.stdout
+        return _from_status(json.loads(done.stdout))
+
+    def _metadata(self, release: str, namespace: str) -> dict[str, Any]:
+        arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
+        try:
+            found: dict[str, Any] = json.loads(self.cli(*arguments).stdout)
+        except CommandError as error:
+            if _not_found(error):
+                return {}
+            raise
+        return found
 
 
 @contextmanager
@@ -421,7 +378,7 @@ def _fetching(chart: Chart) -> Iterator[None]:
 
 
 def _release(entry: Mapping[str, Any]) -> Release:
-    """Build a release from an entry of `helm list` or `helm history`."""
+    """Build a release from an entry of `helm history`."""
     # Name and version are joined by '-', and both may hold more of them.
     chart, *version = re.split(r"-(?=v?\d+\.\d+\.)", str(entry["chart"]), maxsplit=1)
     return Release(
@@ -431,7 +388,6 @@ def _release(entry: Mapping[str, Any]) -> Release:
         status=entry["status"],
         chart=chart,
         chart_version="".join(version),
-        app_version=entry["app_version"],
         since=_moment(entry.get("updated", "")),
     )
 
@@ -446,7 +402,6 @@ def _from_status(entry: Mapping[str, Any]) -> Release:
         status=entry["info"]["status"],
         chart=chart["name"],
         chart_version=chart["version"],
-        app_version=chart.get("appVersion", ""),
     )
 
 
@@ -467,7 +422,7 @@ def _not_found(error: CommandError) -> bool:
     return "release: not found" in error.stderr
 
 
-def _documents(text: str) -> Documents:
+def _documents(text: str) -> list[Object]:
     return [item for item in yaml.load_all(text, Loader=_LOADER) if item]
 
 
@@ -476,7 +431,7 @@ def _revision(number: int | None) -> list[str]:
 
 
 def _moment(text: str) -> datetime | None:
-    """Read a time as `helm history` prints it; `helm list` has a form of its own, left out."""
+    """Read a time as `helm history` and `helm status` print it; None if there is none."""
     try:
         found = datetime.fromisoformat(text)
     except ValueError:

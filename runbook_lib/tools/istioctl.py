@@ -23,12 +23,10 @@ class Versions:
     Attributes:
         client: istioctl's own version.
         control_plane: istiod's version, or versions if replicas differ; None if there is none.
-        data_plane: Version of each connected proxy by its name, `pod.namespace`.
     """
 
     client: str
     control_plane: str | None
-    data_plane: dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -98,11 +96,6 @@ class Istioctl:
         """Check whether Istio can be installed or upgraded (`istioctl x precheck`)."""
         return self._messages("x", "precheck")
 
-    def proxy_config_listeners(self, pod: str, *, namespace: str, port: int | None = None) -> str:
-        """Return the table of listeners of a pod's proxy."""
-        options = ["--port", str(port)] if port else []
-        return self.cli("proxy-config", "listeners", f"{pod}.{namespace}", *options).stdout
-
     def proxy_config_listeners_json(self, pod: str, *, namespace: str) -> list[dict[str, Any]]:
         """Return the listeners of a pod's proxy as Envoy has them now."""
         done = self.cli("proxy-config", "listeners", f"{pod}.{namespace}", "--output", "json")
@@ -111,10 +104,6 @@ class Istioctl:
         except ValueError as error:
             raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
         return listeners
-
-    def proxy_status(self) -> str:
-        """Return the table of proxies and what each has acknowledged."""
-        return self.cli("proxy-status").stdout
 
     def proxy_states(self) -> dict[str, dict[str, str]]:
         """Return what each connected proxy has acknowledged.
@@ -127,21 +116,12 @@ class Istioctl:
         return _states(self.cli("proxy-status", "--output", "json").stdout)
 
     def version(self) -> Versions:
-        """Return the versions of istioctl, istiod and the proxies."""
+        """Return the versions of istioctl and istiod."""
         return _versions(json.loads(self.cli("version", "--output", "json").stdout))
 
     def x_authz_check(self, pod: str, *, namespace: str) -> str:
         """Return the table of AuthorizationPolicies in force on a pod."""
         return self.cli("x", "authz", "check", f"{pod}.{namespace}").stdout
-
-    def x_check_inject(self, *, namespace: str, labels: dict[str, str]) -> str:
-        """Return the table of injection webhooks and whether each matches such a pod."""
-        selector = ",".join(f"{key}={value}" for key, value in labels.items())
-        return self.cli("x", "check-inject", "--namespace", namespace, "--labels", selector).stdout
-
-    def x_describe_pod(self, pod: str, *, namespace: str) -> str:
-        """Return the description of a pod and the Istio configuration that applies to it."""
-        return self.cli("x", "describe", "pod", f"{pod}.{namespace}").stdout
 
     def _messages(self, *command: str) -> list[Message]:
         # Findings of level Error make the exit code 79: only output that is not JSON is a failure.
@@ -174,9 +154,6 @@ def _versions(data: dict[str, Any]) -> Versions:
     return Versions(
         client=data["clientVersion"]["version"],
         control_plane=", ".join(sorted({item["Info"]["version"] for item in mesh})) or None,
-        data_plane={
-            proxy["ID"]: proxy["IstioVersion"] for proxy in data.get("dataPlaneVersion") or []
-        },
     )
 
 

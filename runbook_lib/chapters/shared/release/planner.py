@@ -148,8 +148,6 @@ class ReleasePlanner:
             self._chart(context),
             namespace=namespace,
             values=self._values,
-            # Waiting is done by the step, which can say what it waits for and why.
-            wait=False,
             timeout=self._source.timeout,
             labels=preflight.INSTALLED_BY if new else None,
             force_conflicts=current is not None and contested.forced(context, current),

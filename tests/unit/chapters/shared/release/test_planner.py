@@ -32,7 +32,7 @@ class FakeHelm:
         self, *history: tuple[str, str], labels: Mapping[str, str], values: dict[str, Any]
     ) -> None:
         self._history = [
-            Release("istiod", "istio-system", number, status, "istiod", version, version, LONG_AGO)
+            Release("istiod", "istio-system", number, status, "istiod", version, LONG_AGO)
             for number, (status, version) in enumerate(history, start=1)
         ]
         self._labels = labels

@@ -23,7 +23,7 @@ def revisions(*states: str, age: float = 1000) -> list[Release]:
     """A history whose last operation began `age` seconds ago."""
     since = datetime.now(UTC) - timedelta(seconds=age)
     return [
-        Release("istiod", "istio-system", number, status, "istiod", "1", "1", since)
+        Release("istiod", "istio-system", number, status, "istiod", "1", since)
         for number, status in enumerate(states, start=1)
     ]
 
