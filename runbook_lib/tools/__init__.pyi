@@ -8,6 +8,7 @@ __all__ = [
     "is_older",
 ]
 
-from .helm import Chart, Helm, Release, is_older
+from .helm import Helm
 from .istioctl import Istioctl, Message
 from .programs import Tools
+from .releases import Chart, Release, is_older

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,8 @@ import yaml
 
 from runbook_lib.base import CommandError, Completed, RunbookError, run
 from runbook_lib.cluster import Object
+from runbook_lib.tools import releases
+from runbook_lib.tools.releases import Chart, Release
 
 # The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -32,84 +32,9 @@ _NO_CHART = (
 )
 """What Helm 4 says when it gets no chart; the cluster is not asked for these commands."""
 
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
-
 _READ_TIMEOUT = 60.0
 _NETWORK_MARGIN = 60.0
 """Seconds that a command may take beyond the wait that Helm itself limits."""
-
-
-@dataclass(frozen=True)
-class Chart:
-    """Where a chart comes from.
-
-    Attributes:
-        reference: A chart's name in `repository`, or a local folder or archive.
-        repository: URL of the chart repository; None for a local chart.
-        version: Version to install; None for the newest in the repository.
-    """
-
-    reference: str | Path
-    repository: str | None = None
-    version: str | None = None
-
-    def arguments(self) -> list[str]:
-        """The chart as command line arguments."""
-        reference = str(self.reference)
-        arguments = []
-        if self.repository and self.repository.startswith("oci://"):
-            reference = f"{self.repository.rstrip('/')}/{reference}"
-        elif self.repository:
-            arguments += ["--repo", self.repository]
-        if self.version:
-            arguments += ["--version", self.version]
-        return [reference, *arguments]
-
-
-@dataclass(frozen=True)
-class Release:
-    """A release, as `helm list` and `helm status` show it.
-
-    Attributes:
-        name: The release's name.
-        namespace: Its namespace.
-        revision: Counts installs, upgrades and rollbacks from 1.
-        status: `deployed`, `failed`, `pending-install`, ...
-        chart: The chart's name, such as `istiod`.
-        chart_version: The chart's version.
-        since: When its last operation began, by the clock of whoever ran Helm; None if unknown.
-    """
-
-    name: str
-    namespace: str
-    revision: int
-    status: str
-    chart: str
-    chart_version: str
-    since: datetime | None = field(default=None, compare=False)
-
-    @property
-    def stuck(self) -> bool:
-        """Whether it is in a state that only a running Helm should be in.
-
-        A Helm that was killed half-way leaves it there, and every later `helm upgrade` refuses
-        with "another operation (install/upgrade/rollback) is in progress".
-        """
-        return self.status.startswith("pending-") or self.status == "uninstalling"
-
-    @property
-    def deployed(self) -> bool:
-        """Whether its last operation succeeded."""
-        return self.status == "deployed"
-
-
-def is_older(version: str, other: str) -> bool:
-    """Whether a chart's version precedes another; no, if one of them is no semantic version.
-
-    See https://semver.org/#spec-item-11.
-    """
-    first, second = _precedence(version), _precedence(other)
-    return first is not None and second is not None and first < second
 
 
 class Helm:
@@ -171,7 +96,10 @@ class Helm:
             if _not_found(error):
                 return []
             raise
-        return [_release({**entry, "name": release, "namespace": namespace}) for entry in entries]
+        return [
+            releases.of_history({**entry, "name": release, "namespace": namespace})
+            for entry in entries
+        ]
 
     def show_chart(self, chart: Chart) -> dict[str, Any]:
         """Return a chart's `Chart.yaml`, such as to learn which version is the newest."""
@@ -235,7 +163,7 @@ class Helm:
             # The history goes on saying when it was installed.
             output = self.cli("status", release, "--namespace", namespace, "--output", "json")
             deleted = json.loads(output.stdout)["info"].get("deleted", "")
-            return replace(last, since=_moment(deleted))
+            return replace(last, since=releases.moment(deleted))
         return last
 
     def template(
@@ -346,7 +274,7 @@ class Helm:
                     "run this again: it waits for that Helm, and shows what is then to be done",
                 ) from error
             raise
-        return _from_status(json.loads(done.stdout))
+        return releases.of_status(json.loads(done.stdout))
 
     def _metadata(self, release: str, namespace: str) -> dict[str, Any]:
         arguments = ["get", "metadata", release, "--namespace", namespace, "--output", "json"]
@@ -377,47 +305,6 @@ def _fetching(chart: Chart) -> Iterator[None]:
         ) from error
 
 
-def _release(entry: Mapping[str, Any]) -> Release:
-    """Build a release from an entry of `helm history`."""
-    # Name and version are joined by '-', and both may hold more of them.
-    chart, *version = re.split(r"-(?=v?\d+\.\d+\.)", str(entry["chart"]), maxsplit=1)
-    return Release(
-        name=entry["name"],
-        namespace=entry["namespace"],
-        revision=int(entry["revision"]),
-        status=entry["status"],
-        chart=chart,
-        chart_version="".join(version),
-        since=_moment(entry.get("updated", "")),
-    )
-
-
-def _from_status(entry: Mapping[str, Any]) -> Release:
-    """Build a release from what `helm upgrade` and `helm status` print."""
-    chart = entry["chart"]["metadata"]
-    return Release(
-        name=entry["name"],
-        namespace=entry["namespace"],
-        revision=int(entry["version"]),
-        status=entry["info"]["status"],
-        chart=chart["name"],
-        chart_version=chart["version"],
-    )
-
-
-def _precedence(version: str) -> tuple[list[int], bool, list[tuple[bool, int, str]]] | None:
-    """Return what sorts versions: the numbers, then releases after what comes before them."""
-    match = _VERSION.fullmatch(version)
-    if match is None:
-        return None
-    *numbers, before = match.groups()
-    identifiers = [
-        (False, int(part), "") if part.isdigit() else (True, 0, part)
-        for part in (before or "").split(".")
-    ]
-    return [int(number) for number in numbers], before is None, identifiers
-
-
 def _not_found(error: CommandError) -> bool:
     return "release: not found" in error.stderr
 
@@ -428,15 +315,6 @@ def _documents(text: str) -> list[Object]:
 
 def _revision(number: int | None) -> list[str]:
     return [] if number is None else ["--revision", str(number)]
-
-
-def _moment(text: str) -> datetime | None:
-    """Read a time as `helm history` and `helm status` print it; None if there is none."""
-    try:
-        found = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return found if found.tzinfo else found.replace(tzinfo=UTC)
 
 
 def _duration(seconds: float) -> str:

@@ -31,7 +31,8 @@ from runbook_lib.lifecycle import target
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import loading as parameters
 from runbook_lib.tools import programs as tools
-from runbook_lib.tools.helm import Chart, Helm
+from runbook_lib.tools.helm import Helm
+from runbook_lib.tools.releases import Chart
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab]

@@ -11,7 +11,8 @@ import yaml
 from runbook_lib.base.command import Completed
 from runbook_lib.base.errors import CommandError, RunbookError
 from runbook_lib.tools import helm
-from runbook_lib.tools.helm import Chart, Helm
+from runbook_lib.tools.helm import Helm
+from runbook_lib.tools.releases import Chart, Release, is_older
 
 WHERE = ["--kubeconfig", "/k", "--kube-context", "prod", "--color", "never"]
 NOT_FOUND = "Error: release: not found"
@@ -90,7 +91,7 @@ def upgraded(status: str = "deployed", manifest: str = "") -> str:
 def test_status_is_the_last_revision(subject: Helm, fake: Fake) -> None:
     fake.on("history", "istiod", stdout=history("superseded", "deployed"))
     release = subject.status("istiod", namespace="istio-system")
-    assert release == helm.Release("istiod", "istio-system", 2, "deployed", "istiod", "1.31.1")
+    assert release == Release("istiod", "istio-system", 2, "deployed", "istiod", "1.31.1")
     assert release.deployed
 
 
@@ -221,15 +222,15 @@ ASCENDING = (
 @pytest.mark.parametrize("index", range(1, len(ASCENDING)))
 def test_versions_are_ordered_by_their_meaning(index: int) -> None:
     older, newer = ASCENDING[index - 1 : index + 1]
-    assert helm.is_older(older, newer)
-    assert not helm.is_older(newer, older)
-    assert not helm.is_older(newer, newer)
+    assert is_older(older, newer)
+    assert not is_older(newer, older)
+    assert not is_older(newer, newer)
 
 
 @pytest.mark.parametrize("version", ["", "1.2", "latest"])
 def test_what_is_no_version_is_not_older(version: str) -> None:
-    assert not helm.is_older(version, "1.0.0")
-    assert not helm.is_older("1.0.0", version)
+    assert not is_older(version, "1.0.0")
+    assert not is_older("1.0.0", version)
 
 
 def test_values_of_a_release_without_any_are_empty(subject: Helm, fake: Fake) -> None:

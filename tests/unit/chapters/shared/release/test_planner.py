@@ -18,7 +18,7 @@ from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change
 from runbook_lib.parameters.model import ChartParameters
-from runbook_lib.tools.helm import Chart, Release
+from runbook_lib.tools.releases import Chart, Release
 from tests.unit.samples import LAB, lab_parameters
 
 OWN = preflight.INSTALLED_BY

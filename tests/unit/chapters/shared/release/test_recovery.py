@@ -15,7 +15,7 @@ from runbook_lib.chapters.shared.release import recovery
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.target import Target
-from runbook_lib.tools.helm import Release
+from runbook_lib.tools.releases import Release
 from tests.unit.samples import LAB, PRODUCTION, lab_parameters
 
 
