@@ -15,9 +15,9 @@ from runbook_lib.chapters.shared.chapter import Chapter
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis import judging, registry
-from runbook_lib.diagnosis.model import Kind
 from runbook_lib.diagnosis.observation import Observation
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.finding import Severity
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
 from runbook_lib.lifecycle.lifecycle import LifeCycle
 from runbook_lib.lifecycle.outcome import Outcome
@@ -106,12 +106,12 @@ def test_the_way_back_removes_what_the_step_applied_and_nothing_else(
 def test_the_rule_finds_the_missing_label_and_is_silent_where_it_is_there(
     cluster: OneNamespace,
 ) -> None:
-    def found() -> list[Kind]:
+    def found() -> list[Severity]:
         namespace = cluster.get("v1", "Namespace", "xnat", None)
         seen = Observation(lab_parameters(), namespace=namespace)
-        return [each.kind for each in judging.judge(seen) if each.name == "not-in-the-backup"]
+        return [each.severity for each in judging.judge(seen) if each.name == "not-in-the-backup"]
 
-    assert found() == [Kind.NOT_DONE]
+    assert found() == [Severity.NOT_DONE]
     cluster.applied = dict(LABEL)
     assert found() == []
 
