@@ -16,11 +16,12 @@ from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis import judging, registry
 from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.lifecycle.approvals import Approvals
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Severity
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
 from runbook_lib.lifecycle.lifecycle import LifeCycle
-from runbook_lib.lifecycle.outcome import Outcome
+from runbook_lib.lifecycle.outcome import StepOutcome
 from tests.unit.samples import LAB, lab_parameters
 
 GUIDE = repository_root() / "CONTRIBUTING.md"
@@ -77,13 +78,13 @@ def test_the_step_is_planned_approved_applied_and_proved(
 ) -> None:
     chapter: Chapter = example["backup"]
     (step,) = chapter.steps(context.parameters)
-    life = LifeCycle(step, context, Gate(LAB, environ={APPROVE_VARIABLE: LAB.name}))
+    life = LifeCycle(step, context, Gate(LAB, Approvals(), environ={APPROVE_VARIABLE: LAB.name}))
     life.plan()
     assert cluster.applied == {}
     life.gate()
     life.apply()
     life.verify()
-    assert life.outcome is Outcome.VERIFIED
+    assert life.outcome is StepOutcome.VERIFIED
     assert cluster.applied == LABEL
     assert step.plan(context).empty
 
