@@ -96,7 +96,7 @@ def run(
             None,
             stdout,
             stderr,
-            problem=f"stopped after {timeout:g} s without an end: {shlex.join(words)}",
+            problem=f"stopped after {timeout:g} s, before it had finished: {shlex.join(words)}",
         ) from None
     except BaseException:
         _stop(process)

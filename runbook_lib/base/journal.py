@@ -108,7 +108,7 @@ class Journal:
         except OSError as error:
             raise RunbookError(
                 f"cannot write evidence to {self.path}: {error.strerror}",
-                "free the disk or choose another run folder; nothing is done without evidence",
+                "free up disk space or choose another run folder; nothing is done without evidence",
             ) from error
 
     def _append(self, line: bytes) -> None:

@@ -230,7 +230,7 @@ class Cluster:
         if self.get(APPS, kind, name, namespace) is None:
             raise ClusterRefused(
                 f"restart {ref(kind, name, namespace)}: there is no such workload",
-                f"list those there are: kubectl --namespace {namespace} get {kind}",
+                f"list the ones that exist: kubectl --namespace {namespace} get {kind}",
                 status=404,
                 reason="NotFound",
             )

@@ -52,7 +52,7 @@ _ISTIOD_WEBHOOK_NAMES = ("istio", ".istio.io")
 
 @dataclass(frozen=True)
 class ObjectDiff:
-    """The difference between an object as it is and as it shall be.
+    """The difference between an object as it is and as it should be.
 
     Attributes:
         ref: `Kind namespace/name`.
@@ -74,7 +74,7 @@ class ObjectDiff:
 
 
 def object_diff(live: dict[str, Any] | None, desired: dict[str, Any] | None) -> ObjectDiff:
-    """Compare an object with what it shall become.
+    """Compare an object with what it should become.
 
     Args:
         live: The object in the cluster; None if there is none.

@@ -252,7 +252,7 @@ def _cell_timeout(parameters: Parameters) -> int:
     """Return the seconds after which a cell is stuck: more than it may wait for by itself."""
     limits = parameters.timeouts
     restarts = limits.rollout * len(parameters.application.restart_order)
-    # The operator ends what it is at, then does what it shall, then its pods start.
+    # The operator ends what it is at, then does what it is told, then its pods start.
     kiali = 3 * limits.kiali
     return max(limits.istiod, restarts, kiali, limits.autoscaler) + limits.policy + _MARGIN
 

@@ -39,7 +39,7 @@ class Change:
 
     @classmethod
     def of_object(cls, diff: ObjectDiff) -> Change:
-        """The change that makes an object what it shall be.
+        """The change that makes an object what it should be.
 
         Raises:
             ValueError: There is no difference.

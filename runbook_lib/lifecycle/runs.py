@@ -41,8 +41,8 @@ def written_to(folder: Path) -> Iterator[None]:
             raise
         raise RunbookError(
             f"cannot write the run's files to {error.filename or folder}: {error.strerror}",
-            "free the disk, or choose another folder with --output; what was done so far stays: "
-            "run again to go on",
+            "free up disk space, or choose another folder with --output; what was done so far "
+            "stays: run again to go on",
         ) from error
 
 

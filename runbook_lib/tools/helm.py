@@ -271,7 +271,7 @@ class Helm:
             if "another operation" in error.stderr:
                 raise RunbookError(
                     f"another Helm began to work on the release {namespace}/{release}",
-                    "run this again: it waits for that Helm, and shows what is then to be done",
+                    "run this again: it waits for that Helm, then shows what is left to do",
                 ) from error
             raise
         return releases.of_status(json.loads(done.stdout))
@@ -297,7 +297,7 @@ def _fetching(chart: Chart) -> Iterator[None]:
             raise
         version = f" {chart.version}" if chart.version else ""
         raise RunbookError(
-            f"{chart.repository} does not give the chart {chart.reference}{version}: "
+            f"{chart.repository} does not offer the chart {chart.reference}{version}: "
             f"{error.stderr.strip().splitlines()[-1]}",
             "check that this machine reaches it (proxy? HTTPS_PROXY) and that it has this version; "
             "its address and the version are parameters: istio.chart_repository and istio.version "

@@ -118,7 +118,7 @@ def test_a_full_disk_is_a_message_with_a_remedy(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "cannot write the run's files to" in done.stderr
-    assert "→ free the disk, or choose another folder with --output" in done.stderr
+    assert "→ free up disk space, or choose another folder with --output" in done.stderr
     assert "Traceback" not in done.stderr
 
 

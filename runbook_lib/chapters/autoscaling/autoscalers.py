@@ -95,7 +95,7 @@ def judge(context: Context, autoscaler: Object) -> tuple[Scaling, ...]:
     """Return how an autoscaler judges CPU and memory, leaving live usage out.
 
     Raises:
-        KeptMetricsDamaged: What it shall be compared with cannot be read.
+        KeptMetricsDamaged: What it should be compared with cannot be read.
     """
     return _scalings(context, autoscaler, target_of(context, autoscaler), {})
 

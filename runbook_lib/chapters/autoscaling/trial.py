@@ -18,7 +18,7 @@ def require_accepted(context: Context, live: Object, changed: Object) -> str:
     Args:
         context: Where.
         live: The workload as it is.
-        changed: The workload as it shall be.
+        changed: The workload as it should be.
 
     Returns:
         Why that cannot be known: pods are refused for another reason, such as a missing right or a

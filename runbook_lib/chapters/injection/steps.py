@@ -226,14 +226,14 @@ def _unlisted(context: Context, restarts: Sequence[_Restart]) -> Iterator[Findin
 
 
 def _to_be_meshed(found: Iterable[Object]) -> list[Object]:
-    """Return the pods that shall have a sidecar."""
+    """Return the pods that should have a sidecar."""
     return [
         pod for pod in found if not rollout.has_ended(pod) and injection_trial.wants_sidecar(pod)
     ]
 
 
 def _lacking(found: Iterable[Object]) -> list[Object]:
-    """Return the pods that shall have a sidecar and were created without: they never get one."""
+    """Return the pods that should have a sidecar and were created without: they never get one."""
     return [pod for pod in _to_be_meshed(found) if not pods.has_sidecar(pod)]
 
 

@@ -220,7 +220,7 @@ class _DescribeKiali(Step):
 
     @staticmethod
     def _address_checks(context: Context) -> list[Check]:
-        """Wait for the load balancer, where there shall be one."""
+        """Wait for the load balancer, where there is to be one."""
         if context.parameters.kiali.exposure == "cluster":
             return [Check("address", "none from outside, as asked for", ok=None)]
 
@@ -242,7 +242,7 @@ class _DescribeKiali(Step):
 
 
 def _wanted(context: Context, *, again: bool = False) -> Object:
-    """Return the resource as it shall be.
+    """Return the resource as it should be.
 
     Args:
         context: Where.

@@ -103,7 +103,7 @@ def autoscaler_inactive(seen: Observation) -> Iterator[Cause]:
             yield Cause(
                 _name(seen, autoscaler),
                 f"something stands in the way of the autoscaler: {troubles[0]}",
-                f"{autoscaler.target} is not scaled as its autoscaler {autoscaler.name} shall do",
+                f"its autoscaler {autoscaler.name} does not scale {autoscaler.target} as it should",
                 f"mend what it says: kubectl --namespace {namespace} describe hpa "
                 f"{autoscaler.name}; metrics come from: kubectl get apiservice "
                 "v1beta1.metrics.k8s.io",

@@ -263,7 +263,7 @@ def test_a_repository_that_gives_no_chart_names_the_parameter(subject: Helm, fak
     chart = Chart("base", "https://x/charts", "1.31.1")
     fake.on("template", stderr=refused).on("show", "chart", stderr=refused)
     with pytest.raises(
-        RunbookError, match=r"x/charts does not give the chart base 1\.31\.1"
+        RunbookError, match=r"x/charts does not offer the chart base 1\.31\.1"
     ) as one:
         subject.template("istio-base", chart, namespace="x", values={})
     assert "istio.chart_repository" in one.value.remedy

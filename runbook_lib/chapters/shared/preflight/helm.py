@@ -114,7 +114,7 @@ def kinds(context: Context) -> Iterator[Finding]:
 def foreign(
     context: Context, live: Sequence[Object], release: str, namespace: str, key: str
 ) -> Iterator[Finding]:
-    """Find objects that a release shall hold, and that Helm would refuse to take over.
+    """Find objects that a release should hold, and that Helm would refuse to take over.
 
     Args:
         context: Where to look.

@@ -23,7 +23,7 @@ _ISTIOD = "pilot-discovery"
 
 
 def forced(context: Context, release: Release) -> bool:
-    """Whether Helm shall force conflicts: where there can be any, once `refuse` has let it pass."""
+    """Whether Helm must force conflicts: where there can be any, once `refuse` has let it pass."""
     return context.helm.applies_server_side(release.name, namespace=release.namespace)
 
 

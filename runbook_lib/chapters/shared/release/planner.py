@@ -45,7 +45,7 @@ class _ChartVersion(NamedTuple):
 
 
 class _Difference(NamedTuple):
-    """One thing about a release that is not as it shall be.
+    """One thing about a release that is not as it should be.
 
     Attributes:
         what: Names it, on one line.
@@ -321,7 +321,7 @@ class ReleasePlanner:
     def _differences_from(
         self, context: Context, revision: Release, *, look_for_missing: bool = True
     ) -> Iterator[_Difference]:
-        """Yield what differs between a revision and what shall be, and what of it is missing."""
+        """Yield what differs between a revision and what should be, and what of it is missing."""
         which: dict[str, Any] = {"namespace": revision.namespace, "revision": revision.revision}
         before = context.helm.get_values(revision.name, **which)
         after = self._values

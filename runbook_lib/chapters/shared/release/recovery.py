@@ -3,8 +3,8 @@
 Nothing that runs is taken down to get there. Uninstalling the remains would remove istiod from
 under the pods that have sidecars already, and deleting Helm's record would leave behind what only
 the interrupted revision created. So a revision is applied once more with `helm rollback`: the
-interrupted one if it is what shall be, or if none before it ever worked; else the last that worked,
-and then the release is upgraded as ever.
+interrupted one if it is what should be, or if none before it ever worked; else the last that
+worked, and then the release is upgraded as ever.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def base(stuck: Release, history: Sequence[Release], *, as_wanted: bool) -> Rele
     Args:
         stuck: The last revision.
         history: All revisions, oldest first.
-        as_wanted: Whether chart and values of the last revision are those that shall be.
+        as_wanted: Whether chart and values of the last revision are those that should be.
     """
     worked = [item for item in history if item.status in _WORKED]
     # What was being uninstalled had worked before, or the same reasons hold.
