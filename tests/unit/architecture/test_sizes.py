@@ -18,7 +18,6 @@ LONGER = {
     "lab/build/binaries.py": "one recipe after the other, each a few lines",
     "lab/standins/kiali_objects.py": "what Kiali's operator makes of a resource, object by object",
     "lab/standins/kiali_operator.py": "what Kiali's operator does in the order in which it does it",
-    "parameters/model.py": "the whole shape of the parameters, most of it their description",
 }
 """Modules of more than LINES lines, and why they are better left whole."""
 
