@@ -17,7 +17,7 @@ from runbook_lib.chapters.autoscaling import autoscalers
 from runbook_lib.chapters.autoscaling import handover as autoscaler_handover
 from runbook_lib.chapters.autoscaling import remedies as autoscaler_remedies
 from runbook_lib.chapters.autoscaling import steps as autoscaling
-from runbook_lib.chapters.autoscaling.scale_out import Remedy, State
+from runbook_lib.chapters.autoscaling.scale_out import Remedy, Shift
 from runbook_lib.lab.metrics.server import PLAYED_LOAD
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Step
@@ -207,7 +207,7 @@ class TestPlan:
         (found,) = autoscalers.survey(make()).autoscalers
         (scaling,) = found.scalings
         assert (scaling.before, scaling.unmended, scaling.now) == (70, 140, 140)
-        assert scaling.state is State.MOVED
+        assert scaling.state is Shift.MOVED
 
     def test_a_remedy_is_taken_back(self, make: MakeContext, kubectl: Kubectl, scaled: str) -> None:
         context = make()

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib import chapters
 from runbook_lib.base.errors import ParameterError, RunbookError
-from runbook_lib.chapters import rollback
 from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.lifecycle.context import Context
@@ -75,7 +75,7 @@ def test_a_step_that_is_left_out_changes_nothing_and_says_so(mesh: Lab, tmp_path
 def test_a_step_that_there_is_not_cannot_be_left_out(mesh: Lab, tmp_path: Path) -> None:
     context = mesh.context(tmp_path, rollback={"leave_out": ["rollback-everything"]})
     with pytest.raises(ParameterError, match="there is no step rollback-everything"):
-        rollback.steps(context.parameters)
+        chapters.of("90_rollback", context.parameters)
 
 
 def test_the_keys_of_a_running_mesh_are_not_deleted(mesh: Lab, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_site_that_is_down_already_does_not_stop_the_rollback(
 ) -> None:
     # The time for policies is short: nothing may be waited for that cannot come.
     context = mesh.context(tmp_path, timeouts={"policy": 5})
-    for step in rollback.steps(context.parameters):
+    for step in chapters.of("90_rollback", context.parameters):
         if step.name == "rollback-istio":
             break
         _, verification = take(context, step.name)
