@@ -122,7 +122,7 @@ def describe(value: Any) -> str:
 
 
 def _read(value: Any, written: str | None) -> str:
-    if written is None or isinstance(value, str) or written in ("", describe(value)):
+    if written is None or value is None or isinstance(value, str) or written == describe(value):
         return describe(value)
     return f"{written}, which YAML reads as {describe(value)}"
 
