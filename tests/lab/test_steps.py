@@ -85,7 +85,7 @@ def test_a_workload_that_does_not_exist_is_named(make: MakeContext) -> None:
 def test_a_pod_that_no_restart_would_reach_is_named(make: MakeContext, stranger: str) -> None:
     context = make()
     step = label_and_restart(context)[1]
-    with pytest.raises(RunbookError, match=f"pod xnat/{stranger} has no istio-proxy") as caught:
+    with pytest.raises(RunbookError, match=f"Pod xnat/{stranger}: has no istio-proxy") as caught:
         step.plan(context)
     assert "sidecar.istio.io/inject" in caught.value.remedy
     assert not step.verify(context).ok
