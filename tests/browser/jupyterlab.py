@@ -239,7 +239,7 @@ class Notebook:
     def evidence_file(self) -> Path:
         """Where it was recorded."""
         shown = self.output("Runbook.open(").inner_text()
-        (folder,) = re.findall(r"Evidence: (\S+)", shown)
+        (folder,) = re.findall(r"Evidence:\s+(\S+)", shown)
         return Path(folder) / runs.EVIDENCE
 
 
