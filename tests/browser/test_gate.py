@@ -100,7 +100,7 @@ def test_a_changed_parameter_voids_the_approval(notebook: Notebook, mesh: Lab) -
     notebook.run_all()
     notebook.button("first_step", "Approve").click()
     expect(notebook.output(GATE)).to_contain_text("Approved by")
-    notebook.rewrite("mutual_tls = {}", 'mutual_tls = {"policy": "whole-mesh"}')
+    notebook.rewrite("mutual_tls: Section = Section()", 'mutual_tls = {"policy": "whole-mesh"}')
     notebook.run_all()
     expect(notebook.output(GATE)).to_contain_text("The plan has changed.")
     expect(notebook.output(GATE)).to_contain_text("is void")
