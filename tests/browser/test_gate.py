@@ -204,9 +204,9 @@ def test_it_is_readable_in_the_dark_theme(notebook: Notebook, server: Server, me
 def test_waiting_shows_what_is_awaited_and_how_it_ended(notebook: Notebook, mesh: Lab) -> None:
     wanted = {"GET": 418, "HEAD": 200, "POST": 200, "DELETE": 405}  # nothing answers 418
     probes = [{"method": name, "path": "/", "status": code} for name, code in wanted.items()]
-    notebook.rewrite("application = {}", f'application = {{"probes": {probes}}}')
-    notebook.rewrite("story = None", 'story = "safe"')
-    notebook.rewrite("timeouts = {}", 'timeouts = {"policy": 6}')
+    notebook.rewrite("application: Section = Section()", f'application = {{"probes": {probes}}}')
+    notebook.rewrite("story: str = None", 'story = "safe"')
+    notebook.rewrite("timeouts: Section = Section()", 'timeouts = {"policy": 6}')
     notebook.run_all()
     notebook.button("first_step", "Approve").click()
     expect(notebook.output(GATE)).to_contain_text("Approved by")
