@@ -39,7 +39,6 @@ ISTIO_FILES = {
     "tools/packaging/common/envoy_bootstrap.json": "envoy_bootstrap.json",
 }
 KWOK_FILES = {
-    "kustomize/crd/bases": "kwok/crds",
     "kustomize/stage/node/fast/node-initialize.yaml": "kwok/node-stages/initialize.yaml",
     "kustomize/stage/node/heartbeat-with-lease/node-heartbeat-with-lease.yaml": (
         "kwok/node-stages/heartbeat.yaml"

@@ -1,4 +1,4 @@
-"""Command lines of etcd, the API server, the controller-manager and the scheduler.
+"""Command lines of etcd, the API server, the controller-manager, the scheduler and kube-proxy.
 
 Flags and their reasons were measured on Kubernetes 1.36; each comment names the trap it avoids.
 """
@@ -8,22 +8,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from runbook_lib.lab.build.binaries import Build
+from runbook_lib.lab.foundation.addresses import (
+    API_SERVICE_IP,
+    LOOPBACK,
+    NODE,
+    NODE_IP,
+    POD_NETWORK,
+    SERVICE_NETWORK,
+)
 from runbook_lib.lab.foundation.certificates import (
     Authority,
     Pair,
     client_user,
     kubeconfig,
     signing_key,
-    write_private,
 )
-from runbook_lib.lab.foundation.ports import LOOPBACK, free_port
 from runbook_lib.lab.metrics import server as metrics
 
-SERVICE_NETWORK = "10.96.0.0/16"
-SERVICE_IP = "10.96.0.1"
+ETCD = f"https://{LOOPBACK}:2379"
+ETCD_PEER = f"https://{LOOPBACK}:2380"
+API_PORT = 6443
+API = f"https://{LOOPBACK}:{API_PORT}"
+"""The API server's URL for what runs on the node."""
 
 Argv = list[str | Path]
 
@@ -60,7 +67,7 @@ class Credentials:
             authority=main.pair,
             server=main.issue(
                 "kube-apiserver",
-                addresses=[LOOPBACK, SERVICE_IP],
+                addresses=[LOOPBACK, NODE_IP, API_SERVICE_IP],
                 names=["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"],
             ),
             admin=main.issue("lab-admin", organization="system:masters"),
@@ -69,7 +76,7 @@ class Credentials:
             etcd=etcd.pair,
             etcd_node=etcd.issue("etcd", addresses=[LOOPBACK]),
             service_accounts=signing_key(folder),
-            kubelet=main.issue("kubelet", addresses=[LOOPBACK]),
+            kubelet=main.issue("kubelet", addresses=[NODE_IP]),
             metrics=main.issue("metrics-server", names=[metrics.HOST]),
         )
 
@@ -81,40 +88,18 @@ class ControlPlane:
     build: Build
     folder: Path
     credentials: Credentials
-    name: str
-    etcd_port: int
-    etcd_peer_port: int
-    server_port: int
-    controllers_port: int
-    scheduler_port: int
 
     @classmethod
-    def prepare(cls, build: Build, folder: Path, name: str) -> ControlPlane:
-        """Issue certificates and choose ports; `folder` must exist and be private."""
-        return cls(
-            build, folder, Credentials.create(folder), name, *(free_port() for _ in range(5))
-        )
+    def prepare(cls, build: Build, folder: Path) -> ControlPlane:
+        """Issue certificates; `folder` must exist and be private."""
+        return cls(build, folder, Credentials.create(folder))
 
-    @property
-    def server(self) -> str:
-        """URL of the API server."""
-        return f"https://{LOOPBACK}:{self.server_port}"
-
-    @property
-    def tunnel(self) -> Path:
-        """The Unix socket through which the API server reaches pods and the kubelet.
-
-        Relative to the lab's folder, in which both ends run: the name of a socket may hold no
-        more than 107 bytes, which a user's cache directory can exceed.
-        """
-        return Path("tunnel.sock")
-
-    def kubeconfig(self, path: Path) -> Path:
+    def kubeconfig(self, path: Path, *, name: str, server: str) -> Path:
         """Write an administrator's kubeconfig."""
         return kubeconfig(
             path,
-            name=self.name,
-            server=self.server,
+            name=name,
+            server=server,
             authority=self.credentials.authority.certificate,
             user=client_user(self.credentials.admin),
         )
@@ -122,18 +107,16 @@ class ControlPlane:
     def etcd(self) -> Argv:
         """etcd, mutual TLS on both of its ports, without fsync: a lab's data may be lost."""
         node, authority = self.credentials.etcd_node, self.credentials.etcd.certificate
-        client = f"https://{LOOPBACK}:{self.etcd_port}"
-        peer = f"https://{LOOPBACK}:{self.etcd_peer_port}"
         return [
             self.build.program("server"),
             f"--data-dir={self.folder / 'etcd'}",
             "--unsafe-no-fsync",
             "--name=lab",
-            f"--initial-cluster=lab={peer}",
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=lab={ETCD_PEER}",
+            f"--listen-client-urls={ETCD}",
+            f"--advertise-client-urls={ETCD}",
+            f"--listen-peer-urls={ETCD_PEER}",
+            f"--initial-advertise-peer-urls={ETCD_PEER}",
             f"--cert-file={node.certificate}",
             f"--key-file={node.key}",
             f"--trusted-ca-file={authority}",
@@ -150,13 +133,13 @@ class ControlPlane:
         made = self.credentials
         return [
             self.build.program("kube-apiserver"),
-            f"--etcd-servers=https://{LOOPBACK}:{self.etcd_port}",
+            f"--etcd-servers={ETCD}",
             f"--etcd-cafile={made.etcd.certificate}",
             f"--etcd-certfile={made.etcd_node.certificate}",
             f"--etcd-keyfile={made.etcd_node.key}",
-            f"--bind-address={LOOPBACK}",
-            f"--advertise-address={LOOPBACK}",
-            f"--secure-port={self.server_port}",
+            "--bind-address=0.0.0.0",
+            f"--advertise-address={NODE_IP}",
+            f"--secure-port={API_PORT}",
             f"--tls-cert-file={made.server.certificate}",
             f"--tls-private-key-file={made.server.key}",
             f"--client-ca-file={made.authority.certificate}",
@@ -176,29 +159,11 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc.cluster.local",
             f"--service-cluster-ip-range={SERVICE_NETWORK}",
             "--authorization-mode=RBAC",
-            # The address of the API server is loopback, which EndpointSlices refuse.
-            "--endpoint-reconciler-type=none",
             "--allow-privileged=true",
-            # Webhooks are dialled at pod addresses, which the tunnel maps to processes.
+            # As on EKS, whose API servers are not behind kube-proxy: webhooks are called at pods.
             "--enable-aggregator-routing=true",
-            f"--egress-selector-config-file={self._egress_file()}",
             "--v=1",
         ]
-
-    def _egress_file(self) -> Path:
-        selection = {
-            "name": "cluster",
-            "connection": {
-                "proxyProtocol": "HTTPConnect",
-                "transport": {"uds": {"udsName": str(self.tunnel)}},
-            },
-        }
-        content = {
-            "apiVersion": "apiserver.k8s.io/v1beta1",
-            "kind": "EgressSelectorConfiguration",
-            "egressSelections": [selection],
-        }
-        return write_private(self.folder / "egress.yaml", yaml.safe_dump(content))
 
     def controller_manager(self, config: Path) -> Argv:
         """The controller-manager, with HPA decisions fast enough to watch."""
@@ -207,7 +172,6 @@ class ControlPlane:
             self.build.program("kube-controller-manager"),
             f"--kubeconfig={config}",
             f"--bind-address={LOOPBACK}",
-            f"--secure-port={self.controllers_port}",
             "--leader-elect=false",
             f"--service-account-private-key-file={made.service_accounts.key}",
             f"--root-ca-file={made.authority.certificate}",
@@ -226,6 +190,22 @@ class ControlPlane:
             self.build.program("kube-scheduler"),
             f"--kubeconfig={config}",
             f"--bind-address={LOOPBACK}",
-            f"--secure-port={self.scheduler_port}",
             "--leader-elect=false",
+        ]
+
+    def kube_proxy(self, config: Path) -> Argv:
+        """kube-proxy, which writes the rules of Services with nft."""
+        return [
+            self.build.program("kube-proxy"),
+            f"--kubeconfig={config}",
+            "--proxy-mode=nftables",
+            f"--hostname-override={NODE}",
+            f"--cluster-cidr={POD_NETWORK}",
+            f"--nodeport-addresses={NODE_IP}/32",
+            f"--healthz-bind-address={LOOPBACK}",
+            # Limits of the machine's connection tracking belong to the machine: 0 leaves them.
+            "--conntrack-max-per-core=0",
+            "--conntrack-min=0",
+            "--conntrack-tcp-timeout-established=0",
+            "--conntrack-tcp-timeout-close-wait=0",
         ]

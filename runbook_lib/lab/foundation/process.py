@@ -131,10 +131,14 @@ class Process:
         while True:
             code = await self.wait()
             self._ends += 1
-            with self.log.open("a") as log:
-                log.write(f"{_AGAIN} exited with code {code}; starting again\n")
+            self.note(f"exited with code {code}; starting again")
             await asyncio.sleep(delay)
             await self.start()
+
+    def note(self, what: str) -> None:
+        """Add a line of the lab's own to the log."""
+        with self.log.open("a") as log:
+            log.write(f"{_AGAIN} {what}\n")
 
     def troubles(self) -> str:
         """Say how often it has ended, and its last words; empty if it never did."""

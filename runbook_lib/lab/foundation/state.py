@@ -27,7 +27,7 @@ class State:
         charts: Chart folders: `base`, `istiod` and `kiali-operator`.
         addons: Manifests of Istio's sample add-ons, by the name of the program.
         pid: Process id of the supervisor.
-        addresses: Second octet of the loopback addresses of its pods.
+        authority: Certificate that signed those of the site's load balancers.
     """
 
     name: str
@@ -40,8 +40,8 @@ class State:
     charts: dict[str, str]
     istio_version: str
     pid: int
-    addresses: int
     addons: dict[str, str] = field(default_factory=dict)
+    authority: str = ""
 
     def stopping(self) -> State:
         """The same lab on its way down."""
@@ -101,13 +101,6 @@ def lab_names() -> list[str]:
     """All labs that have a folder."""
     labs = lab_directory("any").parent
     return sorted(each.name for each in labs.iterdir() if each.is_dir()) if labs.is_dir() else []
-
-
-def addresses_in_use() -> set[int]:
-    """Second octets claimed by labs of this user, alive or not, of any version."""
-    return {
-        written["addresses"] for name in lab_names() if "addresses" in (written := _written(name))
-    }
 
 
 def log_files(name: str) -> dict[str, Path]:

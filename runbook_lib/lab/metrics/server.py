@@ -11,18 +11,18 @@ import asyncio
 import base64
 import datetime as dt
 import json
-import ssl
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 
 from runbook_lib.lab.foundation.api import Api
 from runbook_lib.lab.foundation.certificates import Pair
+from runbook_lib.lab.foundation.addresses import NODE_IP
 from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.https import Request, Response, serve
 from runbook_lib.lab.metrics.usage import WINDOW, Meter, Usage
 from runbook_lib.lab.workloads.pods import Container, containers, parse_quantity
 
@@ -35,8 +35,8 @@ NAMESPACE, NAME = "kube-system", "metrics-server"
 HOST = f"{NAME}.{NAMESPACE}.svc"
 """The name that the API server expects in the server's certificate."""
 
-ADDRESS = ("10.244.255.1", 443)
-"""Where the API server finds it: an address of the pod network that no pod gets."""
+PORT = 4443
+"""Where the API server finds it, on the node."""
 
 SIMULATED_CPU, SIMULATED_MEMORY = 0.001, 16 * 2**20
 
@@ -68,42 +68,26 @@ class MetricsServer:
     Args:
         api: Where pods are looked up.
         meter: Measures containers, by the label `namespace/pod/container`.
-        serving: The server's certificate.
-        clients: The authority of the API server's front-proxy certificate.
     """
 
-    def __init__(self, api: Api, meter: Meter, serving: Pair, clients: Path) -> None:
+    def __init__(self, api: Api, meter: Meter) -> None:
         self._api, self._meter = api, meter
-        self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self._tls.load_cert_chain(serving.certificate, serving.key)
-        self._tls.load_verify_locations(clients)
-        self._tls.verify_mode = ssl.CERT_REQUIRED
 
-    async def start(self, address: str, port: int) -> asyncio.Server:
-        """Listen."""
-        return await asyncio.start_server(self._serve, address, port, ssl=self._tls)
+    async def start(self, serving: Pair, clients: Path) -> asyncio.Server:
+        """Listen on the node's address.
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        # The only client is the aggregator, which sends plain GET requests on kept connections.
-        with suppress(OSError, ValueError, asyncio.IncompleteReadError, asyncio.CancelledError):
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                method, target, _ = head.split(" ", 2)
-                status, body = await self._answer(method, target)
-                data = json.dumps(body).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} {body.get('reason', 'OK')}\r\n"
-                    "Content-Type: application/json\r\n"
-                    f"Content-Length: {len(data)}\r\n\r\n".encode()
-                )
-                writer.write(data)
-                await writer.drain()
-        writer.close()
+        Args:
+            serving: The server's certificate.
+            clients: The authority of the API server's front-proxy certificate.
+        """
+        return await serve(self._answer, NODE_IP, PORT, serving=serving, clients=clients)
 
-    async def _answer(self, method: str, target: str) -> tuple[int, Object]:
-        parts = urlsplit(target)
-        path = unquote(parts.path).rstrip("/")
-        if method != "GET":
+    async def _answer(self, request: Request) -> Response:
+        return Response.of(*await self._metrics_of(request))
+
+    async def _metrics_of(self, request: Request) -> tuple[int, Object]:
+        path = request.path.rstrip("/")
+        if request.method != "GET":
             return _failure(405, "MethodNotAllowed", "metrics can only be read")
         if path == _ROOT:
             return 200, _RESOURCES
@@ -111,7 +95,7 @@ class MetricsServer:
         if not path.startswith(_ROOT) or "pods" not in (words[-1], *words[-2:-1]):
             return _failure(404, "NotFound", f"there is no {path}")
         try:
-            found = await self._api.get(f"/api/v1/{'/'.join(words)}?{_selectors(parts.query)}")
+            found = await self._api.get(f"/api/v1/{'/'.join(words)}?{_selectors(request.query)}")
             if found is None:
                 return _failure(404, "NotFound", f"there is no {path}")
             return self._metrics(found)
@@ -195,9 +179,8 @@ async def register(api: Api, authority: Path) -> None:
         api: The API server.
         authority: The certificate that signed the server's.
     """
-    address, port = ADDRESS
     meta = {"name": NAME, "namespace": NAMESPACE}
-    ports = [{"name": "https", "port": port}]
+    ports = [{"name": "https", "port": PORT}]
     for version, plural, body in (
         ("api/v1", "services", {"kind": "Service", "spec": {"ports": ports}}),
         (
@@ -208,7 +191,7 @@ async def register(api: Api, authority: Path) -> None:
                 "kind": "EndpointSlice",
                 "addressType": "IPv4",
                 "ports": ports,
-                "endpoints": [{"addresses": [address], "conditions": {"ready": True}}],
+                "endpoints": [{"addresses": [NODE_IP], "conditions": {"ready": True}}],
             },
         ),
     ):
@@ -232,7 +215,7 @@ async def register(api: Api, authority: Path) -> None:
                 "version": "v1beta1",
                 "groupPriorityMinimum": 100,
                 "versionPriority": 100,
-                "service": {**meta, "port": port},
+                "service": {**meta, "port": PORT},
                 "caBundle": base64.b64encode(authority.read_bytes()).decode(),
             },
         },
@@ -252,8 +235,7 @@ async def missing(api: Api) -> str | None:
     return f"APIService {_NAME_OF_API} has no condition yet"
 
 
-def _selectors(query: str) -> str:
-    given = parse_qs(query)
+def _selectors(given: Mapping[str, list[str]]) -> str:
     selectors = ("labelSelector", "fieldSelector")
     return urlencode([(name, given[name][0]) for name in selectors if name in given])
 

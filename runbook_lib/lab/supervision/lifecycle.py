@@ -20,6 +20,7 @@ import psutil
 
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.lab.build.binaries import Progress, ensure_build
+from runbook_lib.lab.build.nftables import find_nft
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.limits import require_inotify
 from runbook_lib.lab.foundation.process import MARK
@@ -27,11 +28,24 @@ from runbook_lib.lab.foundation.state import State, alive, marked_processes, rea
 
 UP_TIMEOUT = 180.0
 DOWN_TIMEOUT = 30.0
+GATE = "runbook_lib.lab.network.gate"
 SUPERVISOR = "runbook_lib.lab.supervision.supervisor"
 
 
-def up(name: str, *, building: Progress, doing: Callable[[str], None]) -> State:
+def up(
+    name: str,
+    *,
+    building: Progress,
+    doing: Callable[[str], None],
+    keep_connections: bool = False,
+) -> State:
     """Return a running lab, starting it if it is not there.
+
+    Args:
+        name: Which lab.
+        building: Told of the build's progress.
+        doing: Told of each phase.
+        keep_connections: Whether the edge uses connections again, as a real load balancer does.
 
     Raises:
         LabError: the name is unusable, the build failed, or the lab did not become ready.
@@ -49,18 +63,25 @@ def up(name: str, *, building: Progress, doing: Callable[[str], None]) -> State:
             return state
         _clear(name)
         require_inotify()
+        nft = find_nft(doing)
         folder.mkdir(parents=True, mode=0o700)
-        return _start(name, folder, doing)
+        options = [f"--name={name}", f"--nft={nft}"]
+        options += ["--keep-connections"] if keep_connections else []
+        return _start(name, folder, options, doing)
 
 
-def _start(name: str, folder: Path, doing: Callable[[str], None]) -> State:
+def _start(name: str, folder: Path, options: list[str], doing: Callable[[str], None]) -> State:
     reading, writing = os.pipe()
     log = folder / "logs" / "supervisor.log"
     log.parent.mkdir()
+    python = (sys.executable, "-m")
     with log.open("ab") as output:
         # In a session of its own and nobody's child: it outlives this command by intent.
         subprocess.run(
-            ["setsid", "--fork", sys.executable, "-m", SUPERVISOR, name, str(writing)],
+            [
+                *("setsid", "--fork", *python, GATE),
+                *(*python, SUPERVISOR, *options, str(writing)),
+            ],
             cwd=folder,
             env={**os.environ, MARK: str(folder), "PYTHONPATH": str(repository_root())},
             stdin=subprocess.DEVNULL,
@@ -129,7 +150,7 @@ def down(name: str) -> bool:
 def _end_processes(name: str) -> bool:
     processes = list(marked_processes(name))
     for process in processes:
-        if SUPERVISOR in _arguments(process):
+        if _arguments(process)[1:3] == ["-m", SUPERVISOR]:
             process.send_signal(signal.SIGTERM)
             psutil.wait_procs([process], timeout=DOWN_TIMEOUT)
     left = list(marked_processes(name))

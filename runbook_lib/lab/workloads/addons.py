@@ -1,36 +1,27 @@
 """Prometheus, Jaeger and Kiali as processes, from their own pods' specs.
 
-Their command lines and mounted configurations name addresses and paths of a container. The copies
-made here name those of the lab: a path below a mount becomes one in the container's folder, and
-0.0.0.0 becomes the pod's address. Whatever would go through the cluster's network goes through
-the lab's stand-ins for it: Prometheus through a forward proxy, because it scrapes pod addresses,
-Kiali, which ignores proxies, through relays.
+Their command lines and mounted configurations name paths of a container. The copies made here
+name those of the lab: a path below a mount becomes one in the container's folder.
 """
 
 from __future__ import annotations
 
-import re
 import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import yaml
 
-from runbook_lib.lab.foundation.certificates import kubeconfig, write_private
+from runbook_lib.lab.foundation.certificates import write_private
 from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.addresses import API_SERVICE_IP
+from runbook_lib.lab.workloads.containers import Launch
 from runbook_lib.lab.workloads.pods import Container
-from runbook_lib.lab.workloads.programs import (
-    SERVICE_ACCOUNT_FOLDER,
-    Launch,
-    PodNetwork,
-    Surroundings,
-)
+from runbook_lib.lab.workloads.programs import SERVICE_ACCOUNT_FOLDER, Surroundings
 
 Object = dict[str, Any]
 
-_EVERYWHERE = "0.0.0.0"
 _SIGNING_KEY = "kiali-override-secrets/login-token-signing-key/value.txt"
 _PAGE = Path(__file__).parents[1] / "standins" / "kiali.html"
 
@@ -40,27 +31,20 @@ async def prometheus(
     arguments: list[str],
     env: dict[str, str],
     *,
-    network: PodNetwork,
     root: Path,
     around: Surroundings,
 ) -> Launch:
-    """Prometheus: scrapes through the lab's proxy, finds targets through the API server."""
+    """Prometheus, which finds its targets through the API server."""
     place = _places(container, root)
     flags = dict(each.split("=", 1) for each in arguments if "=" in each)
     config = _read(Path(place(flags["--config.file"])))
-    client = str(_client(root, around))
+    client = str(around.client(root))
     for job in config.get("scrape_configs", []):
-        job["proxy_url"] = around.proxy
         for discovery in job.get("kubernetes_sd_configs", []):
             discovery["kubeconfig_file"] = client
-        for static in job.get("static_configs", []):
-            static["targets"] = [
-                each.replace("localhost:", f"{network.pod_ip}:") for each in static["targets"]
-            ]
     flags["--config.file"] = str(
         write_private(root / "prometheus.yml", yaml.safe_dump(_replaced(config, place)))
     )
-    flags["--web.listen-address"] = _listen(network, 9090)
     switches = [each for each in arguments if "=" not in each]
     pairs = [f"{flag}={place(value)}" for flag, value in flags.items()]
     return Launch([around.build.program("prometheus"), *switches, *pairs], env)
@@ -71,31 +55,14 @@ async def jaeger(
     arguments: list[str],
     env: dict[str, str],
     *,
-    network: PodNetwork,
     root: Path,
     around: Surroundings,
 ) -> Launch:
-    """Jaeger: everything of the sample's configuration, on the pod's address."""
+    """Jaeger, with the sample's configuration."""
     place = _places(container, root)
     file = arguments.index("--config") + 1
-    config = _read(Path(place(arguments[file])))
-    extensions = config["extensions"]
-    for protocol, port in (("http", 16686), ("grpc", 16685)):
-        query = extensions["jaeger_query"].setdefault(protocol, {})
-        query.setdefault("endpoint", f"{_EVERYWHERE}:{port}")
-    if "grpc" in extensions.get("healthcheckv2", {}):
-        # Left empty it listens on a port of the machine.
-        extensions["healthcheckv2"]["grpc"] = {"endpoint": f"{_EVERYWHERE}:13132"}
-
-    def moved(text: str) -> str:
-        address = re.fullmatch(rf"{re.escape(_EVERYWHERE)}:(\d+)", text)
-        return _listen(network, int(address[1])) if address else place(text)
-
-    for reader in config["service"]["telemetry"]["metrics"]["readers"]:
-        exporter = reader["pull"]["exporter"]["prometheus"]
-        exporter["host"], exporter["port"] = network.local[exporter["port"]]
-    copy = write_private(root / "jaeger.yaml", yaml.safe_dump(_replaced(config, moved)))
-    arguments[file] = str(copy)
+    config = _replaced(_read(Path(place(arguments[file]))), place)
+    arguments[file] = str(write_private(root / "jaeger.yaml", yaml.safe_dump(config)))
     return Launch([around.build.program("jaeger"), *arguments], env)
 
 
@@ -104,7 +71,6 @@ async def kiali(
     arguments: list[str],
     env: dict[str, str],
     *,
-    network: PodNetwork,
     root: Path,
     around: Surroundings,
 ) -> Launch:
@@ -115,7 +81,7 @@ async def kiali(
     token = root / SERVICE_ACCOUNT_FOLDER / "token"
     # Kiali reads the token itself from here, its Kubernetes client follows the file.
     user = {"token": token.read_text(), "tokenFile": str(token)}
-    config.setdefault("deployment", {})["remote_secret_path"] = str(_client(root, around, user))
+    config.setdefault("deployment", {})["remote_secret_path"] = str(around.client(root, user))
     key = root / _SIGNING_KEY
     login = config.setdefault("login_token", {})
     if key.is_file():
@@ -123,59 +89,20 @@ async def kiali(
     elif len(login.get("signing_key") or "") not in (16, 24, 32):
         login["signing_key"] = secrets.token_hex(16)
     server = config.setdefault("server", {})
-    server["address"], server["port"] = network.local[server.get("port", 20001)]
-    measured = server.setdefault("observability", {}).setdefault("metrics", {})
-    if measured.get("enabled", True):
-        measured["port"] = network.local[measured.get("port", 9090)][1]
     pages = root / "console"
     pages.mkdir(exist_ok=True)
     write_private(pages / "index.html", _PAGE.read_text())
     server["static_content_root_directory"] = str(pages)
-    await _reach_services(config.setdefault("external_services", {}), around)
-    copy = write_private(root / "kiali.yaml", yaml.safe_dump(config))
-    host, port = urlsplit(around.server).netloc.rsplit(":", 1)
-    env |= {"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}
-    return Launch([around.build.program("kiali"), "-config", copy], env)
-
-
-async def _reach_services(external: Object, around: Surroundings) -> None:
-    """Point Kiali's clients at relays; the URLs are the defaults where none is given."""
-    metrics = external.setdefault("prometheus", {})
-    metrics["url"] = await _relayed(
-        metrics.get("url") or "http://prometheus.istio-system:9090", around
-    )
+    external = config.setdefault("external_services", {})
+    external.setdefault("grafana", {}).setdefault("enabled", False)
     traces = external.setdefault("tracing", {})
     if traces.get("enabled"):
         # Kiali 2 has another name for it than 1.89, and the operator writes that one.
         url = traces.get("internal_url") or traces.get("in_cluster_url")
-        default = "http://tracing.istio-system:16685/jaeger"
-        traces["in_cluster_url"] = await _relayed(url or default, around)
-    external.setdefault("grafana", {}).setdefault("enabled", False)
-
-
-async def _relayed(url: str, around: Surroundings) -> str:
-    parts = urlsplit(url)
-    port = parts.port or {"http": 80, "https": 443}[parts.scheme]
-    address, port = await around.relay(str(parts.hostname), port)
-    return urlunsplit(parts._replace(netloc=f"{address}:{port}"))
-
-
-def _client(root: Path, around: Surroundings, user: Object | None = None) -> Path:
-    """A kubeconfig with the pod's service account."""
-    token = str(root / SERVICE_ACCOUNT_FOLDER / "token")
-    return kubeconfig(
-        root / "kubeconfig",
-        name="in-cluster",
-        server=around.server,
-        authority=around.authority,
-        user=user or {"tokenFile": token},
-    )
-
-
-def _listen(network: PodNetwork, port: int) -> str:
-    # A port that the lab does not plan for is opened as it is; nothing reaches it from outside.
-    address, real = network.local.get(port, (network.outside, port))
-    return f"{address}:{real}"
+        traces["in_cluster_url"] = url or "http://tracing.istio-system:16685/jaeger"
+    copy = write_private(root / "kiali.yaml", yaml.safe_dump(config))
+    env |= {"KUBERNETES_SERVICE_HOST": API_SERVICE_IP, "KUBERNETES_SERVICE_PORT": "443"}
+    return Launch([around.build.program("kiali"), "-config", copy], env)
 
 
 def _places(container: Container, root: Path) -> Callable[[str], str]:

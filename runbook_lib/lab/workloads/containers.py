@@ -5,18 +5,19 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from runbook_lib.lab.foundation.errors import LabError
-from runbook_lib.lab.foundation.process import Process
-from runbook_lib.lab.network.tunnel import Endpoint
-from runbook_lib.lab.workloads.pods import Container, HttpProbe, http_probe
-from runbook_lib.lab.workloads.programs import Launch
+from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, Process
+from runbook_lib.lab.network.sandbox import Sandbox
+from runbook_lib.lab.workloads.pods import Container
+from runbook_lib.lab.workloads.probes import Probe, probe
 from runbook_lib.lab.workloads.volumes import NotMountable
 
 Object = dict[str, Any]
@@ -34,8 +35,24 @@ def now() -> str:
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+@dataclass(frozen=True)
+class Launch:
+    """A command line with its environment, ready for a process.
+
+    Attributes:
+        argv: Program and arguments.
+        env: The whole environment.
+        user: Id under which it runs, for programs that refuse to be root. On the machine it is
+            the lab's own user as ever.
+    """
+
+    argv: Sequence[str | Path]
+    env: dict[str, str] = field(default_factory=dict)
+    user: int = 0
+
+
 class ContainerProcess(Process):
-    """A process whose output is kept in the format of container runtimes, as KWOK serves it."""
+    """A process whose output is kept in the format of container runtimes, for `kubectl logs`."""
 
     async def start(self) -> None:
         """Start it, keeping the log of the run before as `*.previous.log`."""
@@ -53,16 +70,21 @@ class ContainerProcess(Process):
         await asyncio.wait({self._copy}, timeout=1)
         return code
 
+    def note(self, what: str) -> None:
+        """Add a line of the lab's own to the log."""
+        with self.log.open("ab") as file:
+            file.write(_formatted(what.encode()))
+
     async def _copy_output(self) -> None:
         assert self._child is not None
         assert self._child.stdout is not None
         pending = b""
-        with self.log.open("ab", buffering=0) as log:
+        with self.log.open("ab", buffering=0) as file:
             while data := await self._child.stdout.read(1 << 16):
                 *lines, pending = (pending + data).split(b"\n")
-                log.write(b"".join(_formatted(line) for line in lines))
+                file.write(b"".join(_formatted(line) for line in lines))
             if pending:
-                log.write(_formatted(pending))
+                file.write(_formatted(pending))
 
 
 def _formatted(line: bytes) -> bytes:
@@ -76,7 +98,12 @@ class ContainerRuntime:
     Args:
         container: What the pod's spec says.
         prepare: Mounts volumes and returns the command line; None for a simulated container.
-        local: Where the pod's programs listen, by container port.
+        sandbox: The pod's.
+        log: The container's log.
+        folder: What plays its root file system, and is its working directory.
+        mark: The lab's.
+        label: What errors call it.
+        restart: The pod's restartPolicy.
         changed: Called after every change of state.
     """
 
@@ -85,49 +112,46 @@ class ContainerRuntime:
         container: Container,
         prepare: Callable[[], Awaitable[Launch]] | None,
         *,
-        local: dict[int, Endpoint],
+        sandbox: Sandbox,
         log: Path,
         folder: Path,
         mark: str,
         label: str,
+        restart: str,
         changed: Callable[[], None],
     ) -> None:
         self.container = container
+        self.log = log
         self._prepare = prepare
-        self._local = local
-        self._log, self._folder, self._mark, self._label = log, folder, mark, label
+        self._sandbox = sandbox
+        self._folder, self._mark, self._label = folder, mark, label
+        self._restart = "Always" if container.sidecar else restart
         self._changed = changed
         self._process: Process | None = None
+        self._launch: Launch | None = None
         self._task: asyncio.Task[None] | None = None
-        self._state: Object = {"waiting": {"reason": "ContainerCreating"}}
+        self._state: Object = {"waiting": {"reason": "PodInitializing"}}
         self._last_state: Object = {}
         self._restarts = 0
         self.ready = False
         self.started = asyncio.Event()
+        self.ended = asyncio.Event()
 
     @property
     def process(self) -> Process | None:
         """Its process, while it has one."""
         return self._process
 
-    def start(self) -> None:
-        """Begin; `started` is set once it has passed its startup probe."""
-        self._task = asyncio.create_task(self._run())
+    @property
+    def exit_code(self) -> int | None:
+        """How it has ended for good."""
+        ended = self._state.get("terminated")
+        return int(ended["exitCode"]) if ended else None
 
-    def complete(self) -> None:
-        """Report an init container as having ended well."""
-        at = now()
-        self._state = {
-            "terminated": {
-                "exitCode": 0,
-                "reason": "Completed",
-                "message": "simulated: the lab redirects no traffic with iptables",
-                "startedAt": at,
-                "finishedAt": at,
-            }
-        }
-        self.ready = True
-        self._changed()
+    def start(self) -> None:
+        """Begin; `started` is set once it has passed its startup probe, `ended` at its end."""
+        self._state = {"waiting": {"reason": "ContainerCreating"}}
+        self._task = asyncio.create_task(self._run())
 
     async def stop(self, grace: float) -> None:
         """End its process and stop restarting it."""
@@ -151,39 +175,72 @@ class ContainerRuntime:
             "lastState": self._last_state,
         }
 
+    def command(self, argv: Sequence[str | Path], *, env: dict[str, str] | None = None) -> Launch:
+        """What runs a command in the container, with its environment and its user.
+
+        Args:
+            argv: The command.
+            env: Set besides the container's own.
+
+        Raises:
+            LabError: the container has no process to go by.
+        """
+        if self._launch is None:
+            why = "has not been started yet" if self._prepare else "is simulated: it has no process"
+            raise LabError(f"container {self._label} {why}")
+        user = str(self._launch.user)
+        as_user = ("unshare", "--user", f"--map-user={user}", f"--map-group={user}", "--")
+        prefix = [
+            *self._sandbox.enter,
+            *("env", f"--chdir={self._folder}"),
+            *([*as_user, *DIE_WITH_PARENT] if self._launch.user else []),
+        ]
+        return Launch([*prefix, *argv], self._launch.env | (env or {}))
+
     async def _run(self) -> None:
         if self._prepare is None:
-            self._running()
-            self.started.set()
-            self._set_ready(True)
+            self._simulate()
             return
         backoff = BACKOFF_FIRST
         while True:
             began = asyncio.get_running_loop().time()
-            await self._run_once(self._prepare)
+            code = await self._run_once(self._prepare)
+            if code is not None and self._is_over(code):
+                return
             if asyncio.get_running_loop().time() - began > BACKOFF_RESET:
                 backoff = BACKOFF_FIRST
             await asyncio.sleep(backoff)  # as a kubelet does; nothing announces a better moment
             backoff = min(backoff * 2, BACKOFF_MOST)
 
-    async def _run_once(self, prepare: Callable[[], Awaitable[Launch]]) -> None:
+    def _simulate(self) -> None:
+        self._running()
+        self.started.set()
+        if self.container.ends:
+            self._terminate(0, "simulated: its image has no process in the lab")
+        else:
+            self._set_ready(True)
+
+    def _is_over(self, code: int) -> bool:
+        """Whether it is not started again after it has ended."""
+        return self._restart == "Never" or (
+            code == 0 and (self.container.ends or self._restart == "OnFailure")
+        )
+
+    async def _run_once(self, prepare: Callable[[], Awaitable[Launch]]) -> int | None:
+        """Run it to its end; returns its exit code, None if it could not be started."""
         try:
-            command = await prepare()
+            self._launch = await prepare()
         except (LabError, httpx.HTTPError) as error:
             reason = "FailedMount" if isinstance(error, NotMountable) else "CreateContainerError"
             self._wait(reason, str(error) or type(error).__name__)
-            return
+            return None
         except Exception as error:  # a mistake of the lab's: the pod says so, and does not wait on
             log.exception("%s could not be started", self._label)
             self._wait("CreateContainerError", f"the lab failed: {error!r}")
-            return
+            return None
+        command = self.command(self._launch.argv)
         process = ContainerProcess(
-            self._label,
-            command.argv,
-            log=self._log,
-            mark=self._mark,
-            env=command.env,
-            folder=self._folder,
+            self._label, command.argv, log=self.log, mark=self._mark, env=command.env
         )
         await process.start()
         self._process = process
@@ -194,39 +251,89 @@ class ContainerRuntime:
         finally:
             probing.cancel()
         await process.stop(0)  # whatever it started and left behind
+        # As a shell reports it: 128 and the signal's number.
+        code = code if code >= 0 else 128 - code
         self.started.clear()
-        self._exited(code, process.tail())
+        self.ready = False
+        if self._is_over(code):
+            self._terminate(code, process.tail()[-1000:])
+        else:
+            self._exited(code, process.tail()[-1000:])
+        return code
 
     async def _probe(self) -> None:
-        startup = http_probe(self.container, "startupProbe")
-        readiness = http_probe(self.container, "readinessProbe")
-        async with httpx.AsyncClient(trust_env=False) as client:
-            if startup:
-                while not await self._passes(client, startup):
-                    await asyncio.sleep(STARTING_PERIOD)
+        startup = probe(self.container, "startupProbe")
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
+            if startup and not await self._starts(client, startup):
+                await self._kill("it did not pass its startup probe")
+                return
             self.started.set()
-            failures = 0
-            while readiness:
-                if await self._passes(client, readiness):
-                    failures = 0
-                    self._set_ready(True)
-                else:
-                    failures += 1
-                    if failures >= readiness.failures:
-                        self._set_ready(False)
-                settled = self.ready and not failures
-                await asyncio.sleep(
-                    min(readiness.period, LONGEST_PERIOD) if settled else STARTING_PERIOD
-                )
-            self._set_ready(True)
+            self._changed()
+            await asyncio.gather(self._watch_readiness(client), self._watch_liveness(client))
 
-    async def _passes(self, client: httpx.AsyncClient, probe: HttpProbe) -> bool:
-        address, port = self._local[probe.port]
+    async def _starts(self, client: httpx.AsyncClient, startup: Probe) -> bool:
+        loop = asyncio.get_running_loop()
+        latest = loop.time() + startup.delay + startup.failures * startup.period
+        while not await self._passes(client, startup):
+            if loop.time() > latest:
+                return False
+            await asyncio.sleep(STARTING_PERIOD)
+        return True
+
+    async def _watch_readiness(self, client: httpx.AsyncClient) -> None:
+        readiness = probe(self.container, "readinessProbe")
+        failures = 0
+        while readiness:
+            if await self._passes(client, readiness):
+                failures = 0
+                self._set_ready(True)
+            else:
+                failures += 1
+                if failures >= readiness.failures:
+                    self._set_ready(False)
+            settled = self.ready and not failures
+            await asyncio.sleep(
+                min(readiness.period, LONGEST_PERIOD) if settled else STARTING_PERIOD
+            )
+        self._set_ready(not self.container.ends)
+
+    async def _watch_liveness(self, client: httpx.AsyncClient) -> None:
+        liveness = probe(self.container, "livenessProbe")
+        if liveness is None:
+            return
+        await asyncio.sleep(liveness.delay)
+        failures = 0
+        while failures < liveness.failures:
+            await asyncio.sleep(liveness.period)
+            failures = 0 if await self._passes(client, liveness) else failures + 1
+        await self._kill(f"it failed its liveness probe {failures} times in a row")
+
+    async def _passes(self, client: httpx.AsyncClient, check: Probe) -> bool:
+        return await check.passes(self._sandbox.address, client, self._exec)
+
+    async def _exec(self, argv: list[str]) -> int:
+        command = self.command(argv)
+        child = await asyncio.create_subprocess_exec(
+            *DIE_WITH_PARENT,
+            *command.argv,
+            env=command.env,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
         try:
-            answer = await client.get(f"http://{address}:{port}{probe.path}", timeout=probe.timeout)
-        except httpx.HTTPError:
-            return False
-        return 200 <= answer.status_code < 400
+            return await child.wait()
+        finally:
+            with suppress(ProcessLookupError):
+                child.kill()
+
+    async def _kill(self, why: str) -> None:
+        """End the process, which is started again as when it ends by itself."""
+        assert self._process is not None
+        self._process.note(f"killed: {why}")
+        # In a task of its own: the end of the process cancels this one.
+        stopping = asyncio.create_task(self._process.stop(5))
+        await asyncio.shield(stopping)
 
     def _set_ready(self, ready: bool) -> None:
         if ready != self.ready:
@@ -243,18 +350,26 @@ class ContainerRuntime:
             self._state = state
             self._changed()
 
-    def _exited(self, code: int, tail: str) -> None:
+    def _ending(self, code: int, message: str) -> Object:
         running = self._state.get("running", {})
-        self._last_state = {
+        return {
             "terminated": {
-                # As a shell reports it: 128 and the signal's number.
-                "exitCode": code if code >= 0 else 128 - code,
+                "exitCode": code,
                 "reason": "Completed" if code == 0 else "Error",
-                "message": tail[-1000:],
+                "message": message,
                 "startedAt": running.get("startedAt", now()),
                 "finishedAt": now(),
             }
         }
+
+    def _terminate(self, code: int, message: str) -> None:
+        """It has ended, and is not started again."""
+        self._state = self._ending(code, message)
+        self.ready = self.container.init and code == 0
+        self.ended.set()
+        self._changed()
+
+    def _exited(self, code: int, message: str) -> None:
+        self._last_state = self._ending(code, message)
         self._restarts += 1
-        self.ready = False
         self._wait("CrashLoopBackOff", f"exited with code {code}; starting again")

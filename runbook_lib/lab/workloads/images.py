@@ -12,6 +12,9 @@ PROMETHEUS = "prometheus"
 JAEGER = "jaeger"
 KIALI = "kiali"
 
+RUNTIME_LABEL = "lab.istio-runbook/runtime"
+"""Label of a pod: `process`, or `simulated` where no image of it has one."""
+
 # Read both by Python and, as a jq test, by KWOK; so it keeps to what both understand.
 _NAMES = "|".join((PILOT, PROXY, XNAT, KIALI_OPERATOR, PROMETHEUS, JAEGER, KIALI))
 PROCESS_IMAGE = f"/({_NAMES})(:|@|$)"

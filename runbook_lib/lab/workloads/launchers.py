@@ -1,12 +1,12 @@
-"""Which program runs for which image, and how it is started."""
+"""Which program runs for which image."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.lab.workloads import addons, programs
+from runbook_lib.lab.workloads.containers import Launch
 from runbook_lib.lab.workloads.images import (
     JAEGER,
     KIALI,
@@ -16,14 +16,16 @@ from runbook_lib.lab.workloads.images import (
     PROXY,
     XNAT,
 )
-from runbook_lib.lab.workloads.pods import Container, environment, expand
-from runbook_lib.lab.workloads.programs import Launch, PodNetwork, Surroundings
+from runbook_lib.lab.workloads.pods import Container, Sources, environment, expand
+from runbook_lib.lab.workloads.programs import Launcher, Surroundings
 
 Object = dict[str, Any]
 
-LAUNCHERS: dict[str, Callable[..., Awaitable[Launch]]] = {
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+LAUNCHERS: dict[str, Launcher] = {
     PILOT: programs.istiod,
-    PROXY: programs.sidecar,
+    PROXY: programs.proxy,
     XNAT: programs.xnat,
     KIALI_OPERATOR: programs.kiali_operator,
     PROMETHEUS: addons.prometheus,
@@ -33,18 +35,21 @@ LAUNCHERS: dict[str, Callable[..., Awaitable[Launch]]] = {
 
 
 async def launch(
-    container: Container, pod: Object, network: PodNetwork, root: Path, around: Surroundings
+    container: Container, pod: Object, given: Sources, root: Path, around: Surroundings
 ) -> Launch:
     """The command line for a container that has a program.
 
     Args:
+        container: Of the pod.
+        pod: As the API server holds it.
+        given: The ConfigMaps and Secrets that its environment refers to.
         root: The folder that plays the container's root file system.
+        around: The lab.
     """
     assert container.program is not None, "simulated containers are not launched"
-    env = environment(container, pod, around.node)
+    env = environment(container, pod, around.node, given)
     # Nothing of the user's own environment: no proxies, credentials or kubeconfigs.
-    env |= {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": str(root), "TMPDIR": str(root)}
+    env |= {"PATH": PATH, "HOME": str(root), "TMPDIR": str(root)}
+    env |= {"HOSTNAME": pod["metadata"]["name"]}
     arguments = [expand(argument, env) for argument in container.arguments]
-    return await LAUNCHERS[container.program](
-        container, arguments, env, network=network, root=root, around=around
-    )
+    return await LAUNCHERS[container.program](container, arguments, env, root=root, around=around)

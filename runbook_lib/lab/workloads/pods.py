@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from runbook_lib.lab.workloads.images import program_of
+from runbook_lib.lab.workloads.images import PROXY, program_of
 
 Object = dict[str, Any]
 
@@ -44,13 +44,14 @@ class Container:
         return list(self.spec.get("args", []))
 
     @property
-    def program(self) -> str | None:
-        """The program that runs for it.
+    def ends(self) -> bool:
+        """Whether it has to end before the next container starts."""
+        return self.init and not self.sidecar
 
-        An init container that ends (istio-init) has none: its iptables rules have no place on a
-        machine that is shared, and the lab's sidecars are reached without them.
-        """
-        return None if self.init and not self.sidecar else program_of(self.spec["image"])
+    @property
+    def program(self) -> str | None:
+        """The program that runs for it; None for a simulated container."""
+        return program_of(self.spec["image"])
 
 
 def containers(pod: Object) -> list[Container]:
@@ -61,20 +62,57 @@ def containers(pod: Object) -> list[Container]:
     ]
 
 
+def has_sidecar(pod: Object) -> bool:
+    """Whether the pod has been injected."""
+    return any(each.program == PROXY and not each.ends for each in containers(pod))
+
+
 def has_process(pod: Object) -> bool:
     """Whether any image of the pod belongs to the workload runtime (else KWOK simulates it)."""
     return any(program_of(each.spec["image"]) for each in containers(pod))
 
 
-def environment(container: Container, pod: Object, node: Mapping[str, int]) -> dict[str, str]:
-    """The container's `env`, with field references resolved and `$(NAME)` expanded.
+Sources = Mapping[tuple[str, str], Mapping[str, str]]
+"""What ConfigMaps and Secrets hold, by kind and name."""
+
+
+def sources(container: Container) -> set[tuple[str, str]]:
+    """The ConfigMaps and Secrets that the container's environment refers to."""
+    found = set()
+    for entry in container.spec.get("env", []):
+        for field_name, kind in _KEYED.items():
+            reference = (entry.get("valueFrom") or {}).get(field_name)
+            if reference:
+                found.add((kind, str(reference["name"])))
+    for entry in container.spec.get("envFrom", []):
+        for field_name, kind in _WHOLE.items():
+            if field_name in entry:
+                found.add((kind, str(entry[field_name]["name"])))
+    return found
+
+
+_KEYED = {"configMapKeyRef": "ConfigMap", "secretKeyRef": "Secret"}
+_WHOLE = {"configMapRef": "ConfigMap", "secretRef": "Secret"}
+
+
+def environment(
+    container: Container, pod: Object, node: Mapping[str, int], given: Sources
+) -> dict[str, str]:
+    """The container's environment, with references resolved and `$(NAME)` expanded.
 
     Args:
+        container: Of the pod.
+        pod: As the API server holds it.
         node: Allocatable `cpu` (cores) and `memory` (bytes), for absent limits.
-
-    Secret and ConfigMap references are left out: none of the lab's programs reads one.
+        given: What `sources` names, as far as it exists.
     """
     result: dict[str, str] = {}
+    for entry in container.spec.get("envFrom", []):
+        for field_name, kind in _WHOLE.items():
+            if field_name in entry:
+                values = given.get((kind, entry[field_name]["name"]), {})
+                prefix = entry.get("prefix", "")
+                result |= {f"{prefix}{key}": value for key, value in values.items()}
     for entry in container.spec.get("env", []):
         source = entry.get("valueFrom")
         if source is None:
@@ -83,6 +121,11 @@ def environment(container: Container, pod: Object, node: Mapping[str, int]) -> d
             result[entry["name"]] = field(pod, source["fieldRef"]["fieldPath"])
         elif "resourceFieldRef" in source:
             result[entry["name"]] = _resource(container, source["resourceFieldRef"], node)
+        for field_name, kind in _KEYED.items():
+            reference = (source or {}).get(field_name)
+            values = given.get((kind, reference["name"]), {}) if reference else {}
+            if reference and reference["key"] in values:
+                result[entry["name"]] = values[reference["key"]]
     return result
 
 
@@ -122,39 +165,3 @@ def parse_quantity(text: str) -> float:
     if match[2] == "m":
         return float(match[1]) / 1000
     return float(match[1]) * _MEMORY_UNITS.get(match[2], 1)
-
-
-@dataclass(frozen=True)
-class HttpProbe:
-    """An HTTP probe of a container, in the pod's own terms.
-
-    Attributes:
-        port: Container port.
-        period: Seconds between checks.
-        failures: Failures in a row after which the container is not ready.
-    """
-
-    path: str
-    port: int
-    period: float
-    timeout: float
-    failures: int
-
-
-def http_probe(container: Container, name: str) -> HttpProbe | None:
-    """The container's `readinessProbe` or `startupProbe`, if it has one over HTTP."""
-    probe = container.spec.get(name)
-    if not probe or "httpGet" not in probe:
-        return None
-    request = probe["httpGet"]
-    port = request["port"]
-    if isinstance(port, str):
-        ports = {each.get("name"): each["containerPort"] for each in container.spec["ports"]}
-        port = ports[port]
-    return HttpProbe(
-        path=request.get("path", "/"),
-        port=int(port),
-        period=float(probe.get("periodSeconds", 10)),
-        timeout=float(probe.get("timeoutSeconds", 1)),
-        failures=int(probe.get("failureThreshold", 3)),
-    )

@@ -1,46 +1,34 @@
-"""How the programs of the lab are started, from what a pod's own spec says.
-
-A pod's network is played by two loopback addresses (see ports.py). A pod without a sidecar
-listens on its outside address; in a pod with one, the sidecar takes the outside address and the
-other containers the inside one, as traffic redirection does in a real pod.
-"""
+"""How the programs of the lab are started, from what a pod's own spec says."""
 
 from __future__ import annotations
 
 import json
+import shlex
 import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from collections.abc import Awaitable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from runbook_lib.lab.build.binaries import Build, envoy
+from runbook_lib.lab.foundation.addresses import API_SERVICE_IP
 from runbook_lib.lab.foundation.certificates import kubeconfig, write_private
-from runbook_lib.lab.foundation.ports import LOOPBACK, Addresses, choose_port, free_port
 from runbook_lib.lab.foundation.process import DIE_WITH_PARENT
-from runbook_lib.lab.metrics.telemetry import with_stat_namespace
-from runbook_lib.lab.network.tunnel import Endpoint
-from runbook_lib.lab.workloads.images import JAEGER, PROXY
-from runbook_lib.lab.workloads.pods import Container, containers
+from runbook_lib.lab.workloads.containers import Launch
+from runbook_lib.lab.workloads.pods import Container
+from runbook_lib.lab.workloads.telemetry import with_stat_namespace
 
 Object = dict[str, Any]
 
-ADMIN, STATUS, HEALTH, PROMETHEUS = 15000, 15020, 15021, 15090
-ISTIOD_FLAGS = {
-    "httpAddr": 8080,
-    "grpcAddr": 15010,
-    "secureGRPCAddr": 15012,
-    "monitoringAddr": 15014,
-    "httpsAddr": 15017,
-}
-UNDECLARED = {
-    # Istio's sample: queries, OTLP, Zipkin, its own formats, health, metrics, sampling, debugging.
-    JAEGER: (
-        *(16685, 16686, 4317, 4318, 9411, 14250, 14268),
-        *(13132, 13133, 8888, 5778, 5779, 27777, 27778),
-    ),
-}
 SERVICE_ACCOUNT_FOLDER = "var/run/secrets/kubernetes.io/serviceaccount"
+MARK = 1337
+"""Packet mark of what Envoy sends, in place of the user id that istio-init's rules go by.
+
+A user namespace with one id cannot run Envoy as user 1337, and any user can make such a one.
+"""
+
+_SO_MARK = 36
+_DISCOVERY_PORT = 15012
 
 
 @dataclass(frozen=True)
@@ -48,161 +36,117 @@ class Surroundings:
     """What every program of one lab needs to know.
 
     Attributes:
-        discovery: Stable address of istiod's secured xDS port.
-        proxy: URL of the forward proxy that reaches pods and Services.
-        relay: From a Service's name and port to a lasting address that leads there.
+        authority: Certificate that signed the API server's.
+        nft: The program of that name.
         node: Allocatable `cpu` (cores) and `memory` (bytes).
     """
 
     build: Build
-    addresses: Addresses
-    server: str
     authority: Path
-    discovery: Endpoint
-    proxy: str
-    relay: Callable[[str, int], Awaitable[Endpoint]]
+    nft: Path
     node: dict[str, int]
 
-
-@dataclass
-class PodNetwork:
-    """Where the ports of one pod really are.
-
-    Attributes:
-        exposed: Container port to what the network reaches: the sidecar where there is one.
-        local: Container port to what the pod's own programs listen on.
-    """
-
-    pod_ip: str
-    outside: str
-    inside: str
-    exposed: dict[int, Endpoint] = field(default_factory=dict)
-    local: dict[int, Endpoint] = field(default_factory=dict)
-
-    @classmethod
-    def plan(cls, pod: Object, pod_ip: str, addresses: Addresses) -> PodNetwork:
-        """Choose an address and a port for each port that the pod's containers declare."""
-        network = cls(pod_ip, addresses.outside_of(pod_ip), addresses.inside_of(pod_ip))
-        meshed = has_sidecar(pod)
-        for container in containers(pod):
-            if container.program == PROXY:
-                network._plan_sidecar()
-                continue
-            for port in opened_ports(container):
-                network.exposed[port] = network._choose(network.outside, port)
-                network.local[port] = (
-                    network._choose(network.inside, port) if meshed else network.exposed[port]
-                )
-        return network
-
-    def _plan_sidecar(self) -> None:
-        # The agent looks for Envoy's metrics at localhost.
-        for port in (ADMIN, HEALTH, PROMETHEUS):
-            self.local[port] = (LOOPBACK, free_port())
-        # The agent listens on all interfaces there and has no setting for it: a port of its own.
-        self.local[STATUS] = (LOOPBACK, free_port("0.0.0.0"))
-        for port in (STATUS, HEALTH, PROMETHEUS):
-            self.exposed[port] = self.local[port]
-
-    @staticmethod
-    def _choose(address: str, port: int) -> Endpoint:
-        return address, choose_port(address, port)
+    def client(self, root: Path, user: Object | None = None) -> Path:
+        """A kubeconfig with the pod's service account, for the API server's Service."""
+        return kubeconfig(
+            root / "kubeconfig",
+            name="in-cluster",
+            server=f"https://{API_SERVICE_IP}",
+            authority=self.authority,
+            user=user or {"tokenFile": str(root / SERVICE_ACCOUNT_FOLDER / "token")},
+        )
 
 
-@dataclass(frozen=True)
-class Launch:
-    """A command line with its environment, ready for a process."""
+class Launcher(Protocol):
+    """Makes the command line of a container."""
 
-    argv: list[str | Path]
-    env: dict[str, str]
+    def __call__(
+        self,
+        container: Container,
+        arguments: list[str],
+        env: dict[str, str],
+        *,
+        root: Path,
+        around: Surroundings,
+    ) -> Awaitable[Launch]:
+        """The command line.
 
-
-def has_sidecar(pod: Object) -> bool:
-    """Whether the pod has been injected."""
-    return any(each.program == PROXY for each in containers(pod))
-
-
-def opened_ports(container: Container) -> list[int]:
-    """Its declared TCP ports, and those that its program is known to open besides."""
-    declared = declared_ports(container)
-    more = UNDECLARED.get(container.program or "", ())
-    return [*declared, *(port for port in more if port not in declared)]
-
-
-def declared_ports(container: Container) -> list[int]:
-    """The container's TCP ports."""
-    ports = container.spec.get("ports", [])
-    return [each["containerPort"] for each in ports if each.get("protocol", "TCP") == "TCP"]
+        Args:
+            container: Of the pod.
+            arguments: Its args, expanded.
+            env: Its environment, and nothing of the user's own; may be changed.
+            root: The folder that plays the container's root file system: volumes are below it,
+                and it is the working directory.
+            around: The lab.
+        """
 
 
 async def istiod(
-    _container: Container,
+    container: Container,  # noqa: ARG001 -- as every launcher
     arguments: list[str],
     env: dict[str, str],
     *,
-    network: PodNetwork,
     root: Path,
     around: Surroundings,
-    **_: object,
 ) -> Launch:
-    """istiod: its listeners on the pod's addresses, its API server named by a kubeconfig."""
-    config = kubeconfig(
-        root / "kubeconfig",
-        name="in-cluster",
-        server=around.server,
-        authority=around.authority,
-        user={"tokenFile": str(root / SERVICE_ACCOUNT_FOLDER / "token")},
-    )
-    env["KUBECONFIG"] = str(config)
-    kept = [each for each in arguments if not each.startswith("--monitoringAddr")]
-    flags = [
-        f"--{flag}={network.local[port][0]}:{network.local[port][1]}"
-        for flag, port in ISTIOD_FLAGS.items()
-    ]
-    program = around.build.program("pilot-discovery")
-    return Launch([program, *kept, *flags, f"--ctrlz_address={network.outside}"], env)
+    """istiod, with its own arguments."""
+    env["KUBECONFIG"] = str(around.client(root))
+    return Launch([around.build.program("pilot-discovery"), *arguments], env)
 
 
-async def sidecar(
-    _container: Container,
+async def proxy(
+    container: Container,
     arguments: list[str],
     env: dict[str, str],
     *,
-    network: PodNetwork,
     root: Path,
     around: Surroundings,
 ) -> Launch:
-    """pilot-agent, which starts Envoy."""
+    """istio-init, or the sidecar: what the arguments of Istio's one image say."""
+    env["PATH"] = f"{around.build.bin}:{env['PATH']}"
+    if container.ends:
+        return _istio_init(arguments, env, root, around)
     proxy_config = json.loads(env.get("PROXY_CONFIG") or "{}")
-    istiod = proxy_config.get("discoveryAddress", "istiod.istio-system.svc:15012")
     proxy_config |= {
-        "discoveryAddress": f"{around.discovery[0]}:{around.discovery[1]}",
         "binaryPath": str(_envoy_script(root)),
         "configPath": "./etc/istio/proxy",
-        "proxyAdminPort": network.local[ADMIN][1],
-        "statusPort": network.local[STATUS][1],
-        # One worker and a short drain: a laptop has few cores and nobody waits for a lab.
+        # One worker and a short drain: a laptop has few cores and people do not wait for a lab.
         "concurrency": 1,
         "terminationDrainDuration": "1s",
     }
-    root_certificate = str(root / "var/run/secrets/istio/root-cert.pem")
-    # With CA_ADDR set, TLS to a loopback address fails; unset, the CA shares xDS's address.
-    env.pop("CA_ADDR", None)
     env |= {
         "PROXY_CONFIG": json.dumps(proxy_config),
-        "INSTANCE_IP": network.inside,
-        "ISTIOD_SAN": istiod.rsplit(":", 1)[0],
-        "CA_ROOT_CA": root_certificate,
-        "XDS_ROOT_CA": root_certificate,
-        "ISTIO_META_INTERCEPTION_MODE": "NONE",
         "ISTIO_BOOTSTRAP": str(_bootstrap(around.build, root)),
-        "ENVOY_STATUS_PORT": str(network.local[HEALTH][1]),
-        "ENVOY_PROMETHEUS_PORT": str(network.local[PROMETHEUS][1]),
     }
-    if "ISTIO_KUBE_APP_PROBERS" in env:
-        env["ISTIO_KUBE_APP_PROBERS"] = _moved_probers(env["ISTIO_KUBE_APP_PROBERS"], network)
     (root / "etc/istio/proxy").mkdir(parents=True, exist_ok=True)
     return Launch([around.build.program("pilot-agent"), *arguments], env)
+
+
+def _istio_init(
+    arguments: list[str], env: dict[str, str], root: Path, around: Surroundings
+) -> Launch:
+    """Istio's own program writes the rules; `nft`, as it finds it, has them go by packet marks.
+
+    The agent runs as the same user as the application and its packets have no mark, so the one
+    thing that it asks of the network itself, istiod, is excepted.
+    """
+    folder = root / "bin"
+    folder.mkdir(exist_ok=True)
+    script = write_private(
+        folder / "nft",
+        "#!/bin/sh\n"
+        f"nft={shlex.quote(str(around.nft))}\n"
+        'case "$*" in\n'
+        f'*"-f -") sed -e "/skgid/d" -e "s/skuid/meta mark/g" | "$nft" "$@" ;;\n'
+        '*) exec "$nft" "$@" ;;\n'
+        "esac\n",
+    )
+    script.chmod(0o700)
+    env["PATH"] = f"{folder}:{env['PATH']}"
+    agent = around.build.program("pilot-agent")
+    exception = f"insert rule inet istio-proxy-nat istio-output tcp dport {_DISCOVERY_PORT} return"
+    words = shlex.join([str(agent), *arguments, "--native-nftables"])
+    return Launch(["/bin/sh", "-c", f"{words} && exec nft {shlex.quote(exception)}"], env)
 
 
 def _envoy_script(root: Path) -> Path:
@@ -214,61 +158,60 @@ def _envoy_script(root: Path) -> Path:
 
 
 def _bootstrap(build: Build, root: Path) -> Path:
-    """Istio's own bootstrap template, with Envoy's health and metrics ports off the wildcard."""
+    """Istio's own bootstrap template, with the mark on all that Envoy sends."""
     template = with_stat_namespace(build.share("envoy_bootstrap.json").read_text())
-    return write_private(
-        root / "envoy_bootstrap.json", template.replace("{{ .wildcard }}", LOOPBACK)
-    )
+    mark = {"level": 1, "name": _SO_MARK, "int_value": MARK, "state": "STATE_PREBIND"}
+    bound = json.dumps({"upstream_bind_config": {"socket_options": [mark]}})[1:-1]
+    # The cluster manager is configured on some conditions alone, and then to put clusters off.
+    for before, after in (
+        ("{{ if or .outlier_log_path .load_stats_config_json_str .enable_self_discovery }}", _IF),
+        ('"enable_deferred_cluster_creation": true', bound),
+    ):
+        assert template.count(before) == 1, f"Istio's bootstrap template has {before} once"
+        template = template.replace(before, after)
+    return write_private(root / "envoy_bootstrap.json", template)
 
 
-def _moved_probers(probers: str, network: PodNetwork) -> str:
-    """Point the agent's application probes at the ports that the application really got."""
-    moved = json.loads(probers)
-    for prober in moved.values():
-        request = prober.get("httpGet") or prober.get("tcpSocket")
-        if request and request["port"] in network.local:
-            request["port"] = network.local[request["port"]][1]
-    return json.dumps(moved)
-
-
-async def xnat(
-    _container: Container,
-    arguments: list[str],
-    env: dict[str, str],
-    *,
-    network: PodNetwork,
-    **_: object,
-) -> Launch:
-    """The stand-in for XNAT."""
-    return _python("runbook_lib.lab.standins.xnat", arguments, env, network)
+_IF = "{{ if true }}"
 
 
 async def kiali_operator(
-    _container: Container,
+    container: Container,
     arguments: list[str],
     env: dict[str, str],
     *,
-    network: PodNetwork,
     root: Path,
     around: Surroundings,
 ) -> Launch:
     """The stand-in for the Kiali operator."""
     places = {
-        "server": around.server,
+        "server": f"https://{API_SERVICE_IP}",
         "authority": around.authority,
         "token": root / SERVICE_ACCOUNT_FOLDER / "token",
         "sample": around.build.share("samples/addons/kiali.yaml"),
     }
     flags = [f"--{name}={value}" for name, value in places.items()]
-    return _python("runbook_lib.lab.standins.kiali_operator", [*flags, *arguments], env, network)
+    return stand_in("kiali_operator", container, [*flags, *arguments], env)
 
 
-def _python(module: str, arguments: list[str], env: dict[str, str], network: PodNetwork) -> Launch:
-    """A stand-in of the lab's own, listening on the container's first port."""
-    address, port = next(
-        endpoint for declared, endpoint in network.local.items() if declared < ADMIN
-    )
+async def xnat(
+    container: Container,
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    root: Path,  # noqa: ARG001 -- as every launcher
+    around: Surroundings,  # noqa: ARG001
+) -> Launch:
+    """The stand-in for XNAT."""
+    return stand_in("xnat", container, arguments, env)
+
+
+def stand_in(
+    module: str, container: Container, arguments: list[str], env: dict[str, str]
+) -> Launch:
+    """A module of the lab's stand-ins, listening on the container's first port."""
+    port = container.spec["ports"][0]["containerPort"]
     env["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
-    return Launch(
-        [sys.executable, "-m", module, f"--address={address}", f"--port={port}", *arguments], env
-    )
+    module = f"runbook_lib.lab.standins.{module}"
+    listen = ("--address=0.0.0.0", f"--port={port}")
+    return Launch([sys.executable, "-m", module, *listen, *arguments], env)

@@ -1,8 +1,8 @@
 """The workload runtime: real processes for the pods that have one here.
 
-It does what a kubelet does for such a pod: gives it an address, mounts its volumes, starts its
-containers in order, probes them, restarts what exits, reports all of it as the pod's status, and
-stops everything when the pod is deleted.
+It does what a kubelet does for such a pod: gives it a sandbox and an address, mounts its volumes,
+starts its containers in order, probes them, restarts what exits, reports all of it as the pod's
+status, and stops everything when the pod is deleted.
 """
 
 from __future__ import annotations
@@ -17,18 +17,17 @@ from typing import Any
 
 import httpx
 
-from runbook_lib.lab.control_plane.kubelet import NODE, RUNTIME_LABEL
+from runbook_lib.lab.foundation.addresses import NODE, NODE_IP, pod_ip
 from runbook_lib.lab.foundation.api import Api
 from runbook_lib.lab.foundation.errors import LabError
-from runbook_lib.lab.foundation.ports import LOOPBACK
-from runbook_lib.lab.network.plumbing import POD_LABEL, bind_sidecar, serve_logs, serve_ports
-from runbook_lib.lab.network.tunnel import Endpoint
-from runbook_lib.lab.workloads.containers import ContainerRuntime, now
-from runbook_lib.lab.workloads.images import PILOT, PROXY
+from runbook_lib.lab.network.sandbox import Sandbox, make_sandbox
+from runbook_lib.lab.workloads.containers import ContainerRuntime, Launch, now
+from runbook_lib.lab.workloads.images import PROXY, RUNTIME_LABEL
 from runbook_lib.lab.workloads.launchers import launch
-from runbook_lib.lab.workloads.pods import Container, containers, has_process
-from runbook_lib.lab.workloads.programs import Launch, PodNetwork, Surroundings
-from runbook_lib.lab.workloads.volumes import mount
+from runbook_lib.lab.workloads.pods import Container, containers, has_process, sources
+from runbook_lib.lab.workloads.programs import Surroundings
+from runbook_lib.lab.workloads.telemetry import POD_LABEL, count_requests
+from runbook_lib.lab.workloads.volumes import Volumes
 
 Object = dict[str, Any]
 
@@ -38,16 +37,29 @@ TOKEN_RENEWAL = 2400.0
 
 
 class PodRuntime:
-    """One pod, from its scheduling to its end."""
+    """One pod, from its scheduling to its end.
 
-    def __init__(self, pod: Object, network: PodNetwork, api: Api, folder: Path, mark: str) -> None:
+    Args:
+        pod: As the API server holds it.
+        sandbox: Its namespaces.
+        api: The API server.
+        folder: Holds a root folder for each container, and the logs.
+        volumes: Brings the pod's volumes.
+        mark: The lab's.
+    """
+
+    def __init__(
+        self, pod: Object, sandbox: Sandbox, api: Api, folder: Path, volumes: Volumes, mark: str
+    ) -> None:
         self.pod = pod
-        self.network = network
+        self.sandbox = sandbox
         self._api, self._folder, self._mark = api, folder, mark
+        self._volumes = volumes
         self._dirty = asyncio.Event()
         self._started_at = now()
         self._transitions: dict[str, tuple[str, str]] = {}
-        self._initialized = self._ran = False
+        self._initialized = False
+        self._ran = False
         self.containers: list[ContainerRuntime] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -56,16 +68,6 @@ class PodRuntime:
         """The pod's path on the API server."""
         meta = self.pod["metadata"]
         return f"/api/v1/namespaces/{meta['namespace']}/pods/{meta['name']}"
-
-    @property
-    def ready(self) -> bool:
-        """Whether every container that should run is ready."""
-        return bool(self.containers) and all(each.ready for each in self.containers)
-
-    @property
-    def runs_istiod(self) -> bool:
-        """Whether this pod is a control plane."""
-        return any(each.container.program == PILOT for each in self.containers)
 
     def start(self, around: Surroundings) -> None:
         """Begin; returns at once."""
@@ -78,43 +80,50 @@ class PodRuntime:
         ]
         self._dirty.set()
 
+    def container(self, name: str) -> ContainerRuntime | None:
+        """The container of that name."""
+        return next((each for each in self.containers if each.container.name == name), None)
+
     def _runtime(self, container: Container, around: Surroundings) -> ContainerRuntime:
         root = self._folder / container.name
         root.mkdir(parents=True, exist_ok=True)
 
         async def prepare() -> Launch:
-            await mount(self._api, self.pod, container, root)
-            if container.program == PROXY:
-                await bind_sidecar(self._api, self.pod, self.network)
-            return await launch(container, self.pod, self.network, root, around)
+            await self._volumes.mount(self.pod, container, root)
+            if container.program == PROXY and not container.ends:
+                await count_requests(self._api, self.pod)
+            given = await self._volumes.given(self.pod, sources(container))
+            return await launch(container, self.pod, given, root, around)
 
         meta = self.pod["metadata"]
         return ContainerRuntime(
             container,
             prepare if container.program else None,
-            local=self.network.local,
-            log=self._log(container),
+            sandbox=self.sandbox,
+            log=self._folder / f"{container.name}.log",
             folder=root,
             mark=self._mark,
             label=f"{meta['namespace']}/{meta['name']}/{container.name}",
+            restart=self.pod["spec"].get("restartPolicy", "Always"),
             changed=self._dirty.set,
         )
 
-    def _log(self, container: Container) -> Path:
-        return self._folder / f"{container.name}.log"
-
     async def _start_in_order(self) -> None:
-        await self._prepare_pod()
+        await self._label()
         for runtime in self.containers:
-            if runtime.container.init and not runtime.container.sidecar:
-                runtime.complete()
-                continue
             runtime.start()
-            if runtime.container.sidecar:
+            if runtime.container.ends:
+                await runtime.ended.wait()
+                if runtime.exit_code:  # under restartPolicy Never: the pod has failed
+                    return
+            elif runtime.container.sidecar:
                 await runtime.started.wait()
+        applications = [each for each in self.containers if not each.container.init]
+        await asyncio.gather(*(each.ended.wait() for each in applications))
+        await asyncio.gather(*(each.stop(2) for each in self.containers if each.container.sidecar))
 
-    async def _prepare_pod(self) -> None:
-        """Label the pod and make its logs and ports reachable, retrying while the API is away."""
+    async def _label(self) -> None:
+        """Say on the pod which of its containers are simulated."""
         simulated = [each.container.name for each in self.containers if not each.container.program]
         labels = {
             RUNTIME_LABEL: "process",
@@ -124,14 +133,10 @@ class PodRuntime:
         while True:
             try:
                 changed = await self._api.merge(self.path, {"metadata": {"labels": labels}})
-                if changed:
-                    self.pod = changed
-                await serve_ports(self._api, self.pod, self.network)
-                logs = {each.container.name: self._log(each.container) for each in self.containers}
-                await serve_logs(self._api, self.pod, {k: str(v) for k, v in logs.items()})
             except (httpx.HTTPError, LabError):
                 await asyncio.sleep(0.5)  # the API server is restarting; there is no event for it
             else:
+                self.pod = changed or self.pod
                 return
 
     async def _renew_tokens(self) -> None:
@@ -141,7 +146,7 @@ class PodRuntime:
                 if runtime.container.program:
                     with suppress(LabError, httpx.HTTPError):
                         root = self._folder / runtime.container.name
-                        await mount(self._api, self.pod, runtime.container, root)
+                        await self._volumes.mount(self.pod, runtime.container, root)
 
     async def _report(self) -> None:
         while True:
@@ -160,25 +165,26 @@ class PodRuntime:
             for each in self.containers
             if each.container.init
         )
-        unready = [each.container.name for each in self.containers if not each.ready]
-        ip = self.network.pod_ip
-        running = initialized and any(
-            "running" in each.status()["state"] for each in self.containers
-        )
-        self._ran = self._ran or running
+        phase = self._phase(initialized)
+        unready = [
+            each.container.name
+            for each in self.containers
+            if not each.ready and not each.container.ends
+        ]
+        ready = initialized and not unready
         return {
-            "phase": "Running" if self._ran else "Pending",
+            "phase": phase,
             "startTime": self._started_at,
-            "hostIP": LOOPBACK,
-            "hostIPs": [{"ip": LOOPBACK}],
-            "podIP": ip,
-            "podIPs": [{"ip": ip}],
+            "hostIP": NODE_IP,
+            "hostIPs": [{"ip": NODE_IP}],
+            "podIP": self.sandbox.address,
+            "podIPs": [{"ip": self.sandbox.address}],
             "conditions": [
                 self._condition("PodScheduled", True),
                 self._condition("PodReadyToStartContainers", True),
                 self._condition("Initialized", initialized),
-                self._condition("ContainersReady", self.ready, unready),
-                self._condition("Ready", self.ready, unready),
+                self._condition("ContainersReady", ready, unready),
+                self._condition("Ready", ready, unready),
             ],
             "containerStatuses": [
                 each.status() for each in self.containers if not each.container.init
@@ -187,6 +193,18 @@ class PodRuntime:
                 each.status() for each in self.containers if each.container.init
             ],
         }
+
+    def _phase(self, initialized: bool) -> str:
+        running = initialized and any(
+            "running" in each.status()["state"] for each in self.containers
+        )
+        self._ran = self._ran or running
+        if any(each.exit_code for each in self.containers if each.container.ends):
+            return "Failed"
+        codes = [each.exit_code for each in self.containers if not each.container.init]
+        if None not in codes:
+            return "Failed" if any(codes) else "Succeeded"
+        return "Running" if self._ran else "Pending"
 
     def _condition(self, kind: str, holds: bool, unready: list[str] | None = None) -> Object:
         status = str(holds)
@@ -208,6 +226,7 @@ class PodRuntime:
         sidecars = [each for each in self.containers if each.container.sidecar]
         await asyncio.gather(*(each.stop(grace) for each in applications))
         await asyncio.gather(*(each.stop(grace) for each in sidecars))
+        self.sandbox.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
     async def remove(self) -> None:
@@ -221,14 +240,21 @@ class Workloads:
     """All pods of the lab that have a process.
 
     Args:
+        api: The API server.
+        around: The lab.
         folder: Where each pod gets a folder of its own.
+        claims: Holds a folder for each bound claim.
+        mark: The lab's.
     """
 
-    def __init__(self, api: Api, around: Surroundings, folder: Path, mark: str) -> None:
-        self._api, self._around, self._folder, self._mark = api, around, folder, mark
+    def __init__(
+        self, api: Api, around: Surroundings, folder: Path, claims: Path, mark: str
+    ) -> None:
+        self._api, self._around, self._mark = api, around, mark
+        self._folder, self._claims = folder, claims
         self._pods: dict[str, PodRuntime] = {}
         self._stopping: set[asyncio.Task[None]] = set()
-        self._numbers = itertools.count(2)
+        self._numbers = itertools.count()
 
     async def run(self) -> None:
         """Follow the pods of the lab's node for ever."""
@@ -257,14 +283,28 @@ class Workloads:
             return
         if uid in self._pods or pod["status"].get("phase") in ("Succeeded", "Failed"):
             return
-        number = next(self._numbers)
-        network = PodNetwork.plan(
-            pod, f"10.244.{1 + number // 250}.{1 + number % 250}", self._around.addresses
-        )
-        name = f"{pod['metadata']['namespace']}_{pod['metadata']['name']}_{uid}"
-        runtime = PodRuntime(pod, network, self._api, self._folder / name, self._mark)
-        self._pods[uid] = runtime
+        self._pods[uid] = runtime = self._runtime(pod)
         runtime.start(self._around)
+
+    def _runtime(self, pod: Object) -> PodRuntime:
+        meta = pod["metadata"]
+        folder = self._folder / f"{meta['namespace']}_{meta['name']}_{meta['uid']}"
+        number = self._free_number()
+        host_network = bool(pod["spec"].get("hostNetwork"))
+        sandbox = make_sandbox(
+            folder / "etc",
+            name=meta["name"],
+            namespace=meta["namespace"],
+            address=NODE_IP if host_network else pod_ip(number),
+            number=number,
+            host_network=host_network,
+        )
+        volumes = Volumes(self._api, folder / "volumes", self._claims)
+        return PodRuntime(pod, sandbox, self._api, folder, volumes, self._mark)
+
+    def _free_number(self) -> int:
+        taken = {runtime.sandbox.address for runtime in self._pods.values()}
+        return next(each for each in self._numbers if pod_ip(each) not in taken)
 
     def _end(self, uid: str, how: Callable[..., Any], *arguments: float) -> None:
         runtime = self._pods.pop(uid, None)
@@ -273,18 +313,12 @@ class Workloads:
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
 
-    def exposed(self, pod_ip: str, port: int) -> Endpoint | None:
-        """Where the network reaches a port of a pod; None if no process is there."""
+    def pod(self, namespace: str, name: str) -> PodRuntime | None:
+        """The pod of that name, if it has a process."""
         for runtime in self._pods.values():
-            if runtime.network.pod_ip == pod_ip:
-                return runtime.network.exposed.get(port)
-        return None
-
-    def istiod(self) -> Endpoint | None:
-        """The secured xDS port of a ready istiod."""
-        for runtime in self._pods.values():
-            if runtime.runs_istiod and runtime.ready:
-                return runtime.network.exposed.get(15012)
+            meta = runtime.pod["metadata"]
+            if (meta["namespace"], meta["name"]) == (namespace, name):
+                return runtime
         return None
 
     def processes(self) -> dict[str, int]:

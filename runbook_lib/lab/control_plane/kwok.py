@@ -1,23 +1,26 @@
-"""KWOK as the kubelet: one node, the life of simulated pods, logs and port-forwards.
+"""KWOK: the life of the node and of simulated pods.
 
-Pods that have a process here belong to the workload runtime; KWOK's stages leave them alone and
-serve only their logs and port-forwards.
+Pods that have a process here belong to the workload runtime: KWOK's stages leave them alone.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from runbook_lib.lab.foundation.certificates import Pair, write_private
-from runbook_lib.lab.foundation.ports import LOOPBACK
-from runbook_lib.lab.workloads.images import PROCESS_IMAGE
-
-NODE = "lab-node"
-RUNTIME_LABEL = "lab.istio-runbook/runtime"
-SIMULATED_NETWORK = "10.244.0.0/24"
+from runbook_lib.lab.foundation.addresses import (
+    LOOPBACK,
+    NODE,
+    NODE_IP,
+    POD_CAPACITY,
+    POD_NETWORK,
+    SIMULATED_NETWORK,
+)
+from runbook_lib.lab.foundation.certificates import write_private
+from runbook_lib.lab.workloads.images import PROCESS_IMAGE, RUNTIME_LABEL
 
 _IMAGES = "(.spec.containers + (.spec.initContainers // []))[].image"
 _HAS_PROCESS = f'{_IMAGES} | select(test("{PROCESS_IMAGE}"))'
@@ -174,23 +177,19 @@ def _pod_stages() -> list[Document]:
     ]
 
 
-def write_config(path: Path, node_stages: Path, *, port: int, serving: Pair) -> Path:
+def write_config(path: Path, node_stages: Path, *, kubelet_port: int) -> Path:
     """Write KWOK's configuration.
 
     Args:
         node_stages: Folder with KWOK's own stages for nodes.
-        port: Where KWOK answers as the kubelet.
-        serving: Its certificate; the API server verifies it.
+        kubelet_port: Where the node's kubelet is reached, which is the workload runtime.
     """
     options = {
         "cidr": SIMULATED_NETWORK,
-        "nodeIP": LOOPBACK,
-        "nodePort": port,
-        "serverAddress": f"{LOOPBACK}:{port}",
-        "tlsCertFile": str(serving.certificate),
-        "tlsPrivateKeyFile": str(serving.key),
+        "nodeIP": NODE_IP,
+        "nodePort": kubelet_port,
+        "serverAddress": f"{LOOPBACK}:10247",  # its own health
         "manageSingleNode": NODE,
-        "enableCRDs": ["Logs", "PortForward"],
         # A configuration with options must name them all: zero means none, not the default.
         "nodeLeaseDurationSeconds": 40,
         "nodeLeaseParallelism": 4,
@@ -198,7 +197,6 @@ def write_config(path: Path, node_stages: Path, *, port: int, serving: Pair) -> 
         "nodePlayStageParallelism": 4,
         "podsOnNodeSyncParallelism": 4,
         "enablePodsOnNodeSyncStreamWatch": True,
-        "enableDebuggingHandlers": True,
     }
     configuration = {
         "apiVersion": "config.kwok.x-k8s.io/v1alpha1",
@@ -211,13 +209,15 @@ def write_config(path: Path, node_stages: Path, *, port: int, serving: Pair) -> 
     )
 
 
-def node(kubelet_version: str, cpus: int, memory_bytes: int) -> Document:
+def node(kubelet_version: str, capacity: Mapping[str, int], external: str) -> Document:
     """The node object.
 
     Args:
         kubelet_version: Istio chooses native sidecars from it (1.33 or newer).
+        capacity: `cpu` (cores) and `memory` (bytes).
+        external: Its address as seen from outside, for node ports.
     """
-    size = {"cpu": str(cpus), "memory": str(memory_bytes), "pods": "110"}
+    size = {name: str(amount) for name, amount in capacity.items()} | {"pods": str(POD_CAPACITY)}
     return {
         "apiVersion": "v1",
         "kind": "Node",
@@ -229,7 +229,13 @@ def node(kubelet_version: str, cpus: int, memory_bytes: int) -> Document:
                 "kubernetes.io/arch": "amd64",
             },
         },
+        "spec": {"podCIDR": POD_NETWORK, "podCIDRs": [POD_NETWORK]},
         "status": {
+            "addresses": [
+                {"type": "InternalIP", "address": NODE_IP},
+                {"type": "ExternalIP", "address": external},
+                {"type": "Hostname", "address": NODE},
+            ],
             "capacity": size,
             "allocatable": size,
             "nodeInfo": {

@@ -1,0 +1,1 @@
+"""What a kubelet serves: logs, commands in containers, and forwarded ports."""
