@@ -16,7 +16,6 @@ from runbook_lib.lab.foundation.addresses import (
     NODE,
     NODE_IP,
     POD_CAPACITY,
-    POD_NETWORK,
     SIMULATED_NETWORK,
 )
 from runbook_lib.lab.foundation.certificates import write_private
@@ -229,7 +228,6 @@ def node(kubelet_version: str, capacity: Mapping[str, int], external: str) -> Do
                 "kubernetes.io/arch": "amd64",
             },
         },
-        "spec": {"podCIDR": POD_NETWORK, "podCIDRs": [POD_NETWORK]},
         "status": {
             "addresses": [
                 {"type": "InternalIP", "address": NODE_IP},

@@ -18,14 +18,16 @@ _VERSION = 3
 
 # The dictionary of SPDY 3: words with their lengths, then plain text.
 _WORDS = (
-    "options head post put delete trace accept accept-charset accept-encoding accept-language "
-    "accept-ranges age allow authorization cache-control connection content-base content-encoding "
-    "content-language content-length content-location content-md5 content-range content-type date "
-    "etag expect expires from host if-match if-modified-since if-none-match if-range "
-    "if-unmodified-since last-modified location max-forwards pragma proxy-authenticate "
-    "proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade "
-    "user-agent vary via warning www-authenticate method get status"
-).split() + ["200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin"]
+    "options,head,post,put,delete,trace,accept,accept-charset,accept-encoding,"
+    "accept-language,accept-ranges,age,allow,authorization,cache-control,connection,"
+    "content-base,content-encoding,content-language,content-length,content-location,"
+    "content-md5,content-range,content-type,date,etag,expect,expires,from,host,if-match,"
+    "if-modified-since,if-none-match,if-range,if-unmodified-since,last-modified,location,"
+    "max-forwards,pragma,proxy-authenticate,proxy-authorization,range,referer,retry-after,"
+    "server,te,trailer,transfer-encoding,upgrade,user-agent,vary,via,warning,"
+    "www-authenticate,method,get,status,200 OK,version,HTTP/1.1,url,public,set-cookie,"
+    "keep-alive,origin"
+)
 _TEXT = (
     b"100101201202205206300302303304305306307402405406407408409410411412413414415416417502504505203"
     b" Non-Authoritative Information204 No Content301 Moved Permanently400 Bad Request401 "
@@ -35,7 +37,9 @@ _TEXT = (
     b"application/xhtml+xml,text/plain,text/javascript,publicprivatemax-age=gzip,deflate,sdch"
     b"charset=utf-8charset=iso-8859-1,utf-,*,enq=0."
 )
-DICTIONARY = b"".join(struct.pack("!I", len(word)) + word.encode() for word in _WORDS) + _TEXT
+DICTIONARY = (
+    b"".join(struct.pack("!I", len(word)) + word.encode() for word in _WORDS.split(",")) + _TEXT
+)
 
 
 class Stream:

@@ -18,9 +18,9 @@ from urllib.parse import urlencode
 
 import httpx
 
+from runbook_lib.lab.foundation.addresses import NODE_IP
 from runbook_lib.lab.foundation.api import Api
 from runbook_lib.lab.foundation.certificates import Pair
-from runbook_lib.lab.foundation.addresses import NODE_IP
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.https import Request, Response, serve
 from runbook_lib.lab.metrics.usage import WINDOW, Meter, Usage

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+from typing import Any
 
 from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSRecord  # type: ignore[import-untyped]
 
@@ -60,9 +61,8 @@ class Dns:
         answer = self.answer
 
         class Datagrams(asyncio.DatagramProtocol):
-            def connection_made(self, transport: asyncio.BaseTransport) -> None:
-                assert isinstance(transport, asyncio.DatagramTransport)
-                self.transport = transport
+            def connection_made(self, transport: Any) -> None:
+                self.transport: asyncio.DatagramTransport = transport
 
             def datagram_received(self, data: bytes, client: tuple[str, int]) -> None:
                 reply = answer(data)

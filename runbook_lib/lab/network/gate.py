@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
 ENTER = (
     *("unshare", "--user", "--map-root-user", "--net", "--mount", "--"),
@@ -87,10 +88,8 @@ def main(command: Sequence[str]) -> int:
     theirs.close()
     for descriptor in _passed(command):
         os.close(descriptor)
-    try:
+    with suppress(ConnectionError):  # it may be killed
         _serve(ours)
-    except ConnectionError:
-        pass  # it was killed
     return child.wait()
 
 

@@ -49,6 +49,8 @@ from runbook_lib.lab.workloads.workloads import Workloads
 
 Object = dict[str, Any]
 
+log = logging.getLogger(__name__)
+
 ADDONS = ("prometheus", "jaeger")
 """Istio's sample add-ons that have a process in the lab."""
 STANDINS = Path(__file__).parents[1] / "standins"
@@ -260,7 +262,7 @@ def _keep(stack: AsyncExitStack, *coroutines: Any) -> None:
 
 def _tell(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception():
-        logging.error("%s failed", task.get_coro(), exc_info=task.exception())
+        log.error("%s failed", task.get_coro(), exc_info=task.exception())
 
 
 def _pod_summary(pod: Object) -> str:
