@@ -25,6 +25,7 @@ from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.limits import require_inotify
 from runbook_lib.lab.foundation.process import MARK
 from runbook_lib.lab.foundation.state import State, alive, marked_processes, read_state
+from runbook_lib.lab.network.probe import require_namespaces
 
 UP_TIMEOUT = 180.0
 DOWN_TIMEOUT = 30.0
@@ -64,6 +65,7 @@ def up(
         _clear(name)
         require_inotify()
         nft = find_nft(doing)
+        require_namespaces(nft)
         folder.mkdir(parents=True, mode=0o700)
         options = [f"--name={name}", f"--nft={nft}"]
         options += ["--keep-connections"] if keep_connections else []
