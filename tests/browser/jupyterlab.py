@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from playwright.sync_api import Locator, Page, expect
 
 from runbook_lib.base import Entry, journal, wait
 from runbook_lib.base.locations import repository_root
-from runbook_lib.lab.foundation.ports import free_port
 from runbook_lib.lifecycle import runs
 from tests.labs import Lab
 
@@ -96,7 +96,8 @@ def serve(lab: Lab, folder: Path) -> Iterator[Server]:
     environment = {**inherited, **{name: str(folder / place) for name, place in places.items()}}
     for plugin, values in _SETTINGS.items():
         write_setting(folder / "settings", plugin, values)
-    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
     log = folder / "jupyterlab.log"
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -107,8 +107,17 @@ def test_prometheus_scrapes_istiod_sidecars_and_addons(addons: Lab) -> None:
         return State(expected and set(pods.values()) == {"up"}, f"{pods}")
 
     until("the first scrapes", observe, timeout=60, interval=1)
-    others = {each["scrapePool"] for each in _targets(addons).values() if not _is_pod(each)}
-    assert others == {"kubernetes-nodes", "kubernetes-nodes-cadvisor"}
+    others = {
+        each["scrapePool"]: each["health"]
+        for each in _targets(addons).values()
+        if not _is_pod(each)
+    }
+    assert others == {
+        "prometheus": "up",
+        "kubernetes-api-servers": "up",
+        "kubernetes-nodes": "down",
+        "kubernetes-nodes-cadvisor": "down",
+    }
 
 
 def _is_pod(target: dict[str, str]) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-import socketserver
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 import pytest
@@ -110,30 +110,31 @@ def test_a_port_for_the_cluster_alone_is_mentioned(make: MakeContext, mesh: Lab)
         change("LoadBalancer")
 
 
-class _Answer(socketserver.BaseRequestHandler):
-    def handle(self) -> None:
+_SERVER = f"""
+import socketserver
+class Answer(socketserver.BaseRequestHandler):
+    def handle(self):
         self.request.sendall(b"associated: " + self.request.recv(100))
-
-
-class _Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = True
-    daemon_threads = True
+class Server(socketserver.ThreadingTCPServer):
+    allow_reuse_address = daemon_threads = True
+server = Server(("", {DICOM}), Answer)
+print("listening", flush=True)
+server.serve_forever()
+"""
 
 
 @pytest.fixture
 def received(mesh: Lab) -> Iterator[None]:
-    """Something answers on the web container's second port, where its own programs listen."""
-    found = json.loads(
-        mesh.run("kubectl", "-n", "xnat", "get", "sidecar", "xnat-xnat-web-0", "-o", "json")
-    )
-    ingress = next(i for i in found["spec"]["ingress"] if i["port"]["number"] == DICOM)
-    first, second, rest = ingress["bind"].split(".", 2)
-    inside = f"{first}.{int(second) + 1}.{rest}"
-    port = int(ingress["defaultEndpoint"].rpartition(":")[2])
-    with _Server((inside, port), _Answer) as server:
-        Thread(target=server.serve_forever, daemon=True).start()
+    """Something answers on the web container's second port."""
+    command = [
+        *("kubectl", "--namespace", "xnat", "exec", "xnat-xnat-web-0", "--container=xnat-web"),
+        *("--", sys.executable, "-c", _SERVER),
+    ]
+    with subprocess.Popen(command, env=mesh.environment, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdout.readline() == b"listening\n"
         yield
-        server.shutdown()
+        server.terminate()
 
 
 def _send(mesh: Lab) -> bytes:

@@ -97,7 +97,7 @@ def test_the_keys_of_a_running_mesh_are_not_deleted(mesh: Lab, tmp_path: Path) -
 def test_a_policy_that_cannot_be_judged_stops_no_other_step(
     context: Context, kubectl: Kubectl
 ) -> None:
-    condition = [{"key": "source.ip", "values": ["127.0.0.0/8"]}]
+    condition = [{"key": "source.ip", "values": ["10.244.0.0/16"]}]
     patch = [{"op": "add", "path": "/spec/rules/0/when", "value": condition}]
     kubectl("patch", "authorizationpolicy", "xnat-all", "--type=json", "-p", json.dumps(patch))
     try:

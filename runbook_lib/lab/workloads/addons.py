@@ -19,6 +19,7 @@ from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.workloads.containers import Launch
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.programs import SERVICE_ACCOUNT_FOLDER, Surroundings
+from runbook_lib.lab.workloads.telemetry import relabelling
 
 Object = dict[str, Any]
 
@@ -40,6 +41,7 @@ async def prometheus(
     config = _read(Path(place(flags["--config.file"])))
     client = str(around.client(root))
     for job in config.get("scrape_configs", []):
+        job["metric_relabel_configs"] = [*job.get("metric_relabel_configs", []), *relabelling()]
         for discovery in job.get("kubernetes_sd_configs", []):
             discovery["kubeconfig_file"] = client
     flags["--config.file"] = str(

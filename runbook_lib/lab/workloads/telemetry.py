@@ -2,10 +2,10 @@
 
 Istio's build of Envoy counts requests in the filter `istio.stats`. Upstream Envoy has an access
 logger that counts as well, with labels that are format strings, so the names and labels of
-https://istio.io/latest/docs/reference/config/metrics/ can be had for what a sidecar receives.
-Different from the filter: only the destination reports (a lab's sidecars have no outbound
-listeners), the workload of a caller is unknown (it is exchanged by another of Istio's filters),
-TCP counts when a connection ends, and `istio_tcp_connections_opened_total` is missing.
+https://istio.io/latest/docs/reference/config/metrics/ can be had for what a sidecar receives and
+for what it calls. Different from the filter: the receiver knows a caller by its certificate alone
+(workloads are exchanged by another of Istio's filters), TCP counts when a connection ends, and
+`istio_tcp_connections_opened_total` is missing.
 """
 
 from __future__ import annotations
@@ -121,8 +121,21 @@ async def count_requests(api: Api, pod: Object) -> None:
 
 
 def metrics_patches(pod: Object) -> list[Object]:
-    """EnvoyFilter patches that have a pod's sidecar count what it receives, in Istio's terms."""
-    labels = _labels(pod)
+    """EnvoyFilter patches that have a pod's sidecar count in Istio's terms.
+
+    It counts what it receives, and what it calls.
+    """
+    return [
+        patch
+        for context, labels in (
+            ("SIDECAR_INBOUND", _received(pod)),
+            ("SIDECAR_OUTBOUND", _called(pod)),
+        )
+        for patch in _counting(context, labels)
+    ]
+
+
+def _counting(context: str, labels: dict[str, str]) -> list[Object]:
     http = labels | {
         "request_protocol": _GRPC,
         "response_code": "%RESPONSE_CODE%",
@@ -152,42 +165,109 @@ def metrics_patches(pod: Object) -> list[Object]:
     }
     return [
         _logging(
+            context,
             "http_connection_manager",
             "http_connection_manager.v3.HttpConnectionManager",
             requests,
         ),
-        _logging("tcp_proxy", "tcp_proxy.v3.TcpProxy", connections),
+        _logging(context, "tcp_proxy", "tcp_proxy.v3.TcpProxy", connections),
     ]
 
 
-def _labels(pod: Object) -> dict[str, str]:
-    meta = pod["metadata"]
-    own = meta.get("labels", {})
-    workload = next(_injected(pod, "ISTIO_META_WORKLOAD_NAME"), _UNKNOWN)
-    cluster = next(_injected(pod, "ISTIO_META_CLUSTER_ID"), _UNKNOWN)
+def _received(pod: Object) -> dict[str, str]:
     return {
         "reporter": "destination",
-        "source_workload": _UNKNOWN,
-        "source_canonical_service": _UNKNOWN,
-        "source_canonical_revision": _UNKNOWN,
-        "source_workload_namespace": _UNKNOWN,
+        **_workload("source", dict.fromkeys(_WORKLOAD, _UNKNOWN)),
+        # Of a caller only the certificate is known, which tells it from one outside the mesh.
+        "source_workload": _PEER,
         "source_principal": _PEER,
-        "source_app": _UNKNOWN,
-        "source_version": _UNKNOWN,
-        "source_cluster": _UNKNOWN,
-        "destination_workload": workload,
-        "destination_workload_namespace": meta["namespace"],
+        **_workload("destination", _own(pod)),
         "destination_principal": _SELF,
-        "destination_app": own.get("app", _UNKNOWN),
-        "destination_version": own.get("version", _UNKNOWN),
-        "destination_service": _service("host"),
-        "destination_canonical_service": own.get("service.istio.io/canonical-name", workload),
-        "destination_canonical_revision": own.get("service.istio.io/canonical-revision", "latest"),
-        "destination_service_name": _service("name"),
-        "destination_service_namespace": _service("namespace"),
-        "destination_cluster": cluster,
+        **_destination_service(),
         "connection_security_policy": _POLICY,
     }
+
+
+def _called(pod: Object) -> dict[str, str]:
+    return {
+        "reporter": "source",
+        **_workload("source", _own(pod)),
+        "source_principal": _upstream("uri_san_local_certificate"),
+        **_workload("destination", dict.fromkeys(_WORKLOAD, _UNKNOWN)),
+        "destination_principal": _upstream("uri_san_peer_certificate"),
+        # Name, namespace, canonical name, canonical revision and cluster in one.
+        CALLED: "%METADATA(UPSTREAM_HOST:istio:workload)%",
+        **_destination_service(),
+        "connection_security_policy": _UNKNOWN,  # as Istio's filter: the receiver tells
+    }
+
+
+CALLED = "destination_parts"
+"""Label of what a sidecar calls; `relabelling` makes Istio's labels of it."""
+
+_PARTS = (
+    "destination_workload",
+    "destination_workload_namespace",
+    "destination_canonical_service",
+    "destination_canonical_revision",
+    "destination_cluster",
+)
+
+
+def relabelling() -> list[Object]:
+    """Prometheus' `metric_relabel_configs` that take the workload that was called apart."""
+    each = [
+        {
+            "source_labels": [CALLED],
+            "regex": "([^;]+)" + ";([^;]*)" * (len(_PARTS) - 1),
+            "target_label": label,
+            "replacement": f"${number}",
+        }
+        for number, label in enumerate(_PARTS, start=1)
+    ]
+    return [*each, {"action": "labeldrop", "regex": CALLED}]
+
+
+_WORKLOAD = {
+    "workload": "{}_workload",
+    "namespace": "{}_workload_namespace",
+    "canonical_service": "{}_canonical_service",
+    "canonical_revision": "{}_canonical_revision",
+    "app": "{}_app",
+    "version": "{}_version",
+    "cluster": "{}_cluster",
+}
+
+
+def _workload(side: str, facts: dict[str, str]) -> dict[str, str]:
+    return {label.format(side): facts[name] for name, label in _WORKLOAD.items()}
+
+
+def _own(pod: Object) -> dict[str, str]:
+    meta = pod["metadata"]
+    labels = meta.get("labels", {})
+    workload = next(_injected(pod, "ISTIO_META_WORKLOAD_NAME"), _UNKNOWN)
+    return {
+        "workload": workload,
+        "namespace": meta["namespace"],
+        "canonical_service": labels.get("service.istio.io/canonical-name", workload),
+        "canonical_revision": labels.get("service.istio.io/canonical-revision", "latest"),
+        "app": labels.get("app", _UNKNOWN),
+        "version": labels.get("version", _UNKNOWN),
+        "cluster": next(_injected(pod, "ISTIO_META_CLUSTER_ID"), _UNKNOWN),
+    }
+
+
+def _destination_service() -> dict[str, str]:
+    return {
+        "destination_service": _service("host"),
+        "destination_service_name": _service("name"),
+        "destination_service_namespace": _service("namespace"),
+    }
+
+
+def _upstream(attribute: str) -> str:
+    return f"%CEL('{attribute}' in upstream ? upstream.{attribute} : 'unknown')%"
 
 
 def _injected(pod: Object, name: str) -> Iterator[str]:
@@ -204,7 +284,7 @@ def _stat(name: str, labels: dict[str, str]) -> Object:
     return {"name": name, "tags": tags}
 
 
-def _logging(filter_name: str, config: str, stats: Object) -> Object:
+def _logging(context: str, filter_name: str, config: str, stats: Object) -> Object:
     logger = {
         "name": "envoy.access_loggers.stats",
         "typed_config": {
@@ -216,7 +296,7 @@ def _logging(filter_name: str, config: str, stats: Object) -> Object:
     return {
         "applyTo": "NETWORK_FILTER",
         "match": {
-            "context": "SIDECAR_INBOUND",
+            "context": context,
             "listener": {
                 "filterChain": {"filter": {"name": f"envoy.filters.network.{filter_name}"}}
             },

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.locations import lab_state_file
-from runbook_lib.lab.foundation.state import State, addresses_in_use, read_state, write_state
+from runbook_lib.lab.foundation.state import State, read_state, write_state
 
 STATE = State(
     name="one",
@@ -23,7 +23,6 @@ STATE = State(
     addons={},
     istio_version="1",
     pid=1,
-    addresses=7,
 )
 
 
