@@ -41,11 +41,26 @@ def build() -> None:
 
 
 @app.command()
-def up(name: Name = "default") -> None:
+def up(
+    name: Name = "default",
+    keep_connections: Annotated[
+        bool,
+        typer.Option(
+            "--keep-connections",
+            help="Have the load balancer use connections again, as a real one does: "
+            "a policy then shows as late as there.",
+        ),
+    ] = False,
+) -> None:
     """Start the lab, or find it running; builds its binaries the first time."""
     with _progress() as progress:
         reporter = _Reporter(progress)
-        state = lifecycle.up(name, building=reporter.building, doing=reporter.doing)
+        state = lifecycle.up(
+            name,
+            building=reporter.building,
+            doing=reporter.doing,
+            keep_connections=keep_connections,
+        )
     console.print(f"lab {name!r} is ready: the site is at {state.url}")
     console.print(f"kubectl: export KUBECONFIG={state.kubeconfig}", soft_wrap=True)
 
