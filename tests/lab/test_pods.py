@@ -177,9 +177,8 @@ def test_exec_passes_streams_exit_codes_and_a_terminal(lab: Lab) -> None:
     )
     assert (done.stdout, done.stderr.splitlines()[0], done.returncode) == ("out\n", "err", 3)
     terminal = "kubectl exec --stdin --tty shell -- sh -c 'tty; stty size'"
-    said = lab.run(
-        "script", "--quiet", "--command", f"stty rows 40 cols 120; {terminal}", "/dev/null"
-    )
+    command = f"stty rows 40 cols 120; {terminal}"
+    said = lab.run("script", "--quiet", "--command", command, "/dev/null")
     assert "/dev/pts/" in said
     assert "40 120" in said
 

@@ -22,8 +22,6 @@ LOOPBACK = "127.0.0.1"
 def passes(spec: dict[str, Any], ports: list[dict[str, Any]] | None = None) -> bool:
     """Whether a probe passes in a container that knows the commands `true` and `false`."""
     container = Container({"name": "c", "readinessProbe": spec, "ports": ports or []}, init=False)
-    found = probe(container, "readinessProbe")
-    assert found is not None
 
     async def run(argv: list[str]) -> int:
         if argv == ["sleep"]:
@@ -31,6 +29,8 @@ def passes(spec: dict[str, Any], ports: list[dict[str, Any]] | None = None) -> b
         return int(argv != ["true"])
 
     async def ask() -> bool:
+        found = probe(container, "readinessProbe")
+        assert found is not None
         async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             return await found.passes(LOOPBACK, client, run)
 
