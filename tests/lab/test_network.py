@@ -92,7 +92,16 @@ def test_other_names_do_not_exist(pair: Lab) -> None:
 
 
 def test_a_pod_reaches_itself_through_its_service(pair: Lab) -> None:
-    script = ("kubectl", "exec", "server", "--", sys.executable, "-c", ASK, "http://server:8081/")
+    script = (
+        "kubectl",
+        "exec",
+        "server",
+        "--",
+        sys.executable,
+        "-c",
+        ASK,
+        "http://server.default:8081/",
+    )
     assert pair.run(*script).strip() == "200"
 
 

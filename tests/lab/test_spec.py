@@ -97,7 +97,12 @@ def test_a_quantity_that_is_not_understood_is_named() -> None:
 def test_init_containers_start_first_and_end_unless_they_are_sidecars() -> None:
     init = (
         {"name": "istio-init", "image": "r/proxyv2:1"},
-        {"name": "istio-proxy", "image": "r/proxyv2:1", "restartPolicy": "Always"},
+        {
+            "name": "istio-proxy",
+            "image": "r/proxyv2:1",
+            "args": ["proxy", "sidecar"],
+            "restartPolicy": "Always",
+        },
     )
     pod = _pod(_container("lab.invalid/xnat-stand-in:1"), init=init)
     assert [(c.name, c.program, c.ends, c.sidecar) for c in pods.containers(pod)] == [
@@ -110,7 +115,7 @@ def test_init_containers_start_first_and_end_unless_they_are_sidecars() -> None:
 
 def test_a_pod_with_a_sidecar_among_its_containers_is_injected_too() -> None:
     init = ({"name": "istio-init", "image": "r/proxyv2:1"},)
-    classic = {"name": "istio-proxy", "image": "r/proxyv2:1"}
+    classic = {"name": "istio-proxy", "image": "r/proxyv2:1", "args": ["proxy", "sidecar"]}
     assert pods.has_sidecar(_pod(_container("r/other:1"), classic, init=init))
     assert not pods.has_sidecar(_pod(_container("r/other:1"), init=init))
 

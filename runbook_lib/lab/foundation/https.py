@@ -16,6 +16,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from runbook_lib.lab.foundation.certificates import Pair
+from runbook_lib.lab.foundation.streams import start_server
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ async def serve(
                 await writer.drain()
         writer.close()
 
-    return await asyncio.start_server(connected, address, port, ssl=tls)
+    return await start_server(connected, address, port, ssl=tls)
 
 
 async def _request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:

@@ -153,12 +153,23 @@ class Connection:
         return {word().lower(): word() for _ in range(count)}
 
     async def send_data(self, number: int, data: bytes, flags: int = 0) -> None:
-        """Send a data frame."""
-        self._writer.write(struct.pack("!II", number, flags << 24 | len(data)) + data)
-        await self._writer.drain()
+        """Send a data frame.
+
+        Raises:
+            OSError: the client has gone.
+        """
+        await self._send(struct.pack("!II", number, flags << 24 | len(data)) + data)
 
     async def send_control(self, kind: int, payload: bytes) -> None:
-        """Send a control frame."""
-        head = struct.pack("!HHI", 0x8000 | _VERSION, kind, len(payload))
-        self._writer.write(head + payload)
+        """Send a control frame.
+
+        Raises:
+            OSError: the client has gone.
+        """
+        await self._send(struct.pack("!HHI", 0x8000 | _VERSION, kind, len(payload)) + payload)
+
+    async def _send(self, frame: bytes) -> None:
+        if self._writer.is_closing():  # with TLS, asyncio fails on what is written then
+            raise ConnectionResetError("the client has gone")
+        self._writer.write(frame)
         await self._writer.drain()

@@ -14,6 +14,7 @@ from dnslib import CNAME, QTYPE, RCODE, RR, A, DNSError, DNSRecord  # type: igno
 
 from runbook_lib.lab.foundation.addresses import DNS_SERVICE_IP, DOMAIN, NODE_IP
 from runbook_lib.lab.foundation.api import Api
+from runbook_lib.lab.foundation.streams import start_server
 from runbook_lib.lab.network.directory import Directory
 
 NAMESPACE, NAME = "kube-system", "kube-dns"
@@ -70,7 +71,7 @@ class Dns:
                     self.transport.sendto(reply, client)
 
         await loop.create_datagram_endpoint(Datagrams, local_addr=(NODE_IP, PORT))
-        return await asyncio.start_server(self._serve, NODE_IP, PORT)
+        return await start_server(self._serve, NODE_IP, PORT)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:

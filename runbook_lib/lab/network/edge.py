@@ -222,7 +222,11 @@ def _listener(listener: Listener) -> Object:
         ".HttpConnectionManager",
         "stat_prefix": listener.name,
         "server_name": "lab-edge",
-        "route_config": {"virtual_hosts": _virtual_hosts(listener.routes)},
+        "route_config": {
+            # Envoy may read of a listener before it has read of its clusters.
+            "validate_clusters": False,
+            "virtual_hosts": _virtual_hosts(listener.routes),
+        },
         "http_filters": [
             {
                 "name": "envoy.filters.http.router",

@@ -1,14 +1,14 @@
-"""Relays: from a socket on the host, or a stream of a client, to an address in the lab."""
+"""Relays: from a socket on the host to an address in the lab."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
+from runbook_lib.lab.foundation.streams import Stream, start_server
+
 Endpoint = tuple[str, int]
-Stream = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 _BUFFER = 1 << 16
 
@@ -16,27 +16,18 @@ _BUFFER = 1 << 16
 async def relay(listening: socket.socket, target: Endpoint) -> asyncio.Server:
     """Forward every connection to the target; one that is refused there is reset here."""
 
-    async def connect() -> Stream:
-        return await asyncio.open_connection(*target)
-
-    return await asyncio.start_server(_serving(connect), sock=listening)
-
-
-def _serving(
-    connect: Callable[[], Awaitable[Stream]],
-) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            other = await connect()
+            other = await asyncio.open_connection(*target)
         except OSError:
             writer.transport.abort()
             return
-        await join((reader, writer), other)
+        await _join((reader, writer), other)
 
-    return serve
+    return await start_server(serve, sock=listening)
 
 
-async def join(one: Stream, other: Stream) -> None:
+async def _join(one: Stream, other: Stream) -> None:
     """Copy both ways until both have ended."""
     try:
         await asyncio.gather(_pump(one[0], other[1]), _pump(other[0], one[1]))

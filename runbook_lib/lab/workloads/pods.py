@@ -49,6 +49,11 @@ class Container:
         return self.init and not self.sidecar
 
     @property
+    def proxies(self) -> bool:
+        """Whether it is Istio's proxy; the same image also does other things."""
+        return self.program == PROXY and self.arguments[:1] == ["proxy"]
+
+    @property
     def program(self) -> str | None:
         """The program that runs for it; None for a simulated container."""
         return program_of(self.spec["image"])
@@ -64,7 +69,7 @@ def containers(pod: Object) -> list[Container]:
 
 def has_sidecar(pod: Object) -> bool:
     """Whether the pod has been injected."""
-    return any(each.program == PROXY and not each.ends for each in containers(pod))
+    return any(each.proxies for each in containers(pod))
 
 
 def has_process(pod: Object) -> bool:

@@ -102,10 +102,12 @@ async def proxy(
     root: Path,
     around: Surroundings,
 ) -> Launch:
-    """istio-init, or the sidecar: what the arguments of Istio's one image say."""
-    env["PATH"] = f"{around.build.bin}:{env['PATH']}"
-    if container.ends:
+    """istio-init, a sidecar, or whatever else the arguments of Istio's one image say."""
+    env["PATH"] = f"{around.build.bin}:{env['PATH']}:{around.nft.parent}"
+    if arguments[:1] == ["istio-iptables"]:
         return _istio_init(arguments, env, root, around)
+    if not container.proxies:
+        return Launch([around.build.program("pilot-agent"), *arguments], env)
     proxy_config = json.loads(env.get("PROXY_CONFIG") or "{}")
     proxy_config |= {
         "binaryPath": str(_envoy_script(root)),

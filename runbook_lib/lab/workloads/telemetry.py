@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from runbook_lib.lab.foundation.api import Api
-from runbook_lib.lab.workloads.images import PROXY
 from runbook_lib.lab.workloads.pods import containers
 
 Object = dict[str, Any]
@@ -273,7 +272,7 @@ def _upstream(attribute: str) -> str:
 def _injected(pod: Object, name: str) -> Iterator[str]:
     """The value that the injector gave an environment variable of the sidecar."""
     for container in containers(pod):
-        if container.program == PROXY:
+        if container.proxies:
             for entry in container.spec.get("env", []):
                 if entry["name"] == name and "value" in entry:
                     yield entry["value"]

@@ -22,7 +22,7 @@ from runbook_lib.lab.foundation.api import Api
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.network.sandbox import Sandbox, make_sandbox
 from runbook_lib.lab.workloads.containers import ContainerRuntime, Launch, now
-from runbook_lib.lab.workloads.images import PROXY, RUNTIME_LABEL
+from runbook_lib.lab.workloads.images import RUNTIME_LABEL
 from runbook_lib.lab.workloads.launchers import launch
 from runbook_lib.lab.workloads.pods import Container, containers, has_process, sources
 from runbook_lib.lab.workloads.programs import Surroundings
@@ -90,7 +90,7 @@ class PodRuntime:
 
         async def prepare() -> Launch:
             await self._volumes.mount(self.pod, container, root)
-            if container.program == PROXY and not container.ends:
+            if container.proxies:
                 await count_requests(self._api, self.pod)
             given = await self._volumes.given(self.pod, sources(container))
             return await launch(container, self.pod, given, root, around)
