@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+import sys
 
 import pytest
 
 from runbook_lib.base.wait import State, until
+from runbook_lib.lab.workloads.telemetry import CALLED, relabelling
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
@@ -54,7 +56,12 @@ def test_requests_through_the_edge_are_counted_by_their_answer(mesh: Lab) -> Non
 
 
 def test_the_labels_are_istios(mesh: Lab) -> None:
-    [(labels, _)] = _samples(_metrics(mesh), "istio_requests_total", response_code="200")
+    [(labels, _)] = _samples(
+        _metrics(mesh),
+        "istio_requests_total",
+        response_code="200",
+        connection_security_policy="none",
+    )
     assert labels == {
         "reporter": "destination",
         "source_workload": "unknown",
@@ -81,6 +88,50 @@ def test_the_labels_are_istios(mesh: Lab) -> None:
         "response_flags": "-",
         "grpc_response_status": "",
         "connection_security_policy": "none",
+    }
+
+
+ASK = "import urllib.request; print(urllib.request.urlopen('http://xnat-xnat-web/').status)"
+IDENTITY = "spiffe://cluster.local/ns/xnat/sa/default"
+
+
+def test_a_call_in_the_mesh_is_counted_at_both_ends(mesh: Lab) -> None:
+    """The caller knows the workload that it calls; the receiver knows who calls."""
+    pod = ("kubectl", "-n", "xnat", "exec", POD, "-c", "xnat-web", "--")
+    assert mesh.run(*pod, sys.executable, "-c", ASK).strip() == "200"
+
+    def observe() -> State:
+        text = _metrics(mesh)
+        called = _samples(text, "istio_requests_total", reporter="source")
+        received = _samples(text, "istio_requests_total", connection_security_policy="mutual_tls")
+        return State(bool(called and received), "not counted yet")
+
+    until("the call in istio_requests_total", observe, timeout=20)
+    [(called, _)] = _samples(_metrics(mesh), "istio_requests_total", reporter="source")
+    assert called["source_workload"] == "xnat-xnat-web"
+    assert called["destination_service"] == "xnat-xnat-web.xnat.svc.cluster.local"
+    assert called[CALLED] == "xnat-xnat-web;xnat;xnat-xnat-web;;Kubernetes"
+    assert called["destination_principal"] == IDENTITY
+    [(received, _)] = _samples(
+        _metrics(mesh), "istio_requests_total", connection_security_policy="mutual_tls"
+    )
+    assert received["source_principal"] == IDENTITY
+
+
+def test_prometheus_takes_the_called_workload_apart() -> None:
+    parts = "web;xnat;web-canonical;latest;Kubernetes"
+    labels = {}
+    for rule in relabelling():
+        if "target_label" in rule:
+            match = re.fullmatch(rule["regex"], parts)
+            assert match is not None
+            labels[rule["target_label"]] = match[int(rule["replacement"].removeprefix("$"))]
+    assert labels == {
+        "destination_workload": "web",
+        "destination_workload_namespace": "xnat",
+        "destination_canonical_service": "web-canonical",
+        "destination_canonical_revision": "latest",
+        "destination_cluster": "Kubernetes",
     }
 
 

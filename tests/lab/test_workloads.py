@@ -53,6 +53,48 @@ def test_injected_pods_are_2_of_2_with_a_native_sidecar(mesh: Lab) -> None:
     assert pod["metadata"]["labels"]["lab.istio-runbook/runtime"] == "process"
 
 
+def test_istio_init_writes_its_rules_and_ends(mesh: Lab) -> None:
+    """They send what comes in to 15006 and what goes out to 15001, except Envoy's own."""
+    first = _pod(mesh, WEB)["status"]["initContainerStatuses"][0]
+    assert (first["name"], first["state"]["terminated"]["exitCode"]) == ("istio-init", 0)
+    assert "add rule inet istio-proxy-nat" in mesh.run(
+        "kubectl", "-n", "xnat", "logs", WEB, "-c", "istio-init"
+    )
+    rules = mesh.run(
+        *("kubectl", "-n", "xnat", "exec", WEB, "-c", "istio-proxy", "--"),
+        *("nft", "list", "table", "inet", "istio-proxy-nat"),
+    )
+    assert "redirect to :15006" in rules
+    assert "redirect to :15001" in rules
+    assert "meta mark 0x00000539" in rules
+    assert "skuid" not in rules
+
+
+def test_a_classic_sidecar_is_a_container_like_others(mesh: Lab) -> None:
+    """The annotation asks for it; the pod is 2/2 and serves, inside the mesh and from outside."""
+    web = ("kubectl", "-n", "xnat", "patch", "statefulset", "xnat-xnat-web", "--type=merge", "-p")
+    rolled_out = (
+        *("kubectl", "-n", "xnat", "rollout", "status", "statefulset/xnat-xnat-web"),
+        "--timeout=60s",
+    )
+
+    def native(value: str | None) -> None:
+        notes = {"metadata": {"annotations": {"sidecar.istio.io/nativeSidecar": value}}}
+        mesh.run(*web, json.dumps({"spec": {"template": notes}}))
+        mesh.run(*rolled_out)
+
+    native("false")
+    try:
+        pod = _pod(mesh, WEB)
+        assert {c["name"] for c in pod["spec"]["containers"]} == {"xnat-web", "istio-proxy"}
+        assert [c["name"] for c in pod["spec"]["initContainers"]] == ["istio-init"]
+        assert _ready_column(mesh) == "2/2"
+        mesh.until_answer("GET", 200, timeout=30)
+    finally:
+        native(None)
+    mesh.until_answer("GET", 200, timeout=30)
+
+
 def test_killing_envoy_makes_the_pod_1_of_2_and_back(mesh: Lab) -> None:
     """The restart is counted and the site answers again."""
     restarts = _pod(mesh, WEB)["status"]["initContainerStatuses"][1]["restartCount"]
