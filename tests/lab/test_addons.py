@@ -102,9 +102,12 @@ def test_prometheus_scrapes_istiod_sidecars_and_addons(addons: Lab) -> None:
     jaeger = f"http://{_pod_ip(addons, SYSTEM, 'app=jaeger')}:8888/metrics"
 
     def observe() -> State:
-        pods = {url: each["health"] for url, each in _targets(addons).items() if _is_pod(each)}
+        targets = _targets(addons)
+        health = {url: each["health"] for url, each in targets.items()}
+        pods = {url: health[url] for url, each in targets.items() if _is_pod(each)}
         expected = {istiod, sidecar, jaeger} <= set(pods)
-        return State(expected and set(pods.values()) == {"up"}, f"{pods}")
+        asked = "unknown" not in health.values()
+        return State(expected and asked and set(pods.values()) == {"up"}, f"{health}")
 
     until("the first scrapes", observe, timeout=60, interval=1)
     others = {

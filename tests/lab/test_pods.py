@@ -176,7 +176,9 @@ def test_exec_passes_streams_exit_codes_and_a_terminal(lab: Lab) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr.splitlines()[0], done.returncode) == ("out\n", "err", 3)
-    terminal = "kubectl exec --stdin --tty shell -- sh -c 'tty; stty size'"
+    # A terminal has a size as soon as the client has said so.
+    script = 'tty; until test "$(stty size)" != "0 0"; do :; done; stty size'
+    terminal = f"kubectl exec --stdin --tty shell -- sh -c '{script}'"
     command = f"stty rows 40 cols 120; {terminal}"
     said = lab.run("script", "--quiet", "--command", command, "/dev/null")
     assert "/dev/pts/" in said
