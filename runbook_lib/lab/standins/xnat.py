@@ -1,20 +1,36 @@
-"""A stand-in for the XNAT web application: answers like a site, keeps nothing.
+"""A stand-in for the XNAT web application: its addresses, methods and database; no archive.
 
-Runs as its own process for pods whose image is `xnat-stand-in`. It logs one line a request.
+It runs as its own process for pods whose image is `xnat-stand-in`, and logs one line a request.
+The paths are those that XNAT's browsers and REST clients begin with. Every login opens PostgreSQL
+anew and writes a row there, so that whatever cuts the database off breaks logging in. Where the
+database is comes from libpq's variables (PGHOST, PGUSER, ...), which asyncpg reads.
+
+Tornado and asyncpg start in a quarter of a second and take 32 MiB, half of what aiohttp does.
+pynetdicom takes a second and as much again, so it is loaded when a device calls for the first
+time; the port listens from the start.
 """
 
 from __future__ import annotations
 
 import argparse
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import asyncio
+import logging
+import secrets
+import socket
+import sys
+from threading import Thread
 
+import asyncpg  # type: ignore[import-untyped]
+from tornado.web import Application, HTTPError, RequestHandler, stream_request_body
+
+LOGIN_PATH = "/app/template/Login.vm"
 LOGIN_PAGE = """<!doctype html>
 <html lang="en">
 <head><title>XNAT stand-in: log in</title></head>
 <body>
 <h1>XNAT stand-in</h1>
 <p>This page stands in for XNAT in the embedded lab.</p>
-<form method="post" action="/app/action/XDATLoginUser">
+<form method="post" action="/login">
 <label>User <input name="username" autocomplete="username"></label>
 <label>Password <input name="password" type="password" autocomplete="off"></label>
 <button>Log in</button>
@@ -22,57 +38,159 @@ LOGIN_PAGE = """<!doctype html>
 </body>
 </html>
 """
-HOME_PAGE = LOGIN_PAGE.replace(": log in", "")
+COOKIE = "JSESSIONID"
+GUEST = "guest"
+TABLE = (
+    "CREATE TABLE IF NOT EXISTS sessions "
+    "(id text PRIMARY KEY, username text NOT NULL, since timestamptz NOT NULL DEFAULT now())"
+)
+DATABASE_TIMEOUT = 5.0
+LARGEST_UPLOAD = 2**40
+"""In bytes; Tornado takes 100 MiB unless it is told otherwise."""
+
+_DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
-class Handler(BaseHTTPRequestHandler):
-    """GET and HEAD show a page, POST thanks for the data, the rest is not allowed."""
+class Home(RequestHandler):
+    """The root, which sends everybody to the login page."""
 
-    protocol_version = "HTTP/1.1"
-    server_version = "xnat-stand-in"
-    # Headers and body in one packet: two would meet Nagle's algorithm and wait 40 ms.
-    wbufsize = 1 << 16
+    def get(self) -> None:
+        """Redirect, as XNAT does for a visitor who is not logged in."""
+        self.redirect(LOGIN_PATH)
 
-    def do_GET(self) -> None:
-        """Serve the home page, or the login page under its XNAT path."""
-        login = self.path.startswith("/app/template/Login.vm")
-        self._answer(200, LOGIN_PAGE if login else HOME_PAGE)
-
-    do_HEAD = do_GET  # noqa: N815 -- the name that http.server looks up
-
-    def do_POST(self) -> None:
-        """Read and drop the body; a login's password is never logged or kept."""
-        length = int(self.headers.get("Content-Length") or 0)
-        self.rfile.read(length)
-        self._answer(200, f"received {length} bytes\n", content_type="text/plain")
-
-    def _not_allowed(self) -> None:
-        self._answer(405, f"{self.command} is not allowed\n", content_type="text/plain")
-
-    do_DELETE = do_PUT = do_PATCH = do_OPTIONS = _not_allowed  # noqa: N815 -- as above
-
-    def _answer(self, status: int, body: str, content_type: str = "text/html") -> None:
-        data = body.encode()
-        self.send_response(status)
-        self.send_header("Content-Type", f"{content_type}; charset=utf-8")
-        self.send_header("Content-Length", str(len(data)))
-        if status == 405:
-            self.send_header("Allow", "GET, HEAD, POST")
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(data)
+    head = post = get
 
 
-def main() -> None:
+class LoginPage(RequestHandler):
+    """The page that probes and people ask for first."""
+
+    def get(self) -> None:
+        """Show the form."""
+        self.finish(LOGIN_PAGE)
+
+    head = post = get
+
+
+class Login(RequestHandler):
+    """Where the form is sent."""
+
+    async def post(self) -> None:
+        """Begin a session for any user and password; the password is never logged or kept."""
+        self.set_cookie(COOKIE, await begin_session(self.get_body_argument("username", GUEST)))
+        self.redirect("/")
+
+
+class Session(RequestHandler):
+    """The session as REST clients use it."""
+
+    async def get(self) -> None:
+        """Begin a session and answer with its id."""
+        session = await begin_session(GUEST)
+        self.set_cookie(COOKIE, session)
+        self.finish(session)
+
+    post = get
+
+    async def delete(self) -> None:
+        """End the session of the cookie."""
+        await _execute("DELETE FROM sessions WHERE id = $1", self.get_cookie(COOKIE, ""))
+        self.clear_cookie(COOKIE)
+
+
+@stream_request_body
+class Data(RequestHandler):
+    """Every other resource of the REST interface: nothing is there, and anything is accepted.
+
+    Bodies of any size are counted and dropped piece by piece.
+    """
+
+    received = 0
+
+    def data_received(self, chunk: bytes) -> None:
+        """Count a piece of the body."""
+        self.received += len(chunk)
+
+    def get(self) -> None:
+        """Answer with an empty list, in the shape of XNAT's own."""
+        self.finish({"ResultSet": {"Result": [], "totalRecords": "0"}})
+
+    head = get
+
+    def put(self) -> None:
+        """Say how much came."""
+        self.finish(f"received {self.received} bytes\n")
+
+    post = patch = delete = put
+
+    def options(self) -> None:
+        """Name the methods."""
+        self.set_header("Allow", ", ".join(self.SUPPORTED_METHODS))
+
+
+async def begin_session(username: str) -> str:
+    """Write a new session to the database; returns its id.
+
+    Raises:
+        HTTPError: 500, the database did not take it.
+    """
+    session = secrets.token_hex(16).upper()
+    await _execute("INSERT INTO sessions (id, username) VALUES ($1, $2)", session, username)
+    return session
+
+
+async def _execute(statement: str, *values: str) -> None:
+    try:
+        async with asyncio.timeout(DATABASE_TIMEOUT):
+            connection = await asyncpg.connect()
+            try:
+                await connection.execute(TABLE)
+                await connection.execute(statement, *values)
+            finally:
+                await connection.close()
+    except _DATABASE_ERRORS as error:
+        raise HTTPError(500, "database: %s", error or type(error).__name__) from error
+
+
+def receive_dicom(listener: socket.socket) -> None:
+    """Load the receiver when the first device connects; needs a running event loop."""
+    loop = asyncio.get_running_loop()
+
+    def serve() -> None:
+        from runbook_lib.lab.standins import dicom
+
+        dicom.serve(listener)
+
+    def begin() -> None:
+        loop.remove_reader(listener)
+        Thread(target=serve, daemon=True).start()
+
+    loop.add_reader(listener, begin)
+
+
+async def main() -> None:
     """Serve until stopped."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--address", required=True)
-    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--address", default="0.0.0.0")
+    parser.add_argument("--port", type=int, default=8080)
+    parser.add_argument("--dicom-port", type=int, default=8104)
     options = parser.parse_args()
-    server = ThreadingHTTPServer((options.address, options.port), Handler)
-    print(f"listening on {options.address}:{options.port}", flush=True)
-    server.serve_forever()
+    logging.basicConfig(stream=sys.stdout, level=logging.INFO, format="%(message)s")
+    site = Application(
+        [
+            ("/", Home),
+            (LOGIN_PATH, LoginPage),
+            ("/login", Login),
+            ("/data/JSESSION", Session),
+            ("/data/.*", Data),
+        ]
+    )
+    site.listen(options.port, options.address, max_body_size=LARGEST_UPLOAD)
+    receive_dicom(socket.create_server((options.address, options.dicom_port)))
+    print(
+        f"listening on {options.address}:{options.port}, DICOM on {options.dicom_port}", flush=True
+    )
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":
-    main()
+    asyncio.run(main())

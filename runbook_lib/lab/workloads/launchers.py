@@ -5,13 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.lab.workloads import addons, programs
+from runbook_lib.lab.workloads import addons, applications, programs
 from runbook_lib.lab.workloads.containers import Launch
 from runbook_lib.lab.workloads.images import (
     JAEGER,
     KIALI,
     KIALI_OPERATOR,
     PILOT,
+    PORTAL,
+    POSTGRESQL,
     PROMETHEUS,
     PROXY,
     XNAT,
@@ -26,7 +28,9 @@ PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 LAUNCHERS: dict[str, Launcher] = {
     PILOT: programs.istiod,
     PROXY: programs.proxy,
-    XNAT: programs.xnat,
+    XNAT: applications.xnat,
+    POSTGRESQL: applications.postgresql,
+    PORTAL: applications.portal,
     KIALI_OPERATOR: programs.kiali_operator,
     PROMETHEUS: addons.prometheus,
     JAEGER: addons.jaeger,

@@ -39,6 +39,11 @@ class Container:
         return self.init and self.spec.get("restartPolicy") == "Always"
 
     @property
+    def command(self) -> list[str]:
+        """Its command; empty if the image's own is to run."""
+        return list(self.spec.get("command", []))
+
+    @property
     def arguments(self) -> list[str]:
         """Its args, before expansion."""
         return list(self.spec.get("args", []))

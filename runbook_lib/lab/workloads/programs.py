@@ -193,27 +193,11 @@ async def kiali_operator(
         "sample": around.build.share("samples/addons/kiali.yaml"),
     }
     flags = [f"--{name}={value}" for name, value in places.items()]
-    return stand_in("kiali_operator", container, [*flags, *arguments], env)
+    listen = ["--address=0.0.0.0", f"--port={container.spec['ports'][0]['containerPort']}"]
+    return Launch([*python("kiali_operator", env), *listen, *flags, *arguments], env)
 
 
-async def xnat(
-    container: Container,
-    arguments: list[str],
-    env: dict[str, str],
-    *,
-    root: Path,  # noqa: ARG001 -- as every launcher
-    around: Surroundings,  # noqa: ARG001
-) -> Launch:
-    """The stand-in for XNAT."""
-    return stand_in("xnat", container, arguments, env)
-
-
-def stand_in(
-    module: str, container: Container, arguments: list[str], env: dict[str, str]
-) -> Launch:
-    """A module of the lab's stand-ins, listening on the container's first port."""
-    port = container.spec["ports"][0]["containerPort"]
+def python(module: str, env: dict[str, str]) -> list[str]:
+    """The command of a module of the lab's stand-ins."""
     env["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
-    module = f"runbook_lib.lab.standins.{module}"
-    listen = ("--address=0.0.0.0", f"--port={port}")
-    return Launch([sys.executable, "-m", module, *listen, *arguments], env)
+    return [sys.executable, "-m", f"runbook_lib.lab.standins.{module}"]
