@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import psutil
@@ -43,6 +44,9 @@ def build() -> None:
 @app.command()
 def up(
     name: Name = "default",
+    application: Annotated[
+        Path | None, typer.Option(help="Manifest of an application in place of XNAT's.")
+    ] = None,
     keep_connections: Annotated[
         bool,
         typer.Option(
@@ -59,6 +63,7 @@ def up(
             name,
             building=reporter.building,
             doing=reporter.doing,
+            application=application,
             keep_connections=keep_connections,
         )
     console.print(f"lab {name!r} is ready: the site is at {state.url}")

@@ -89,7 +89,7 @@ def _lab(parameters: Parameters) -> Target:
         context=context,
         server=state["server"],
         uid=_uid(kubeconfig, context),
-        url=state["url"],
+        url=_site(state, parameters.application.namespace),
         production=parameters.target.production,
         allows=parameters.target.allows,
         tools=Path(state["bin"]),
@@ -111,6 +111,18 @@ def _lab_state(name: str) -> dict[str, Any]:
             f"start it with: python -m runbook_lib lab up{option}",
         )
     return state
+
+
+def _site(state: Mapping[str, Any], namespace: str) -> str:
+    """Where the lab's load balancer leads to the Ingress of a namespace."""
+    sites: dict[str, str] = state.get("sites", {})
+    if namespace not in sites:
+        raise ParameterError(
+            f"application.namespace: lab {state['name']!r} has no site in namespace {namespace!r}; "
+            f"there are: {', '.join(sorted(sites)) or 'none'}",
+            "apply an Ingress of class alb there, or choose one of these",
+        )
+    return sites[namespace]
 
 
 def _cluster(parameters: Parameters) -> Target:

@@ -22,7 +22,8 @@ class State:
 
     Attributes:
         state: `ready` or `stopping`.
-        url: The site through the edge.
+        url: The application through the edge.
+        sites: The URL of each namespace's Ingress, kept up to date.
         bin: Folder with kubectl, helm and istioctl that fit the cluster.
         charts: Chart folders: `base`, `istiod` and `kiali-operator`.
         addons: Manifests of Istio's sample add-ons, by the name of the program.
@@ -42,6 +43,7 @@ class State:
     pid: int
     addons: dict[str, str] = field(default_factory=dict)
     authority: str = ""
+    sites: dict[str, str] = field(default_factory=dict)
 
     def stopping(self) -> State:
         """The same lab on its way down."""

@@ -13,7 +13,7 @@ import json
 import logging
 import random
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,6 +64,7 @@ class LoadBalancers:
         edge: Takes the requests for Ingresses.
         certificates: An empty folder for those that the edge shows.
         node_address: The node's external address, a loopback address of the host.
+        tell: Called with the URL of each namespace's site whenever one comes or goes.
     """
 
     def __init__(
@@ -74,9 +75,11 @@ class LoadBalancers:
         edge: Edge,
         certificates: Path,
         node_address: str,
+        tell: Callable[[dict[str, str]], None],
     ) -> None:
         self._api, self._directory, self._gate, self._edge = api, directory, gate, edge
-        self._node_address = node_address
+        self._node_address, self._tell = node_address, tell
+        self._told: dict[str, str] = {}
         self._authority = Authority(certificates, "site-ca")
         self._shown: dict[tuple[str, ...], Pair] = {}
         self._ingresses: dict[Key, Object] = {}
@@ -163,8 +166,13 @@ class LoadBalancers:
                 tls = self._certificate(ingress) if protocol == "HTTPS" else None
                 name = "-".join([*key, protocol.lower()])
                 listeners.append(Listener(name, entrance.listener_port, routes, tls))
-            await self._tell(ingress, entrances)
+            await self._set_entrances(ingress, entrances)
         self._edge.show(listeners)
+        namespaces = {namespace for namespace, _ in self._ingresses}
+        sites = {each: url for each in sorted(namespaces) if (url := self.url(each))}
+        if sites != self._told:
+            self._told = sites
+            self._tell(sites)
 
     async def _entrance(self, key: Key, protocol: str) -> Entrance:
         known = self._entrances.get((*key, protocol))
@@ -179,7 +187,7 @@ class LoadBalancers:
         self._entrances[(*key, protocol)] = made
         return made
 
-    async def _tell(self, ingress: Object, entrances: list[Entrance]) -> None:
+    async def _set_entrances(self, ingress: Object, entrances: list[Entrance]) -> None:
         ports = [{"port": each.host_port, "protocol": "TCP"} for each in entrances]
         await self._set_status(_INGRESSES, ingress, [{"ip": LOOPBACK, "ports": ports}])
 

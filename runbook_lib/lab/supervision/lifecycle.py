@@ -38,6 +38,7 @@ def up(
     *,
     building: Progress,
     doing: Callable[[str], None],
+    application: Path | None = None,
     keep_connections: bool = False,
 ) -> State:
     """Return a running lab, starting it if it is not there.
@@ -46,6 +47,7 @@ def up(
         name: Which lab.
         building: Told of the build's progress.
         doing: Told of each phase.
+        application: Manifest of what a new lab runs; XNAT unless it is given.
         keep_connections: Whether the edge uses connections again, as a real load balancer does.
 
     Raises:
@@ -68,6 +70,7 @@ def up(
         require_namespaces(nft)
         folder.mkdir(parents=True, mode=0o700)
         options = [f"--name={name}", f"--nft={nft}"]
+        options += [f"--application={application.resolve()}"] if application else []
         options += ["--keep-connections"] if keep_connections else []
         return _start(name, folder, options, doing)
 

@@ -14,6 +14,7 @@ import os
 import signal
 import sys
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from runbook_lib.lab.network import dns
 from runbook_lib.lab.network.directory import Directory
 from runbook_lib.lab.network.edge import EDGE_IP, Edge
 from runbook_lib.lab.network.gate import Gate
-from runbook_lib.lab.network.load_balancers import LoadBalancers, free_address
+from runbook_lib.lab.network.load_balancers import CLASS, LoadBalancers, free_address
 from runbook_lib.lab.network.node import set_up_node
 from runbook_lib.lab.network.policies import enforce_policies
 from runbook_lib.lab.network.relay import relay
@@ -55,7 +56,7 @@ ADDONS = ("prometheus", "jaeger")
 """Istio's sample add-ons that have a process in the lab."""
 STANDINS = Path(__file__).parents[1] / "standins"
 APPLICATION = STANDINS / "application.yaml"
-APPLICATION_NAMESPACE = "xnat"
+"""What a lab runs unless another manifest is given."""
 CHART = STANDINS / "charts" / "kiali-operator"
 
 
@@ -72,6 +73,8 @@ class Supervisor:
         self._folder = lab_directory(options.name)
         self._gate = Gate(options.gate)
         self._components = Components(self._folder, [options.nft.parent])
+        self._sites: dict[str, str] = {}
+        self._state: State | None = None
 
     def report(self, **message: str) -> None:
         """Tell the command that waits for the lab; it may have gone."""
@@ -94,12 +97,19 @@ class Supervisor:
                 await asyncio.wait({bringing_up})
                 self.report(error="the lab was stopped while it was starting")
                 return
-            state = bringing_up.result()
-            write_state(self._options.name, state)
-            self.report(ready=state.url)
+            self._state = bringing_up.result()
+            self._show_sites(self._sites)
+            self.report(ready=self._state.url)
             os.close(self._options.report)
             await stopping
-            write_state(self._options.name, state.stopping())
+            write_state(self._options.name, self._state.stopping())
+
+    def _show_sites(self, sites: dict[str, str]) -> None:
+        """Write down where each namespace's site is, once the lab is ready."""
+        self._sites = sites
+        if self._state:
+            self._state = replace(self._state, sites=sites)
+            write_state(self._options.name, self._state)
 
     async def _bring_up(self, stack: AsyncExitStack) -> State:
         self.report(doing="issuing certificates")
@@ -120,12 +130,13 @@ class Supervisor:
         workloads = await self._start_workloads(stack, plane, api, size)
         self.report(doing="starting the application and the edge")
         balancers = await self._start_network(stack, api, node_address)
-        for document in yaml.safe_load_all(APPLICATION.read_text()):
+        documents, namespace = _application(self._options.application)
+        for document in documents:
             await api.apply(_path(document), document, field_manager="lab-application")
         server = await self._show_api_server(stack)
         name = f"lab-{self._options.name}"
         config = plane.kubeconfig(self._folder / "kubeconfig", name=name, server=server)
-        url = await self._site(balancers, api)
+        url = await self._site(balancers, api, namespace)
         await self._components.until_healthy("kube-apiserver", lambda: metrics.missing(api))
         del workloads
         return State(
@@ -209,7 +220,9 @@ class Supervisor:
         stack.callback(sandbox.close)
         edge = Edge(folder, keep_connections=self._options.keep_connections)
         await self._components.start("edge", [*sandbox.enter, *edge.command()])
-        balancers = LoadBalancers(api, directory, self._gate, edge, folder, node_address)
+        balancers = LoadBalancers(
+            api, directory, self._gate, edge, folder, node_address, tell=self._show_sites
+        )
         stack.callback(balancers.close)
         _keep(stack, directory.run(), balancers.run(), enforce_policies(api, self._options.nft))
         return balancers
@@ -222,25 +235,24 @@ class Supervisor:
         stack.callback(server.close)
         return f"https://{LOOPBACK}:{port}"
 
-    async def _site(self, balancers: LoadBalancers, api: Api) -> str:
+    async def _site(self, balancers: LoadBalancers, api: Api, namespace: str) -> str:
         """Wait until the application answers from outside; returns its URL there."""
         async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             # The host's addresses are not the lab's: the edge is asked at its own.
             async def check() -> str | None:
-                url = balancers.url(APPLICATION_NAMESPACE)
+                url = balancers.url(namespace)
                 if url is None:
                     return "the application's Ingress has no load balancer"
-                seen = await _answer(client, balancers.inside(APPLICATION_NAMESPACE))
+                seen = await _answer(client, balancers.inside(namespace))
                 if seen in ("200", "302"):
                     return None
-                path = f"/api/v1/namespaces/{APPLICATION_NAMESPACE}/pods"
-                pods = await api.get(path) or {"items": []}
+                pods = await api.get(f"/api/v1/namespaces/{namespace}/pods") or {"items": []}
                 states = ", ".join(_pod_summary(pod) for pod in pods["items"]) or "no pods yet"
                 missing = [f"the site answers {seen}; pods: {states}", *self._components.troubles()]
                 return "; ".join(missing)
 
             await self._components.until_healthy("edge", check)
-        found = balancers.url(APPLICATION_NAMESPACE)
+        found = balancers.url(namespace)
         assert found, "it was there a moment ago"
         return found
 
@@ -271,6 +283,18 @@ def _pod_summary(pod: Object) -> str:
     return f"{pod['metadata']['name']} {pod['status'].get('phase')} {' '.join(why)}".strip()
 
 
+def _application(manifest: Path) -> tuple[list[Object], str]:
+    """The objects of an application, and the namespace of its Ingress."""
+    documents = [each for each in yaml.safe_load_all(manifest.read_text()) if each]
+    for each in documents:
+        if each["kind"] == "Ingress":
+            return documents, str(each["metadata"]["namespace"])
+    raise LabError(
+        f"{manifest} has no Ingress, so nothing of it is reached from outside",
+        remedy=f"add one of class {CLASS}; {APPLICATION} shows how",
+    )
+
+
 def _path(document: Object) -> str:
     """The path of an object of the application on the API server."""
     meta, version = document["metadata"], document["apiVersion"]
@@ -288,6 +312,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--name", required=True)
     parser.add_argument("--nft", type=Path, required=True, help="the program")
+    parser.add_argument("--application", type=Path, default=APPLICATION, help="its manifest")
     parser.add_argument("--keep-connections", action="store_true", help="of the edge to targets")
     parser.add_argument("report", type=int, help="file descriptor")
     parser.add_argument("gate", type=int, help="file descriptor")
