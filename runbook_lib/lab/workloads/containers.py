@@ -153,6 +153,16 @@ class ContainerRuntime:
         self._state = {"waiting": {"reason": "ContainerCreating"}}
         self._task = asyncio.create_task(self._run())
 
+    async def before_stop(self, grace: float) -> None:
+        """Play the preStop hook, a pause or a command, for the grace period at most."""
+        hook = self.container.spec.get("lifecycle", {}).get("preStop", {})
+        with suppress(TimeoutError, LabError):
+            async with asyncio.timeout(grace):
+                if "sleep" in hook:
+                    await asyncio.sleep(hook["sleep"]["seconds"])
+                elif "exec" in hook:
+                    await self._exec(hook["exec"]["command"])
+
     async def stop(self, grace: float) -> None:
         """End its process and stop restarting it."""
         if self._task:

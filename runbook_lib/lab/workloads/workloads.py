@@ -231,7 +231,10 @@ class PodRuntime:
 
     async def remove(self) -> None:
         """Stop, then take the object away, as the last act of a kubelet."""
-        await self.stop(float(self.pod["metadata"].get("deletionGracePeriodSeconds", 30)))
+        grace = float(self.pod["metadata"].get("deletionGracePeriodSeconds", 30))
+        applications = [each for each in self.containers if not each.container.init]
+        await asyncio.gather(*(each.before_stop(grace) for each in applications))
+        await self.stop(grace)
         with suppress(LabError, httpx.HTTPError):
             await self._api.delete(self.path, uid=self.pod["metadata"]["uid"])
 
