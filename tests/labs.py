@@ -26,6 +26,8 @@ from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.parameters import loading as parameters
 
+LOGIN_PAGE = "/app/template/Login.vm"
+
 
 @dataclass(frozen=True)
 class Lab:
@@ -95,8 +97,8 @@ class Lab:
         return path
 
     def request(self, method: str) -> httpx.Response:
-        """One request from outside, on a connection of its own."""
-        return httpx.request(method, self.state.url, timeout=10, trust_env=False)
+        """One request for the login page from outside, on a connection of its own."""
+        return httpx.request(method, f"{self.state.url}{LOGIN_PAGE}", timeout=10, trust_env=False)
 
     def install_mesh(self) -> None:
         """Install Istio and inject the application, as plain commands."""
@@ -165,13 +167,14 @@ def take(context: Context, name: str) -> tuple[Plan, Verification]:
     return plan, step.verify(context)
 
 
-def start_lab(name: str) -> Lab:
-    """Bring a lab up; its progress goes to the test's output."""
+def start_lab(name: str, application: Path | None = None) -> Lab:
+    """Bring a lab up, with XNAT or another application; its progress goes to the output."""
     return Lab(
         lifecycle.up(
             name,
             building=lambda phase, done, total: print(phase, done, total, file=sys.stderr),
             doing=lambda phase: print(phase, file=sys.stderr),
+            application=application,
         )
     )
 

@@ -10,7 +10,7 @@ from playwright.sync_api import expect
 from runbook_lib.lifecycle import StepApproved
 from tests.browser.conftest import NOTEBOOK
 from tests.browser.jupyterlab import CELL_TIMEOUT, Notebook, Server
-from tests.labs import Lab
+from tests.labs import LOGIN_PAGE, Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
 
@@ -67,7 +67,7 @@ def test_approving_both_steps_shows_the_outage_and_its_end(notebook: Notebook) -
 
     notebook.button("second_step", "Approve").click()
     notebook.run_from(SECOND_APPLY)
-    assert statuses(notebook, SECOND_VERIFY) == ["200", "200", "200", "405"]
+    assert statuses(notebook, SECOND_VERIFY) == ["200", "200", "302", "405"]
     notebook.picture("healed", SECOND_VERIFY)
     approved = [
         (entry.step, entry.event)
@@ -203,7 +203,7 @@ def test_it_is_readable_in_the_dark_theme(notebook: Notebook, server: Server, me
 
 def test_waiting_shows_what_is_awaited_and_how_it_ended(notebook: Notebook, mesh: Lab) -> None:
     wanted = {"GET": 418, "HEAD": 200, "POST": 200, "DELETE": 405}  # nothing answers 418
-    probes = [{"method": name, "path": "/", "status": code} for name, code in wanted.items()]
+    probes = [{"method": name, "path": LOGIN_PAGE, "status": code} for name, code in wanted.items()]
     notebook.rewrite("application: Section = Section()", f'application = {{"probes": {probes}}}')
     notebook.rewrite("story: str = None", 'story = "safe"')
     notebook.rewrite("timeouts: Section = Section()", 'timeouts = {"policy": 6}')

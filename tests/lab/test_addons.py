@@ -98,7 +98,7 @@ def _targets(lab: Lab) -> dict[str, dict[str, str]]:
 def test_prometheus_scrapes_istiod_sidecars_and_addons(addons: Lab) -> None:
     """All that is a pod is up. The kubelet is not: KWOK plays it, and counts no containers."""
     istiod = f"http://{_pod_ip(addons, SYSTEM, 'app=istiod')}:15014/metrics"
-    sidecar = f"http://{_pod_ip(addons, 'xnat', 'app=xnat-xnat-web')}:15020/stats/prometheus"
+    sidecar = f"http://{_pod_ip(addons, 'xnat', 'app=xnat-web')}:15020/stats/prometheus"
     jaeger = f"http://{_pod_ip(addons, SYSTEM, 'app=jaeger')}:8888/metrics"
 
     def observe() -> State:

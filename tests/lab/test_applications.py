@@ -14,11 +14,10 @@ from pathlib import Path
 import asyncpg
 import httpx
 import pytest
-from pynetdicom import AE
-from pynetdicom.sop_class import Verification
 
 from runbook_lib.base.wait import State, until
 from runbook_lib.lab.standins import postgresql
+from tests.dicom import echo
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -53,12 +52,26 @@ def running(
             process.terminate()
 
 
+@contextmanager
+def running_database(data: Path) -> Iterator[int]:
+    """The port of a PostgreSQL that answers queries and keeps its data there."""
+    port = _free_port()
+    ask = (postgresql.programs() / "pg_isready", "-h", "127.0.0.1", "-p", str(port))
+
+    def observe() -> State:
+        said = subprocess.run(ask, capture_output=True, text=True, check=False)
+        return State(said.returncode == 0, said.stdout)
+
+    prefix = AS_NOBODY if os.getuid() == 0 else ()
+    with running("postgresql", port, f"--data={data}", prefix=prefix):
+        until("queries to be answered", observe, timeout=30, interval=0.05)
+        yield port
+
+
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The port of a PostgreSQL in a new folder."""
-    data, port = tmp_path_factory.mktemp("database") / "data", _free_port()
-    prefix = AS_NOBODY if os.getuid() == 0 else ()
-    with running("postgresql", port, f"--data={data}", prefix=prefix):
+    with running_database(tmp_path_factory.mktemp("database") / "data") as port:
         yield port
 
 
@@ -146,24 +159,18 @@ def test_an_upload_is_taken_in_pieces_and_counted(site: httpx.Client) -> None:
 @pytest.mark.usefixtures("site")
 def test_devices_are_answered_from_the_first_call_on(dicom: int) -> None:
     """The receiver is loaded by the first."""
-    scanner = AE(ae_title="SCANNER")
-    scanner.add_requested_context(Verification)
-    for _ in range(2):
-        association = scanner.associate("127.0.0.1", dicom)
-        assert association.is_established
-        assert association.send_c_echo().Status == 0x0000
-        association.release()
+    assert echo("127.0.0.1", dicom)
+    assert echo("127.0.0.1", dicom)
 
 
 def test_a_database_keeps_what_is_in_its_folder(tmp_path: Path) -> None:
     """The next pod gets the same claim, and so the same folder."""
-    prefix = AS_NOBODY if os.getuid() == 0 else ()
-    psql = (postgresql.programs() / "psql", "-h", "127.0.0.1", "-U", "xnat", "-At", "-c")
+    where = ("-h", "127.0.0.1", "-U", "xnat")
+    psql = (postgresql.programs() / "psql", *where, "-At", "-c")
     for statement, said in (
         ("CREATE TABLE kept AS SELECT 42 AS n", "SELECT 1"),
         ("SELECT n FROM kept", "42"),
     ):
-        port = _free_port()
-        with running("postgresql", port, f"--data={tmp_path / 'data'}", prefix=prefix):
+        with running_database(tmp_path / "data") as port:
             done = subprocess.check_output([*psql, statement], env={"PGPORT": str(port)}, text=True)
             assert done.strip() == said

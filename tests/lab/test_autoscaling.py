@@ -26,7 +26,7 @@ from tests.labs import Lab
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 WEB = "xnat-xnat-web"
-LOADED = {"xnat-web": "80m", "istio-proxy": "10m"}
+LOADED = {"xnat": "80m", "istio-proxy": "10m"}
 """More than 70 % of what the application requests, and less than 70 % of the pod's requests."""
 
 CPU = {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 70}}
@@ -184,7 +184,7 @@ class TestLoad:
     ) -> None:
         context = make(remedy.value)
         step = mend(context)
-        play(kubectl, {"xnat-web": "60m", "istio-proxy": "5m"})
+        play(kubectl, {"xnat": "60m", "istio-proxy": "5m"})
         quiet = until(
             context,
             scaled,
@@ -195,7 +195,7 @@ class TestLoad:
         play(kubectl, LOADED)
         until(context, scaled, "another pod to be wanted", lambda s: s.get("desiredReplicas") == 2)
         kubectl("rollout", "status", f"statefulset/{WEB}", "--timeout=60s")
-        assert kubectl("get", "pod", f"{WEB}-1", "--no-headers").split()[1] == "2/2"
+        assert kubectl("get", "pod", f"{WEB}-1", "--no-headers").split()[1] == "3/3"
         assert step.plan(context).empty
 
 
@@ -300,7 +300,7 @@ class TestPlan:
         stale["metadata"]["annotations"] = {autoscalers.METRICS_BEFORE: kept}
         context.cluster.apply(stale, force=True)
         plan = step.plan(context)
-        assert "+      container: xnat-web" in str(plan)
+        assert "+      container: xnat" in str(plan)
         assert "the pods have no container renamed-since" in str(autoscalers.survey(context))
         mend(context)
         restore(context)

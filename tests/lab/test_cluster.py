@@ -216,7 +216,7 @@ def test_a_watch_that_waits_in_vain_ends_in_time_with_its_last_state(cluster: Cl
 
 def test_a_restart_replaces_the_pods_and_says_why(cluster: Cluster) -> None:
     def pod() -> Object:
-        (found,) = cluster.list("v1", "Pod", "xnat", labels={"app": "xnat-xnat-web"})
+        (found,) = cluster.list("v1", "Pod", "xnat", labels={"app": "xnat-web"})
         return found
 
     before = pod()["metadata"]["uid"]
@@ -233,7 +233,7 @@ def test_a_restart_replaces_the_pods_and_says_why(cluster: Cluster) -> None:
             any(pods.is_ready(item) and item["metadata"]["uid"] != before for item in items),
             "; ".join(map(pods.describe, items)),
         ),
-        labels={"app": "xnat-xnat-web"},
+        labels={"app": "xnat-web"},
         timeout=60,
     )
     events = cluster.events("xnat", "xnat-xnat-web", kind="StatefulSet")

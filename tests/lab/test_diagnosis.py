@@ -33,7 +33,7 @@ from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
 
-WEB = {"app": "xnat-xnat-web"}
+WEB = {"app": "xnat-web"}
 OTHER = {"name": "other-team", "namespace": "xnat"}
 SECURITY = "security.istio.io/v1"
 
@@ -478,7 +478,7 @@ def sidecar_killed(site: Site) -> Iterator[None]:
 
 @contextmanager
 def application_hangs(site: Site) -> Iterator[None]:
-    process = site.process("standin")
+    process = site.process("standins.xnat")
     process.suspend()
     try:
         site.until_pod("xnat-xnat-web-0", "not to be ready", lambda pod: not _web_is_ready(pod))
@@ -490,7 +490,7 @@ def application_hangs(site: Site) -> Iterator[None]:
 
 def _web_is_ready(pod: Object) -> bool:
     states = pod["status"].get("containerStatuses") or []
-    return any(s["name"] == "xnat-web" and s["ready"] for s in states)
+    return any(s["name"] == "xnat" and s["ready"] for s in states)
 
 
 @contextmanager
@@ -706,7 +706,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     ),
     "the exception selects nothing": (
         "exception-selects-nothing",
-        exception(selector={"matchLabels": {"app": "xnat-web"}}),
+        exception(selector={"matchLabels": {"app": "xnat"}}),
     ),
     "the exception's port is STRICT": (
         "exception-is-strict",
@@ -723,11 +723,11 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     ),
     "the policy forgets the health check's path": (
         "allow-policy-excludes",
-        own_policy("GET", 403, 200, paths=["/app/*"]),
+        own_policy("GET", 403, 200, paths=["/data/*"]),
     ),
     "the policy selects nothing": (
         "policy-selects-nothing",
-        own_policy("DELETE", 405, 403, labels={"app": "xnat-web"}),
+        own_policy("DELETE", 405, 403, labels={"app": "xnat"}),
     ),
     "somebody else's ALLOW forgets GET": (
         "allow-policy-excludes",
@@ -754,7 +754,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "the application is scaled to 0": ("scaled-to-zero", scaled_to_zero),
     "the Service selects nothing": (
         "service-selects-nothing",
-        service("/spec/selector/app", "xnat-web", status=503),
+        service("/spec/selector/app.kubernetes.io~1name", "xnat", status=503),
     ),
     "the Service's targetPort is wrong": (
         "target-port-wrong",

@@ -61,7 +61,7 @@ def test_a_mesh_works_where_well_known_ports_are_taken(make_lab: Callable[[str],
         assert "15006" in {
             line.split()[1] for line in listeners.splitlines() if "inbound|8080" in line
         }
-        assert "2/2" in lab.run("kubectl", "-n", "xnat", "get", "pod", "xnat-xnat-web-0")
+        assert "3/3" in lab.run("kubectl", "-n", "xnat", "get", "pod", "xnat-xnat-web-0")
 
 
 def test_two_labs_run_at_once_and_one_ends_alone(lab: Lab, make_lab: Callable[[str], Lab]) -> None:

@@ -47,28 +47,39 @@ def test_kubectl_top_shows_the_containers_of_every_pod(lab: Lab) -> None:
     until_measured(lab)
     shown = lab.run("kubectl", "top", "pods", "-n", "xnat", "--containers")
     rows = [line.split() for line in shown.splitlines()[1:]]
-    assert [row[:2] for row in rows] == [["xnat-postgresql-0", "postgresql"], [WEB, "xnat-web"]]
+    assert [row[:2] for row in rows] == [
+        ["xnat-postgresql-0", "postgresql"],
+        [WEB, "plugin-logs"],
+        [WEB, "xnat"],
+    ]
 
 
 def test_a_process_is_measured_and_a_simulated_container_says_so(lab: Lab) -> None:
     found = until_measured(lab)
-    process = next(p for p in marked_processes(lab.name) if "standin" in " ".join(p.cmdline()))
-    (usage,) = [each["usage"] for each in found[WEB]["containers"]]
-    measured = parse_quantity(usage["memory"])
+    process = next(
+        p for p in marked_processes(lab.name) if "standins.xnat" in " ".join(p.cmdline())
+    )
+    usage = {each["name"]: each["usage"] for each in found[WEB]["containers"]}
+    measured = parse_quantity(usage["xnat"]["memory"])
     assert measured == pytest.approx(process.memory_info().rss, rel=0.2)
-    simulated = found["xnat-postgresql-0"]
-    assert simulated["metadata"]["labels"]["lab.istio-runbook/runtime"] == "simulated"
-    assert cpu_of(simulated, "postgresql") == 1
+    lab.run("kubectl", "-n", "xnat", "run", "other", "--image=example.invalid/other:1")
+    try:
+        until("metrics of the other pod", lambda: State("other" in usages(lab), "none"), timeout=20)
+        simulated = usages(lab)["other"]
+        assert simulated["metadata"]["labels"]["lab.istio-runbook/runtime"] == "simulated"
+        assert cpu_of(simulated, "other") == 1
+    finally:
+        lab.run("kubectl", "-n", "xnat", "delete", "pod", "other", "--wait")
 
 
 def test_work_shows_as_usage(lab: Lab) -> None:
-    idle = cpu_of(until_measured(lab)[WEB], "xnat-web")
+    idle = cpu_of(until_measured(lab)[WEB], "xnat")
 
     def busy() -> State:
         with httpx.Client(trust_env=False) as client:
             for _ in range(50):
                 client.get(lab.state.url)
-        seen = cpu_of(usages(lab)[WEB], "xnat-web")
+        seen = cpu_of(usages(lab)[WEB], "xnat")
         return State(seen > idle + 20, f"{seen:.0f}m")
 
     until("work to show", busy, timeout=30, interval=0.01)
@@ -76,7 +87,7 @@ def test_work_shows_as_usage(lab: Lab) -> None:
 
 def test_a_selector_chooses_pods(lab: Lab) -> None:
     until_measured(lab)
-    assert list(usages(lab, "app%3Dxnat-xnat-web")) == [WEB]
+    assert list(usages(lab, "app%3Dxnat-web")) == [WEB]
     one = json.loads(lab.run("kubectl", "get", "--raw", f"{PODS}/{WEB}"))
     assert one["kind"] == "PodMetrics"
     assert "NotFound" in lab.run("kubectl", "get", "--raw", f"{PODS}/nobody", check=False)
@@ -84,12 +95,12 @@ def test_a_selector_chooses_pods(lab: Lab) -> None:
 
 def test_a_played_load_replaces_what_was_measured(lab: Lab) -> None:
     until_measured(lab)
-    play(lab, '{"xnat-web": "80m"}')
+    play(lab, '{"xnat": "80m"}')
     try:
-        assert cpu_of(usages(lab)[WEB], "xnat-web") == 80
+        assert cpu_of(usages(lab)[WEB], "xnat") == 80
     finally:
         play(lab, "")
-    assert cpu_of(usages(lab)[WEB], "xnat-web") != 80
+    assert cpu_of(usages(lab)[WEB], "xnat") != 80
 
 
 def test_a_load_that_cannot_be_read_is_an_error_that_names_the_pod(lab: Lab) -> None:

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -21,23 +18,15 @@ from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
 from runbook_lib.lifecycle.table import Row
+from tests import dicom
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 MakeContext = Callable[..., Context]
-DICOM = 8104
-GIVEN = {"application": {"plaintext_ports": [DICOM]}}
-SERVICE = {
-    "apiVersion": "v1",
-    "kind": "Service",
-    "metadata": {"name": "xnat-dicom", "namespace": "xnat"},
-    "spec": {
-        "type": "LoadBalancer",
-        "selector": {"app": "xnat-xnat-web"},
-        "ports": [{"name": "tcp-dicom", "port": 11112, "targetPort": "dicom"}],
-    },
-}
+SERVICE = "xnat-xnat-web-dicom-scp"
+CLOSING = {"application": {"plaintext_ports": []}}
+"""Parameters that do not name the port."""
 
 
 @pytest.fixture
@@ -47,20 +36,6 @@ def make(mesh: Lab, tmp_path: Path) -> Iterator[MakeContext]:
     for kind in ("peerauthentication", "authorizationpolicy", "destinationrule"):
         for namespace in ("xnat", "istio-system"):
             mesh.run("kubectl", "--namespace", namespace, "delete", kind, "--all")
-
-
-@pytest.fixture(scope="module")
-def scanning(mesh: Lab) -> None:
-    """The web container also receives DICOM, through a load balancer of its own."""
-    add = {"name": "dicom", "containerPort": DICOM}
-    path = "/spec/template/spec/containers/0/ports/-"
-    patch = json.dumps([{"op": "add", "path": path, "value": add}])
-    web = "statefulset/xnat-xnat-web"
-    mesh.run(
-        "kubectl", "--namespace", "xnat", "apply", "--filename", "-", stdin=json.dumps(SERVICE)
-    )
-    mesh.run("kubectl", "--namespace", "xnat", "patch", web, "--type=json", "--patch", patch)
-    mesh.run("kubectl", "--namespace", "xnat", "rollout", "status", web, "--timeout=60s")
 
 
 def steps(context: Context) -> list[Any]:
@@ -79,90 +54,59 @@ def carry_out(context: Context) -> list[Verification]:
     return verified
 
 
-@pytest.mark.usefixtures("scanning")
-def test_a_port_behind_a_load_balancer_is_never_closed_unseen(make: MakeContext) -> None:
-    context = make()
+def test_a_port_that_is_reached_from_outside_is_never_closed_unseen(make: MakeContext) -> None:
+    context = make(**CLOSING)
     for step in steps(context):
         with pytest.raises(
-            RunbookError, match=r"Service xnat/xnat-dicom \(LoadBalancer\) leads to port 8104"
+            RunbookError, match=rf"Service xnat/{SERVICE} \(NodePort\) leads to port 8104"
         ) as caught:
             step.plan(context)
         assert "application.plaintext_ports: [8104]" in caught.value.remedy
 
 
-@pytest.mark.usefixtures("scanning")
 def test_a_port_for_the_cluster_alone_is_mentioned(make: MakeContext, mesh: Lab) -> None:
     def change(kind: str) -> None:
         patch = json.dumps({"spec": {"type": kind}})
-        mesh.run("kubectl", "-n", "xnat", "patch", "service", "xnat-dicom", "--patch", patch)
+        mesh.run("kubectl", "-n", "xnat", "patch", "service", SERVICE, "--patch", patch)
 
-    context = make()
+    context = make(**CLOSING)
     change("ClusterIP")
     try:
         for step in steps(context):
             plan = step.plan(context)
             assert not plan.empty
             assert plan.note.startswith(
-                "Port 8104 of the web pods is reached through Service xnat/xnat-dicom, from the "
+                f"Port 8104 of the web pods is reached through Service xnat/{SERVICE}, from the "
                 "cluster alone"
             )
     finally:
-        change("LoadBalancer")
+        change("NodePort")
 
 
-_SERVER = f"""
-import socketserver
-class Answer(socketserver.BaseRequestHandler):
-    def handle(self):
-        self.request.sendall(b"associated: " + self.request.recv(100))
-class Server(socketserver.ThreadingTCPServer):
-    allow_reuse_address = daemon_threads = True
-server = Server(("", {DICOM}), Answer)
-print("listening", flush=True)
-server.serve_forever()
-"""
-
-
-@pytest.fixture
-def received(mesh: Lab) -> Iterator[None]:
-    """Something answers on the web container's second port."""
-    command = [
-        *("kubectl", "--namespace", "xnat", "exec", "xnat-xnat-web-0", "--container=xnat-web"),
-        *("--", sys.executable, "-c", _SERVER),
-    ]
-    with subprocess.Popen(command, env=mesh.environment, stdout=subprocess.PIPE) as server:
-        assert server.stdout is not None
-        assert server.stdout.readline() == b"listening\n"
-        yield
-        server.terminate()
-
-
-def _send(mesh: Lab) -> bytes:
-    """Send plaintext through the load balancer, as an imaging device does."""
-    found = json.loads(
-        mesh.run("kubectl", "-n", "xnat", "get", "service", "xnat-dicom", "-o", "json")
+def _received(mesh: Lab) -> bool:
+    """Whether an imaging device outside of the cluster is answered, at the node's address."""
+    port = mesh.run(
+        *("kubectl", "-n", "xnat", "get", "service", SERVICE),
+        "--output=jsonpath={.spec.ports[0].nodePort}",
     )
-    (ingress,) = found["status"]["loadBalancer"]["ingress"]
-    try:
-        with socket.create_connection((ingress["ip"], 11112), timeout=5) as connection:
-            connection.sendall(b"C-STORE")
-            return connection.recv(100)
-    except ConnectionError:
-        return b""
+    address = mesh.run(
+        *("kubectl", "get", "node"),
+        '--output=jsonpath={.items[0].status.addresses[?(@.type=="ExternalIP")].address}',
+    )
+    return dicom.echo(address, int(port))
 
 
 def _until_received(mesh: Lab, *, open_: bool) -> None:
     def observe() -> State:
-        answer = _send(mesh)
-        return State(bool(answer) is open_, f"answer: {answer!r}")
+        answered = _received(mesh)
+        return State(answered is open_, f"answered: {answered}")
 
     until(f"DICOM to be {'received' if open_ else 'refused'}", observe, timeout=30, successes=3)
 
 
-@pytest.mark.usefixtures("scanning", "received")
 def test_each_policy_closes_the_port_unless_it_names_it(make: MakeContext, mesh: Lab) -> None:
     """What the parameter is there for."""
-    without, named = make().parameters, make(**GIVEN).parameters
+    without, named = make(**CLOSING).parameters, make().parameters
     apply = make().cluster.apply
     apply(manifest.strict_mutual_tls(without))
     apply(manifest.mutual_tls_exception(without))
@@ -175,10 +119,9 @@ def test_each_policy_closes_the_port_unless_it_names_it(make: MakeContext, mesh:
     _until_received(mesh, open_=True)
 
 
-@pytest.mark.usefixtures("scanning", "received")
 def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab) -> None:
-    assert _send(mesh) == b"associated: C-STORE"
-    context = make(**GIVEN)
+    assert _received(mesh)
+    context = make()
     exception, _strict, _route, dry_run, final = carry_out(context)
     opened = Row(("xnat-xnat-web-0", "8104", "DISABLE", "accepted"), ok=True)
     assert opened in exception.tables[2].rows
@@ -190,7 +133,7 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
             Row(("xnat-xnat-web-0", "8080", "GET, HEAD, POST"), ok=True),
             Row(("xnat-xnat-web-0", "8104", "everything"), ok=True),
         )
-    assert _send(mesh) == b"associated: C-STORE"
+    assert _received(mesh)
     assert mesh.request("DELETE").status_code == 403
     for step in steps(context):
         assert step.plan(context).empty
@@ -198,7 +141,7 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
     for back in (*policies.authorization_steps(given), *policies.mutual_tls_steps(given)):
         back.apply(context, back.plan(context))
         assert back.verify(context).ok
-        assert _send(mesh) == b"associated: C-STORE"
+        assert _received(mesh)
 
 
 @pytest.fixture
@@ -217,11 +160,10 @@ def shop(mesh: Lab) -> Iterator[str]:
     mesh.run("kubectl", "delete", "namespace", "shop", "--wait")
 
 
-@pytest.mark.usefixtures("scanning")
 def test_strict_names_the_namespaces_of_others_as_part_of_what_is_approved(
     make: MakeContext, mesh: Lab, shop: str
 ) -> None:
-    context = make(**GIVEN)
+    context = make()
     exception, strict = mutual_tls.steps(context.parameters)
     plan = strict.plan(context)
     (text,) = plan.unpredictable
@@ -250,12 +192,11 @@ def replica(mesh: Lab) -> Iterator[str]:
     mesh.run("kubectl", "-n", "xnat", "scale", web, "--replicas=1")
 
 
-@pytest.mark.usefixtures("scanning")
 def test_authorization_is_verified_only_when_every_replica_has_it(
     make: MakeContext, mesh: Lab, replica: str
 ) -> None:
     """The second pod's agent takes nothing up while it is stopped; its sidecar is named."""
-    context = make(**GIVEN, timeouts={"policy": 5})
+    context = make(timeouts={"policy": 5})
     final = authorization.steps(context.parameters)[-1]
     agent = next(
         process
@@ -269,7 +210,7 @@ def test_authorization_is_verified_only_when_every_replica_has_it(
             final.verify(context)
     finally:
         agent.resume()
-    verified = final.verify(make(**GIVEN))
+    verified = final.verify(make())
     assert [row.cells[0] for row in verified.tables[2].rows] == [
         *["xnat-xnat-web-0"] * 2,
         *[replica] * 2,

@@ -181,7 +181,7 @@ def foreign(kubectl: Callable[..., str]) -> Iterator[Callable[..., None]]:
     kinds: list[str] = []
 
     def apply(kind: str, **spec: Any) -> None:
-        selector = {"matchLabels": {"app": "xnat-xnat-web"}}
+        selector = {"matchLabels": {"app": "xnat-web"}}
         policy = {
             "apiVersion": "security.istio.io/v1",
             "kind": kind,

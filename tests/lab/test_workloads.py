@@ -1,4 +1,4 @@
-"""Pods are what they say: 2/2 is true, and stops being so when a process dies."""
+"""Pods are what they say: 3/3 is true, and stops being so when a process dies."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ def _process_of(lab: Lab, pod: str, name: str) -> psutil.Process:
     raise AssertionError(f"no {name} runs for {pod}")
 
 
-def test_injected_pods_are_2_of_2_with_a_native_sidecar(mesh: Lab) -> None:
+def test_injected_pods_are_3_of_3_with_a_native_sidecar(mesh: Lab) -> None:
     """istio-proxy is an init container that restarts always; READY counts it."""
     pod = _pod(mesh, WEB)
     sidecars = [c["name"] for c in pod["spec"]["initContainers"] if c.get("restartPolicy")]
     assert sidecars == ["istio-proxy"]
-    assert _ready_column(mesh) == "2/2"
+    assert _ready_column(mesh) == "3/3"
     assert pod["metadata"]["labels"]["lab.istio-runbook/runtime"] == "process"
 
 
@@ -71,7 +71,7 @@ def test_istio_init_writes_its_rules_and_ends(mesh: Lab) -> None:
 
 
 def test_a_classic_sidecar_is_a_container_like_others(mesh: Lab) -> None:
-    """The annotation asks for it; the pod is 2/2 and serves, inside the mesh and from outside."""
+    """The annotation asks for it; the pod is 3/3 and serves, inside the mesh and from outside."""
     web = ("kubectl", "-n", "xnat", "patch", "statefulset", "xnat-xnat-web", "--type=merge", "-p")
     rolled_out = (
         *("kubectl", "-n", "xnat", "rollout", "status", "statefulset/xnat-xnat-web"),
@@ -86,21 +86,27 @@ def test_a_classic_sidecar_is_a_container_like_others(mesh: Lab) -> None:
     native("false")
     try:
         pod = _pod(mesh, WEB)
-        assert {c["name"] for c in pod["spec"]["containers"]} == {"xnat-web", "istio-proxy"}
-        assert [c["name"] for c in pod["spec"]["initContainers"]] == ["istio-init"]
-        assert _ready_column(mesh) == "2/2"
+        assert {c["name"] for c in pod["spec"]["containers"]} == {
+            "xnat",
+            "plugin-logs",
+            "istio-proxy",
+        }
+        assert [c["name"] for c in pod["spec"]["initContainers"]] == [
+            *("config", "home", "istio-init")
+        ]
+        assert _ready_column(mesh) == "3/3"
         mesh.until_answer("GET", 200, timeout=30)
     finally:
         native(None)
     mesh.until_answer("GET", 200, timeout=30)
 
 
-def test_killing_envoy_makes_the_pod_1_of_2_and_back(mesh: Lab) -> None:
+def test_killing_envoy_makes_the_pod_2_of_3_and_back(mesh: Lab) -> None:
     """The restart is counted and the site answers again."""
     restarts = _pod(mesh, WEB)["status"]["initContainerStatuses"][1]["restartCount"]
     os.kill(_process_of(mesh, WEB, "envoy").pid, signal.SIGKILL)
-    _until_ready(mesh, "1/2")
-    _until_ready(mesh, "2/2")
+    _until_ready(mesh, "2/3")
+    _until_ready(mesh, "3/3")
     status = _pod(mesh, WEB)["status"]["initContainerStatuses"][1]
     assert status["restartCount"] == restarts + 1
     assert "Envoy exited" in mesh.run(
@@ -110,18 +116,18 @@ def test_killing_envoy_makes_the_pod_1_of_2_and_back(mesh: Lab) -> None:
 
 
 def test_a_stopped_application_is_not_ready(mesh: Lab) -> None:
-    """The process lives but does not answer its probe: the pod is 1/2 until it does."""
+    """The process lives but does not answer its probe: the pod is 2/3 until it does."""
     application = next(
         process
         for process in marked_processes(mesh.name)
-        if any("standin" in part for part in process.cmdline())
+        if any("standins.xnat" in part for part in process.cmdline())
     )
     application.suspend()
     try:
-        _until_ready(mesh, "1/2")
+        _until_ready(mesh, "2/3")
     finally:
         application.resume()
-    _until_ready(mesh, "2/2")
+    _until_ready(mesh, "3/3")
 
 
 def test_other_pods_are_simulated_and_say_so(mesh: Lab) -> None:
@@ -154,7 +160,7 @@ def test_a_deleted_pod_takes_its_processes_with_it(mesh: Lab) -> None:
     def observe() -> State:
         pod = _pod(mesh, WEB)
         other = pod.get("metadata", {}).get("uid") not in (None, uid)
-        return State(other and _ready_column(mesh) == "2/2", "the next pod is not ready")
+        return State(other and _ready_column(mesh) == "3/3", "the next pod is not ready")
 
     until("the next pod", observe, timeout=30)
     assert not psutil.pid_exists(before)
@@ -169,7 +175,7 @@ def test_a_deleted_pod_takes_its_processes_with_it(mesh: Lab) -> None:
         ("istioctl x authz check xnat-xnat-web-0.xnat", "ACTION"),
         ("istioctl x check-inject -n xnat xnat-xnat-web-0", "istio-sidecar-injector"),
         ("kubectl logs pod/xnat-xnat-web-0 -c istio-proxy -n xnat", "Envoy proxy is ready"),
-        ("kubectl logs pod/xnat-xnat-web-0 -c xnat-web -n xnat", "GET /app/template/Login.vm"),
+        ("kubectl logs pod/xnat-xnat-web-0 -c xnat -n xnat", "GET /app/template/Login.vm"),
         ("kubectl get peerauthentication --all-namespaces", "No resources found"),
         ("kubectl get destinationrule --all-namespaces", "No resources found"),
         ("helm list -n istio-system", "istiod-1.31.0"),

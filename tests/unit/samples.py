@@ -47,5 +47,7 @@ CLUSTER: dict[str, Any] = {
 
 
 def lab_parameters(**given: Any) -> Parameters:
-    """The lab's defaults, with some keys given."""
-    return parameters.from_mapping(given)
+    """The lab's defaults with some keys given, and with a site of one page and one port."""
+    plain = {"plaintext_ports": [], "probes": CLUSTER["application"]["probes"]}
+    application = {**plain, **given.pop("application", {})}
+    return parameters.from_mapping({**given, "application": application})

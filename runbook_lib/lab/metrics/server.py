@@ -29,7 +29,7 @@ from runbook_lib.lab.workloads.pods import Container, containers, parse_quantity
 Object = dict[str, Any]
 
 PLAYED_LOAD = "lab.istio-runbook/cpu-usage"
-"""Pod annotation with the CPU that its containers shall report, as JSON: {"xnat-web": "80m"}."""
+"""Pod annotation with the CPU that its containers shall report, as JSON: {"xnat": "80m"}."""
 
 NAMESPACE, NAME = "kube-system", "metrics-server"
 HOST = f"{NAME}.{NAMESPACE}.svc"
@@ -168,7 +168,7 @@ def played_load(pod: Object) -> Mapping[str, float]:
     except (ValueError, AttributeError) as error:
         raise PlayedLoadError(
             f"pod {meta['namespace']}/{meta['name']}: the annotation {PLAYED_LOAD} is {text!r}",
-            remedy='write it as JSON, such as {"xnat-web": "80m"}',
+            remedy='write it as JSON, such as {"xnat": "80m"}',
         ) from error
 
 

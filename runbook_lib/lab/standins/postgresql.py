@@ -51,7 +51,8 @@ def main() -> None:
         (data / "pg_hba.conf").write_text(_HOSTS)
         create = f"CREATE DATABASE {options.user}\n".encode()
         subprocess.run([server, "--single", "-F", "-D", data, "postgres"], input=create, check=True)
-    where = ("-D", data, "-k", data, "-h", options.address, "-p", options.port)
+    # No Unix socket: the path of a lab's folder may be longer than the name of one may be.
+    where = ("-D", data, "-k", "", "-h", options.address, "-p", options.port)
     os.execv(server, [str(part) for part in (server, *where, *_SMALL)])
 
 

@@ -53,7 +53,11 @@ def pod(app: str, port: int, **status: Any) -> Object:
     names = [app, "istio-proxy"]
     return {
         "kind": "Pod",
-        "metadata": {"name": f"{app}-0", "namespace": "xnat", "labels": {"app": app}},
+        "metadata": {
+            "name": f"{app}-0",
+            "namespace": "xnat",
+            "labels": {"app": app.removeprefix("xnat-")},
+        },
         "spec": {
             "containers": [
                 {"name": app, "ports": [{"name": "main", "containerPort": port}]},
@@ -75,8 +79,8 @@ def workload(app: str, replicas: int = 1) -> Object:
         "metadata": {"name": app, "namespace": "xnat"},
         "spec": {
             "replicas": replicas,
-            "selector": {"matchLabels": {"app": app}},
-            "template": {"metadata": {"labels": {"app": app}}, "spec": {}},
+            "selector": {"matchLabels": {"app": app.removeprefix("xnat-")}},
+            "template": {"metadata": {"labels": {"app": app.removeprefix("xnat-")}}, "spec": {}},
         },
     }
 
@@ -86,7 +90,7 @@ def service(app: str, port: int, target: int | str, name: str) -> Object:
     return {
         "kind": "Service",
         "metadata": {"name": app, "namespace": "xnat"},
-        "spec": {"selector": {"app": app}, "ports": ports},
+        "spec": {"selector": {"app": app.removeprefix("xnat-")}, "ports": ports},
     }
 
 
@@ -145,7 +149,7 @@ def policies(*found: Object) -> dict[str, Any]:
     peers = tuple(p for p in found if p["kind"] == "PeerAuthentication")
     others = tuple(p for p in found if p["kind"] == "AuthorizationPolicy")
     here = tuple(p for p in peers if p["metadata"]["namespace"] in ("xnat", "istio-system"))
-    return {"policies": Policies(here, others, {"app": WEB}), "elsewhere": peers}
+    return {"policies": Policies(here, others, {"app": "xnat-web"}), "elsewhere": peers}
 
 
 def healthy(**changes: Any) -> Observation:

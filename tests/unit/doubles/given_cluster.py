@@ -13,7 +13,7 @@ from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from tests.unit.samples import LAB, lab_parameters
 
-WEB = {"app": "xnat-xnat-web"}
+WEB = {"app": "xnat-web"}
 
 
 class GivenCluster:

@@ -53,6 +53,7 @@ def write_lab(name: str, **changes: Any) -> None:
         "context": f"lab-{name}",
         "server": "https://127.0.0.1:7443",
         "url": "http://127.0.0.1:7080",
+        "sites": {"xnat": "http://127.0.0.1:7080", "portal": "http://127.0.0.1:7081"},
         "bin": "/lab/bin",
         "charts": {"base": "/charts/base", "istiod": "/charts/istiod"},
         "addons": {"jaeger": "/samples/addons/jaeger.yaml"},
@@ -74,6 +75,18 @@ def test_a_lab_describes_itself(uid: str) -> None:
     assert found.charts["istiod"] == Path("/charts/istiod")
     assert found.addons["jaeger"] == Path("/samples/addons/jaeger.yaml")
     assert found.tools == Path("/lab/bin")
+
+
+@pytest.mark.usefixtures("uid")
+def test_a_lab_has_a_site_in_each_namespace_with_an_ingress() -> None:
+    write_lab("default")
+    other = parameters.from_mapping({"application": {"namespace": "portal"}})
+    assert target.resolve(other).url == "http://127.0.0.1:7081"
+    none = parameters.from_mapping({"application": {"namespace": "shop"}})
+    with pytest.raises(
+        ParameterError, match="no site in namespace 'shop'; there are: portal, xnat"
+    ):
+        target.resolve(none)
 
 
 @pytest.mark.parametrize("state", ["starting", "failed"])

@@ -258,7 +258,7 @@ def _service(name: str) -> dict[str, Any]:
     return {
         "kind": "Service",
         "metadata": {"name": "web", "namespace": "xnat"},
-        "spec": {"selector": {"app": "xnat-xnat-web"}, "ports": ports},
+        "spec": {"selector": {"app": "xnat-web"}, "ports": ports},
     }
 
 

@@ -26,7 +26,7 @@ def pod(name: str, app: str, *, sidecar: bool = True, **status: Any) -> Object:
         "metadata": {
             "name": name,
             "namespace": "xnat",
-            "labels": {"app": app},
+            "labels": {"app": app.removeprefix("xnat-")},
             "ownerReferences": [{"kind": "StatefulSet", "name": app, "controller": True}],
         },
         "spec": {"containers": [{"name": n} for n in names]},
@@ -55,7 +55,12 @@ def thing(kind: str, name: str, namespace: str | None = None, **more: Any) -> Ob
 
 def service(app: str, port: int, target: int | str, name: str = "") -> Object:
     ports = [{"port": port, "targetPort": target, "name": name}]
-    return thing("Service", app, "xnat", spec={"selector": {"app": app}, "ports": ports})
+    return thing(
+        "Service",
+        app,
+        "xnat",
+        spec={"selector": {"app": app.removeprefix("xnat-")}, "ports": ports},
+    )
 
 
 STRICT = thing("PeerAuthentication", "default", "istio-system", spec={"mtls": {"mode": "STRICT"}})
@@ -130,7 +135,7 @@ class TestSurvey:
             "default",
             "xnat",
             spec={
-                "selector": {"matchLabels": {"app": "xnat-xnat-web"}},
+                "selector": {"matchLabels": {"app": "xnat-web"}},
                 "mtls": {"mode": "STRICT"},
                 "portLevelMtls": {"8080": {"mode": "DISABLE"}},
             },

@@ -14,7 +14,7 @@ from runbook_lib.site.probe import Expectation
 from tests.unit.samples import lab_parameters
 
 PARAMETERS = lab_parameters()
-WEB = {"app": "xnat-xnat-web", "statefulset.kubernetes.io/pod-name": "xnat-xnat-web-0"}
+WEB = {"app": "xnat-web", "statefulset.kubernetes.io/pod-name": "xnat-xnat-web-0"}
 
 
 def peer(
@@ -61,7 +61,7 @@ def answer(method: str = "GET", *, path: str = "/", status: int = 200, **given: 
     return traffic.expected_answer(PARAMETERS, policies, method, path, status)
 
 
-WEB_SELECTOR = {"app": "xnat-xnat-web"}
+WEB_SELECTOR = {"app": "xnat-web"}
 EXCEPTION = peer("xnat", selector=WEB_SELECTOR, ports={"8080": "DISABLE"})
 
 

@@ -17,7 +17,7 @@ def service(name: str, protocol: str, created: str) -> dict[str, Any]:
     return {
         "kind": "Service",
         "metadata": {"name": name, "namespace": "xnat", "creationTimestamp": created},
-        "spec": {"selector": {"app": "xnat-xnat-web"}, "ports": ports},
+        "spec": {"selector": {"app": "xnat-web"}, "ports": ports},
     }
 
 
