@@ -8,6 +8,7 @@ dies with its supervisor, so nothing outlives a lab.
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -176,3 +177,44 @@ class Process:
 async def _poll(check: Check, interval: float = 0.05) -> None:
     while await check():
         await asyncio.sleep(interval)
+
+
+class ContainerProcess(Process):
+    """A process whose output is kept in the format of container runtimes, for `kubectl logs`."""
+
+    async def start(self) -> None:
+        """Start it, keeping the log of the run before as `*.previous.log`."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.log.exists():  # from the run before
+            self.log.rename(self.log.with_suffix(".previous.log"))
+        self.log.touch(mode=0o600)
+        await self._spawn(asyncio.subprocess.PIPE)
+        self._copy = asyncio.create_task(self._copy_output())
+
+    async def wait(self) -> int:
+        """Wait until it ends and all it said is in the log."""
+        code = await super().wait()
+        # Something it started may keep the stream open; its own last words are there by now.
+        await asyncio.wait({self._copy}, timeout=1)
+        return code
+
+    def note(self, what: str) -> None:
+        """Add a line of the lab's own to the log."""
+        with self.log.open("ab") as file:
+            file.write(_formatted(what.encode()))
+
+    async def _copy_output(self) -> None:
+        assert self._child is not None
+        assert self._child.stdout is not None
+        pending = b""
+        with self.log.open("ab", buffering=0) as file:
+            while data := await self._child.stdout.read(1 << 16):
+                *lines, pending = (pending + data).split(b"\n")
+                file.write(b"".join(_formatted(line) for line in lines))
+            if pending:
+                file.write(_formatted(pending))
+
+
+def _formatted(line: bytes) -> bytes:
+    stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return f"{stamp} stdout F ".encode() + line + b"\n"

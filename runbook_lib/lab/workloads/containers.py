@@ -14,7 +14,7 @@ from typing import Any
 import httpx
 
 from runbook_lib.lab.foundation.errors import LabError
-from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, Process
+from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, ContainerProcess, Process
 from runbook_lib.lab.network.sandbox import Sandbox
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.probes import Probe, probe
@@ -49,47 +49,6 @@ class Launch:
     argv: Sequence[str | Path]
     env: dict[str, str] = field(default_factory=dict)
     user: int = 0
-
-
-class ContainerProcess(Process):
-    """A process whose output is kept in the format of container runtimes, for `kubectl logs`."""
-
-    async def start(self) -> None:
-        """Start it, keeping the log of the run before as `*.previous.log`."""
-        self.log.parent.mkdir(parents=True, exist_ok=True)
-        if self.log.exists():  # from the run before
-            self.log.rename(self.log.with_suffix(".previous.log"))
-        self.log.touch(mode=0o600)
-        await self._spawn(asyncio.subprocess.PIPE)
-        self._copy = asyncio.create_task(self._copy_output())
-
-    async def wait(self) -> int:
-        """Wait until it ends and all it said is in the log."""
-        code = await super().wait()
-        # Something it started may keep the stream open; its own last words are there by now.
-        await asyncio.wait({self._copy}, timeout=1)
-        return code
-
-    def note(self, what: str) -> None:
-        """Add a line of the lab's own to the log."""
-        with self.log.open("ab") as file:
-            file.write(_formatted(what.encode()))
-
-    async def _copy_output(self) -> None:
-        assert self._child is not None
-        assert self._child.stdout is not None
-        pending = b""
-        with self.log.open("ab", buffering=0) as file:
-            while data := await self._child.stdout.read(1 << 16):
-                *lines, pending = (pending + data).split(b"\n")
-                file.write(b"".join(_formatted(line) for line in lines))
-            if pending:
-                file.write(_formatted(pending))
-
-
-def _formatted(line: bytes) -> bytes:
-    stamp = dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
-    return f"{stamp} stdout F ".encode() + line + b"\n"
 
 
 class ContainerRuntime:

@@ -29,6 +29,8 @@ FORBIDDEN = [
     ("lab-from-outside", "lifecycle/target.py", "from runbook_lib.lab import lifecycle"),
     ("lab-extra", "tools/programs.py", "import psutil"),
     ("lab-to-outside", "lab/workloads/pods.py", "from runbook_lib.cluster import pods"),
+    ("lab", "lab/network/dns.py", "from runbook_lib.lab.workloads import pods"),
+    ("lab", "lab/unheard_of/__init__.py", ""),
     ("circles", "base/errors.py", "from runbook_lib.base import wait"),
 ]
 """A contract, a module below `runbook_lib`, and the line in it that breaks the contract. A module

