@@ -55,29 +55,22 @@ def make_lab() -> Iterator[Callable[[str], Lab]]:
 
 @pytest.fixture(scope="session")
 def labs() -> Iterator[Shelf]:
-    """Labs without a mesh."""
+    """Labs that modules share, one after the other."""
     with Shelf(_name("main")) as shelf:
-        yield shelf
-
-
-@pytest.fixture(scope="session")
-def meshes() -> Iterator[Shelf]:
-    """Labs with Istio installed and the application injected."""
-    with Shelf(_name("mesh"), Lab.install_mesh) as shelf:
         yield shelf
 
 
 @pytest.fixture(scope="module")
 def lab(labs: Shelf, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab for the module alone: the application runs, there is no mesh."""
-    with labs.borrowed(spoil=_spoils(request)) as lab:
+    with labs.borrowed(mesh=False, spoil=_spoils(request)) as lab:
         yield lab
 
 
 @pytest.fixture(scope="module")
-def mesh(meshes: Shelf, request: pytest.FixtureRequest) -> Iterator[Lab]:
+def mesh(labs: Shelf, request: pytest.FixtureRequest) -> Iterator[Lab]:
     """A lab for the module alone, with Istio installed and the application injected."""
-    with meshes.borrowed(spoil=_spoils(request)) as lab:
+    with labs.borrowed(mesh=True, spoil=_spoils(request)) as lab:
         yield lab
 
 

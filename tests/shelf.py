@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Self
 
@@ -15,20 +15,21 @@ from tests.labs import Lab, start_lab, stop_lab
 class Shelf:
     """A lab that is borrowed again and again, for as long as it comes back as it was.
 
-    Starting one takes more time than most modules need it for. One that comes back different is
-    taken down, and the next borrower gets a new one: no module sees what another has left.
+    Starting one takes more time than most modules need it for. One that comes back different, or
+    has a mesh where none is asked for, is taken down, and the next borrower gets a new one: no
+    module sees what another has left. There is one lab at a time, because the machine has inotify
+    instances for about five, and several workers share it.
     """
 
-    def __init__(self, name: str, prepare: Callable[[Lab], None] = lambda _: None) -> None:
+    def __init__(self, name: str) -> None:
         """Nothing is started before the first is borrowed.
 
         Args:
             name: The labs' name.
-            prepare: Brings a new lab to the state in which it is lent.
         """
         self._name = name
-        self._prepare = prepare
         self._lab: Lab | None = None
+        self._mesh = False
         self._state: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -38,24 +39,39 @@ class Shelf:
         stop_lab(self._name)
 
     @contextmanager
-    def borrowed(self, *, spoil: bool) -> Iterator[Lab]:
+    def borrowed(self, *, mesh: bool, spoil: bool) -> Iterator[Lab]:
         """Lend the lab.
 
         Args:
+            mesh: Istio is installed and the application injected.
             spoil: It will not come back as it was, so there is no need to look.
         """
-        if self._lab is None:
-            lab = start_lab(self._name)
-            self._prepare(lab)
-            self._lab, self._state = lab, {}
+        lab = self._ready(mesh)
         if not spoil:
-            self._state = self._state or snapshot.of(self._lab)
+            self._state = self._state or snapshot.of(lab)
         try:
-            yield self._lab
+            yield lab
         finally:
             if spoil or not self._came_back():
-                stop_lab(self._name)
-                self._lab = None
+                self._take_down()
+
+    def _ready(self, mesh: bool) -> Lab:
+        if self._mesh and not mesh:
+            self._take_down()
+        if self._lab is None:
+            self._lab = start_lab(self._name)
+        if mesh and not self._mesh:
+            self._mesh, self._state = True, {}
+            try:
+                self._lab.install_mesh()
+            except Exception:
+                self._take_down()
+                raise
+        return self._lab
+
+    def _take_down(self) -> None:
+        stop_lab(self._name)
+        self._lab, self._mesh, self._state = None, False, {}
 
     def _came_back(self) -> bool:
         try:

@@ -2,6 +2,7 @@ __all__ = [
     "Area",
     "Cause",
     "Diagnosis",
+    "Front",
     "Look",
     "Observation",
     "Rule",
@@ -19,5 +20,5 @@ __all__ = [
 from .commands import Transcript
 from .judging import health, judge, unjudged
 from .model import Cause, Diagnosis, Look, details
-from .observation import Observation, SiteAnswer, creation_failures, pods_of, wanted_pods
+from .observation import Front, Observation, SiteAnswer, creation_failures, pods_of, wanted_pods
 from .registry import Area, Rule

@@ -125,6 +125,12 @@ class Looker:
             _tell_endpoints,
         )
         yield _Looking(
+            "ingresses",
+            f"Ingresses in {name}",
+            lambda: tuple(cluster.list("networking.k8s.io/v1", "Ingress", name)),
+            _count("Ingress", "Ingresses"),
+        )
+        yield _Looking(
             "events", f"events in {name}", self._events, lambda _found: "as evidence for findings"
         )
         yield _Looking(

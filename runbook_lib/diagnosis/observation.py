@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbook_lib.chapters.autoscaling import Autoscaler
-from runbook_lib.cluster import KubeEvent, Object, has_sidecar, labels_of, name_of
+from runbook_lib.cluster import KubeEvent, Object, has_sidecar, labels_of, name_of, reference
 from runbook_lib.mesh import Policies, traffic
 from runbook_lib.mesh.policy import is_dry_run, service_targets
 from runbook_lib.parameters import Parameters
@@ -86,6 +86,21 @@ class Token:
 
 
 @dataclass(frozen=True)
+class Front:
+    """A Service in front of the application.
+
+    Attributes:
+        name: The Service's.
+        service: The Service, if it is there.
+        named_by: The parameter, or the field of an Ingress, that names it.
+    """
+
+    name: str
+    service: Object | None
+    named_by: str
+
+
+@dataclass(frozen=True)
 class Observation:
     """Everything that was seen. A field that could not be seen is named in `unseen`.
 
@@ -98,6 +113,7 @@ class Observation:
         events: Events that tell why something is missing or not ready, by the object's name.
         services: Its Services.
         endpoints: Its EndpointSlices.
+        ingresses: Its Ingresses.
         istiod: istiod's Deployments, of the parameters' revision only, as the next two.
         istiod_pods: istiod's pods.
         webhooks: MutatingWebhookConfigurations that inject sidecars.
@@ -127,6 +143,7 @@ class Observation:
     events: Mapping[str, tuple[KubeEvent, ...]] = field(default_factory=dict)
     services: tuple[Object, ...] = ()
     endpoints: tuple[Object, ...] = ()
+    ingresses: tuple[Object, ...] = ()
     istiod: tuple[Object, ...] = ()
     istiod_pods: tuple[Object, ...] = ()
     webhooks: tuple[Object, ...] = ()
@@ -165,17 +182,32 @@ class Observation:
 
     @property
     def web_service(self) -> Object | None:
-        """The Service that the load balancer follows."""
-        wanted = self.parameters.application.web.service
-        return next((s for s in self.services if name_of(s) == wanted), None)
+        """The Service that callers in the cluster use."""
+        return self._service(self.parameters.application.web.service)
 
     @property
-    def web_service_ports(self) -> tuple[int, ...]:
-        """The ports of that Service which lead to the web container's port in a web pod."""
-        service, pod = self.web_service, next(iter(self.web_pods), None)
-        targets = service_targets(service, pod) if service and pod else []
+    def fronts(self) -> tuple[Front, ...]:
+        """The Services to which the parameters and the Ingresses lead, each once.
+
+        A load balancer follows its Ingress, which may name another Service than callers in the
+        cluster use: the public XNAT chart has a headless one for it.
+        """
+        named = {self.parameters.application.web.service: "application.web.service"}
+        for ingress in self.ingresses:
+            for path, backend in _backends(ingress):
+                if "service" in backend:
+                    named.setdefault(backend["service"]["name"], reference(ingress, path))
+        return tuple(Front(name, self._service(name), by) for name, by in named.items())
+
+    def ports_to_web(self, service: Object) -> tuple[int, ...]:
+        """Return the ports of a Service that lead to the web container's port in a web pod."""
+        pod = next(iter(self.web_pods), None)
+        targets = service_targets(service, pod) if pod else []
         web = self.parameters.application.web.port
         return tuple(number for number, target in targets if target == web)
+
+    def _service(self, name: str) -> Object | None:
+        return next((each for each in self.services if name_of(each) == name), None)
 
     @property
     def mesh_begun(self) -> bool:
@@ -241,6 +273,16 @@ class Observation:
         templates = [w["spec"]["template"] for w in self.workloads]
         # What the lab, Istio and controllers add is on pods only.
         return any(selector.items() <= labels_of(item).items() for item in (*self.pods, *templates))
+
+
+def _backends(ingress: Object) -> Iterator[tuple[str, Object]]:
+    """Yield each backend of an Ingress with the field of its Service's name."""
+    spec = ingress["spec"]
+    if "defaultBackend" in spec:
+        yield ".spec.defaultBackend.service.name", spec["defaultBackend"]
+    for i, rule in enumerate(spec.get("rules") or []):
+        for j, path in enumerate((rule.get("http") or {}).get("paths") or []):
+            yield f".spec.rules[{i}].http.paths[{j}].backend.service.name", path["backend"]
 
 
 def wanted_pods(workload: Object) -> int:

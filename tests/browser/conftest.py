@@ -29,9 +29,9 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="session")
-def mesh(meshes: Shelf) -> Iterator[Lab]:
+def mesh(labs: Shelf) -> Iterator[Lab]:
     """One mesh for all: what these tests look at is the browser."""
-    with meshes.borrowed(spoil=True) as lab:
+    with labs.borrowed(mesh=True, spoil=True) as lab:
         yield lab
 
 

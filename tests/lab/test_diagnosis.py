@@ -34,6 +34,9 @@ from tests.labs import Lab
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
 
 WEB = {"app": "xnat-web"}
+FRONT = "xnat-xnat-web-headless"
+"""The Service to which the Ingress leads."""
+
 OTHER = {"name": "other-team", "namespace": "xnat"}
 SECURITY = "security.istio.io/v1"
 
@@ -144,10 +147,12 @@ def two_labels(site: Site) -> Iterator[None]:
 
 @contextmanager
 def pod_not_restarted(site: Site) -> Iterator[None]:
+    """Without a sidecar the pod does not even start: STRICT closes the database to it."""
     site.kubectl("label", "namespace", "xnat", "istio-injection-")
-    site.restart_web()
+    site.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
+    site.until_pod("xnat-xnat-web-0", "to be there again", lambda _: True)
     site.kubectl("label", "namespace", "xnat", "istio-injection=enabled")
-    site.until_answer("DELETE", 405)
+    site.until_answer("GET", 503)
     yield
     site.restart_web()
 
@@ -502,21 +507,22 @@ def scaled_to_zero(site: Site) -> Iterator[None]:
     site.until_rolled_out()
 
 
-def service(path: str, value: str | int, *, status: int, restart: bool = False) -> Fault:
-    """The web Service with one field otherwise."""
+def service(
+    path: str, value: str | int, *, status: int, names: tuple[str, ...] = (FRONT,)
+) -> Fault:
+    """Services in front of the web pods with one field otherwise."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
-        before = site.get("service", "xnat-xnat-web")
-        old: Any = before
+        old: Any = site.get("service", names[0])
         for key in path.strip("/").split("/"):
-            old = old[int(key)] if isinstance(old, list) else old[key]
+            field = key.replace("~1", "/")  # RFC 6901
+            old = old[int(field)] if isinstance(old, list) else old[field]
 
         def put(new: str | int) -> None:
             patch = json.dumps([{"op": "replace", "path": path, "value": new}])
-            site.kubectl("patch", "service", "xnat-xnat-web", "--type", "json", "--patch", patch)
-            if restart:  # the lab's sidecars learn a port's protocol when they start
-                site.restart_web()
+            for name in names:
+                site.kubectl("patch", "service", name, "--type", "json", "--patch", patch)
 
         put(value)
         site.until_answer("GET", status)
@@ -529,10 +535,8 @@ def service(path: str, value: str | int, *, status: int, restart: bool = False) 
 
 @contextmanager
 def service_deleted(site: Site) -> Iterator[None]:
-    before = site.get("service", "xnat-xnat-web")
-    for key in ("clusterIP", "clusterIPs"):
-        before["spec"].pop(key)
-    site.kubectl("delete", "service", "xnat-xnat-web")
+    before = site.get("service", FRONT)
+    site.kubectl("delete", "service", FRONT)
     site.until_answer("GET", 503)
     yield
     site.recreate(before)
@@ -581,7 +585,7 @@ def application_without_a_request(site: Site) -> Iterator[None]:
         site.kubectl("patch", "statefulset", "xnat-xnat-web", *words)
         site.until_rolled_out()
 
-    (container,) = site.get("statefulset", "xnat-xnat-web")["spec"]["template"]["spec"][
+    container, _ = site.get("statefulset", "xnat-xnat-web")["spec"]["template"]["spec"][
         "containers"
     ]
     patch({"op": "remove"})
@@ -754,7 +758,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "the application is scaled to 0": ("scaled-to-zero", scaled_to_zero),
     "the Service selects nothing": (
         "service-selects-nothing",
-        service("/spec/selector/app.kubernetes.io~1name", "xnat", status=503),
+        service("/spec/selector/app.kubernetes.io~1name", "other", status=503),
     ),
     "the Service's targetPort is wrong": (
         "target-port-wrong",
@@ -772,7 +776,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "a text that is no token": ("kiali-token", no_token_at_all),
     "the port is declared to be TCP": (
         "protocol-not-http",
-        service("/spec/ports/0/name", "tcp-web", status=502, restart=True),
+        service("/spec/ports/0/name", "tcp-web", status=502, names=("xnat-xnat-web", FRONT)),
     ),
 }
 

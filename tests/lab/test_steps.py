@@ -56,7 +56,7 @@ def stranger(kubectl: Callable[..., str]) -> Iterator[str]:
 
 
 def test_a_missing_namespace_is_an_error_and_is_not_created(make: MakeContext) -> None:
-    context = make(application={"namespace": "nowhere"})
+    context = make(application={"namespace": "nowhere", "url": "http://127.0.0.1:1"})
     with pytest.raises(RunbookError, match="Namespace nowhere: does not exist"):
         label_and_restart(context)[0].plan(context)
     assert context.cluster.get("v1", "Namespace", "nowhere") is None

@@ -12,6 +12,7 @@ from runbook_lib.diagnosis.rules import (
     mutual_tls,
     proxies,
     scaling,
+    services,
 )
 
 __all__ = [
@@ -26,4 +27,5 @@ __all__ = [
     "mutual_tls",
     "proxies",
     "scaling",
+    "services",
 ]

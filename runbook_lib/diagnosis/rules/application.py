@@ -1,4 +1,4 @@
-"""Rules about the application itself: workloads, pods, the Service and its endpoints."""
+"""Rules about the application itself: its workloads and their pods."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from functools import partial
 from runbook_lib.cluster import (
     PROXY,
     Object,
-    labels_of,
     name_of,
     namespace_of,
     pods,
@@ -25,7 +24,6 @@ from runbook_lib.diagnosis import (
 )
 
 _PODS = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/"
-_SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
 
 
 _NOT_STARTED = ("ErrImage", "ImagePullBackOff", "InvalidImageName", "CreateContainer")
@@ -41,10 +39,6 @@ _CALLS_FAIL = (
     *("policy-not-in-effect", "proxy-stale", "proxy-disconnected"),
 )
 """Why a container may wait in vain for what it needs, such as a database."""
-_NO_READY_POD = (
-    *("workload-missing", "scaled-to-zero", "pods-missing"),
-    *("sidecar-unstable", "container-not-started", "container-not-ready"),
-)
 
 
 @_rule(order=80, needs=("workloads",))
@@ -170,105 +164,6 @@ def _waiting(seen: Observation) -> Iterator[tuple[str, str, Object, list[pods.Co
 
 def _never_ran(container: pods.Container) -> bool:
     return container.waiting.startswith(_NOT_STARTED)
-
-
-@_rule(order=150, needs=("services",))
-def service_missing(seen: Observation) -> Iterator[Cause]:
-    """The web Service is not there."""
-    application = seen.parameters.application
-    if seen.web_service is None:
-        where = ref("Service", application.web.service, application.namespace)
-        yield Cause(
-            where,
-            f"there is no {where}",
-            _symptom(seen, *_web(seen), "the load balancer has no targets"),
-            "install it, or correct application.web.service",
-            (f"no {where}",),
-            link=_SERVICE,
-            outside=bool(seen.unreachable),
-        )
-
-
-@_rule(order=160, needs=("services", "pods"))
-def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
-    """The web Service's selector does not match the web pods."""
-    service, wanted = seen.web_service, seen.parameters.application.web.labels
-    selector = (service["spec"].get("selector") or {}) if service else {}
-    labels = [labels_of(pod) for pod in seen.web_pods] or [dict(wanted)]
-    if service is None or any(selector.items() <= each.items() for each in labels):
-        return
-    yield Cause(
-        reference(service),
-        "the Service's selector matches no web pod: they carry "
-        + ", ".join(f"{key}={value}" for key, value in wanted.items()),
-        _symptom(seen, *_web(seen), "the load balancer has no targets"),
-        f"kubectl --namespace {service['metadata']['namespace']} edit service "
-        f"{service['metadata']['name']}",
-        tuple(
-            reference(service, f".spec.selector.{key}: {value}") for key, value in selector.items()
-        ),
-        link=_SERVICE,
-        outside=bool(seen.unreachable),
-    )
-
-
-@_rule(order=170, needs=("services", "pods"))
-def target_port_wrong(seen: Observation) -> Iterator[Cause]:
-    """No port of the web Service leads to the web container's port."""
-    service, pod = seen.web_service, next(iter(seen.web_pods), None)
-    port = seen.parameters.application.web.port
-    if service is None or pod is None:
-        return
-    if seen.web_service_ports:
-        return
-    yield Cause(
-        reference(service),
-        f"no port of the Service leads to the web container's port {port}",
-        _symptom(seen, *_web(seen), "the load balancer's targets do not answer"),
-        f"set targetPort to {port}: kubectl --namespace {service['metadata']['namespace']} edit "
-        f"service {service['metadata']['name']}; or correct application.web.port",
-        tuple(
-            reference(
-                service, f".spec.ports[{i}].targetPort: {each.get('targetPort', each['port'])}"
-            )
-            for i, each in enumerate(service["spec"].get("ports") or [])
-        ),
-        link=_SERVICE,
-        outside=bool(seen.unreachable),
-    )
-
-
-@_rule(
-    order=180,
-    needs=("services", "endpoints"),
-    explained_by=(*_NO_READY_POD, "service-selects-nothing"),
-)
-def no_endpoints(seen: Observation) -> Iterator[Cause]:
-    """The web Service has no ready endpoint."""
-    service = seen.web_service
-    if service is None or _ready_endpoints(seen, service):
-        return
-    name = name_of(service)
-    yield Cause(
-        reference(service),
-        "the web Service has no ready endpoint",
-        _symptom(seen, *_web(seen), "the load balancer has no targets"),
-        f"kubectl --namespace {service['metadata']['namespace']} get endpointslices --selector "
-        f"kubernetes.io/service-name={name}",
-        (f"EndpointSlices of {reference(service)}: no ready address",),
-        link=_SERVICE,
-        outside=bool(seen.unreachable),
-    )
-
-
-def _ready_endpoints(seen: Observation, service: Object) -> int:
-    name = name_of(service)
-    return sum(
-        bool((endpoint.get("conditions") or {}).get("ready"))
-        for each in seen.endpoints
-        if labels_of(each).get("kubernetes.io/service-name") == name
-        for endpoint in each.get("endpoints") or []
-    )
 
 
 def _symptom(seen: Observation, kind: str, name: str, otherwise: str) -> str:

@@ -264,7 +264,8 @@ def _mistaken(seen: Observation, policy: Object) -> list[str]:
 
 def _service_ports(seen: Observation) -> set[str]:
     """Return the Service's ports that lead to the web port, and are another number."""
-    return {str(number) for number in seen.web_service_ports} - {str(_web_port(seen))}
+    ports = seen.ports_to_web(seen.web_service) if seen.web_service else ()
+    return {str(number) for number in ports} - {str(_web_port(seen))}
 
 
 def _text(labels: dict[str, str]) -> str:

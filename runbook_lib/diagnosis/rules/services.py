@@ -1,0 +1,158 @@
+"""Rules about the Services in front of the application: what an Ingress or a caller is led to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from runbook_lib.cluster import Object, labels_of, name_of, namespace_of, ref, reference
+from runbook_lib.diagnosis import Cause, Front, Observation, registry
+
+_SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
+
+_NO_READY_POD = (
+    *("workload-missing", "scaled-to-zero", "pods-missing"),
+    *("sidecar-unstable", "container-not-started", "container-not-ready"),
+)
+
+_rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
+
+
+@_rule(order=150, needs=("services", "ingresses"))
+def service_missing(seen: Observation) -> Iterator[Cause]:
+    """A Service that an Ingress leads to, or the parameters name, is not there."""
+    for front in seen.fronts:
+        if front.service is not None:
+            continue
+        where = ref("Service", front.name, seen.parameters.application.namespace)
+        yield Cause(
+            where,
+            f"there is no {where}",
+            _symptom(seen, "the load balancer has no targets"),
+            f"make it, or correct what names it: {front.named_by}",
+            (f"no {where}", f"{front.named_by}: {front.name}"),
+            link=_SERVICE,
+            outside=bool(seen.unreachable),
+        )
+
+
+@_rule(order=160, needs=("services", "ingresses", "pods", "workloads"))
+def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
+    """The selector of a Service in front matches no pod, or the web Service's no web pod."""
+    web = seen.parameters.application.web
+    for front, service in _services(seen):
+        selector = service["spec"].get("selector") or {}
+        if not selector:  # others write its endpoints
+            continue
+        # An Ingress may lead to another application, too.
+        if _leads_to_web(seen, service) or (not _is_web(seen, service) and seen.selected(selector)):
+            continue
+        yield Cause(
+            reference(service),
+            "the Service's selector matches no web pod: they carry "
+            + ", ".join(f"{key}={value}" for key, value in web.labels.items()),
+            _symptom(seen, "the load balancer has no targets"),
+            _edit(service),
+            (
+                *_each(service, ".spec.selector", selector),
+                f"{front.named_by}: {front.name}",
+            ),
+            link=_SERVICE,
+            outside=bool(seen.unreachable),
+        )
+
+
+@_rule(order=170, needs=("services", "ingresses", "pods"))
+def target_port_wrong(seen: Observation) -> Iterator[Cause]:
+    """No port of a Service in front of the web pods leads to the web container's port."""
+    port = seen.parameters.application.web.port
+    for front, service in _services(seen):
+        if not seen.web_pods or seen.ports_to_web(service):
+            continue
+        if not (_is_web(seen, service) or _leads_to_web(seen, service)):
+            continue
+        ports = service["spec"].get("ports") or []
+        yield Cause(
+            reference(service),
+            f"no port of the Service leads to the web container's port {port}",
+            _symptom(seen, "the load balancer's targets do not answer"),
+            f"set targetPort to {port}: {_edit(service)}; or correct application.web.port",
+            (
+                *(
+                    reference(
+                        service,
+                        f".spec.ports[{i}].targetPort: {each.get('targetPort', each['port'])}",
+                    )
+                    for i, each in enumerate(ports)
+                ),
+                f"{front.named_by}: {front.name}",
+            ),
+            link=_SERVICE,
+            outside=bool(seen.unreachable),
+        )
+
+
+@_rule(
+    order=180,
+    needs=("services", "ingresses", "endpoints"),
+    explained_by=(*_NO_READY_POD, "service-selects-nothing"),
+)
+def no_endpoints(seen: Observation) -> Iterator[Cause]:
+    """The Services in front of the web pods have no ready endpoint."""
+    empty = [
+        service
+        for _, service in _services(seen)
+        if (_is_web(seen, service) or _leads_to_web(seen, service))
+        and not _ready_endpoints(seen, service)
+    ]
+    if not empty:
+        return
+    yield Cause(
+        reference(empty[0]),
+        "the web Service has no ready endpoint",
+        _symptom(seen, "the load balancer has no targets"),
+        f"kubectl --namespace {namespace_of(empty[0])} get endpointslices --selector "
+        f"kubernetes.io/service-name={name_of(empty[0])}",
+        tuple(f"EndpointSlices of {reference(each)}: no ready address" for each in empty),
+        link=_SERVICE,
+        outside=bool(seen.unreachable),
+    )
+
+
+def _services(seen: Observation) -> Iterator[tuple[Front, Object]]:
+    for front in seen.fronts:
+        if front.service is not None:
+            yield front, front.service
+
+
+def _is_web(seen: Observation, service: Object) -> bool:
+    return name_of(service) == seen.parameters.application.web.service
+
+
+def _leads_to_web(seen: Observation, service: Object) -> bool:
+    selector = service["spec"].get("selector") or {}
+    web = [labels_of(pod) for pod in seen.web_pods] or [seen.parameters.application.web.labels]
+    return bool(selector) and any(selector.items() <= labels.items() for labels in web)
+
+
+def _ready_endpoints(seen: Observation, service: Object) -> int:
+    name = name_of(service)
+    return sum(
+        bool((endpoint.get("conditions") or {}).get("ready"))
+        for each in seen.endpoints
+        if labels_of(each).get("kubernetes.io/service-name") == name
+        for endpoint in each.get("endpoints") or []
+    )
+
+
+def _symptom(seen: Observation, what: str) -> str:
+    return f"{what}: {seen.unreachable[0].text}" if seen.unreachable else what
+
+
+def _edit(service: Object) -> str:
+    return f"kubectl --namespace {namespace_of(service)} edit service {name_of(service)}"
+
+
+def _each(item: Object, path: str, fields: dict[str, str]) -> Iterator[str]:
+    for key, value in fields.items():
+        yield reference(item, f"{path}.{key}: {value}")
