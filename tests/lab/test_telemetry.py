@@ -91,8 +91,9 @@ def test_the_labels_are_istios(mesh: Lab) -> None:
     }
 
 
-ASK = "import urllib.request; print(urllib.request.urlopen('http://xnat-xnat-web/').status)"
-IDENTITY = "spiffe://cluster.local/ns/xnat/sa/default"
+PAGE = "http://xnat-xnat-web/app/template/Login.vm"
+ASK = f"import urllib.request; print(urllib.request.urlopen({PAGE!r}).status)"
+IDENTITY = "spiffe://cluster.local/ns/xnat/sa/xnat-xnat-web"
 
 
 def test_a_call_in_the_mesh_is_counted_at_both_ends(mesh: Lab) -> None:
@@ -110,7 +111,7 @@ def test_a_call_in_the_mesh_is_counted_at_both_ends(mesh: Lab) -> None:
     [(called, _)] = _samples(_metrics(mesh), "istio_requests_total", reporter="source")
     assert called["source_workload"] == "xnat-xnat-web"
     assert called["destination_service"] == "xnat-xnat-web.xnat.svc.cluster.local"
-    assert called[CALLED] == "xnat-xnat-web;xnat;xnat-xnat-web;;Kubernetes"
+    assert called[CALLED] == "xnat-xnat-web;xnat;xnat-web;1.9.3.1;Kubernetes"
     assert called["destination_principal"] == IDENTITY
     [(received, _)] = _samples(
         _metrics(mesh), "istio_requests_total", connection_security_policy="mutual_tls"

@@ -18,7 +18,7 @@ _NO_READY_POD = (
 _rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
 
 
-@_rule(order=150, needs=("services", "ingresses"))
+@_rule(order=150, needs=("services",))
 def service_missing(seen: Observation) -> Iterator[Cause]:
     """A Service that an Ingress leads to, or the parameters name, is not there."""
     for front in seen.fronts:
@@ -36,7 +36,7 @@ def service_missing(seen: Observation) -> Iterator[Cause]:
         )
 
 
-@_rule(order=160, needs=("services", "ingresses", "pods", "workloads"))
+@_rule(order=160, needs=("services", "pods", "workloads"))
 def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The selector of a Service in front matches no pod, or the web Service's no web pod."""
     web = seen.parameters.application.web
@@ -62,7 +62,7 @@ def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
         )
 
 
-@_rule(order=170, needs=("services", "ingresses", "pods"))
+@_rule(order=170, needs=("services", "pods"))
 def target_port_wrong(seen: Observation) -> Iterator[Cause]:
     """No port of a Service in front of the web pods leads to the web container's port."""
     port = seen.parameters.application.web.port
@@ -94,7 +94,7 @@ def target_port_wrong(seen: Observation) -> Iterator[Cause]:
 
 @_rule(
     order=180,
-    needs=("services", "ingresses", "endpoints"),
+    needs=("services", "endpoints"),
     explained_by=(*_NO_READY_POD, "service-selects-nothing"),
 )
 def no_endpoints(seen: Observation) -> Iterator[Cause]:
