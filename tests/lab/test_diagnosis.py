@@ -762,7 +762,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     ),
     "the Service's targetPort is wrong": (
         "target-port-wrong",
-        service("/spec/ports/0/targetPort", 9090, status=503),
+        service("/spec/ports/0/targetPort", 9090, status=502),
     ),
     "the Service is gone": ("service-missing", service_deleted),
     "the autoscaler was set back": ("autoscaler-skewed", autoscaler_set_back),
