@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,10 @@ def stranger(kubectl: Callable[..., str]) -> Iterator[str]:
 
 
 def test_a_missing_namespace_is_an_error_and_is_not_created(make: MakeContext) -> None:
-    context = make(application={"namespace": "nowhere", "url": "http://127.0.0.1:1"})
+    context = make()
+    application = context.parameters.application.model_copy(update={"namespace": "nowhere"})
+    parameters = context.parameters.model_copy(update={"application": application})
+    context = replace(context, parameters=parameters)
     with pytest.raises(RunbookError, match="Namespace nowhere: does not exist"):
         label_and_restart(context)[0].plan(context)
     assert context.cluster.get("v1", "Namespace", "nowhere") is None
