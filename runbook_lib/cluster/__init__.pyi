@@ -28,16 +28,18 @@ __all__ = [
     "has_sidecar",
     "is_loopback",
     "labels_of",
+    "live_object",
     "merged",
     "name_of",
     "namespace_of",
     "object_diff",
+    "place_of",
     "ref",
     "reference",
     "without_fields",
 ]
 
-from .client import Cluster, Everything
+from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, KubeContext, api_errors, contexts, is_loopback
 from .diff import ObjectDiff, canonical_yaml, object_diff
 from .events import KubeEvent
@@ -57,5 +59,14 @@ from .names import (
     RESTARTED_AT,
     REVISION_LABEL,
 )
-from .objects import Object, annotations_of, labels_of, name_of, namespace_of, ref, reference
+from .objects import (
+    Object,
+    annotations_of,
+    labels_of,
+    name_of,
+    namespace_of,
+    place_of,
+    ref,
+    reference,
+)
 from .pods import describe, has_sidecar

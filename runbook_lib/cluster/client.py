@@ -21,7 +21,7 @@ from runbook_lib.base.redact import redact
 from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors, connect
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.names import APPS, FIELD_MANAGER, RESTART_REASON, RESTARTED_AT
-from runbook_lib.cluster.objects import Object, ref
+from runbook_lib.cluster.objects import Object, name_of, ref
 from runbook_lib.cluster.watch import Watched, selectors
 
 if TYPE_CHECKING:
@@ -403,3 +403,17 @@ def _last_seen(event: Object) -> str:
         or event.get("eventTime")
         or event["metadata"]["creationTimestamp"]
     )
+
+
+def live_object(cluster: Cluster, item: Object) -> Object | None:
+    """Return the object that a manifest names, as it is in the cluster.
+
+    Returns:
+        None if there is none; of a kind that the cluster does not know there cannot be one. Kinds
+        without a namespace ignore the one that a manifest may name.
+    """
+    namespace = item["metadata"].get("namespace")
+    try:
+        return cluster.get(item["apiVersion"], item["kind"], name_of(item), namespace)
+    except KindNotInstalled:
+        return None

@@ -18,6 +18,11 @@ def namespace_of(item: Object) -> str:
     return str(item["metadata"]["namespace"])
 
 
+def place_of(item: Object) -> tuple[str, str, str]:
+    """Return kind, name and namespace of an object that is in one."""
+    return str(item["kind"]), name_of(item), namespace_of(item)
+
+
 def labels_of(item: Object) -> dict[str, str]:
     """Return `metadata.labels`: empty where an object, or a pod's template, has none."""
     return (item.get("metadata") or {}).get("labels") or {}

@@ -7,7 +7,7 @@ from typing import Any
 
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import Object
+from runbook_lib.cluster.objects import Object, name_of
 
 _NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
 
@@ -97,7 +97,7 @@ def is_ready(pod: Object) -> bool:
 def describe(pod: Object) -> str:
     """Return the pod on one line: name, READY and, unless it is ready, why not."""
     state = "ready" if is_ready(pod) else why_not_ready(pod)
-    return f"{pod['metadata']['name']} {ready_count(pod)} {state}"
+    return f"{name_of(pod)} {ready_count(pod)} {state}"
 
 
 def why_not_ready(pod: Object) -> str:

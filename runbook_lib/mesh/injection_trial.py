@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.base import ClusterRefused, RunbookError
-from runbook_lib.cluster import APPS, INJECT, PROXY, Object, pods, ref
+from runbook_lib.cluster import APPS, INJECT, PROXY, Object, annotations_of, labels_of, pods, ref
 from runbook_lib.lifecycle import Check, Context
 from runbook_lib.mesh import rollout
 
@@ -16,8 +16,7 @@ _BUSY, _SERVER_ERRORS = 429, 500
 
 def wants_sidecar(pod: Object) -> bool:
     """Whether istiod would inject: not into pods on the host's network, nor where told not to."""
-    metadata = pod["metadata"]
-    marks = {**(metadata.get("annotations") or {}), **(metadata.get("labels") or {})}
+    marks = {**annotations_of(pod), **labels_of(pod)}
     return not pod["spec"].get("hostNetwork") and marks.get(INJECT, "true") != "false"
 
 

@@ -13,6 +13,7 @@ from runbook_lib.cluster import (
     RESTARTED_AT,
     Object,
     annotations_of,
+    labels_of,
     name_of,
     namespace_of,
     pods,
@@ -160,9 +161,9 @@ def trial_pod(workload: Object, suffix: str) -> Object:
         workload: The workload.
         suffix: What the pod's name ends with: it says what is tried.
     """
-    metadata, spec = workload["metadata"], workload["spec"]
+    spec = workload["spec"]
     template = copy.deepcopy(spec["template"])
-    name = f"{metadata['name'][:40]}-{suffix}"
+    name = f"{name_of(workload)[:40]}-{suffix}"
     # A StatefulSet gives each pod volumes of its own, which the template mounts.
     claims = [name_of(each) for each in spec.get("volumeClaimTemplates") or []]
     if claims:
@@ -170,15 +171,14 @@ def trial_pod(workload: Object, suffix: str) -> Object:
             *(v for v in template["spec"].get("volumes") or [] if v["name"] not in claims),
             *({"name": c, "persistentVolumeClaim": {"claimName": f"{c}-{name}"}} for c in claims),
         ]
-    given = template.get("metadata") or {}
     return {
         "apiVersion": "v1",
         "kind": "Pod",
         "metadata": {
             "name": name,
-            "namespace": metadata["namespace"],
-            "labels": given.get("labels") or {},
-            "annotations": given.get("annotations") or {},
+            "namespace": namespace_of(workload),
+            "labels": labels_of(template),
+            "annotations": annotations_of(template),
         },
         "spec": template["spec"],
     }
@@ -204,10 +204,9 @@ def _reasons(context: Context, workload: Object) -> str:
     """Say what holds the workload up: its pods, or what keeps pods from being created."""
     found = pods_of(context, workload)
     waiting = [pods.describe(pod) for pod in found if not pods.is_ready(pod)]
-    metadata = workload["metadata"]
     if not found:
-        owners = [metadata["name"], *_replica_sets(context, workload)]
-        reasons = pods.explain(context.cluster, metadata["namespace"], owners)
+        owners = [name_of(workload), *_replica_sets(context, workload)]
+        reasons = pods.explain(context.cluster, namespace_of(workload), owners)
         return "; ".join(["no pods", *reasons[-2:]])
     return "; ".join(waiting) or "waiting for its pods to be replaced"
 
@@ -216,8 +215,7 @@ def _replica_sets(context: Context, workload: Object) -> list[str]:
     """Return the names of a Deployment's ReplicaSets: events about missing pods are theirs."""
     if workload["kind"] != "Deployment":
         return []
-    metadata = workload["metadata"]
     found = context.cluster.list(
-        APPS, "ReplicaSet", metadata["namespace"], workload["spec"]["selector"]["matchLabels"]
+        APPS, "ReplicaSet", namespace_of(workload), workload["spec"]["selector"]["matchLabels"]
     )
     return [name_of(item) for item in found]

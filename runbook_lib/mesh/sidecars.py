@@ -12,7 +12,16 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from runbook_lib.base import CommandError, wait
-from runbook_lib.cluster import PROXY, Object, describe, has_sidecar, labels_of, name_of
+from runbook_lib.cluster import (
+    PROXY,
+    Object,
+    describe,
+    has_sidecar,
+    labels_of,
+    name_of,
+    namespace_of,
+    pods,
+)
 from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
@@ -239,9 +248,7 @@ def _ask(context: Context, meshed: Iterable[Object]) -> Iterator[tuple[Object, A
 def _living(context: Context) -> list[Object]:
     """Return the application's pods that are there to stay."""
     found = context.cluster.list("v1", "Pod", context.parameters.application.namespace)
-    return [
-        pod for pod in found if not has_ended(pod) and "deletionTimestamp" not in pod["metadata"]
-    ]
+    return [pod for pod in found if not has_ended(pod) and not pods.is_leaving(pod)]
 
 
 def _ports(context: Context, pod: Object) -> list[int]:
@@ -282,9 +289,8 @@ def _chains(listeners: Sequence[Listener], port: int) -> list[Object]:
 def _allowed_by(chain: Object, port: int, policy: Object) -> frozenset[str] | None:
     """Return what one filter chain allows by a policy; None if it has no rules of that kind."""
     kind = "shadowRules" if is_dry_run(policy) else "rules"
-    metadata = policy["metadata"]
     # See `policyName` in pilot/pkg/security/authz/builder/builder.go of Istio.
-    begin = f"ns[{metadata['namespace']}]-policy[{metadata['name']}]-rule["
+    begin = f"ns[{namespace_of(policy)}]-policy[{name_of(policy)}]-rule["
     allowing = [
         filter_[kind]
         for filter_ in _authorization_filters(chain)

@@ -97,8 +97,7 @@ def pod_view(pod: Object) -> PodView:
     sidecar = Sidecar.NONE
     if proxy is not None:
         sidecar = Sidecar.READY if proxy.ready else Sidecar.NOT_READY
-    leaving = "deletionTimestamp" in pod["metadata"]
-    problem = "" if pods.is_ready(pod) else "terminating" if leaving else pods.why_not_ready(pod)
+    problem = "" if pods.is_ready(pod) else pods.why_not_ready(pod)
     return PodView(
         name=name_of(pod),
         ready=pods.ready_count(pod),
@@ -260,13 +259,13 @@ def _policy_lines(policies: Policies, namespace: str) -> Iterator[str]:
             ports = spec.get("portLevelMtls") or {}
             exceptions = [f"port {port} {value.get('mode')}" for port, value in ports.items()]
             settings = ", ".join([mode, *exceptions])
-            yield f"PeerAuthentication {policy['metadata']['name']}: {settings}"
+            yield f"PeerAuthentication {name_of(policy)}: {settings}"
     for policy in policies.authorization_policies:
         if namespace_of(policy) == namespace:
             action = (policy.get("spec") or {}).get("action", "ALLOW")
             methods = ", ".join(sorted(allowed_methods(policy)))
             dry = " (dry run)" if is_dry_run(policy) else ""
-            line = f"AuthorizationPolicy {policy['metadata']['name']}: {action} {methods}"
+            line = f"AuthorizationPolicy {name_of(policy)}: {action} {methods}"
             yield f"{line.rstrip()}{dry}"
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from runbook_lib.base import KindNotInstalled, RunbookError
-from runbook_lib.cluster import Cluster, Object, has_sidecar, name_of, namespace_of
+from runbook_lib.cluster import Cluster, Object, has_sidecar, labels_of, name_of, namespace_of
 from runbook_lib.mesh import policy
 from runbook_lib.mesh.policy import PortProtocol, Protocol, Reason, Request
 from runbook_lib.parameters import Parameters
@@ -58,7 +58,7 @@ def policies_in_force(cluster: Cluster, parameters: Parameters) -> Policies:
     return Policies(
         tuple(_list(cluster, "PeerAuthentication", namespaces)),
         tuple(_list(cluster, "AuthorizationPolicy", namespaces)),
-        web_labels=web[0]["metadata"]["labels"] if web else labels,
+        web_labels=labels_of(web[0]) if web else labels,
         in_mesh=any(has_sidecar(pod) for pod in web),
         web_past=next(filter(None, past), None),
         web_protocol=policy.on_port(services, web[0], port) if web else PortProtocol(),

@@ -80,13 +80,12 @@ def metrics_before(autoscaler: Object) -> list[Item]:
         for item in kept:
             Metric.of(item)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        metadata = autoscaler["metadata"]
         raise KeptMetricsDamaged(
             f"{reference(autoscaler)}: the annotation {METRICS_BEFORE} is no list of metrics "
             f"({type(error).__name__}: {error})",
             "write the metrics that it should have without sidecars into spec.metrics, and remove "
-            f"the annotation: kubectl --namespace {metadata['namespace']} annotate hpa "
-            f"{metadata['name']} {METRICS_BEFORE}-; then run this again",
+            f"the annotation: kubectl --namespace {namespace_of(autoscaler)} annotate hpa "
+            f"{name_of(autoscaler)} {METRICS_BEFORE}-; then run this again",
         ) from error
     return kept
 
@@ -213,7 +212,7 @@ def _pods(context: Context, target: Object) -> list[Object]:
     if "matchLabels" not in (target["spec"].get("selector") or {}):
         return []
     found = rollout.pods_of(context, target)
-    return [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    return [pod for pod in found if not pods.is_leaving(pod)]
 
 
 def _preference(pod: Object) -> tuple[bool, str]:

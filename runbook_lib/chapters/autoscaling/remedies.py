@@ -21,7 +21,15 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     wanted,
     words,
 )
-from runbook_lib.cluster import FIELD_MANAGER, Object, object_diff, reference
+from runbook_lib.cluster import (
+    FIELD_MANAGER,
+    Object,
+    live_object,
+    object_diff,
+    place_of,
+    reference,
+    without_fields,
+)
 from runbook_lib.lifecycle import Change, Context, require
 from runbook_lib.mesh import rollout
 
@@ -38,7 +46,7 @@ def manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object
         if not any(scaling.needs_remedy for scaling in judged):
             continue
         metrics, kept = live["spec"]["metrics"], autoscalers.metrics_before(live)
-        manifest = _skeleton(live)
+        manifest = without_fields(live)
         # Of metrics that an earlier remedy replaced, what was there before it stays what is kept.
         before = json.dumps(wanted(metrics, kept), sort_keys=True)
         manifest["metadata"]["annotations"] = {METRICS_BEFORE: before}
@@ -105,7 +113,7 @@ def templates(context: Context) -> list[Object]:
             "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
             "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
         }
-        manifest = _skeleton(target)
+        manifest = without_fields(target)
         manifest["spec"] = {"template": {"metadata": {"annotations": annotations}}}
         found[reference(manifest)] = manifest
     return list(found.values())
@@ -145,13 +153,13 @@ def template_changes(context: Context) -> tuple[tuple[Change, ...], tuple[str, .
     """
     changes, unknown = [], []
     for manifest in templates(context):
-        live = _live(context, manifest)
+        there = live_object(context.cluster, manifest)
         changed = context.cluster.apply(manifest, dry_run=True, manager=SIDECAR_MANAGER)
-        diff = object_diff(live, changed)
-        if live is None or diff.action == "none":
+        diff = object_diff(there, changed)
+        if there is None or diff.action == "none":
             continue
         changes.append(Change.of_object(diff))
-        unknown.append(autoscaler_trial.require_accepted(context, live, changed))
+        unknown.append(autoscaler_trial.require_accepted(context, there, changed))
     return tuple(changes), tuple(filter(None, unknown))
 
 
@@ -159,7 +167,7 @@ def annotated(context: Context) -> list[Object]:
     """Return the autoscalers' workloads whose templates carry the annotations."""
     targets = [autoscalers.target_of(context, each) for each in autoscalers.objects(context)]
     return [
-        _skeleton(target)
+        without_fields(target)
         for target in targets
         if target is not None
         and any(
@@ -169,32 +177,14 @@ def annotated(context: Context) -> list[Object]:
     ]
 
 
-def _live(context: Context, manifest: Object) -> Object | None:
-    metadata = manifest["metadata"]
-    return context.cluster.get(
-        manifest["apiVersion"], manifest["kind"], metadata["name"], metadata["namespace"]
-    )
-
-
-def _skeleton(live: Object) -> Object:
-    """Return an object with its name alone."""
-    metadata = {key: live["metadata"][key] for key in ("name", "namespace")}
-    return {"apiVersion": live["apiVersion"], "kind": live["kind"], "metadata": metadata}
-
-
 def wait_for_rollout(context: Context, manifest: Object) -> None:
     """Wait until a workload's pods have its newest template.
 
     Raises:
         WaitTimeout: They do not in time.
     """
-    metadata = manifest["metadata"]
     rollout.wait_until_complete(
-        context,
-        manifest["kind"],
-        metadata["name"],
-        metadata["namespace"],
-        timeout=context.parameters.timeouts.rollout,
+        context, *place_of(manifest), timeout=context.parameters.timeouts.rollout
     )
 
 
@@ -240,12 +230,12 @@ def _restorations(context: Context) -> Iterator[tuple[Object, Object, str]]:
         before = autoscalers.metrics_before(live)
         if not before:
             continue
-        manifest = _skeleton(live)
+        manifest = without_fields(live)
         if autoscalers.managed_by_runbook(live):
             manifest["spec"] = {"metrics": before}
         yield live, manifest, FIELD_MANAGER
     for manifest in annotated(context):
-        found = _live(context, manifest)
+        found = live_object(context.cluster, manifest)
         if found is not None:
             # An apply without the annotations gives them up, and nobody else owns them.
             yield found, manifest, SIDECAR_MANAGER

@@ -13,9 +13,11 @@ from runbook_lib.cluster import (
     PROXY,
     Object,
     labels_of,
+    live_object,
     name_of,
     object_diff,
     ownership,
+    place_of,
     pods,
     ref,
     reference,
@@ -86,8 +88,7 @@ class _RemoveSidecars(RollbackStep):
         for restart in _restarts(context):
             if restart.ref not in planned:
                 continue
-            metadata = restart.workload["metadata"]
-            where = (restart.workload["kind"], metadata["name"], metadata["namespace"])
+            where = place_of(restart.workload)
             if restart.is_marked:
                 # The template becomes what it was before, which replaces the pods by itself.
                 context.cluster.apply(without_fields(restart.workload))
@@ -129,7 +130,7 @@ class _RemoveSidecars(RollbackStep):
     def _label(context: Context) -> list[Object]:
         """Return the namespace without the label, if the runbook set it."""
         labelled = manifest.labelled_namespace(context.parameters)
-        found = objects.live(context, labelled)
+        found = live_object(context.cluster, labelled)
         own = found is not None and ownership.owns(found, "metadata.labels")
         return [without_fields(labelled)] if own else []
 
@@ -194,7 +195,7 @@ def _with_sidecars(found: list[Object]) -> list[Object]:
 
 def _label_of_others(context: Context) -> str:
     """Say who else asks for sidecars in the namespace; empty if nobody."""
-    found = objects.live(context, manifest.labelled_namespace(context.parameters))
+    found = live_object(context.cluster, manifest.labelled_namespace(context.parameters))
     key, _ = injection_label(context.parameters)
     if found is None or key not in labels_of(found):
         return ""
@@ -246,6 +247,6 @@ def _created_with_sidecar(pod: Object) -> str:
     if not pods.has_sidecar(pod):
         return ""
     return (
-        f"pod {pod['metadata']['name']} was created with {PROXY} again: "
+        f"pod {name_of(pod)} was created with {PROXY} again: "
         "look for who else asks for it with istioctl x check-inject"
     )

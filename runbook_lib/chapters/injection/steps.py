@@ -17,6 +17,7 @@ from runbook_lib.cluster import (
     Object,
     labels_of,
     name_of,
+    place_of,
     pods,
     ref,
 )
@@ -88,7 +89,7 @@ class _Restart:
 
     @property
     def ref(self) -> str:
-        return ref(*_place(self.workload))
+        return ref(*place_of(self.workload))
 
     @property
     def reason(self) -> str:
@@ -134,7 +135,7 @@ class _RestartWorkloads(Step):
             if not restart.underway:
                 if restart.ref not in planned:
                     continue
-                where = _place(restart.workload)
+                where = place_of(restart.workload)
                 context.cluster.restart(*where, "istio-runbook: the pods have no sidecar")
             _wait_for_rollout(context, restart.workload)
 
@@ -237,16 +238,10 @@ def _lacking(found: Iterable[Object]) -> list[Object]:
     return [pod for pod in _to_be_meshed(found) if not pods.has_sidecar(pod)]
 
 
-def _place(workload: Object) -> tuple[str, str, str]:
-    """Return kind, name and namespace."""
-    metadata = workload["metadata"]
-    return workload["kind"], metadata["name"], metadata["namespace"]
-
-
 def _wait_for_rollout(context: Context, workload: Object) -> None:
     rollout.wait_until_complete(
         context,
-        *_place(workload),
+        *place_of(workload),
         timeout=context.parameters.timeouts.rollout,
         refuse=_created_without_sidecar,
     )
@@ -281,6 +276,6 @@ def _created_without_sidecar(pod: Object) -> str:
     if not injection_trial.wants_sidecar(pod) or pods.has_sidecar(pod):
         return ""
     return (
-        f"pod {pod['metadata']['name']} was created without istio-proxy: "
+        f"pod {name_of(pod)} was created without istio-proxy: "
         "check the namespace's label and the webhook with istioctl x check-inject"
     )

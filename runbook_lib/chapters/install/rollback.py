@@ -13,6 +13,7 @@ from runbook_lib.cluster import (
     Object,
     annotations_of,
     name_of,
+    namespace_of,
     pods,
     reference,
 )
@@ -92,7 +93,7 @@ def _pods_with_sidecars(context: Context) -> list[str]:
     """Return the pods of all namespaces that would be stranded: those of this control plane."""
     wanted = context.parameters.istio.revision
     return sorted(
-        f"{pod['metadata']['namespace']}/{pod['metadata']['name']}"
+        f"{namespace_of(pod)}/{name_of(pod)}"
         for pod in context.cluster.list("v1", "Pod")
         if pods.has_sidecar(pod) and not rollout.has_ended(pod)
         # One that does not say whose it is could be anybody's.

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runbook_lib.chapters.install import manifest
 from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
-from runbook_lib.cluster import APPS, CRD, Object, name_of, reference
+from runbook_lib.cluster import APPS, CRD, Object, live_object, name_of, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
@@ -108,7 +108,7 @@ class _InstallIstiod(Step):
 
     @staticmethod
     def _deployment_check(context: Context, rendered: Object) -> Check:
-        found = objects.live(context, rendered)
+        found = live_object(context.cluster, rendered)
         if found is None:
             return Check(reference(rendered), "missing", ok=False)
         done, counts = rollout.progress(found)

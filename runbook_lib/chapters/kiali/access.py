@@ -15,6 +15,7 @@ from runbook_lib.cluster import (
     annotations_of,
     labels_of,
     name_of,
+    namespace_of,
     ref,
     reference,
 )
@@ -190,9 +191,8 @@ def balancer_checks(context: Context) -> list[Check]:
 def _compared(item: Object, wanted: dict[str, str], found: dict[str, str]) -> tuple[str, bool]:
     left = sorted(found.keys() - wanted.keys())
     if left:
-        metadata = item["metadata"]
-        command = f"kubectl --namespace {metadata['namespace']} annotate {item['kind'].lower()} "
-        command += f"{metadata['name']} {' '.join(f'{key}-' for key in left)}"
+        command = f"kubectl --namespace {namespace_of(item)} annotate {item['kind'].lower()} "
+        command += f"{name_of(item)} {' '.join(f'{key}-' for key in left)}"
         return f"settings of an earlier exposure are left; remove them: {command}", False
     other = sorted(key for key in wanted if found.get(key) != wanted[key])
     if other:

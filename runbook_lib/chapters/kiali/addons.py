@@ -13,7 +13,7 @@ from runbook_lib.base import CommandError, WaitTimeout, wait
 from runbook_lib.chapters.kiali import addon_manifests as addons
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects
-from runbook_lib.cluster import Object, ownership, pods, ref, reference
+from runbook_lib.cluster import Object, live_object, ownership, place_of, pods, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
@@ -89,13 +89,8 @@ class _InstallAddons(Step):
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._to_apply(context)[0])
         for workload in self._workloads(context):
-            metadata = workload["metadata"]
             rollout.wait_until_complete(
-                context,
-                workload["kind"],
-                metadata["name"],
-                metadata["namespace"],
-                timeout=context.parameters.timeouts.kiali,
+                context, *place_of(workload), timeout=context.parameters.timeouts.kiali
             )
 
     def verify(self, context: Context) -> Verification:
@@ -140,9 +135,8 @@ class _InstallAddons(Step):
 
     @staticmethod
     def _workload_check(context: Context, wanted: Object) -> Check:
-        metadata = wanted["metadata"]
-        where = ref(wanted["kind"], metadata["name"], metadata["namespace"])
-        found = objects.live(context, wanted)
+        where = reference(wanted)
+        found = live_object(context.cluster, wanted)
         if found is None:
             return Check(where, "missing", ok=False)
         done, counts = rollout.progress(found)
@@ -160,7 +154,7 @@ def _is_workload(item: Object) -> bool:
 
 def _made_by_others(context: Context, items: Iterable[Object]) -> list[str]:
     """Say which of these objects are in the cluster and not the runbook's own, and whose."""
-    found = (objects.live(context, item) for item in items)
+    found = (live_object(context.cluster, item) for item in items)
     return [
         f"{reference(item)}, which is there already (made by {ownership.makers(item)})"
         for item in found

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects
-from runbook_lib.cluster import Object, accounts, labels_of, object_diff, ownership, reference
+from runbook_lib.cluster import (
+    Object,
+    accounts,
+    labels_of,
+    live_object,
+    name_of,
+    object_diff,
+    ownership,
+    reference,
+)
 from runbook_lib.lifecycle import Change, Context, Plan, Row, Step, Table, Verification
 from runbook_lib.parameters import Parameters
 
@@ -55,7 +64,7 @@ class _LetReadersIn(Step):
         rows = []
         ok = not self._unwanted(context)
         for reader in parameters.kiali.readers:
-            name = manifest.kiali_reader_account(parameters, reader)["metadata"]["name"]
+            name = name_of(manifest.kiali_reader_account(parameters, reader))
             for rights, wanted in ((_MAY, True), (_MAY_NOT, False)):
                 for verb, resource, group in rights:
                     found = accounts.may(
@@ -97,7 +106,7 @@ def everything(context: Context) -> list[Object]:
     The role stays as long as readers of another mesh on this cluster have it.
     """
     given = _given(context)
-    role = objects.live(context, manifest.kiali_reader_role())
+    role = live_object(context.cluster, manifest.kiali_reader_role())
     if role is None or not ownership.is_own(role):
         return given
     own = {reference(item) for item in given}

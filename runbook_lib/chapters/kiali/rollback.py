@@ -10,7 +10,7 @@ from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.shared import RollbackStep, gone, objects, refused
-from runbook_lib.cluster import APPS, Everything, Object, ownership, reference
+from runbook_lib.cluster import APPS, Everything, Object, live_object, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
@@ -80,7 +80,7 @@ class _RemoveKiali(RollbackStep):
 
     @staticmethod
     def _operator_deleted(context: Context, item: Object) -> Check:
-        left = objects.live(context, item) is not None
+        left = live_object(context.cluster, item) is not None
         return Check(reference(item), "still there" if left else "gone", not left)
 
 

@@ -10,7 +10,16 @@ from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.shared import definitions, objects
 from runbook_lib.chapters.shared.release import ReleasePlanner, Source
-from runbook_lib.cluster import APPS, CRD, Object, annotations_of, name_of, ref, reference
+from runbook_lib.cluster import (
+    APPS,
+    CRD,
+    Object,
+    annotations_of,
+    live_object,
+    name_of,
+    ref,
+    reference,
+)
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
@@ -250,9 +259,9 @@ def _wanted(context: Context, *, again: bool = False) -> Object:
             itself it would, but later and later.
     """
     wanted = manifest.kiali(context.parameters)
-    live = objects.live_if_known(context, wanted)
-    found = annotations_of(live or {}).get(_TRY_AGAIN, "")
-    if again and live is not None and kiali_status.state(live).failed:
+    there = live_object(context.cluster, wanted)
+    found = annotations_of(there or {}).get(_TRY_AGAIN, "")
+    if again and there is not None and kiali_status.state(there).failed:
         found = str(int(found) + 1) if found.isdigit() else "1"
     if found:
         wanted["metadata"]["annotations"] = {_TRY_AGAIN: found}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from runbook_lib.base import KindNotInstalled, RunbookError
+from runbook_lib.base import RunbookError
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import objects, observe, outsiders
-from runbook_lib.cluster import APPS, Object, ref, reference
+from runbook_lib.cluster import APPS, Object, live_object, ref, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run
@@ -125,10 +125,7 @@ class _AllowMethods(Step):
         """Whether the policy is beyond this stage: going back would lock users out on a re-run."""
         if not self._dry_run and set(self._methods) == set(self._final):
             return False
-        try:
-            policy = objects.live(context, self._manifest(context.parameters))
-        except KindNotInstalled:
-            return False
+        policy = live_object(context.cluster, self._manifest(context.parameters))
         if policy is None or is_dry_run(policy):
             return False
         return self._dry_run or allowed_methods(policy) >= set(self._final)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import RollbackStep, gone, objects, observe, refused
-from runbook_lib.cluster import Object, ownership, reference
+from runbook_lib.cluster import Object, live_object, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
 from runbook_lib.mesh import traffic
 from runbook_lib.parameters import Parameters
@@ -101,7 +101,7 @@ class _MakePermissive(RollbackStep):
     undo = "run 04_mutual_tls again"
 
     def plan_removal(self, context: Context) -> Plan:
-        found = objects.live_if_known(context, self._manifest(context))
+        found = live_object(context.cluster, self._manifest(context))
         if found is None:
             return Plan(self.name, context.target.uid, note="There is no mesh-wide policy.")
         if not ownership.is_own(found):
@@ -116,7 +116,7 @@ class _MakePermissive(RollbackStep):
         self.traffic(context)
 
     def verify_removal(self, context: Context) -> Verification:
-        found = objects.live_if_known(context, self._manifest(context))
+        found = live_object(context.cluster, self._manifest(context))
         mode = ((found or {}).get("spec", {}).get("mtls") or {}).get("mode", "no policy")
         foreign = found is not None and not ownership.is_own(found)
         ok = None if foreign else mode != "STRICT"

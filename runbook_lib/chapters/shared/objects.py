@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, State
 from runbook_lib.chapters.shared import preflight
-from runbook_lib.cluster import Object, ObjectDiff, name_of, object_diff, ownership, reference
+from runbook_lib.cluster import (
+    Object,
+    ObjectDiff,
+    live_object,
+    name_of,
+    object_diff,
+    ownership,
+    reference,
+)
 from runbook_lib.lifecycle import Change, Context, Plan, Refused, require
 
 
@@ -68,7 +76,7 @@ def plan_deletion(context: Context, step: str, manifests: Sequence[Object]) -> P
     """
     changes, notes = [], []
     for manifest in manifests:
-        found = live_if_known(context, manifest)
+        found = live_object(context.cluster, manifest)
         if found is None:
             continue
         if not ownership.is_own(found):
@@ -117,7 +125,7 @@ def wait_until_gone(context: Context, manifest: Object, *, timeout: float) -> No
     Raises:
         WaitTimeout: It is still there; the error names the finalizers that hold it.
     """
-    if live_if_known(context, manifest) is None:
+    if live_object(context.cluster, manifest) is None:
         return
     metadata = manifest["metadata"]
     context.cluster.watch_until(
@@ -137,28 +145,12 @@ def in_place(context: Context, manifest: Object) -> bool:
     return _compare(context, manifest)[0].action == "none"
 
 
-def live(context: Context, manifest: Object) -> Object | None:
-    """Return the object that a manifest describes, as it is in the cluster."""
-    metadata = manifest["metadata"]
-    return context.cluster.get(
-        manifest["apiVersion"], manifest["kind"], metadata["name"], metadata.get("namespace")
-    )
-
-
-def live_if_known(context: Context, manifest: Object) -> Object | None:
-    """As `live`; of a kind that the cluster does not know there is no object."""
-    try:
-        return live(context, manifest)
-    except KindNotInstalled:
-        return None
-
-
 def own_namespace(context: Context, manifest: Object) -> list[Object]:
     """Return a namespace's manifest if it is missing, or was made by the runbook.
 
     One of others is used as it is: marked as the runbook's own, it would go with a rollback.
     """
-    found = live(context, manifest)
+    found = live_object(context.cluster, manifest)
     return [manifest] if found is None or ownership.is_own(found) else []
 
 
@@ -176,7 +168,7 @@ def _is_gone(found: list[Object]) -> State:
 
 
 def _refuse_others(context: Context, manifest: Object) -> None:
-    found = live(context, manifest)
+    found = live_object(context.cluster, manifest)
     if found is None or ownership.is_own(found):
         return
     name, where = name_of(manifest), manifest["metadata"].get("namespace")
@@ -198,7 +190,7 @@ def _refuse_leaving_namespaces(context: Context, manifests: Sequence[Object]) ->
 def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:
     """Return the difference, and what about it cannot be known yet."""
     try:
-        current = live(context, manifest)
+        current = live_object(context.cluster, manifest)
         if current is not None and (leaving := preflight.deletion(current)) is not None:
             raise Refused(leaving)
         desired = context.cluster.apply(manifest, dry_run=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.base import KindNotInstalled, VerificationFailed
-from runbook_lib.cluster import PROXY, Object, name_of, pods, reference
+from runbook_lib.cluster import PROXY, Object, name_of, namespace_of, pods, reference
 from runbook_lib.lifecycle import Answered, Context, Probed, Table, table
 from runbook_lib.mesh import has_ended, traffic
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run, opened_ports
@@ -106,13 +106,13 @@ def peer_authentication_table(context: Context) -> Table:
     """Return what `kubectl get peerauthentication --all-namespaces` shows, and the ports."""
     rows = []
     for policy in _all(context, "PeerAuthentication"):
-        spec, metadata = policy.get("spec") or {}, policy["metadata"]
+        spec = policy.get("spec") or {}
         selector = (spec.get("selector") or {}).get("matchLabels") or {}
         ports = spec.get("portLevelMtls") or {}
         rows.append(
             (
-                metadata["namespace"],
-                metadata["name"],
+                namespace_of(policy),
+                name_of(policy),
                 (spec.get("mtls") or {}).get("mode", "UNSET"),
                 ", ".join(f"{port}: {value.get('mode')}" for port, value in ports.items()) or "-",
                 ", ".join(f"{key}={value}" for key, value in selector.items()) or "all",
@@ -126,11 +126,11 @@ def authorization_policy_table(context: Context) -> Table:
     """Return the AuthorizationPolicies of all namespaces: what they do, and whether for real."""
     rows = []
     for policy in _all(context, "AuthorizationPolicy"):
-        spec, metadata = policy.get("spec") or {}, policy["metadata"]
+        spec = policy.get("spec") or {}
         rows.append(
             (
-                metadata["namespace"],
-                metadata["name"],
+                namespace_of(policy),
+                name_of(policy),
                 spec.get("action", "ALLOW"),
                 _allowed(policy),
                 "no (dry run)" if is_dry_run(policy) else "yes",

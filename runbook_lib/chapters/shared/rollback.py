@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from runbook_lib.base import RunbookError
-from runbook_lib.chapters.shared import objects, observe
-from runbook_lib.cluster import APPS, Object, ownership, ref, reference
+from runbook_lib.chapters.shared import observe
+from runbook_lib.cluster import APPS, Object, live_object, ownership, ref, reference
 from runbook_lib.lifecycle import (
     Check,
     Context,
@@ -197,7 +197,7 @@ def refused(context: Context, cause: str, remedy: str) -> str:
 
 def gone(context: Context, item: Object) -> Check:
     """Look whether an object of the runbook's own is gone; one of others may stay."""
-    found = objects.live_if_known(context, item)
+    found = live_object(context.cluster, item)
     if found is None:
         return Check(reference(item), "gone", ok=True)
     if not ownership.is_own(found):

@@ -54,8 +54,8 @@ def denied_by_policy(seen: Observation) -> Iterator[Cause]:
                 (hits[0][1][0].text,),
                 cause,
                 "ask whoever applied it; remove it: kubectl --namespace "
-                f"{policy['metadata']['namespace']} delete authorizationpolicy "
-                f"{policy['metadata']['name']}",
+                f"{namespace_of(policy)} delete authorizationpolicy "
+                f"{name_of(policy)}",
             )
 
 

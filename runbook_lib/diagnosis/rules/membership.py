@@ -90,7 +90,7 @@ def pod_without_sidecar(seen: Observation) -> Iterator[Cause]:
         f"{', '.join(names)}, and mutual TLS does not reach it",
         "run notebook 02_label_namespace: its step injection-restart replaces these pods",
         tuple(
-            f"Pod {pod['metadata']['namespace']}/{pod['metadata']['name']} READY "
+            f"Pod {namespace_of(pod)}/{name_of(pod)} READY "
             f"{pods.ready_count(pod)}, no {PROXY} in containers or initContainers"
             for pod in lacking
         ),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.cluster import Object, has_sidecar, namespace_of, reference
+from runbook_lib.cluster import Object, has_sidecar, name_of, namespace_of, reference
 from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import traffic
@@ -150,8 +150,8 @@ def exception_shadowed(seen: Observation) -> Iterator[Cause]:
                 ),
                 f"two PeerAuthentications select the web pods, and {reason.why}",
                 f"delete it, or move its settings into the exception: kubectl --namespace "
-                f"{winner['metadata']['namespace']} delete peerauthentication "
-                f"{winner['metadata']['name']}",
+                f"{namespace_of(winner)} delete peerauthentication "
+                f"{name_of(winner)}",
             )
 
 

@@ -26,7 +26,7 @@ def sidecar_unstable(seen: Observation) -> Iterator[Cause]:
         name, namespace = name_of(pod), namespace_of(pod)
         proxy = next(c for c in pods.containers(pod) if c.name == PROXY)
         restart = _recent_restart(pod)
-        if (proxy.ready and not restart) or "deletionTimestamp" in pod["metadata"]:
+        if (proxy.ready and not restart) or pods.is_leaving(pod):
             continue
         state = proxy.problem or "not ready"
         evidence = [] if proxy.ready else [f"Pod {namespace}/{name} {PROXY}: {state}"]
@@ -57,7 +57,7 @@ def _recent_restart(pod: Object) -> str:
             at = datetime.fromisoformat(ended["finishedAt"].replace("Z", "+00:00"))
             if datetime.now(UTC) - at < RECENT:
                 return (
-                    f"Pod {pod['metadata']['name']} {PROXY} .restartCount: "
+                    f"Pod {name_of(pod)} {PROXY} .restartCount: "
                     f"{state.get('restartCount')}, .lastState.terminated.exitCode: "
                     f"{ended.get('exitCode')}"
                 )
@@ -128,10 +128,7 @@ def policy_not_in_effect(seen: Observation) -> Iterator[Cause]:
                     f"listeners of {name}, port {port}: plaintext is "
                     f"{'accepted' if accepted else 'refused'}; the policies say {mode}",
                 )
-    wanted = {
-        f"{p['metadata']['name']}.{p['metadata']['namespace']}"
-        for p in traffic.enforced(seen.policies)
-    }
+    wanted = {f"{name_of(p)}.{namespace_of(p)}" for p in traffic.enforced(seen.policies)}
     for name, has in seen.authorization.items():
         for policy in sorted(wanted - set(has)):
             yield _not_taken_up(seen, name, f"istioctl x authz check {name} lacks {policy}")
@@ -152,8 +149,8 @@ def _not_taken_up(seen: Observation, pod: str, evidence: str) -> Cause:
 
 def _ready(seen: Observation) -> list[str]:
     return [
-        f"{pod['metadata']['name']}.{pod['metadata']['namespace']}"
+        f"{name_of(pod)}.{namespace_of(pod)}"
         for pod in seen.in_mesh
-        if "deletionTimestamp" not in pod["metadata"]
+        if not pods.is_leaving(pod)
         and any(c.name == PROXY and c.ready for c in pods.containers(pod))
     ]

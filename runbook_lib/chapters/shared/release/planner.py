@@ -9,11 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
-from runbook_lib.base import KindNotInstalled, RunbookError, redact_value
+from runbook_lib.base import RunbookError, redact_value
 from runbook_lib.base.redact import redact
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import contested, recovery
-from runbook_lib.cluster import CRD, Object, annotations_of, canonical_yaml, object_diff, reference
+from runbook_lib.cluster import (
+    CRD,
+    Object,
+    annotations_of,
+    canonical_yaml,
+    live_object,
+    object_diff,
+    reference,
+)
 from runbook_lib.lifecycle import Change, Check, Context, Plan, require
 from runbook_lib.parameters import ChartParameters
 from runbook_lib.tools import Chart, Release, is_older
@@ -259,7 +267,11 @@ class ReleasePlanner:
 
         Helm leaves the kinds of a chart's folder `crds` alone, so they are left out.
         """
-        found = [(item, live) for item in self.rendered(context) if (live := _live(context, item))]
+        found = [
+            (item, there)
+            for item in self.rendered(context)
+            if (there := live_object(context.cluster, item))
+        ]
         if any(item["kind"] == CRD for item, _ in found):
             plain = {reference(item) for item in self.definitions(context)}
             found = [(item, live) for item, live in found if reference(item) not in plain]
@@ -340,7 +352,7 @@ class ReleasePlanner:
             if diff.action != "none":
                 what = f"{diff.action} {name}"
                 yield _Difference(what, f"{what}\n{diff.text}")
-            elif look_for_missing and _live(context, new[name]) is None:
+            elif look_for_missing and live_object(context.cluster, new[name]) is None:
                 what = f"create {name}: it is not in the cluster"
                 yield _Difference(what, what)
 
@@ -370,17 +382,6 @@ class ReleasePlanner:
     def _content(self, context: Context) -> str:
         # Values that are masked in the text are part of what an approval holds for.
         return json.dumps([self._values, self.rendered(context)], sort_keys=True, default=str)
-
-
-def _live(context: Context, item: Object) -> Object | None:
-    """Return a rendered object as it is in the cluster; None if it is not there."""
-    metadata = item["metadata"]
-    # Charts leave the release's namespace out of some objects, and kinds without one ignore it.
-    namespace = metadata.get("namespace")
-    try:
-        return context.cluster.get(item["apiVersion"], item["kind"], metadata["name"], namespace)
-    except KindNotInstalled:
-        return None
 
 
 def _is_kept(item: Object) -> bool:
