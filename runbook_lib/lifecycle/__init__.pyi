@@ -41,6 +41,7 @@ __all__ = [
     "aligned",
     "of_checks",
     "operator",
+    "refusals",
     "require",
     "yes_no",
 ]
@@ -58,7 +59,7 @@ from .events import (
     Stopped,
     TokenShown,
 )
-from .finding import Finding, Refused, Severity, require
+from .finding import Finding, Refused, Severity, refusals, require
 from .gate import APPROVE_VARIABLE, Gate, GateDecision, operator
 from .lifecycle import Applied, LifeCycle, Proposal
 from .outcome import StepOutcome

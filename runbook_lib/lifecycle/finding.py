@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -99,3 +99,12 @@ def require(findings: Iterable[Finding]) -> None:
     refusing = tuple(each for each in findings if each.refuses)
     if refusing:
         raise Refused(*refusing)
+
+
+def refusals(attempt: Callable[[], object]) -> tuple[Finding, ...]:
+    """Return what refuses an attempt that only reads; empty if nothing does."""
+    try:
+        attempt()
+    except Refused as refused:
+        return refused.findings
+    return ()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.lifecycle.finding import Finding
+from runbook_lib.lifecycle.finding import Finding, refusals
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.table import Table
 
@@ -70,17 +70,22 @@ class Step(ABC):
     risk: str
     undo: str
 
-    def obstacles(self, context: Context) -> Iterable[Finding]:  # noqa: ARG002
-        """Find what is in the way of this step, without planning it and without changing anything.
+    def obstacles(self, context: Context) -> Iterable[Finding]:
+        """Find what is in the way of this step, without changing anything.
 
-        A step's `plan` refuses what of it refuses. Apart from that it can be asked of every step
-        before the first one changes something.
+        Every step can be asked before the first one changes something. `plan` refuses with the same
+        words. A step that knows of several obstacles, or of mere notes, yields them all; otherwise
+        they are what its plan refuses.
         """
-        return ()
+        return refusals(lambda: self.plan(context))
 
     @abstractmethod
     def plan(self, context: Context) -> Plan:
-        """Find out what would change, without changing anything."""
+        """Find out what would change, without changing anything.
+
+        Raises:
+            Refused: Something is in the way; nothing of the kind appears once it is applied.
+        """
 
     @abstractmethod
     def apply(self, context: Context, plan: Plan) -> None:

@@ -363,7 +363,7 @@ class TestPlan:
     def test_smaller_requests_that_are_not_enough_are_refused(self, make: MakeContext) -> None:
         context = make("sidecar-requests", cpu="50m")
         (step,) = autoscaling.steps(context.parameters)
-        with pytest.raises(RunbookError, match=r"above 112m cpu .* above 77m: that is not near"):
+        with pytest.raises(RunbookError, match=r"above 112m cpu .* above 77m; that is not near"):
             step.plan(context)
 
     def test_new_pods_that_would_be_refused_are_found_before_the_old_ones_go(

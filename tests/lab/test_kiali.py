@@ -249,7 +249,7 @@ class TestRollback:
         mesh.run(*operator, "wait", "--for=delete", "pod", "--all")
         context = make()
         try:
-            with pytest.raises(RunbookError, match="its operator does that, and") as refused:
+            with pytest.raises(RunbookError, match="its operator deletes it, and") as refused:
                 named(context, "rollback-kiali").plan(context)
         finally:
             mesh.run(*operator, "scale", "deployment/kiali-operator", "--replicas=1")

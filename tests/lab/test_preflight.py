@@ -460,7 +460,7 @@ def test_a_policy_of_others_that_says_the_same_is_not_added_to(lab: Lab, context
     exception = mutual_tls.steps(context.parameters)[1]
     with pytest.raises(RunbookError, match="made by kubectl-client-side-apply") as refused:
         exception.plan(context)
-    assert "PeerAuthentication xnat/default is there already" in refused.value.cause
+    assert "PeerAuthentication xnat/default: it is there already" in refused.value.cause
     lab.run(*refused.value.remedy.rpartition(": ")[2].split())
     assert [change.action for change in exception.plan(context).changes] == ["create"]
 

@@ -82,7 +82,7 @@ def test_in_a_mesh_there_is_nothing_to_label_or_restart(make: MakeContext) -> No
 def test_a_workload_that_does_not_exist_is_named(make: MakeContext) -> None:
     order = ["StatefulSet/xnat-xnat-web", "Deployment/typo"]
     context = make(application={"restart_order": order})
-    with pytest.raises(RunbookError, match="there is no Deployment xnat/typo"):
+    with pytest.raises(RunbookError, match="Deployment xnat/typo: there is none"):
         label_and_restart(context)[1].plan(context)
 
 
@@ -175,7 +175,7 @@ def test_the_services_port_in_place_of_the_containers_is_explained(make: MakeCon
 
 def test_a_missing_service_is_named(make: MakeContext) -> None:
     context = make(application={"web": {"service": "typo"}})
-    with pytest.raises(RunbookError, match="there is no Service xnat/typo"):
+    with pytest.raises(RunbookError, match="Service xnat/typo: there is none"):
         authorization.service_ports(context)
 
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 from collections.abc import Collection, Iterator, Sequence
 
-from runbook_lib.base import RunbookError
 from runbook_lib.chapters.autoscaling import autoscalers
 from runbook_lib.chapters.autoscaling import handover as autoscaler_handover
 from runbook_lib.chapters.autoscaling import trial as autoscaler_trial
@@ -30,13 +29,16 @@ from runbook_lib.cluster import (
     reference,
     without_fields,
 )
-from runbook_lib.lifecycle import Change, Context, require
+from runbook_lib.lifecycle import Change, Context, Finding, require
 from runbook_lib.mesh import rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
 
 _ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
+
+_OTHER_REMEDY = "autoscaling.remedy: container-resource"
+"""What looks at no sidecar, and so has none of these obstacles."""
 
 
 def manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object]]:
@@ -89,23 +91,17 @@ def templates(context: Context) -> list[Object]:
     """Return what to apply to the workloads whose autoscalers need a remedy.
 
     Raises:
-        RunbookError: It would not help, or cannot be done.
+        Refused: It would not help, or cannot be done.
     """
     found: dict[str, Object] = {}
+    obstacles: list[Finding] = []
     for live in autoscalers.objects(context):
         needing = [s for s in autoscalers.judge(context, live) if s.needs_remedy]
         if not needing:
             continue
-        _require_near(context, live, needing)
         target = autoscalers.target_of(context, live)
         assert target is not None, "a point was computed from it"
-        if target["kind"] not in _ROLLED_OUT:
-            raise RunbookError(
-                f"{reference(live)} scales a {target['kind']}, whose pods the runbook cannot "
-                "replace",
-                "choose another autoscaling.remedy: container-resource",
-            )
-        require(rollout.held(target))
+        obstacles += (*_unmended(context, live, needing), *_unreplaced(live, target))
         proxy = context.parameters.autoscaling.proxy
         annotations = {
             "sidecar.istio.io/proxyCPU": proxy.cpu,
@@ -116,30 +112,49 @@ def templates(context: Context) -> list[Object]:
         manifest = without_fields(target)
         manifest["spec"] = {"template": {"metadata": {"annotations": annotations}}}
         found[reference(manifest)] = manifest
+    require(obstacles)
     return list(found.values())
 
 
-def _require_near(context: Context, live: Object, needing: Sequence[Scaling]) -> None:
-    """Check that smaller requests of the sidecar are enough."""
+def _unreplaced(live: Object, target: Object) -> Iterator[Finding]:
+    """Find why an autoscaler's pods would not be replaced by ones with a smaller sidecar."""
+    if target["kind"] in _ROLLED_OUT:
+        yield from rollout.held(target)
+        return
+    yield Finding(
+        reference(live),
+        f"it scales a {target['kind']}, whose pods the runbook cannot replace",
+        "its pods would keep the sidecars that they have",
+        "have another remedy",
+        parameter=_OTHER_REMEDY,
+    )
+
+
+def _unmended(context: Context, live: Object, needing: Sequence[Scaling]) -> Iterator[Finding]:
+    """Find why smaller requests of the sidecar are not enough."""
     for scaling in needing:
         if not scaling.relative_to_pod:
-            raise RunbookError(
-                f"{reference(live)} decides by {', '.join(m.text for m in scaling.metrics)}, an "
-                "earlier remedy that is out of date, and smaller requests of the sidecar would not "
-                "change it",
-                "renew it with autoscaling.remedy: container-resource",
+            yield Finding(
+                reference(live),
+                f"it decides by {', '.join(m.text for m in scaling.metrics)}, an earlier remedy "
+                "that is out of date",
+                "smaller requests of the sidecar would not change it",
+                "renew that remedy",
+                parameter=_OTHER_REMEDY,
             )
+            continue
         given = getattr(context.parameters.autoscaling.proxy, scaling.resource)
         point = scaling.after(Remedy.SIDECAR_REQUESTS, amount(scaling.resource, given))
         assert scaling.before is not None, "what is unknown needs no remedy"
         if compare(point, scaling.before) is Shift.MOVED:
             resource = scaling.resource
-            raise RunbookError(
-                f"{reference(live)} would scale out above {words(resource, point)} {resource} with "
-                f"smaller requests of the sidecar, and did above {words(resource, scaling.before)}"
-                ": that is not near enough",
-                "choose another autoscaling.remedy: container-resource; or make "
-                f"autoscaling.proxy.{resource} smaller",
+            yield Finding(
+                reference(live),
+                f"it would scale out above {words(resource, point)} {resource} with smaller "
+                f"requests of the sidecar, and did above {words(resource, scaling.before)}",
+                "that is not near enough",
+                f"make autoscaling.proxy.{resource} smaller",
+                parameter=_OTHER_REMEDY,
             )
 
 
@@ -149,7 +164,7 @@ def template_changes(context: Context) -> tuple[tuple[Change, ...], tuple[str, .
     Those that carry the annotations already do not change.
 
     Raises:
-        RunbookError: The API server would refuse the new pods.
+        Refused: As for `templates`, or the API server would refuse the new pods.
     """
     changes, unknown = [], []
     for manifest in templates(context):

@@ -6,9 +6,9 @@ a contradiction in what a webhook makes of annotations.
 
 from __future__ import annotations
 
-from runbook_lib.base import ClusterRefused, RunbookError
+from runbook_lib.base import ClusterRefused
 from runbook_lib.cluster import Object, reference
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import Context, Finding, Refused
 from runbook_lib.mesh import rollout
 
 
@@ -25,17 +25,21 @@ def require_accepted(context: Context, live: Object, changed: Object) -> str:
         policy against pods that no workload owns. Empty if they are accepted.
 
     Raises:
-        RunbookError: The change is why they are refused.
+        Refused: The change is why they are refused.
     """
     refused = _refusal(context, changed)
     if refused is None:
         return ""
     # A busy API server or a failing webhook says nothing about the pod.
     if refused.status < 500 and _refusal(context, live) is None:
-        raise RunbookError(
-            f"{reference(live)} would lose its pods, as new ones are refused: {refused.cause}",
-            "change autoscaling.proxy so that they are accepted; or choose another "
-            "autoscaling.remedy: container-resource",
+        raise Refused(
+            Finding(
+                reference(live),
+                f"new pods with the smaller sidecar are refused: {refused.cause}",
+                "it would lose the pods that it has, and get no others",
+                "change autoscaling.proxy so that they are accepted",
+                parameter="autoscaling.remedy: container-resource",
+            )
         ) from refused
     return f"whether new pods of {reference(live)} are accepted, because {refused.cause}"
 

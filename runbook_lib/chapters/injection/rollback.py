@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runbook_lib.base import RunbookError, wait
+from runbook_lib.base import wait
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import RollbackStep, objects, observe, only_web_pod_is_replaced
 from runbook_lib.cluster import (
@@ -23,7 +23,16 @@ from runbook_lib.cluster import (
     reference,
     without_fields,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, require, table
+from runbook_lib.lifecycle import (
+    Change,
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Verification,
+    require,
+    table,
+)
 from runbook_lib.mesh import injection_label, injection_trial, rollout
 from runbook_lib.parameters import Parameters
 
@@ -68,18 +77,24 @@ class _RemoveSidecars(RollbackStep):
 
     def plan_removal(self, context: Context) -> Plan:
         planned = objects.plan_objects(context, self.name, self._label(context))
-        restarts = list(_restarts(context))
-        note = ""
-        if not planned.changes and (left := _label_of_others(context)):
-            if restarts:
-                raise RunbookError(
-                    f"new pods would get sidecars again: {left}",
-                    f"remove it: kubectl label namespace {context.parameters.application.namespace}"
-                    f" {injection_label(context.parameters)[0]}-",
-                )
-            note = f"It stays: {left}."
-        changes = [*planned.changes, *(_change(context, restart) for restart in restarts)]
-        return Plan(self.name, context.target.uid, tuple(changes), note=note)
+        left = "" if planned.changes else _label_of_others(context)
+        restarts = [_change(context, restart) for restart in _restarts(context)]
+        note = f"It stays: {left}." if left else ""
+        return Plan(self.name, context.target.uid, (*planned.changes, *restarts), note=note)
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
+        namespace = context.parameters.application.namespace
+        where = ref("Namespace", namespace)
+        if plan.empty or where in {change.ref for change in plan.changes}:
+            return
+        if left := _label_of_others(context):
+            yield Finding(
+                where,
+                left,
+                "new pods would get sidecars again",
+                f"remove it: kubectl label namespace {namespace} "
+                f"{injection_label(context.parameters)[0]}-",
+            )
 
     def remove(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._label(context))
@@ -144,7 +159,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
     """Yield the workloads whose pods have sidecars, in the order of the parameters.
 
     Raises:
-        RunbookError: A pod has a sidecar, and restarting what is listed would not replace it.
+        Refused: A pod has a sidecar, and restarting what is listed would not replace it.
     """
     application = context.parameters.application
     covered: set[str] = set()
@@ -164,14 +179,16 @@ def _restarts(context: Context) -> Iterator[_Restart]:
             names = sorted(name_of(pod) for pod in found)
             reason = "\n".join(f"{pod}: has {PROXY}" for pod in names)
             yield _Restart(workload, reason, rollout.replaces(workload, found))
-    for pod in _pods_with_sidecars(context):
-        name = name_of(pod)
-        if name not in covered and not pods.is_leaving(pod):
-            raise RunbookError(
-                f"pod {application.namespace}/{name} has a sidecar, and belongs to no workload in "
-                "application.restart_order",
-                "add its workload there, or delete the pod yourself",
-            )
+    require(
+        Finding(
+            reference(pod),
+            "it has a sidecar, and belongs to no workload in application.restart_order",
+            "it would keep the sidecar, and lose its certificate once istiod is away",
+            "add its workload there, or delete the pod yourself",
+        )
+        for pod in _pods_with_sidecars(context)
+        if name_of(pod) not in covered and not pods.is_leaving(pod)
+    )
 
 
 def _change(context: Context, restart: _Restart) -> Change:
@@ -200,7 +217,7 @@ def _label_of_others(context: Context) -> str:
     if found is None or key not in labels_of(found):
         return ""
     who = ownership.makers(found)
-    return f"{reference(found)} carries the label {key}, which this runbook did not set ({who})"
+    return f"the namespace carries the label {key}, which this runbook did not set ({who})"
 
 
 def _wait_until_nothing_is_injected(context: Context) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.base import RunbookError, State
+from runbook_lib.base import State
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import objects, observe, preflight
 from runbook_lib.cluster import (
@@ -27,6 +27,7 @@ from runbook_lib.lifecycle import (
     Context,
     Finding,
     Plan,
+    Refused,
     Step,
     Verification,
     require,
@@ -110,7 +111,11 @@ class _RestartWorkloads(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from preflight.namespace(context, context.parameters.application.namespace)
         yield from preflight.webhooks(context)
-        restarts = _restarts(context)
+        try:
+            restarts = _restarts(context)
+        except Refused as refused:
+            yield from refused.findings
+            return
         for restart in restarts:
             if restart.lacking:
                 yield from rollout.held(restart.workload)
@@ -185,22 +190,35 @@ def _namespace_obstacles(context: Context) -> Iterator[Finding]:
         )
 
 
+def _listed(context: Context) -> dict[str, Object | None]:
+    """Return the workloads of `application.restart_order`, by what they are called."""
+    namespace = context.parameters.application.namespace
+    places = (each.partition("/") for each in context.parameters.application.restart_order)
+    return {
+        ref(kind, name, namespace): context.cluster.get(APPS, kind, name, namespace)
+        for kind, _, name in places
+    }
+
+
 def _restarts(context: Context) -> list[_Restart]:
     """Return the workloads whose pods lack sidecars, in the order of the parameters.
 
     Raises:
-        RunbookError: A workload does not exist.
+        Refused: A workload does not exist.
     """
-    application = context.parameters.application
+    listed = _listed(context)
+    require(
+        Finding(
+            where,
+            "there is none",
+            "its pods cannot be given sidecars",
+            "correct application.restart_order",
+        )
+        for where, workload in listed.items()
+        if workload is None
+    )
     restarts = []
-    for entry in application.restart_order:
-        kind, _, name = entry.partition("/")
-        workload = context.cluster.get(APPS, kind, name, application.namespace)
-        if workload is None:
-            raise RunbookError(
-                f"there is no {ref(kind, name, application.namespace)}",
-                "correct application.restart_order",
-            )
+    for workload in filter(None, listed.values()):
         without = _lacking(rollout.pods_of(context, workload))
         staying = [pod for pod in without if not pods.is_leaving(pod)]
         underway = bool(without) and rollout.replaces(workload, staying)

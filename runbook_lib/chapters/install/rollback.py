@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Iterator
 
 from runbook_lib.base import State
-from runbook_lib.chapters.shared import RollbackStep, preflight, refused
+from runbook_lib.chapters.shared import RollbackStep, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import (
     ADMISSION,
@@ -17,13 +17,11 @@ from runbook_lib.cluster import (
     pods,
     reference,
 )
-from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
 from runbook_lib.mesh import injection_trial, istiod_name, rollout
 from runbook_lib.parameters import Parameters
 
 _WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
-
-_SHOWN = 5
 
 
 class _UninstallIstio(RollbackStep):
@@ -49,19 +47,19 @@ class _UninstallIstio(RollbackStep):
             base, base_stays = None, f"{self._base.ref} stays: istiod needs its kinds."
         changes = tuple(change for change in (istiod, base) if change is not None)
         notes = " ".join(filter(None, [istiod_stays, base_stays]))
-        plan = Plan(self.name, context.target.uid, changes, note=notes)
-        left = _pods_with_sidecars(context) if istiod is not None else []
-        if not left:
-            return plan
-        shown = ", ".join(left[:_SHOWN]) + (
-            f" and {len(left) - _SHOWN} more" * (len(left) > _SHOWN)
-        )
-        reason = refused(
-            context,
-            f"pods have sidecars, which would lose their certificates within 24 hours: {shown}",
-            "run the step before; restart workloads of other namespaces after removing their label",
-        )
-        return replace(plan, unpredictable=(reason,))
+        return Plan(self.name, context.target.uid, changes, note=notes)
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
+        if self._istiod.ref not in {change.ref for change in plan.changes}:
+            return
+        if left := _pods_with_sidecars(context):
+            yield Finding(
+                self._istiod.ref,
+                f"pods have sidecars of it: {preflight.few(left)}",
+                "they would lose their certificates within 24 hours",
+                "run the step before; restart workloads of other namespaces after removing their "
+                "label",
+            )
 
     def remove(self, context: Context, plan: Plan) -> None:
         self._istiod.uninstall(context, plan)

@@ -31,11 +31,11 @@ class _InstallBase(Step):
         self._release = istio_releases.base_release(parameters)
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        yield from preflight.namespace(context, context.parameters.istio.namespace)
-        yield from preflight.istios(context)
+        yield from self._in_the_way(context)
+        yield from self._release.obstacles(context)
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
+        require(self._in_the_way(context))
         planned = objects.plan_objects(context, self.name, self._namespace(context))
         changes = planned.changes + self._release.changes(context)
         return Plan(self.name, context.target.uid, changes)
@@ -57,6 +57,11 @@ class _InstallBase(Step):
         return Verification(self.name, ok, (table.of_checks("istio-base", checks),))
 
     @staticmethod
+    def _in_the_way(context: Context) -> Iterator[Finding]:
+        yield from preflight.namespace(context, context.parameters.istio.namespace)
+        yield from preflight.istios(context)
+
+    @staticmethod
     def _namespace(context: Context) -> list[Object]:
         return objects.own_namespace(context, manifest.istio_namespace(context.parameters))
 
@@ -75,11 +80,11 @@ class _InstallIstiod(Step):
         self._release = istio_releases.istiod_release(parameters)
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        yield from preflight.istios(context)
-        yield from preflight.webhooks(context)
+        yield from self._in_the_way(context)
+        yield from self._release.obstacles(context)
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
+        require(self._in_the_way(context))
         return Plan(self.name, context.target.uid, self._release.changes(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
@@ -102,6 +107,11 @@ class _InstallIstiod(Step):
         ]
         ok = table.all_ok(checks)
         return Verification(self.name, ok, (table.of_checks("istiod", checks),))
+
+    @staticmethod
+    def _in_the_way(context: Context) -> Iterator[Finding]:
+        yield from preflight.istios(context)
+        yield from preflight.webhooks(context)
 
     def _deployments(self, context: Context) -> list[Object]:
         return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib.base import KindNotInstalled, WaitTimeout
@@ -9,9 +10,9 @@ from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import steps as kiali
-from runbook_lib.chapters.shared import RollbackStep, gone, objects, refused
+from runbook_lib.chapters.shared import RollbackStep, gone, objects
 from runbook_lib.cluster import APPS, Everything, Object, live_object, ownership, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
@@ -38,18 +39,21 @@ class _RemoveKiali(RollbackStep):
         if reference(resource) not in {change.ref for change in plan.changes}:
             return plan
         note = "The operator deletes what it made of the resource."
-        plan = replace(plan, note=" ".join(filter(None, [plan.note, note])))
-        missing = _why_no_operator(context)
-        if not missing:
-            return plan
+        return replace(plan, note=" ".join(filter(None, [plan.note, note])))
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
         parameters = context.parameters
-        reason = refused(
-            context,
-            f"{reference(resource)} could not be deleted: its operator does that, and {missing}",
-            "run 06_kiali again, which brings the operator back, and then this; see what is wrong "
-            f"with it: {kiali_access.operator_log_command(parameters)}",
-        )
-        return replace(plan, unpredictable=(*plan.unpredictable, reason))
+        resource = reference(manifest.kiali(parameters))
+        if resource not in {change.ref for change in plan.changes}:
+            return
+        if missing := _why_no_operator(context):
+            yield Finding(
+                resource,
+                f"its operator deletes it, and {missing}",
+                "it could not be deleted",
+                "run 06_kiali again, which brings the operator back, and then this; see what is "
+                f"wrong with it: {kiali_access.operator_log_command(parameters)}",
+            )
 
     def remove(self, context: Context, plan: Plan) -> None:
         parameters = context.parameters
@@ -130,16 +134,17 @@ class _UninstallOperator(RollbackStep):
     def plan_removal(self, context: Context) -> Plan:
         change, stays = self._release.removal(context)
         changes = (change,) if change is not None else ()
-        plan = Plan(self.name, context.target.uid, changes, note=stays)
-        left = [reference(item) for item in _resources(context)]
-        if change is None or not left:
-            return plan
-        reason = refused(
-            context,
-            f"the operator still has to delete what it made of: {', '.join(left)}",
-            "run the step before; delete those of others yourself, while the operator runs",
-        )
-        return replace(plan, unpredictable=(reason,))
+        return Plan(self.name, context.target.uid, changes, note=stays)
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
+        left = ", ".join(map(reference, _resources(context)))
+        if left and not plan.empty:
+            yield Finding(
+                self._release.ref,
+                f"the operator still has to delete what it made of: {left}",
+                "without it these could not be deleted",
+                "run the step before; delete those of others yourself, while the operator runs",
+            )
 
     def remove(self, context: Context, plan: Plan) -> None:
         self._release.uninstall(context, plan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runbook_lib.chapters.shared import RollbackStep, kept, objects, preflight, refused
+from runbook_lib.chapters.shared import RollbackStep, kept, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import (
     APPS,
@@ -19,10 +19,11 @@ from runbook_lib.cluster import (
     ref,
     reference,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Plan, Verification, table
+from runbook_lib.lifecycle import Change, Check, Context, Finding, Plan, Verification, table
 from runbook_lib.parameters import Parameters
 
 _ISTIO, _KIALI = "01_install_istio", "06_kiali"
+_KEEP_KINDS = "rollback.kinds: false"
 _ISTIOD = "pilot-discovery"
 """Istiod's field manager: what it has written and nobody else is of no use without it."""
 
@@ -105,19 +106,6 @@ class _RemoveLeftovers(RollbackStep):
             note = "They stay, and do nothing: rollback.kinds is false."
             return Plan(self.name, context.target.uid, note=note)
         found = _look(context)
-        unpredictable: list[str] = []
-        running = _control_planes(context)
-        of_istio = [item for item in found.kinds if not _is_of_kiali(item)]
-        if running and (of_istio or found.written):
-            reason = refused(
-                context,
-                "a control plane still uses Istio's kinds and its root certificate: "
-                f"{', '.join(running)}",
-                "uninstall it first, or set rollback.kinds: false",
-            )
-            unpredictable.append(reason)
-        if reason := self._foreign_objects(context, found):
-            unpredictable.append(reason)
         changes = [
             *(_definition_change(item, found.instances) for item in found.kinds),
             *(Change.of_object(object_diff(item, None)) for item in found.written),
@@ -130,7 +118,36 @@ class _RemoveLeftovers(RollbackStep):
             for space in found.spaces
             if space.why_it_stays
         )
-        return Plan(self.name, context.target.uid, tuple(changes), tuple(unpredictable), note=note)
+        return Plan(self.name, context.target.uid, tuple(changes), note=note)
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
+        if plan.empty:
+            return
+        found = _look(context)
+        running = _control_planes(context)
+        of_istio = [item for item in found.kinds if not _is_of_kiali(item)]
+        if running and (of_istio or found.written):
+            yield Finding(
+                ", ".join(running),
+                "a control plane still uses Istio's kinds and its root certificate",
+                "it could not go on without them",
+                "uninstall it first",
+                parameter=_KEEP_KINDS,
+            )
+        foreign = [
+            f"{reference(item)} ({ownership.makers(item)})"
+            for items in found.instances.values()
+            for item in items
+            if not ownership.is_own(item)
+        ]
+        if foreign:
+            yield Finding(
+                ", ".join(foreign),
+                "this runbook did not make what would be deleted with its kind",
+                "the work of others would be lost for good",
+                "save it if it is still needed and delete it yourself",
+                parameter=_KEEP_KINDS,
+            )
 
     def remove(self, context: Context, plan: Plan) -> None:
         timeout = context.parameters.timeouts.istiod
@@ -165,25 +182,6 @@ class _RemoveLeftovers(RollbackStep):
         if context.cluster.get("v1", "Namespace", name) is not None:
             return Check(subject, "stays: not of this runbook", ok=None)
         return Check(subject, "gone", ok=True)
-
-    @staticmethod
-    def _foreign_objects(context: Context, found: _Found) -> str:
-        """Refuse to delete objects of others with their kinds."""
-        foreign = [
-            f"{reference(item)} ({ownership.makers(item)})"
-            for items in found.instances.values()
-            for item in items
-            if not ownership.is_own(item)
-        ]
-        if not foreign:
-            return ""
-        return refused(
-            context,
-            "with their kinds, objects would be deleted that this runbook did not make: "
-            f"{', '.join(foreign)}",
-            "save them if they are still needed and delete them yourself, or set "
-            "rollback.kinds: false",
-        )
 
 
 def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:

@@ -5,11 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import chain
 
-from runbook_lib.base import RunbookError
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import objects, observe, outsiders
 from runbook_lib.cluster import APPS, Object, live_object, ref, reference
-from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
+from runbook_lib.lifecycle import (
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Refused,
+    Step,
+    Verification,
+    refusals,
+    require,
+    table,
+)
 from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run
 from runbook_lib.parameters import Parameters
@@ -26,7 +36,8 @@ class _RouteToWeb(Step):
     undo = "delete the DestinationRule"
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        return outsiders.cut_off(context)
+        yield from outsiders.cut_off(context)
+        yield from refusals(lambda: service_ports(context))
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -86,13 +97,13 @@ class _AllowMethods(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         if not self._is_surpassed(context):
             yield from outsiders.cut_off(context)
+            yield from _not_http(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
-        _require_http(context)
         manifests = [self._manifest(context.parameters)]
         return objects.plan_objects(
             context, self.name, manifests, _note_on_ports(context), own=True
@@ -179,14 +190,21 @@ def service_ports(context: Context) -> list[int]:
     Policies for servers know the container's port, rules for callers the Service's.
 
     Raises:
-        RunbookError: There is no such Service, or none of its ports leads to the web port.
+        Refused: There is no such Service, or none of its ports leads to the web port.
     """
     application = context.parameters.application
     web = application.web
     where = ref("Service", web.service, application.namespace)
     service = context.cluster.get("v1", "Service", web.service, application.namespace)
     if service is None:
-        raise RunbookError(f"there is no {where}", "correct application.web.service")
+        raise Refused(
+            Finding(
+                where,
+                "there is none",
+                "callers in the mesh would not be told how to reach the web pods",
+                "correct application.web.service",
+            )
+        )
     workload = context.cluster.get(APPS, web.kind, web.name, application.namespace)
     ports = service["spec"].get("ports") or []
 
@@ -197,37 +215,47 @@ def service_ports(context: Context) -> list[int]:
     found = leading_to(web.port)
     if not found:
         leads = ", ".join(f"{p['port']} → {p.get('targetPort', p['port'])}" for p in ports)
-        raise RunbookError(
-            f"no port of {where} leads to the container port {web.port} (there are: {leads})",
-            "set application.web.port to the container's port, not the Service's",
+        raise Refused(
+            Finding(
+                where,
+                f"no port of it leads to the container port {web.port}",
+                "the policies would be about a port that it does not use",
+                "set application.web.port to the container's port, not the Service's",
+                (f"there are: {leads}",),
+            )
         )
     others = map(leading_to, application.plaintext_ports)
     return [*found, *chain.from_iterable(others)]
 
 
-def _require_http(context: Context) -> None:
-    """Refuse where no policy about methods can do what it says.
+def _not_http(context: Context) -> Iterator[Finding]:
+    """Find why no policy about methods can do what it says.
 
-    Raises:
-        RunbookError: The web port's Service declares it as something else than HTTP, or connections
-            go past the sidecars.
+    The web port's Service declares it as something else than HTTP, or connections go past the
+    sidecars.
     """
     policies = traffic.policies_in_force(context.cluster, context.parameters)
     reason = traffic.methods_without_effect(policies)
     if reason is None:
         return
-    why = f" ({reason.why})" if reason.why else ""
+    where = f"port {context.parameters.application.web.port} of the web pods"
+    evidence = (f"{reason.text} ({reason.why})" if reason.why else reason.text,)
     if reason is policies.web_past:
-        raise RunbookError(
-            f"connections to the web port go past the sidecars: {reason.text}{why}; no policy "
-            "would hold there",
+        yield Finding(
+            where,
+            "connections to it go past the sidecars",
+            "no policy would hold there",
             "take the port off, and restart the web pods",
+            evidence,
         )
-    raise RunbookError(
-        f"the sidecars do not read the web port as HTTP: {reason.text}{why}; a policy about "
-        "methods would let nothing through",
-        "declare the port as HTTP: name it http, or begin its name with http-",
-    )
+    else:
+        yield Finding(
+            where,
+            "the sidecars do not read it as HTTP",
+            "a policy about methods would let nothing through",
+            "declare the port as HTTP: name it http, or begin its name with http-",
+            evidence,
+        )
 
 
 def _note_on_ports(context: Context) -> str:

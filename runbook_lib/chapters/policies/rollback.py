@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.chapters.shared import RollbackStep, gone, objects, observe, refused
+from runbook_lib.chapters.shared import RollbackStep, gone, objects, observe
 from runbook_lib.cluster import Object, live_object, ownership, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Severity, Verification, table
 from runbook_lib.mesh import traffic
 from runbook_lib.parameters import Parameters
 
@@ -25,13 +26,12 @@ class _RemoveAuthorization(RollbackStep):
     undo = "run 05_authorization again"
 
     def plan_removal(self, context: Context) -> Plan:
-        plan = objects.plan_deletion(context, self.name, self._manifests(context))
+        return objects.plan_deletion(context, self.name, self._manifests(context))
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
         policy = reference(self._manifests(context)[0])
-        if policy not in {change.ref for change in plan.changes}:
-            return plan
-        if reason := self._what_others_would_deny(context, policy):
-            return replace(plan, unpredictable=(*plan.unpredictable, reason))
-        return plan
+        if policy in {change.ref for change in plan.changes}:
+            yield from self._denied_by_others(context, policy)
 
     def remove(self, context: Context, plan: Plan) -> None:
         timeout = context.parameters.timeouts.policy
@@ -53,40 +53,40 @@ class _RemoveAuthorization(RollbackStep):
         ]
 
     @staticmethod
-    def _what_others_would_deny(context: Context, policy: str) -> str:
-        """Refuse to delete the policy where it is what lets users in: any ALLOW denies the rest.
-
-        Returns:
-            What cannot be known; empty if all that works now goes on working.
-
-        Raises:
-            RunbookError: Users could do less without the policy, and this run wants to apply.
-        """
+    def _denied_by_others(context: Context, policy: str) -> Iterator[Finding]:
+        """Find that the policy is what lets users in: one that allows something denies the rest."""
         parameters = context.parameters
         now = traffic.policies_in_force(context.cluster, parameters)
         left = tuple(p for p in now.authorization_policies if reference(p) != policy)
         without = replace(now, authorization_policies=left)
         others = ", ".join(reference(p) for p in traffic.enforced(without))
         if not now.in_mesh or not others:
-            return ""
+            return
         try:
             before = traffic.expected_probes(parameters, now)
             after = traffic.expected_probes(parameters, without)
         except RunbookError as error:
-            return f"whether users can work without {policy}: {error.cause}"
+            yield Finding(
+                policy,
+                f"what users can do without it is not known: {error.cause}",
+                "these stay, and may deny what it allows: " + others,
+                "look at these policies before you approve",
+                severity=Severity.NOTE,
+            )
+            return
         cut = [
             f"{now.method} {now.path}"
             for own, now, then in zip(parameters.application.probes, before, after, strict=True)
             if now.expected.status == own.status != then.expected.status
         ]
-        if not cut:
-            return ""
-        return refused(
-            context,
-            f"without {policy} users could no longer {', '.join(cut)}: as soon as one policy "
-            f"allows something, all the rest is denied, and these stay: {others}",
-            "ask their owners to allow what users need, and run this again",
-        )
+        if cut:
+            yield Finding(
+                policy,
+                f"without it users could no longer {', '.join(cut)}",
+                "as soon as one policy allows something, all the rest is denied, and these stay: "
+                + others,
+                "ask their owners to allow what users need, and run this again",
+            )
 
 
 class _MakePermissive(RollbackStep):
@@ -146,20 +146,20 @@ class _RemoveMutualTls(RollbackStep):
     undo = "run 04_mutual_tls again"
 
     def plan_removal(self, context: Context) -> Plan:
-        plan = objects.plan_deletion(context, self.name, self._manifests(context))
+        return objects.plan_deletion(context, self.name, self._manifests(context))
+
+    def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
         exception = reference(self._manifests(context)[0])
         if exception not in {change.ref for change in plan.changes}:
-            return plan
-        strict = self._what_would_refuse(context)
-        if not strict:
-            return plan
-        reason = refused(
-            context,
-            f"without {exception} the load balancer would be refused: {strict} is STRICT",
-            "run the step before, which makes the mesh PERMISSIVE; policies of others are theirs "
-            "to change",
-        )
-        return replace(plan, unpredictable=(reason,))
+            return
+        if strict := self._what_would_refuse(context):
+            yield Finding(
+                exception,
+                f"without it {strict} would hold for the web port, which is STRICT",
+                "the load balancer would be refused",
+                "run the step before, which makes the mesh PERMISSIVE; policies of others are "
+                "theirs to change",
+            )
 
     def remove(self, context: Context, plan: Plan) -> None:
         timeout = context.parameters.timeouts.policy

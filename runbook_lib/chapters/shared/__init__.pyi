@@ -5,8 +5,7 @@ __all__ = [
     "interruptions",
     "kept",
     "only_web_pod_is_replaced",
-    "refused",
 ]
 
 from .chapter import Chapter
-from .rollback import RollbackStep, gone, interruptions, kept, only_web_pod_is_replaced, refused
+from .rollback import RollbackStep, gone, interruptions, kept, only_web_pod_is_replaced

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, State
+from runbook_lib.base import ClusterRefused, KindNotInstalled, State
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster import (
     Object,
@@ -15,7 +15,7 @@ from runbook_lib.cluster import (
     ownership,
     reference,
 )
-from runbook_lib.lifecycle import Change, Context, Plan, Refused, require
+from runbook_lib.lifecycle import Change, Context, Finding, Plan, Refused, require
 
 
 def plan_objects(
@@ -39,8 +39,8 @@ def plan_objects(
     Raises:
         ApplyConflict: Somebody else manages fields that would change.
         KindNotInstalled: The kind is missing, and this run wants to apply.
-        RunbookError: An object, or the namespace of one, is being deleted; or others made it, and
-            it is to be the runbook's `own`.
+        Refused: An object, or the namespace of one, is being deleted; or others made it, and it is
+            to be the runbook's `own`.
     """
     _refuse_leaving_namespaces(context, manifests)
     changes, unpredictable = [], []
@@ -72,9 +72,9 @@ def plan_deletion(context: Context, step: str, manifests: Sequence[Object]) -> P
         manifests: The objects, by what was applied, in the order in which they will be deleted.
 
     Raises:
-        RunbookError: Somebody else has changed an object since: their work would be lost.
+        Refused: Somebody else has changed an object since.
     """
-    changes, notes = [], []
+    changes, notes, changed = [], [], []
     for manifest in manifests:
         found = live_object(context.cluster, manifest)
         if found is None:
@@ -85,12 +85,17 @@ def plan_deletion(context: Context, step: str, manifests: Sequence[Object]) -> P
             )
             continue
         if others := ownership.changed_by(found):
-            who = "; ".join(f"{name} changed {', '.join(at)}" for name, at in others.items())
-            raise RunbookError(
-                f"{reference(found)} is not deleted: since the runbook applied it, {who}",
-                "save it if it is still needed, delete it yourself, and run this again",
+            changed.append(
+                Finding(
+                    reference(found),
+                    "since the runbook applied it, "
+                    + "; ".join(f"{name} changed {', '.join(at)}" for name, at in others.items()),
+                    "their work would be lost with it",
+                    "save it if it is still needed, delete it yourself, and run this again",
+                )
             )
         changes.append(Change.of_object(object_diff(found, None)))
+    require(changed)
     return Plan(step, context.target.uid, tuple(changes), note=" ".join(notes))
 
 
@@ -172,11 +177,14 @@ def _refuse_others(context: Context, manifest: Object) -> None:
     if found is None or ownership.is_own(found):
         return
     name, where = name_of(manifest), manifest["metadata"].get("namespace")
-    raise RunbookError(
-        f"{reference(found)} is there already, made by {ownership.makers(found)}: this step would "
-        "add to it, and so change what it means",
-        "give the runbook's own object another name in the parameters; or ask its owner to delete "
-        f"it: kubectl --namespace {where} delete {manifest['kind'].lower()} {name}",
+    raise Refused(
+        Finding(
+            reference(found),
+            f"it is there already, made by {ownership.makers(found)}",
+            "this step would add to it, and so change what it means",
+            "give the runbook's own object another name in the parameters; or ask its owner to "
+            f"delete it: kubectl --namespace {where} delete {manifest['kind'].lower()} {name}",
+        )
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 from runbook_lib.base import RunbookError
@@ -12,14 +12,18 @@ from runbook_lib.cluster import APPS, Object, live_object, ownership, ref, refer
 from runbook_lib.lifecycle import (
     Check,
     Context,
+    Finding,
     Plan,
     Record,
+    Refused,
     Row,
     Sampled,
+    Severity,
     Step,
     Table,
     Verification,
     of_checks,
+    require,
 )
 from runbook_lib.mesh import sidecars, traffic
 from runbook_lib.site import Expectation, Probe, Sampler, Samples
@@ -50,13 +54,30 @@ class RollbackStep(Step):
         self._answered_before = self._modes_before = False
         self._unproved = False
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        """Find what would make the step dangerous; nothing where its chapter stays."""
+        if self.why_it_stays(context):
+            return
+        try:
+            yield from self._dangers(context, self.plan_removal(context))
+        except Refused as refused:
+            yield from refused.findings
+
     def plan(self, context: Context) -> Plan:
-        """Find out what would go; nothing of a chapter that stays."""
+        """Find out what would go; nothing of a chapter that stays.
+
+        Raises:
+            Refused: It would be dangerous.
+        """
         # What was seen while it was applied before is not about this plan.
         self._samples, self._interruption = None, ""
         if why := self.why_it_stays(context):
             return Plan(self.name, context.target.uid, note=f"{why}.")
-        return self.plan_removal(context)
+        plan = self.plan_removal(context)
+        dangers = list(self._dangers(context, plan))
+        require(dangers)
+        unknown = (f"whether it will be safe: {each.text}" for each in dangers)
+        return replace(plan, unpredictable=(*plan.unpredictable, *unknown))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Make the changes while asking from outside, and record the answers as evidence."""
@@ -123,6 +144,10 @@ class RollbackStep(Step):
     def verify_removal(self, context: Context) -> Verification:
         """Prove on the live cluster that it is gone."""
 
+    def dangers(self, context: Context, plan: Plan) -> Iterable[Finding]:  # noqa: ARG002
+        """Find what would be dangerous about this plan as things are, without changing anything."""
+        return ()
+
     def expected_interruption(self, context: Context, plan: Plan) -> str:  # noqa: ARG002
         """Say why requests must fail while this plan is applied; empty if none may."""
         return ""
@@ -156,6 +181,16 @@ class RollbackStep(Step):
             return sidecars.prove_modes(context)
         return self._show(lambda: sidecars.look_at_modes(context))
 
+    def _dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
+        """Find the dangers, with the way on without this step.
+
+        In plan mode the steps before have not been applied, so what they mend is only noted.
+        """
+        leave_out = ", ".join([*context.parameters.rollback.leave_out, self.name])
+        for each in self.dangers(context, plan):
+            noted = each if context.parameters.mode != "plan" else _as_note(each)
+            yield replace(noted, parameter=each.parameter or f"rollback.leave_out: [{leave_out}]")
+
     def _show(self, look: Callable[[], Table]) -> Table:
         """Look at what cannot be proved; if it is not right, verification says that it was not."""
         seen = _shown(look)
@@ -180,21 +215,6 @@ def kept(context: Context, chapter: str) -> bool:
     return chapter <= context.parameters.rollback.keep
 
 
-def refused(context: Context, cause: str, remedy: str) -> str:
-    """Refuse what would be dangerous now; only looking, return it as what is yet to be seen.
-
-    In plan mode the steps before have not been applied, so their effect cannot be there.
-
-    Raises:
-        RunbookError: This run wants to apply.
-    """
-    if context.parameters.mode != "plan":
-        raise RunbookError(
-            cause, f"{remedy}; or go on without this step: name it in rollback.leave_out"
-        )
-    return f"whether it will be safe: now it is refused, because {cause}"
-
-
 def gone(context: Context, item: Object) -> Check:
     """Look whether an object of the runbook's own is gone; one of others may stay."""
     found = live_object(context.cluster, item)
@@ -215,6 +235,10 @@ def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
     if (workload.get("spec") or {}).get("replicas", 1) > 1:
         return ""
     return "the only web pod was replaced"
+
+
+def _as_note(finding: Finding) -> Finding:
+    return replace(finding, severity=Severity.NOTE)
 
 
 def _shown(look: Callable[[], Table]) -> Table:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runbook_lib.lifecycle.finding import Finding, Refused, Severity, require
+from runbook_lib.lifecycle.finding import Finding, Refused, Severity, refusals, require
 
 ISTIOD = Finding(
     "Deployment mesh/istiod",
@@ -48,3 +48,8 @@ def test_everything_that_refuses_is_said_at_once_each_with_its_way_out() -> None
         "2. Namespace xnat: Terminating; nothing can be created in it",
         "   → wait",
     ]
+
+
+def test_what_refuses_an_attempt_can_be_asked_without_an_error() -> None:
+    assert refusals(lambda: require([ISTIOD, LEAVING])) == (ISTIOD, LEAVING)
+    assert refusals(lambda: require([])) == ()

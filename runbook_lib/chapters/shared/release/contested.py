@@ -8,11 +8,11 @@ fills them in again. Everybody else's are refused while nothing has been touched
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from runbook_lib.base import ApplyConflict, ClusterRefused, KindNotInstalled, RunbookError
+from runbook_lib.base import ApplyConflict, ClusterRefused, KindNotInstalled
 from runbook_lib.cluster import Object
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.tools import Release
 
 _HELM = "helm"
@@ -23,29 +23,29 @@ _ISTIOD = "pilot-discovery"
 
 
 def forced(context: Context, release: Release) -> bool:
-    """Whether Helm must force conflicts: where there can be any, once `refuse` has let it pass."""
+    """Whether Helm must force conflicts that `conflicts` lets pass: where there can be any."""
     return context.helm.applies_server_side(release.name, namespace=release.namespace)
 
 
-def refuse(context: Context, release: Release, objects: Iterable[Object]) -> None:
-    """Refuse to have Helm apply objects of which others manage fields that would change.
+def conflicts(context: Context, release: Release, objects: Iterable[Object]) -> Iterator[Finding]:
+    """Find fields of what Helm would apply that others manage and that would change.
+
+    Those that only istiod manages are left out.
 
     Args:
         context: Where.
         release: The revision to go on from; what Helm applies on the client's side has no
             conflicts.
         objects: What Helm would apply.
-
-    Raises:
-        RunbookError: Somebody other than Helm and istiod manages such fields.
     """
     if not forced(context, release):
         return
-    conflicts = [conflict for item in objects if (conflict := _conflict(context, item))]
-    if conflicts:
-        raise RunbookError(
-            f"Helm release {release.namespace}/{release.name} would change what others manage: "
-            + "; ".join(dict.fromkeys(conflict.cause for conflict in conflicts)),
+    found = [conflict for item in objects if (conflict := _conflict(context, item))]
+    if found:
+        yield Finding(
+            f"Helm release {release.namespace}/{release.name}",
+            "it would change what others manage",
+            "; ".join(dict.fromkeys(conflict.cause for conflict in found)),
             "give the parameters those values, or have the others give them up; if they are gone, "
             "set the fields back to what the release says: "
             f"helm rollback {release.name} {release.revision} --namespace {release.namespace} "

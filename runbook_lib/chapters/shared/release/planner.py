@@ -7,9 +7,10 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Any, NamedTuple
 
-from runbook_lib.base import RunbookError, redact_value
+from runbook_lib.base import redact_value
 from runbook_lib.base.redact import redact
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import contested, recovery
@@ -22,7 +23,7 @@ from runbook_lib.cluster import (
     object_diff,
     reference,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Plan, require
+from runbook_lib.lifecycle import Change, Check, Context, Finding, Plan, refusals, require
 from runbook_lib.parameters import ChartParameters
 from runbook_lib.tools import Chart, Release, is_older
 
@@ -113,27 +114,35 @@ class ReleasePlanner:
             self._definitions = context.helm.show_crds(self._chart(context))
         return self._definitions
 
+    def obstacles(self, context: Context) -> tuple[Finding, ...]:
+        """Return what refuses to install or upgrade the release."""
+        return refusals(lambda: self.changes(context))
+
     def changes(self, context: Context) -> tuple[Change, ...]:
         """Return what installing or upgrading would change; empty if nothing.
 
         Raises:
-            RunbookError: Another Helm may be at work on the release; it would be changed, and
-                others installed it or it has a newer chart; or objects that it would create are
-                there and belong to others.
+            Refused: Another Helm may be at work on the release; it would be changed, and others
+                installed it, it has a newer chart or others manage fields of it; or objects that
+                it would create are there and are not its own.
         """
         current = recovery.settled(context, self._parameters.release, self._source.namespace)
         if current is None:
-            self._refuse_foreign(context)
+            require(self._foreign(context))
             return (self._install(context),)
         if current.stuck:
-            self._refuse_interrupted_of_others(context, current)
+            require(self._interrupted_by_others(context, current))
             return (self._recover(context, current),)
         differences = self._differences(context, current)
         if not differences:
             return ()
-        self._refuse_release_of_others(context, current, differences)
-        self._refuse_older_chart(context, current)
-        self._refuse_contested(context, current)
+        require(
+            chain(
+                self._made_by_others(context, current, differences),
+                self._newer_chart(context, current),
+                self._contested(context, current),
+            )
+        )
         text = _shown(differences)
         content = [text, self._content(context), str(current.revision)]
         return (Change(self.ref, "upgrade", text, _digest(content)),)
@@ -165,7 +174,7 @@ class ReleasePlanner:
         """Return what uninstalling changes, None if nothing; and why the release stays, if so.
 
         Raises:
-            RunbookError: Another Helm may be at work on the release.
+            Refused: Another Helm may be at work on the release.
         """
         release, namespace = self._parameters.release, self._source.namespace
         # Unlike an upgrade, uninstalling needs no recovery: it works in every state.
@@ -214,22 +223,23 @@ class ReleasePlanner:
     def _is_own(self, context: Context) -> bool:
         return preflight.is_own(context, self._parameters.release, self._source.namespace)
 
-    def _refuse_interrupted_of_others(self, context: Context, stuck: Release) -> None:
-        """Refuse to recover what others installed: a Helm of theirs may wait longer than ours."""
+    def _interrupted_by_others(self, context: Context, stuck: Release) -> Iterator[Finding]:
+        """Find that what is to be recovered is not ours: a Helm of others may wait longer."""
         if self._is_own(context):
             return
         where = f"--namespace {stuck.namespace}"
-        raise RunbookError(
-            f"Helm release {stuck.namespace}/{stuck.name} {recovery.state(stuck)}, and was not "
-            "installed by this runbook: a Helm of its owner may still be at work on it",
+        yield Finding(
+            recovery.name(stuck.name, stuck.namespace),
+            f"it {recovery.state(stuck)}, and was not installed by this runbook",
+            "a Helm of its owner may still be at work on it",
             f"wait for that Helm (helm history {stuck.name} {where}), or have its owner mend it; "
             f"or {preflight.take_over(stuck.name, stuck.namespace)}",
         )
 
-    def _refuse_release_of_others(
+    def _made_by_others(
         self, context: Context, current: Release, differences: list[_Difference]
-    ) -> None:
-        """Refuse to change what others installed: their values would be gone."""
+    ) -> Iterator[Finding]:
+        """Find that others installed what is to be changed."""
         if self._is_own(context):
             return
         chart = self._wanted_chart(context)
@@ -237,25 +247,28 @@ class ReleasePlanner:
         differing = [f"its chart is {found}, not {wanted}"] if found != wanted else []
         differing.append(preflight.few([difference.what for difference in differences]))
         where = f"--namespace {current.namespace}"
-        raise RunbookError(
-            f"Helm release {current.namespace}/{current.name} was not installed by this runbook, "
-            f"and it is not as the parameters say: {'; '.join(differing)}",
+        yield Finding(
+            recovery.name(current.name, current.namespace),
+            "it was not installed by this runbook, and it is not as the parameters say: "
+            + "; ".join(differing),
+            "the values of those who did would be lost",
             "use it as it is: leave this notebook out, and run the others (run --notebook ...); or "
             "give the parameters the chart's version and the values that it has: "
             f"helm get values {current.name} {where}; or "
             f"{preflight.take_over(current.name, current.namespace)}",
         )
 
-    def _refuse_older_chart(self, context: Context, current: Release) -> None:
-        """Refuse to go back to an older chart: it may not know what a newer one has stored."""
+    def _newer_chart(self, context: Context, current: Release) -> Iterator[Finding]:
+        """Find that the release has a newer chart than the parameters name."""
         chart = self._wanted_chart(context)
         if current.chart != chart.name or not is_older(chart.version, current.chart_version):
             return
         where = f"--namespace {current.namespace}"
-        raise RunbookError(
-            f"Helm release {current.namespace}/{current.name} has the chart {current.chart} "
-            f"{current.chart_version}, and the parameters want the older {chart.version}: what a "
-            "newer version has stored, an older one may not understand",
+        yield Finding(
+            recovery.name(current.name, current.namespace),
+            f"it has the chart {current.chart} {current.chart_version}, and the parameters want "
+            f"the older {chart.version}",
+            "what a newer version has stored, an older one may not understand",
             f"give the parameters the version {current.chart_version} or a newer one; if it must "
             "go back, do that first and then run this again: "
             f"helm rollback {current.name} REVISION {where} "
@@ -277,19 +290,18 @@ class ReleasePlanner:
             found = [(item, live) for item, live in found if reference(item) not in plain]
         return found
 
-    def _refuse_contested(
+    def _contested(
         self, context: Context, revision: Release, manifest: Iterable[Object] = ()
-    ) -> None:
-        """Refuse what Helm would refuse: to change fields of its objects that others manage."""
-        contested.refuse(
-            context, revision, [*manifest, *(item for item, _ in self._present(context))]
-        )
+    ) -> Iterator[Finding]:
+        """Find what Helm would refuse: to change fields of its objects that others manage."""
+        present = [item for item, _ in self._present(context)]
+        return contested.conflicts(context, revision, [*manifest, *present])
 
-    def _refuse_foreign(self, context: Context) -> None:
-        """Refuse what Helm would refuse: objects that are there already, and another's."""
+    def _foreign(self, context: Context) -> Iterable[Finding]:
+        """Find what Helm would refuse: objects that are there already, and another's."""
         found = [live for _, live in self._present(context)]
         release, namespace = self._parameters.release, self._source.namespace
-        require(preflight.foreign(context, found, release, namespace, "its release's name"))
+        return preflight.foreign(context, found, release, namespace, "its release's name")
 
     def _install(self, context: Context) -> Change:
         values = canonical_yaml(redact_value(self._values)).rstrip()
@@ -307,13 +319,11 @@ class ReleasePlanner:
 
     def _recover(self, context: Context, stuck: Release) -> Change:
         base = self._to_recover(context, stuck)
-        self._refuse_older_chart(context, base)
-        differences = list(self._differences_from(context, base))
-        self._refuse_contested(
-            context,
-            base,
-            context.helm.get_manifest(base.name, namespace=base.namespace, revision=base.revision),
+        manifest = context.helm.get_manifest(
+            base.name, namespace=base.namespace, revision=base.revision
         )
+        require(chain(self._newer_chart(context, base), self._contested(context, base, manifest)))
+        differences = list(self._differences_from(context, base))
         text = "\n".join(filter(None, [recovery.explain(stuck, base), _shown(differences)]))
         return Change(self.ref, "recover", text, _digest([text, self._content(context)]))
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from runbook_lib.base import RunbookError, WaitTimeout, wait
 from runbook_lib.chapters.shared.release import contested
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import Context, Finding, Refused
 from runbook_lib.tools import Release
 
 HELM_TIMEOUT = 300.0
@@ -30,7 +30,7 @@ def settled(context: Context, release: str, namespace: str) -> Release | None:
     """Return a release, or None if there is none, when no Helm is at work on it any more.
 
     Raises:
-        RunbookError: Another Helm may still be at work on it, on a production cluster.
+        Refused: Another Helm may still be at work on it, on a production cluster.
     """
     found = context.helm.status(release, namespace=namespace)
     limit = HELM_TIMEOUT if context.target.production else _PATIENCE
@@ -53,11 +53,15 @@ def settled(context: Context, release: str, namespace: str) -> Release | None:
         )
     except WaitTimeout as error:
         if context.target.production:
-            raise RunbookError(
-                f"Helm release {namespace}/{release} {state(found)}: "
-                "another Helm may still be at work on it",
-                f"run again once {HELM_TIMEOUT / 60:.0f} minutes have passed since then, Helm's "
-                "own limit: if it is still so, it was interrupted, and the plan says what to do",
+            raise Refused(
+                Finding(
+                    name(release, namespace),
+                    f"it {state(found)}",
+                    "another Helm may still be at work on it",
+                    f"run again once {HELM_TIMEOUT / 60:.0f} minutes have passed since then, "
+                    "Helm's own limit: if it is still so, it was interrupted, and the plan says "
+                    "what to do",
+                )
             ) from error
     return found
 
@@ -111,8 +115,8 @@ def recover(context: Context, base: Release, *, timeout: float) -> Release:
     found = context.helm.status(base.name, namespace=base.namespace)
     if found is None or not found.deployed:
         raise RunbookError(
-            f"Helm release {base.namespace}/{base.name} is "
-            f"{found.status if found else 'gone'} after its recovery",
+            f"{name(base.name, base.namespace)} is {found.status if found else 'gone'} after its "
+            "recovery",
             "another Helm is at work on it: find out whose, then run this again",
         )
     return found
@@ -123,6 +127,11 @@ def _age(release: Release) -> float:
     if release.since is None:
         return float("inf")
     return (datetime.now(UTC) - release.since).total_seconds()
+
+
+def name(release: str, namespace: str) -> str:
+    """Name a release as findings do."""
+    return f"Helm release {namespace}/{release}"
 
 
 def state(release: Release | None) -> str:

@@ -63,7 +63,7 @@ def test_a_pod_that_is_accepted_is_as_its_controller_would_create_it() -> None:
 
 
 def test_what_the_annotations_ask_is_refused_in_the_api_servers_words() -> None:
-    with pytest.raises(RunbookError, match=r"StatefulSet xnat/web .*above memory limit") as caught:
+    with pytest.raises(RunbookError, match=r"StatefulSet xnat/web: .*above memory limit") as caught:
         outcome(Cluster(INVALID, None))
     assert "autoscaling.proxy" in caught.value.remedy
 

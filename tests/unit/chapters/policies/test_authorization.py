@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +37,7 @@ EXCLUDED = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"}
         ),
         (
             (OWN, pod(annotations=EXCLUDED)),
-            "past the sidecars: Pod xnat/xnat-xnat-web-0 .*excludeInboundPorts: 8080",
+            r"past the sidecars \(Pod xnat/xnat-xnat-web-0 .*excludeInboundPorts: 8080",
         ),
     ],
 )
@@ -48,3 +49,13 @@ def test_a_policy_about_methods_that_could_never_work_is_refused_in_the_plan(
     for step in policies:
         with pytest.raises(RunbookError, match=said):
             step.plan(given)
+        (finding,) = step.obstacles(given)
+        assert re.search(said, f"{finding.what} ({finding.evidence[0]})")
+
+
+def test_a_service_that_is_missing_is_an_obstacle_before_any_step(tmp_path: Path) -> None:
+    given = context(tmp_path, pod())
+    rule, *_ = authorization.steps(given.parameters)
+    (finding,) = rule.obstacles(given)
+    assert (finding.where, finding.what) == ("Service xnat/xnat-xnat-web", "there is none")
+    assert finding.remedy == "correct application.web.service"
