@@ -7,7 +7,7 @@ from typing import Any
 
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.names import PROXY
-from runbook_lib.cluster.objects import Object, name_of
+from runbook_lib.cluster.objects import Object, labels_of, name_of
 
 _NORMAL_WAITING = ("ContainerCreating", "PodInitializing")
 
@@ -41,6 +41,18 @@ class Container:
     native_sidecar: bool
     problem: str
     waiting: str = ""
+
+
+def workload_of(pod: Object) -> tuple[str, str]:
+    """Return kind and name of what keeps a pod: its controller, a Deployment if there is one."""
+    metadata = pod["metadata"]
+    owner = next((o for o in metadata.get("ownerReferences") or [] if o.get("controller")), None)
+    if owner is None:
+        return "Pod", metadata["name"]
+    template = labels_of(pod).get("pod-template-hash")
+    if owner["kind"] == "ReplicaSet" and template:
+        return "Deployment", owner["name"].removesuffix(f"-{template}")
+    return owner["kind"], owner["name"]
 
 
 def containers(pod: Object) -> list[Container]:

@@ -16,7 +16,7 @@ from runbook_lib.base.redact import redact
 from runbook_lib.cluster import PROXY, name_of
 from runbook_lib.diagnosis.looking import LIMIT
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import rollout
+from runbook_lib.mesh import web_pods
 
 LOG_LINES = 20
 """How much of a log is shown."""
@@ -82,8 +82,7 @@ def destination_rules(context: Context) -> Transcript:
 def web_pod(context: Context) -> str:
     """Return the first web pod as istioctl names it, `pod.namespace`."""
     application = context.parameters.application
-    found = context.cluster.list("v1", "Pod", application.namespace, application.web.labels)
-    names = sorted(name_of(pod) for pod in found if not rollout.has_ended(pod))
+    names = sorted(map(name_of, web_pods(context.cluster, context.parameters)))
     # Without a pod the command says so itself.
     return f"{names[0] if names else f'{application.web.name}-0'}.{application.namespace}"
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from runbook_lib.chapters.autoscaling import Autoscaler
 from runbook_lib.cluster import KubeEvent, Object, has_sidecar, labels_of, name_of, reference
-from runbook_lib.mesh import Policies, traffic
+from runbook_lib.mesh import Policies, Selection, is_web, traffic
 from runbook_lib.mesh.policy import is_dry_run, service_targets
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Observed
@@ -177,8 +177,13 @@ class Observation:
     @property
     def web_pods(self) -> tuple[Object, ...]:
         """The pods of the web workload."""
-        wanted = self.parameters.application.web.labels.items()
-        return tuple(pod for pod in self.pods if wanted <= labels_of(pod).items())
+        return tuple(pod for pod in self.pods if is_web(self.parameters, pod))
+
+    @property
+    def selection(self) -> Selection:
+        """The labels by which policies are to select the web pods."""
+        web = self.parameters.application.web
+        return Selection.of(self.parameters, self.workload(web.kind, web.name))
 
     @property
     def web_service(self) -> Object | None:

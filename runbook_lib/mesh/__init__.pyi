@@ -12,14 +12,18 @@ __all__ = [
     "PodView",
     "Policies",
     "Role",
+    "Selection",
     "Sidecar",
     "WorkloadView",
     "has_ended",
     "injection_label",
+    "is_web",
     "istiod_name",
     "own_policies",
     "progress",
+    "selection_mistakes",
     "wants_sidecar",
+    "web_pods",
 ]
 
 from .injection_trial import wants_sidecar
@@ -40,3 +44,4 @@ from .map import (
 from .names import OwnPolicy, injection_label, istiod_name, own_policies
 from .rollout import has_ended, progress
 from .traffic import SECURITY_API, Policies
+from .web import Selection, is_web, selection_mistakes, web_pods

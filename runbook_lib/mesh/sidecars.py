@@ -33,6 +33,7 @@ from runbook_lib.mesh.policy import (
     why_not_inbound,
 )
 from runbook_lib.mesh.rollout import has_ended
+from runbook_lib.mesh.web import is_web
 
 Listener = dict[str, Any]
 
@@ -153,7 +154,7 @@ def prove_authorization(context: Context) -> Table:
         wrong: list[str] = []
         in_force = traffic.policies_in_force(context.cluster, context.parameters)
         own = traffic.of_the_runbook(context.parameters, in_force)
-        web = [pod for pod in _living(context) if _is_web(context, pod)]
+        web = [pod for pod in _living(context) if is_web(context.parameters, pod)]
         if not web:
             wrong.append("there is no web pod")
         wrong += [f"{describe(pod)}: has no sidecar" for pod in web if not has_sidecar(pod)]
@@ -254,12 +255,9 @@ def _living(context: Context) -> list[Object]:
 def _ports(context: Context, pod: Object) -> list[int]:
     """Return the ports to prove at a pod: a container need not declare what it listens on."""
     application = context.parameters.application
-    known = (application.web.port, *application.plaintext_ports) if _is_web(context, pod) else ()
+    web = is_web(context.parameters, pod)
+    known = (application.web.port, *application.plaintext_ports) if web else ()
     return list(dict.fromkeys((*ports(pod), *known)))
-
-
-def _is_web(context: Context, pod: Object) -> bool:
-    return context.parameters.application.web.labels.items() <= _labels(pod).items()
 
 
 def _labels(pod: Object) -> dict[str, str]:

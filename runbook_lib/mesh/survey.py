@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -79,18 +79,6 @@ def survey(context: Context) -> MeshMap:
     )
 
 
-def workload_of(pod: Object) -> tuple[str, str]:
-    """Return kind and name of what keeps a pod: its controller, a Deployment if there is one."""
-    metadata = pod["metadata"]
-    owner = next((o for o in metadata.get("ownerReferences") or [] if o.get("controller")), None)
-    if owner is None:
-        return "Pod", metadata["name"]
-    template = (metadata.get("labels") or {}).get("pod-template-hash")
-    if owner["kind"] == "ReplicaSet" and template:
-        return "Deployment", owner["name"].removesuffix(f"-{template}")
-    return owner["kind"], owner["name"]
-
-
 def pod_view(pod: Object) -> PodView:
     """Return what a map shows of a pod."""
     proxy = next((c for c in pods.containers(pod) if c.name == PROXY), None)
@@ -126,7 +114,7 @@ class _Links:
         """Yield the application's links; the web workload comes first."""
         wanted = self.context.parameters.application.web
         web = replace(
-            self._end(wanted.name, wanted.labels),
+            self._end(wanted.name),
             port=wanted.port,
             mode=traffic.port_mode(self.context.parameters, self.policies),
             past=self.policies.web_past,
@@ -147,7 +135,6 @@ class _Links:
             pod = self._first_pod(workload.name)
             if pod is None:
                 continue
-            labels = labels_of(pod)
             service = next((s for s in self.services if serves(s, pod)), None)
             if service is None:
                 continue
@@ -155,7 +142,7 @@ class _Links:
             port = number or 0
             protocol = on_port(self.services, pod, port).protocol
             end = replace(
-                self._end(workload.name, labels),
+                self._end(workload.name),
                 port=number,
                 http=protocol is Protocol.HTTP,
                 past=why_not_inbound(pod, port),
@@ -170,13 +157,13 @@ class _Links:
         parameters = self.context.parameters
         pod = self._first_pod(parameters.application.web.name)
         number = service["spec"]["ports"][0]["port"]
-        labels = labels_of(pod) if pod else parameters.application.web.labels
+        labels = labels_of(pod) if pod else self.policies.web_labels
         caller = Caller(self.application.name, labels, parameters.istio.namespace)
         rule = choose(self.rules, called(service), caller).rule
         past = why_not_outbound(pod, number, cluster_ip(service)) if pod else None
         return sent_to_port(rule, number).mode, past
 
-    def _end(self, name: str, labels: Mapping[str, str]) -> End:
+    def _end(self, name: str) -> End:
         pod = self._first_pod(name)
         views = next((w.pods for w in self.application.workloads if w.name == name), ())
         has = {view.sidecar is not Sidecar.NONE for view in views}
@@ -187,12 +174,12 @@ class _Links:
             mode_for_all=traffic.mode_for_all(self.policies, self.application.name),
             policies=replace(
                 self.policies,
-                web_labels=labels_of(pod) if pod else labels,
+                web_labels=labels_of(pod) if pod else self.policies.web_labels,
             ),
         )
 
     def _first_pod(self, workload: str) -> Object | None:
-        return next((pod for pod in self.pods if workload_of(pod)[1] == workload), None)
+        return next((pod for pod in self.pods if pods.workload_of(pod)[1] == workload), None)
 
 
 def _ask(context: Context) -> list[Observed]:
@@ -242,7 +229,7 @@ def _workloads(
         roles = {web: Role.WEB, **dict.fromkeys(before, Role.DEPENDENCY)}
         groups = {key: [] for key in roles}
     for pod in sorted(found, key=lambda pod: str(name_of(pod))):
-        key = workload_of(pod)
+        key = pods.workload_of(pod)
         groups.setdefault(key, []).append(pod)
         if labels_of(pod).get("app") == "istiod" and not is_application:
             roles[key] = Role.CONTROL_PLANE

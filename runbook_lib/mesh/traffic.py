@@ -14,6 +14,7 @@ from runbook_lib.base import KindNotInstalled, RunbookError
 from runbook_lib.cluster import Cluster, Object, has_sidecar, labels_of, name_of, namespace_of
 from runbook_lib.mesh import policy
 from runbook_lib.mesh.policy import PortProtocol, Protocol, Reason, Request
+from runbook_lib.mesh.web import web_pods, workload
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Expectation, Probe
 
@@ -51,18 +52,24 @@ def policies_in_force(cluster: Cluster, parameters: Parameters) -> Policies:
     """Read the policies, the Services and the web pods from the cluster."""
     application = parameters.application
     namespaces = (parameters.istio.namespace, application.namespace)
-    labels, port = application.web.labels, application.web.port
-    web = cluster.list("v1", "Pod", application.namespace, labels)
+    port = application.web.port
+    web = web_pods(cluster, parameters)
     services = cluster.list("v1", "Service", application.namespace)
     past = (policy.why_not_inbound(pod, port) for pod in web if has_sidecar(pod))
     return Policies(
         tuple(_list(cluster, "PeerAuthentication", namespaces)),
         tuple(_list(cluster, "AuthorizationPolicy", namespaces)),
-        web_labels=labels_of(web[0]) if web else labels,
+        web_labels=labels_of(web[0]) if web else _template_labels(cluster, parameters),
         in_mesh=any(has_sidecar(pod) for pod in web),
         web_past=next(filter(None, past), None),
         web_protocol=policy.on_port(services, web[0], port) if web else PortProtocol(),
     )
+
+
+def _template_labels(cluster: Cluster, parameters: Parameters) -> Mapping[str, str]:
+    """Return the labels that web pods would have, where there are none."""
+    found = workload(cluster, parameters)
+    return labels_of(found["spec"]["template"]) if found else {}
 
 
 def of_the_runbook(parameters: Parameters, policies: Policies) -> Policies:

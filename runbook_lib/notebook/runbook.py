@@ -129,6 +129,10 @@ class Runbook:
         """Whether what the runbook takes for granted is there."""
         return checks.starting_point(self._context)
 
+    def selections(self) -> Table:
+        """Which pods the policies, the web Service and each workload select, and by what."""
+        return checks.selections(self._context)
+
     def preflight(self) -> Table:
         """What others, or an interruption, left in the way, and what to do about it."""
         return preflight.table(self._context)

@@ -65,7 +65,7 @@ class WebParameters(StrictModel):
     kind: Literal["StatefulSet", "Deployment"] = "StatefulSet"
     name: Name = "xnat-xnat-web"
     service: LabelName = "xnat-xnat-web"
-    labels: formats.Labels = {"app": "xnat-web"}
+    labels: formats.Labels | None = None
     port: Port = 8080
 
 

@@ -317,7 +317,7 @@ def exception(**changes: Any) -> Fault:
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
-        right = manifest.mutual_tls_exception(site.context.parameters)
+        right = manifest.mutual_tls_exception(site.context.parameters, WEB)
         spec = {**right["spec"], **changes}
         site.recreate({**right, "spec": spec})
         site.until_answer("GET", 502)
@@ -330,7 +330,7 @@ def exception(**changes: Any) -> Fault:
 
 @contextmanager
 def strict_without_exception(site: Site) -> Iterator[None]:
-    right = manifest.mutual_tls_exception(site.context.parameters)
+    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
     site.kubectl("delete", "peerauthentication", "default")
     site.until_answer("GET", 502)
     yield
@@ -356,7 +356,7 @@ def strict_without_exception_beside_one_of_others(site: Site) -> Iterator[None]:
 
 @contextmanager
 def exception_in_another_namespace(site: Site) -> Iterator[None]:
-    right = manifest.mutual_tls_exception(site.context.parameters)
+    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
     wrong = {**right, "metadata": {"name": "default", "namespace": "default"}}
     site.kubectl("delete", "peerauthentication", "default")
     site.recreate(wrong)
@@ -369,7 +369,7 @@ def exception_in_another_namespace(site: Site) -> Iterator[None]:
 
 @contextmanager
 def an_older_policy_wins(site: Site) -> Iterator[None]:
-    right = manifest.mutual_tls_exception(site.context.parameters)
+    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
     older = {
         **right,
         # In the same second the name decides, so this one comes first either way.
@@ -390,7 +390,7 @@ def own_policy(method: str, status: int, healed: int, **operation: Any) -> Fault
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
         given = site.context.parameters
-        right = manifest.authorization_policy(given, given.authorization.methods)
+        right = manifest.authorization_policy(given, WEB, given.authorization.methods)
         wrong: Object = json.loads(json.dumps(right))
         wrong["spec"]["selector"]["matchLabels"].update(operation.pop("labels", {}))
         wrong["spec"]["rules"][0]["to"][0]["operation"].update(operation)
@@ -411,7 +411,7 @@ def other_policy(
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
         given = site.context.parameters
-        own = manifest.authorization_policy(given, given.authorization.methods)
+        own = manifest.authorization_policy(given, WEB, given.authorization.methods)
         rules = [{"to": [{"operation": {"methods": methods}}]}]
         spec = {"action": action, "selector": {"matchLabels": WEB}, "rules": rules}
         if alone:
@@ -930,7 +930,7 @@ def test_the_command_line_says_the_same_and_its_exit_code_tells(site: Site) -> N
 
 
 def test_the_api_server_refuses_an_exception_without_a_selector(site: Site) -> None:
-    right = manifest.mutual_tls_exception(site.context.parameters)
+    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
     wrong = {**right, "metadata": OTHER, "spec": {"portLevelMtls": right["spec"]["portLevelMtls"]}}
     answer = site.kubectl("create", "--filename", "-", stdin=json.dumps(wrong), check=False)
     assert "portLevelMtls requires selector" in answer

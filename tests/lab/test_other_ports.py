@@ -18,6 +18,7 @@ from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
 from runbook_lib.lifecycle.table import Row
+from runbook_lib.mesh import web
 from tests import dicom
 from tests.labs import Lab
 
@@ -108,14 +109,15 @@ def test_each_policy_closes_the_port_unless_it_names_it(make: MakeContext, mesh:
     """What the parameter is there for."""
     without, named = make(**CLOSING).parameters, make().parameters
     apply = make().cluster.apply
+    labels = web.labels(make().cluster, named)
     apply(manifest.strict_mutual_tls(without))
-    apply(manifest.mutual_tls_exception(without))
+    apply(manifest.mutual_tls_exception(without, labels))
     _until_received(mesh, open_=False)
-    apply(manifest.mutual_tls_exception(named))
+    apply(manifest.mutual_tls_exception(named, labels))
     _until_received(mesh, open_=True)
-    apply(manifest.authorization_policy(without, ["GET"]))
+    apply(manifest.authorization_policy(without, labels, ["GET"]))
     _until_received(mesh, open_=False)
-    apply(manifest.authorization_policy(named, ["GET"]))
+    apply(manifest.authorization_policy(named, labels, ["GET"]))
     _until_received(mesh, open_=True)
 
 

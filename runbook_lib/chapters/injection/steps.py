@@ -167,7 +167,7 @@ def steps(_parameters: Parameters) -> tuple[Step, ...]:
 
 
 def _namespace_obstacles(context: Context) -> Iterator[Finding]:
-    """Find that the namespace is missing, or that its labels contradict each other."""
+    """Find that the namespace is missing, or that labels in it contradict what they are for."""
     name = context.parameters.application.namespace
     namespace = context.cluster.get("v1", "Namespace", name)
     if namespace is None:
@@ -178,6 +178,7 @@ def _namespace_obstacles(context: Context) -> Iterator[Finding]:
             "install the application first, or correct application.namespace",
         )
         return
+    yield from preflight.web_labels(context)
     wanted, _ = injection_label(context.parameters)
     (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
     if other in labels_of(namespace):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.chapters.shared import objects, observe, outsiders
+from runbook_lib.chapters.shared import objects, observe, outsiders, preflight
 from runbook_lib.cluster import APPS, Object, live_object, ref, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -20,7 +20,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import sidecars, traffic
+from runbook_lib.mesh import sidecars, traffic, web
 from runbook_lib.mesh.policy import allowed_methods, is_dry_run
 from runbook_lib.parameters import Parameters
 
@@ -36,6 +36,7 @@ class _RouteToWeb(Step):
     undo = "delete the DestinationRule"
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from preflight.web_labels(context)
         yield from outsiders.cut_off(context)
         yield from refusals(lambda: service_ports(context))
 
@@ -96,6 +97,7 @@ class _AllowMethods(Step):
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         if not self._is_surpassed(context):
+            yield from preflight.web_labels(context)
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
 
@@ -104,16 +106,16 @@ class _AllowMethods(Step):
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
-        manifests = [self._manifest(context.parameters)]
+        manifests = [self._manifest(context)]
         return objects.plan_objects(
             context, self.name, manifests, _note_on_ports(context), own=True
         )
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [self._manifest(context.parameters)])
+        objects.apply_objects(context, plan, [self._manifest(context)])
 
     def verify(self, context: Context) -> Verification:
-        wanted = self._manifest(context.parameters)
+        wanted = self._manifest(context)
         surpassed = self._is_surpassed(context)
         ok = surpassed or objects.in_place(context, wanted)
         found = "as planned" if ok else "missing or changed"
@@ -129,14 +131,18 @@ class _AllowMethods(Step):
             ),
         )
 
-    def _manifest(self, parameters: Parameters) -> Object:
-        return manifest.authorization_policy(parameters, self._methods, dry_run=self._dry_run)
+    def _manifest(self, context: Context) -> Object:
+        parameters = context.parameters
+        labels = web.labels(context.cluster, parameters)
+        return manifest.authorization_policy(
+            parameters, labels, self._methods, dry_run=self._dry_run
+        )
 
     def _is_surpassed(self, context: Context) -> bool:
         """Whether the policy is beyond this stage: going back would lock users out on a re-run."""
         if not self._dry_run and set(self._methods) == set(self._final):
             return False
-        policy = live_object(context.cluster, self._manifest(context.parameters))
+        policy = live_object(context.cluster, self._manifest(context))
         if policy is None or is_dry_run(policy):
             return False
         return self._dry_run or allowed_methods(policy) >= set(self._final)

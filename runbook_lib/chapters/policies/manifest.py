@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from runbook_lib.cluster import DRY_RUN_ANNOTATION, Manifests, Object
 from runbook_lib.parameters import Parameters
@@ -24,13 +24,18 @@ def permissive_mutual_tls(parameters: Parameters) -> Object:
     return manifest
 
 
-def mutual_tls_exception(parameters: Parameters) -> Object:
-    """The web pods' ports for callers outside of the mesh, without mutual TLS; the rest STRICT."""
+def mutual_tls_exception(parameters: Parameters, labels: Mapping[str, str]) -> Object:
+    """The web pods' ports for callers outside of the mesh, without mutual TLS; the rest STRICT.
+
+    Args:
+        parameters: The run's parameters.
+        labels: What selects the web pods, and no others.
+    """
     application = parameters.application
     manifest = _MANIFESTS.named(
         "peer-authentication-exception", parameters.mutual_tls.exception, application.namespace
     )
-    manifest["spec"]["selector"]["matchLabels"] = dict(application.web.labels)
+    manifest["spec"]["selector"]["matchLabels"] = dict(labels)
     # JSON, and so the API, knows only text as keys.
     (mode,) = manifest["spec"]["portLevelMtls"].values()
     ports = (application.web.port, *application.plaintext_ports)
@@ -38,9 +43,9 @@ def mutual_tls_exception(parameters: Parameters) -> Object:
     return manifest
 
 
-def mutual_tls(parameters: Parameters) -> tuple[Object, Object]:
-    """Both policies of mutual TLS, as they are in the end."""
-    return strict_mutual_tls(parameters), mutual_tls_exception(parameters)
+def mutual_tls(parameters: Parameters, labels: Mapping[str, str]) -> tuple[Object, Object]:
+    """Both policies of mutual TLS, as they are in the end; arguments as for the exception."""
+    return strict_mutual_tls(parameters), mutual_tls_exception(parameters, labels)
 
 
 def destination_rule(parameters: Parameters, service_ports: Sequence[int]) -> Object:
@@ -64,11 +69,21 @@ def destination_rule(parameters: Parameters, service_ports: Sequence[int]) -> Ob
 
 
 def authorization_policy(
-    parameters: Parameters, methods: Sequence[str], *, dry_run: bool = False
+    parameters: Parameters,
+    labels: Mapping[str, str],
+    methods: Sequence[str],
+    *,
+    dry_run: bool = False,
 ) -> Object:
-    """The policy that lets only `methods` reach the web container.
+    """The policy that lets only some methods reach the web container.
 
     Ports that other callers use have a rule of their own: one about methods matches nothing there.
+
+    Args:
+        parameters: The run's parameters.
+        labels: What selects the web pods, and no others.
+        methods: The HTTP methods that are let in.
+        dry_run: Whether decisions are only logged.
     """
     application = parameters.application
     manifest = _MANIFESTS.named(
@@ -76,7 +91,7 @@ def authorization_policy(
     )
     if dry_run:
         manifest["metadata"]["annotations"] = {DRY_RUN_ANNOTATION: "true"}
-    manifest["spec"]["selector"]["matchLabels"] = dict(application.web.labels)
+    manifest["spec"]["selector"]["matchLabels"] = dict(labels)
     (rule,) = manifest["spec"]["rules"]
     (to,) = rule["to"]
     to["operation"]["methods"] = list(methods)

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.chapters.shared import objects, observe, outsiders
+from runbook_lib.chapters.shared import objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
-from runbook_lib.mesh import sidecars
+from runbook_lib.mesh import sidecars, web
 from runbook_lib.parameters import Parameters
 
 
@@ -18,11 +18,12 @@ class _PeerAuthenticationStep(Step):
     """Apply one PeerAuthentication and prove the traffic that results."""
 
     @abstractmethod
-    def manifest(self, parameters: Parameters) -> Object:
+    def manifest(self, context: Context) -> Object:
         """The PeerAuthentication."""
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        return outsiders.cut_off(context)
+        yield from preflight.web_labels(context)
+        yield from outsiders.cut_off(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -30,14 +31,14 @@ class _PeerAuthenticationStep(Step):
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
-        wanted = [self.manifest(context.parameters)]
+        wanted = [self.manifest(context)]
         return objects.plan_objects(context, self.name, wanted, note, own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [self.manifest(context.parameters)])
+        objects.apply_objects(context, plan, [self.manifest(context)])
 
     def verify(self, context: Context) -> Verification:
-        wanted = self.manifest(context.parameters)
+        wanted = self.manifest(context)
         in_place = objects.in_place(context, wanted)
         found = "as planned" if in_place else "missing or changed"
         checks = [Check(reference(wanted), found, in_place)]
@@ -69,8 +70,8 @@ class _StrictMutualTls(_PeerAuthenticationStep):
             else "the load balancer speaks plaintext: users see 502 until the exception is applied"
         )
 
-    def manifest(self, parameters: Parameters) -> Object:
-        return manifest.strict_mutual_tls(parameters)
+    def manifest(self, context: Context) -> Object:
+        return manifest.strict_mutual_tls(context.parameters)
 
     def plan(self, context: Context) -> Plan:
         plan = super().plan(context)
@@ -91,8 +92,9 @@ class _MutualTlsException(_PeerAuthenticationStep):
     risk = "whoever reaches the pod's IP can use this port without an identity"
     undo = "delete it, once nothing outside the mesh needs the port"
 
-    def manifest(self, parameters: Parameters) -> Object:
-        return manifest.mutual_tls_exception(parameters)
+    def manifest(self, context: Context) -> Object:
+        parameters = context.parameters
+        return manifest.mutual_tls_exception(parameters, web.labels(context.cluster, parameters))
 
 
 def _other_callers(context: Context) -> Iterator[str]:
@@ -113,7 +115,9 @@ def _other_callers(context: Context) -> Iterator[str]:
 
 def _left_open(context: Context) -> Iterator[str]:
     """Say which ports take plaintext all the same."""
-    if ports := outsiders.open_past_sidecars(context, manifest.mutual_tls(context.parameters)):
+    labels = web.labels(context.cluster, context.parameters)
+    planned = manifest.mutual_tls(context.parameters, labels)
+    if ports := outsiders.open_past_sidecars(context, planned):
         yield (
             f"who uses plaintext on ports that are not captured: {'; '.join(ports)}. No policy "
             "holds there: take the port off the annotation and restart the pods, or accept it"

@@ -48,7 +48,7 @@ class _RemoveAuthorization(RollbackStep):
         parameters = context.parameters
         methods = parameters.authorization.methods
         return [
-            manifest.authorization_policy(parameters, methods),
+            manifest.authorization_policy(parameters, {}, methods),
             manifest.destination_rule(parameters, ()),
         ]
 
@@ -183,7 +183,7 @@ class _RemoveMutualTls(RollbackStep):
     def _manifests(context: Context) -> list[Object]:
         parameters = context.parameters
         return [
-            manifest.mutual_tls_exception(parameters),
+            manifest.mutual_tls_exception(parameters, {}),
             manifest.strict_mutual_tls(parameters),
         ]
 

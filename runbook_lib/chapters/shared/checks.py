@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from runbook_lib.cluster import APPS, has_sidecar, labels_of, ref
-from runbook_lib.lifecycle import Check, Context, Table, table
-from runbook_lib.mesh import has_ended, injection_label, progress
+from collections.abc import Mapping, Sequence
+
+from runbook_lib.cluster import APPS, Object, has_sidecar, labels_of, name_of, ref
+from runbook_lib.cluster.pods import workload_of
+from runbook_lib.lifecycle import Check, Context, Row, Table, table
+from runbook_lib.mesh import Selection, has_ended, injection_label, progress, web
 
 
 def tool_versions(context: Context) -> Table:
@@ -64,6 +67,40 @@ def starting_point(context: Context) -> Table:
     checks.append(Check(f"label {key}", labels.get(key, "not set"), ok=None))
     checks.append(Check("pods with a sidecar", str(len(in_mesh)), ok=None))
     return table.of_checks("Starting point", checks)
+
+
+def selections(context: Context) -> Table:
+    """Which pods each set of labels selects by which the chapters go."""
+    parameters = context.parameters
+    application = parameters.application
+    listed = context.cluster.list("v1", "Pod", application.namespace)
+    pods = [pod for pod in listed if not has_ended(pod)]
+    chosen = Selection.of(parameters, web.workload(context.cluster, parameters))
+    service = context.cluster.get("v1", "Service", application.web.service, application.namespace)
+    follows = (service or {"spec": {}})["spec"].get("selector") or {}
+    where = ref("Service", application.web.service, application.namespace)
+    place = (application.web.kind, application.web.name)
+    rows = [
+        _selected("policies for the web pods", chosen.labels, pods, place),
+        _selected(where, follows, pods, place),
+    ]
+    for entry in application.restart_order:
+        kind, _, name = entry.partition("/")
+        workload = context.cluster.get(APPS, kind, name, application.namespace)
+        labels = workload["spec"]["selector"].get("matchLabels") or {} if workload else {}
+        where = ref(kind, name, application.namespace)
+        rows.append(_selected(where, labels, pods, (kind, name)))
+    return Table("Labels", ("who selects", "by which labels", "pods"), tuple(rows))
+
+
+def _selected(
+    who: str, labels: Mapping[str, str], pods: Sequence[Object], workload: tuple[str, str]
+) -> Row:
+    """Return which pods labels select: right if they are those of a workload, one at least."""
+    found = [pod for pod in pods if labels and labels.items() <= labels_of(pod).items()]
+    meant = [pod for pod in pods if workload_of(pod) == workload]
+    names = ", ".join(sorted(map(name_of, found))) or "none"
+    return Row((who, web.text(labels) or "none", names), bool(found) and found == meant)
 
 
 def _there(found: object) -> tuple[str, bool]:

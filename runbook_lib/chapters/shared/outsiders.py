@@ -22,7 +22,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding
-from runbook_lib.mesh import has_ended, sidecars, traffic
+from runbook_lib.mesh import has_ended, is_web, sidecars, traffic, web_pods
 from runbook_lib.mesh.policy import STRICT, service_targets, why_not_inbound
 
 _Way = tuple[str, int | str, str]
@@ -110,7 +110,7 @@ def doors_of_others(context: Context) -> list[str]:
     pods = [
         pod
         for pod in _under_mesh_wide(context, application.namespace)
-        if not application.web.labels.items() <= _labels(pod).items()
+        if not is_web(context.parameters, pod)
     ]
     found = (f"{d.service} ({d.outside})" for d in _doors(context, pods) if d.outside)
     return list(dict.fromkeys(found))
@@ -195,7 +195,7 @@ def _web_pods(context: Context) -> Iterator[Object]:
     """Yield the web pods there are, and the one that their workload would make."""
     application = context.parameters.application
     web, namespace = application.web, application.namespace
-    yield from context.cluster.list("v1", "Pod", namespace, web.labels)
+    yield from web_pods(context.cluster, context.parameters)
     workload = context.cluster.get(APPS, web.kind, web.name, namespace)
     if workload is not None:
         template = workload["spec"]["template"]

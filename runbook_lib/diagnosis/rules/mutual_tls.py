@@ -11,7 +11,7 @@ from functools import partial
 from runbook_lib.cluster import Object, has_sidecar, name_of, namespace_of, reference
 from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.lifecycle import Severity
-from runbook_lib.mesh import traffic
+from runbook_lib.mesh import traffic, web
 from runbook_lib.mesh.policy import (
     DISABLE,
     PERMISSIVE,
@@ -82,7 +82,7 @@ def exception_other_port(seen: Observation) -> Iterator[Cause]:
                 )
 
 
-@_rule(order=210, needs=_EXCEPTION_NEEDS)
+@_rule(order=210, needs=_EXCEPTION_NEEDS, explained_by=("web-labels-mistaken",))
 def exception_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The exception's selector matches no pod."""
     for policy in _exceptions(seen):
@@ -96,7 +96,7 @@ def exception_selects_nothing(seen: Observation) -> Iterator[Cause]:
                     for key, value in wanted.items()
                 ),
                 "the exception's selector matches no pod: the web pods carry "
-                + _text(seen.parameters.application.web.labels),
+                + web.text(seen.selection.carried or {}),
             )
 
 
@@ -170,27 +170,28 @@ def exception_is_strict(seen: Observation) -> Iterator[Cause]:
             )
 
 
-@_rule(order=260, needs=_EXCEPTION_NEEDS)
+@_rule(order=260, needs=_EXCEPTION_NEEDS, explained_by=("web-labels-mistaken",))
 def exception_missing(seen: Observation) -> Iterator[Cause]:
     """STRICT is in force, and nothing lets the load balancer in."""
     if not locked_out(seen) or _exceptions(seen):
         return
-    web = seen.parameters.application.web
+    port = _web_port(seen)
     policies = seen.policies
     reason = mode_on_port(
         policies.peer_authentications,
         seen.parameters.application.namespace,
         policies.web_labels,
-        web.port,
+        port,
     ).reason
     yield _refused(
         seen,
-        reference(reason.item) if reason else f"port {web.port} of the web pods",
+        reference(reason.item) if reason else f"port {port} of the web pods",
         (
             *([reason.text] if reason else []),
-            f"no PeerAuthentication with portLevelMtls selects {_text(web.labels)}",
+            "no PeerAuthentication with portLevelMtls selects "
+            + web.text(seen.selection.carried or {}),
         ),
-        f"mutual TLS is STRICT, and port {web.port} has no exception",
+        f"mutual TLS is STRICT, and port {port} has no exception",
         "run notebook 04_mutual_tls: its step mutual-tls-exception opens the port",
         link=_MIGRATION,
         severity=Severity.NOT_DONE,
@@ -266,10 +267,6 @@ def _service_ports(seen: Observation) -> set[str]:
     """Return the Service's ports that lead to the web port, and are another number."""
     ports = seen.ports_to_web(seen.web_service) if seen.web_service else ()
     return {str(number) for number in ports} - {str(_web_port(seen))}
-
-
-def _text(labels: dict[str, str]) -> str:
-    return ", ".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _refused(

@@ -7,6 +7,7 @@ from functools import partial
 
 from runbook_lib.cluster import Object, labels_of, name_of, namespace_of, ref, reference
 from runbook_lib.diagnosis import Cause, Front, Observation, registry
+from runbook_lib.mesh import web
 
 _SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
 
@@ -36,10 +37,28 @@ def service_missing(seen: Observation) -> Iterator[Cause]:
         )
 
 
+@_rule(order=155, needs=("pods", "workloads"))
+def web_labels_mistaken(seen: Observation) -> Iterator[Cause]:
+    """The labels by which policies are to select the web pods select others."""
+    if seen.selection.carried is None:
+        return  # that there is no web workload is a cause of its own
+    for each in seen.selection.mistakes(seen.parameters, seen.pods, seen.workloads):
+        yield Cause(
+            each.where,
+            each.what,
+            _symptom(seen, each.effect),
+            each.remedy,
+            each.evidence,
+            parameter=each.parameter,
+            link=_SERVICE,
+            outside=bool(seen.unreachable),
+        )
+
+
 @_rule(order=160, needs=("services", "pods", "workloads"))
 def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The selector of a Service in front matches no pod, or the web Service's no web pod."""
-    web = seen.parameters.application.web
+    carried = web.text(seen.selection.carried or {})
     for front, service in _services(seen):
         selector = service["spec"].get("selector") or {}
         if not selector:  # others write its endpoints
@@ -49,8 +68,7 @@ def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
             continue
         yield Cause(
             reference(service),
-            "the Service's selector matches no web pod: they carry "
-            + ", ".join(f"{key}={value}" for key, value in web.labels.items()),
+            f"the Service's selector matches no web pod: they carry {carried}",
             _symptom(seen, "the load balancer has no targets"),
             _edit(service),
             (
@@ -131,8 +149,8 @@ def _is_web(seen: Observation, service: Object) -> bool:
 
 def _leads_to_web(seen: Observation, service: Object) -> bool:
     selector = service["spec"].get("selector") or {}
-    web = [labels_of(pod) for pod in seen.web_pods] or [seen.parameters.application.web.labels]
-    return bool(selector) and any(selector.items() <= labels.items() for labels in web)
+    carried = [labels_of(pod) for pod in seen.web_pods] or [seen.selection.carried or {}]
+    return bool(selector) and any(selector.items() <= labels.items() for labels in carried)
 
 
 def _ready_endpoints(seen: Observation, service: Object) -> int:

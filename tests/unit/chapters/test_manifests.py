@@ -13,6 +13,7 @@ from runbook_lib.chapters.install import manifest as install
 from runbook_lib.chapters.kiali import manifest as kiali
 from runbook_lib.chapters.policies import manifest as policies
 from runbook_lib.parameters.loading import Parameters
+from tests.unit.doubles.given_cluster import WEB
 from tests.unit.samples import lab_parameters
 
 CERTIFICATE = "arn:aws:acm:ap-southeast-2:111122223333:certificate/0a1b2c3d"
@@ -25,13 +26,14 @@ def exposed(how: str, **more: Any) -> Parameters:
 
 
 DEFAULTS = lab_parameters()
+FRONT = {"tier": "web"}
 RENDERED: dict[str, dict[str, Any]] = {
     "namespace-istio-system": install.istio_namespace(DEFAULTS),
     "namespace-injection": injection.labelled_namespace(DEFAULTS),
     "peer-authentication-strict": policies.strict_mutual_tls(DEFAULTS),
-    "peer-authentication-exception": policies.mutual_tls_exception(DEFAULTS),
+    "peer-authentication-exception": policies.mutual_tls_exception(DEFAULTS, WEB),
     "destination-rule": policies.destination_rule(DEFAULTS, [80]),
-    "authorization-policy": policies.authorization_policy(DEFAULTS, ["GET", "HEAD"]),
+    "authorization-policy": policies.authorization_policy(DEFAULTS, WEB, ["GET", "HEAD"]),
     "namespace-kiali-operator": kiali.operator_namespace(DEFAULTS),
     "kiali": kiali.kiali(DEFAULTS),
     "kiali-nlb-tls": kiali.kiali_nlb_tls(exposed("nlb-tls")),
@@ -43,7 +45,7 @@ RENDERED: dict[str, dict[str, Any]] = {
 OTHER = lab_parameters(
     application={
         "namespace": "shop",
-        "web": {"name": "front", "service": "front-svc", "labels": {"tier": "web"}, "port": 3000},
+        "web": {"name": "front", "service": "front-svc", "port": 3000},
         "restart_order": ["StatefulSet/front"],
     },
     istio={"namespace": "mesh", "revision": "canary"},
@@ -76,7 +78,7 @@ def test_the_mesh_wide_policy_has_no_selector_and_is_in_the_root_namespace() -> 
 
 
 def test_the_exception_names_the_containers_port_as_text() -> None:
-    rendered = policies.mutual_tls_exception(OTHER)
+    rendered = policies.mutual_tls_exception(OTHER, FRONT)
     assert rendered["metadata"] == {"name": "edge", "namespace": "shop"}
     assert rendered["spec"] == {
         "selector": {"matchLabels": {"tier": "web"}},
@@ -96,7 +98,7 @@ def test_the_destination_rule_names_the_services_ports() -> None:
 
 
 def test_the_authorization_policy_names_methods_and_pods() -> None:
-    rendered = policies.authorization_policy(OTHER, ["GET"])
+    rendered = policies.authorization_policy(OTHER, FRONT, ["GET"])
     assert rendered["metadata"] == {"name": "methods", "namespace": "shop"}
     assert rendered["spec"]["selector"] == {"matchLabels": {"tier": "web"}}
     assert rendered["spec"]["rules"] == [{"to": [{"operation": {"methods": ["GET"]}}]}]
@@ -104,21 +106,21 @@ def test_the_authorization_policy_names_methods_and_pods() -> None:
 
 def test_other_ports_are_left_out_of_mutual_tls_and_allowed_by_a_rule_of_their_own() -> None:
     dicom = lab_parameters(application={"plaintext_ports": [8104, 104]})
-    exception = policies.mutual_tls_exception(dicom)["spec"]
+    exception = policies.mutual_tls_exception(dicom, WEB)["spec"]
     assert exception["mtls"] == {"mode": "STRICT"}
     assert exception["portLevelMtls"] == {
         "8080": {"mode": "DISABLE"},
         "8104": {"mode": "DISABLE"},
         "104": {"mode": "DISABLE"},
     }
-    assert policies.authorization_policy(dicom, ["GET"])["spec"]["rules"] == [
+    assert policies.authorization_policy(dicom, WEB, ["GET"])["spec"]["rules"] == [
         {"to": [{"operation": {"methods": ["GET"]}}]},
         {"to": [{"operation": {"ports": ["8104", "104"]}}]},
     ]
 
 
 def test_a_dry_run_is_an_annotation() -> None:
-    rendered = policies.authorization_policy(OTHER, ["GET"], dry_run=True)
+    rendered = policies.authorization_policy(OTHER, FRONT, ["GET"], dry_run=True)
     assert rendered["metadata"]["annotations"] == {"istio.io/dry-run": "true"}
 
 
@@ -130,17 +132,17 @@ def test_a_revision_has_a_label_of_its_own() -> None:
 
 
 def test_rendering_does_not_change_what_is_rendered_next() -> None:
-    policies.authorization_policy(OTHER, ["DELETE"], dry_run=True)
-    assert policies.authorization_policy(DEFAULTS, ["GET", "HEAD"]) == stored(
+    policies.authorization_policy(OTHER, FRONT, ["DELETE"], dry_run=True)
+    assert policies.authorization_policy(DEFAULTS, WEB, ["GET", "HEAD"]) == stored(
         "authorization-policy"
     )
 
 
 def test_text_that_looks_like_yaml_stays_text() -> None:
     odd = lab_parameters(
-        application={"web": {"labels": {"app": "yes"}}, "namespace": "true"},
+        application={"namespace": "true"},
     )
-    rendered = policies.mutual_tls_exception(odd)
+    rendered = policies.mutual_tls_exception(odd, {"app": "yes"})
     assert rendered["metadata"]["namespace"] == "true"
     assert rendered["spec"]["selector"]["matchLabels"] == {"app": "yes"}
 

@@ -33,6 +33,7 @@ from runbook_lib.mesh.traffic import Policies
 from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
 from runbook_lib.site.probe import Observed
 from runbook_lib.tools.istioctl import Istioctl, Message
+from tests.unit.doubles.given_cluster import kept_by
 from tests.unit.samples import lab_parameters
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
 
 GIVEN = lab_parameters()
 WEB, DATABASE = "xnat-xnat-web", "xnat-postgresql"
+CARRIED = {"app": "xnat-web"}
 SENT = {"Listener": "SYNCED", "Cluster": "SYNCED"}
 DENIED = Observed("", 403, body="RBAC: access denied")
 BAD_GATEWAY = Observed("", 502)
@@ -57,6 +59,7 @@ def pod(app: str, port: int, **status: Any) -> Object:
             "name": f"{app}-0",
             "namespace": "xnat",
             "labels": {"app": app.removeprefix("xnat-")},
+            **kept_by(app),
         },
         "spec": {
             "containers": [
@@ -120,8 +123,8 @@ def dated(item: Object, second: int = 0) -> Object:
 
 
 STRICT = dated(manifest.strict_mutual_tls(GIVEN))
-EXCEPTION = dated(manifest.mutual_tls_exception(GIVEN), 5)
-METHODS = dated(manifest.authorization_policy(GIVEN, GIVEN.authorization.methods))
+EXCEPTION = dated(manifest.mutual_tls_exception(GIVEN, CARRIED), 5)
+METHODS = dated(manifest.authorization_policy(GIVEN, CARRIED, GIVEN.authorization.methods))
 RULE = manifest.destination_rule(GIVEN, [80])
 ISTIOD = {
     "kind": "Deployment",
@@ -390,6 +393,9 @@ CASES: Mapping[str, dict[str, Any]] = {
         **GONE,
     },
     "service-missing": {"services": (), **GONE},
+    "web-labels-mistaken": {
+        "parameters": lab_parameters(application={"web": {"labels": {"app": WEB}}})
+    },
     "service-selects-nothing": {
         "services": (changed(service(WEB, 80, 8080, "http"), "spec.selector.app", "x"),),
         "endpoints": (),
@@ -717,8 +723,8 @@ def with_dicom(**changes: Any) -> Observation:
         "rules": (manifest.destination_rule(given, [80, 104]),),
         **policies(
             STRICT,
-            dated(manifest.mutual_tls_exception(given)),
-            dated(manifest.authorization_policy(given, given.authorization.methods)),
+            dated(manifest.mutual_tls_exception(given, CARRIED)),
+            dated(manifest.authorization_policy(given, CARRIED, given.authorization.methods)),
         ),
     }
     return healthy(**{**right, **changes})
@@ -1075,10 +1081,18 @@ def test_a_deployment_is_refused_by_way_of_its_replica_set() -> None:
         }
     )
     refused = (KubeEvent("FailedCreate", f"Error creating: {NO_ROOM}"),)
+    of_deployment = pod(WEB, 8080)
+    of_deployment["metadata"] |= {
+        "labels": {**CARRIED, "pod-template-hash": "7c5ddbdf54"},
+        "ownerReferences": [
+            {"kind": "ReplicaSet", "name": f"{WEB}-7c5ddbdf54", "controller": True}
+        ],
+    }
 
     def seen(about: str) -> Observation:
         return healthy(
             parameters=given,
+            pods=(of_deployment, pod(DATABASE, 5432)),
             workloads=(deployment, workload(DATABASE)),
             events={about: refused},
         )

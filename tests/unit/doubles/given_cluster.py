@@ -52,6 +52,21 @@ def context(folder: Path, *objects: Object, **given: Any) -> Context:
     return Context(lab_parameters(**given), LAB, cluster, evidence)
 
 
+def kept_by(name: str) -> dict[str, Any]:
+    """The metadata of a pod that says which StatefulSet keeps it."""
+    return {"ownerReferences": [{"kind": "StatefulSet", "name": name, "controller": True}]}
+
+
+def web_workload(selector: dict[str, str] = WEB, **labels: str) -> Object:
+    """The StatefulSet of the web pods, whose template may carry more labels than its selector."""
+    template = {"metadata": {"labels": {**selector, **labels}}, "spec": {"containers": []}}
+    return {
+        "kind": "StatefulSet",
+        "metadata": {"name": "xnat-xnat-web", "namespace": "xnat"},
+        "spec": {"selector": {"matchLabels": selector}, "template": template},
+    }
+
+
 def pod(
     name: str = "xnat-xnat-web-0",
     *containers: Object,
@@ -60,12 +75,22 @@ def pod(
     sidecar: bool = True,
     **metadata: Any,
 ) -> Object:
-    """A ready pod; with a container that declares 8080 if none is given."""
+    """A ready pod of the web workload, or with other labels of one that it is named after.
+
+    It has a container that declares 8080 if none is given.
+    """
+    keeper = "xnat-xnat-web" if labels == WEB else name.rpartition("-")[0]
     own = [*containers] or [{"name": "web", "ports": [{"containerPort": 8080, "name": "http"}]}]
     every = [*own, *([{"name": "istio-proxy"}] if sidecar else [])]
     return {
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace, "labels": labels, **metadata},
+        "metadata": {
+            "name": name,
+            "namespace": namespace,
+            "labels": labels,
+            **kept_by(keeper),
+            **metadata,
+        },
         "spec": {"containers": every},
         "status": {
             "phase": "Running",

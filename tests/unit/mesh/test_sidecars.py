@@ -17,7 +17,7 @@ from runbook_lib.chapters.policies.manifest import (
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Row, Table
 from runbook_lib.mesh.sidecars import accepts_plaintext, allows, prove_authorization, prove_modes
-from tests.unit.doubles.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import WEB, context, pod
 from tests.unit.samples import lab_parameters
 
 
@@ -91,8 +91,8 @@ DENYING: dict[str, Any] = {
     "name": "envoy.filters.http.rbac",
     "typedConfig": {"rules": {"action": "DENY", "policies": {}}},
 }
-POLICY = authorization_policy(lab_parameters(), ["GET", "HEAD"])
-DRY = authorization_policy(lab_parameters(), ["GET", "HEAD"], dry_run=True)
+POLICY = authorization_policy(lab_parameters(), WEB, ["GET", "HEAD"])
+DRY = authorization_policy(lab_parameters(), WEB, ["GET", "HEAD"], dry_run=True)
 EVERYTHING = {"everything"}
 
 
@@ -174,7 +174,7 @@ def test_every_web_pod_must_have_the_policy(tmp_path: Path) -> None:
 
 def test_another_port_must_have_its_rule(tmp_path: Path) -> None:
     given = {"application": {"plaintext_ports": [8104]}}
-    policy = authorization_policy(lab_parameters(**given), ["GET", "HEAD"])
+    policy = authorization_policy(lab_parameters(**given), WEB, ["GET", "HEAD"])
     with_rule = _inbound(_http(8080, _rbac(READ, DICOM)), _tcp(8104, _rbac(DICOM)))
     proved = prove_authorization(
         _context(tmp_path, policy, pod("web-0"), asked=Asked(web_0=with_rule), **given)
@@ -235,7 +235,7 @@ def test_the_mode_of_another_port_is_proved_though_no_container_declares_it(
     tmp_path: Path,
 ) -> None:
     given = {"application": {"plaintext_ports": [8104]}}
-    exception = mutual_tls_exception(lab_parameters(**given))
+    exception = mutual_tls_exception(lab_parameters(**given), WEB)
     objects = (exception, pod("web-0"), pod("db-0", labels={"app": "db"}))
     open_ = _inbound(_chain("raw_buffer", 8080), _chain("raw_buffer", 8104))
     database = _inbound(_chain("raw_buffer"))

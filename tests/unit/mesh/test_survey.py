@@ -7,6 +7,7 @@ import pytest
 
 from runbook_lib.base.errors import KindNotInstalled
 from runbook_lib.base.journal import Journal
+from runbook_lib.cluster import pods
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
@@ -77,7 +78,9 @@ class FakeCluster:
         self.objects = objects
         self.istio_kinds = istio_kinds
 
-    def get(self, _version: str, kind: str, name: str) -> Object | None:
+    def get(
+        self, _version: str, kind: str, name: str, _namespace: str | None = None
+    ) -> Object | None:
         found = (o for o in self.objects if (o["kind"], o["metadata"]["name"]) == (kind, name))
         return next(found, None)
 
@@ -274,7 +277,7 @@ def test_a_pod_without_a_controller_is_its_own_workload() -> None:
     alone = pod("alone", "x")
     del alone["metadata"]["ownerReferences"]
 
-    assert mesh_survey.workload_of(alone) == ("Pod", "alone")
+    assert pods.workload_of(alone) == ("Pod", "alone")
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,7 @@ def test_a_parameter_is_rebuilt_by_four_modules_at_most(tmp_path: Path) -> None:
         checked = loading.load(file)
         environ = handover.hand_over(checked, tmp_path)
         parameters = Given({}, environ).checked.parameters
-        exception = manifest.mutual_tls_exception(parameters)
+        exception = manifest.mutual_tls_exception(parameters, {"app": "web"})
     finally:
         sys.setprofile(None)
     assert exception["spec"]["portLevelMtls"].keys() == {"8080", "8104", "11112"}

@@ -19,6 +19,7 @@ __all__ = [
     "releases",
     "table",
     "take_over",
+    "web_labels",
     "webhooks",
 ]
 
@@ -39,4 +40,5 @@ from .istio import control_plane, istios, meshes
 from .kiali import operator
 from .leaving import deletion, namespace, namespaces
 from .policies import changed_by_others
+from .web import web_labels
 from .wording import few

@@ -11,6 +11,7 @@ from runbook_lib.chapters.shared.preflight.istio import istios
 from runbook_lib.chapters.shared.preflight.kiali import operator
 from runbook_lib.chapters.shared.preflight.leaving import namespaces
 from runbook_lib.chapters.shared.preflight.policies import changed_by_others
+from runbook_lib.chapters.shared.preflight.web import web_labels
 from runbook_lib.lifecycle import Context, Finding, Row, Table
 
 CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
@@ -18,6 +19,7 @@ CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "Kiali operator": operator,
     "Namespaces": namespaces,
     "Policies of others": changed_by_others,
+    "Labels of the web pods": web_labels,
     "Other meshes": istios,
     "Webhooks without a Service": webhooks,
     "Istio's kinds": kinds,

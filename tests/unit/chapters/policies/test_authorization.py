@@ -10,7 +10,7 @@ import pytest
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.chapters.policies import authorization
-from tests.unit.doubles.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import context, pod, web_workload
 
 
 def service(name: str, protocol: str, created: str) -> dict[str, Any]:
@@ -44,7 +44,7 @@ EXCLUDED = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080"}
 def test_a_policy_about_methods_that_could_never_work_is_refused_in_the_plan(
     tmp_path: Path, story: str, objects: tuple[dict[str, Any], ...], said: str
 ) -> None:
-    given = context(tmp_path, *objects, story=story)
+    given = context(tmp_path, *objects, web_workload(), story=story)
     _, *policies = authorization.steps(given.parameters)
     for step in policies:
         with pytest.raises(RunbookError, match=said):
@@ -54,7 +54,7 @@ def test_a_policy_about_methods_that_could_never_work_is_refused_in_the_plan(
 
 
 def test_a_service_that_is_missing_is_an_obstacle_before_any_step(tmp_path: Path) -> None:
-    given = context(tmp_path, pod())
+    given = context(tmp_path, pod(), web_workload())
     rule, *_ = authorization.steps(given.parameters)
     (finding,) = rule.obstacles(given)
     assert (finding.where, finding.what) == ("Service xnat/xnat-xnat-web", "there is none")

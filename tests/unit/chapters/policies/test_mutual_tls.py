@@ -6,13 +6,13 @@ from pathlib import Path
 
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import outsiders
-from tests.unit.doubles.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import WEB, context, pod
 from tests.unit.samples import lab_parameters
 
 EXCLUDED = {"traffic.sidecar.istio.io/excludeInboundPorts": "8080,9187"}
 METRICS = {"name": "metrics", "ports": [{"containerPort": 9187}]}
 
-PLANNED = manifest.mutual_tls(lab_parameters())
+PLANNED = manifest.mutual_tls(lab_parameters(), WEB)
 
 
 def test_ports_that_stay_open_past_the_sidecars_are_named(tmp_path: Path) -> None:
