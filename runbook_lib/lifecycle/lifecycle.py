@@ -185,11 +185,9 @@ class LifeCycle:
         """
         self._refuse_stale_or_failed()
         if self.plan_only:
-            return Verification(self.step.name, ok=True, note="Not verified in plan mode.")
+            return Verification(self.step.name, note="Not verified in plan mode.")
         if self.outcome is StepOutcome.SKIPPED:
-            return Verification(
-                self.step.name, ok=True, note="Not verified: this step was skipped."
-            )
+            return Verification(self.step.name, note="Not verified: this step was skipped.")
         if self.outcome not in (StepOutcome.APPLIED, StepOutcome.VERIFIED):
             raise RunbookError(
                 f"{self.step.name} is {self.outcome}, so there is nothing to verify",
@@ -211,8 +209,12 @@ class LifeCycle:
             return plan
         if not shown.empty:
             self._gate.require(plan)
+        if shown.empty:
+            change = f"there was nothing to change, and now there is: {plan.summary}"
+        else:
+            change = f"the plan was to {shown.summary}, and now is: {plan.summary}"
         raise PlanChanged(
-            f"{self.step.name}: there was nothing to change, and now there is: {plan.summary}",
+            f"{self.step.name}: {change}",
             "run the plan and the gate again, and read what has changed",
         )
 

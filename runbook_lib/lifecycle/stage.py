@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from runbook_lib.base import Journal, NotApproved, PlanChanged, RunbookError
 from runbook_lib.lifecycle.approvals import Approvals, Ruling
@@ -142,7 +142,7 @@ class Stage:
         results = [cycle.verify() for cycle in self.cycles]
         notes = dict.fromkeys(result.note for result in results if result.note)
         tables = _merged(table for result in results for table in result.tables)
-        return Verification(self.subject.name, True, tables, " ".join(notes))
+        return Verification(self.subject.name, tables, " ".join(notes))
 
     def require_plan(self) -> Plan:
         """Return the plan that was shown.
@@ -278,9 +278,9 @@ def _one(name: str, target_uid: str, plans: Sequence[Plan]) -> Plan:
 
 def _merged(tables: Iterable[Table]) -> tuple[Table, ...]:
     """Join tables about the same; what several steps have looked at is shown once."""
-    rows: dict[tuple[str, tuple[str, ...]], dict[Row, None]] = {}
+    rows: dict[Table, dict[Row, None]] = {}
     for table in tables:
-        key = (table.title, table.columns)
+        key = replace(table, rows=())
         # Where it was looked at last: what is the same for all steps comes after what is not.
         rows[key] = {**rows.pop(key, {}), **dict.fromkeys(table.rows)}
-    return tuple(Table(title, columns, tuple(found)) for (title, columns), found in rows.items())
+    return tuple(replace(table, rows=tuple(found)) for table, found in rows.items())

@@ -30,11 +30,14 @@ class Table:
         title: What the rows are about.
         columns: Column names.
         rows: The rows, a cell for each column.
+        counts: Whether the verdicts count for what a verification proves. Those about what was
+            wrong before a step changed anything do not.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    counts: bool = True
 
     @classmethod
     def shown(cls, title: str, columns: tuple[str, ...], lines: Iterable[tuple[str, ...]]) -> Self:

@@ -93,11 +93,11 @@ class _MendAutoscalers(Step):
                 remedies.wait_for_rollout(context, manifest)
         found = autoscalers.survey(context)
         if not found.autoscalers:
-            return Verification(self.name, ok=True, note=found.nothing)
+            return Verification(self.name, note=found.nothing)
         decisions = decision_table(context, found)
         points = _point_table(found)
         note = _troubles([each for each in found.autoscalers if not each.computed])
-        return Verification(self.name, points.ok, (points, decisions), note)
+        return Verification(self.name, (points, decisions), note)
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

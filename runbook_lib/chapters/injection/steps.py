@@ -71,7 +71,7 @@ class _LabelNamespace(Step):
             injection_trial.check_new_pod(context, injected=True),
         ]
         title = ref("Namespace", context.parameters.application.namespace)
-        return Verification(self.name, table.all_ok(checks), (table.of_checks(title, checks),))
+        return Verification(self.name, (table.of_checks(title, checks),))
 
 
 @dataclass(frozen=True)
@@ -152,13 +152,18 @@ class _RestartWorkloads(Step):
         _wait_for_sidecars(context)
         found = _to_be_meshed(context.cluster.list("v1", "Pod", namespace))
         staying = [pod for pod in found if not pods.is_leaving(pod)]
-        ok = bool(staying) and all(map(pods.has_ready_sidecar, staying))
-        notes = [] if staying else [f"There are no pods in {namespace}."]
+        ready = list(filter(pods.has_ready_sidecar, staying))
+        counted = f"{len(ready)} of {len(staying)}"
+        check = Check("pods with a ready sidecar", counted, bool(staying) and ready == staying)
         leaving = [name_of(pod) for pod in _lacking(found) if pods.is_leaving(pod)]
-        if leaving:
-            notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
-        tables = observe.pod_table(context, namespace), observe.prove_traffic(context)
-        return Verification(self.name, ok, tables, " ".join(notes))
+        names = ", ".join(leaving)
+        note = f"Terminating, and without a sidecar until then: {names}." if leaving else ""
+        tables = (
+            table.of_checks("Sidecars", [check]),
+            observe.pod_table(context, namespace),
+            observe.prove_traffic(context),
+        )
+        return Verification(self.name, tables, note)
 
 
 def steps(_parameters: Parameters) -> tuple[Step, ...]:

@@ -78,8 +78,7 @@ class _UninstallIstio(RollbackStep):
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.
             checks.append(injection_trial.check_new_pod(context, injected=False))
-        ok = table.all_ok(checks)
-        return Verification(self.name, ok, (table.of_checks("Istio", checks),))
+        return Verification(self.name, (table.of_checks("Istio", checks),))
 
 
 def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:

@@ -98,7 +98,7 @@ class _InstallAddons(Step):
         if table.all_ok(found):
             found += [_answer_check(context, addon) for addon in self._addons]
         checks = found or [Check("add-ons", "others, named by the parameters", ok=None)]
-        return Verification(self.name, table.all_ok(checks), (table.of_checks("Add-ons", checks),))
+        return Verification(self.name, (table.of_checks("Add-ons", checks),))
 
     def _to_apply(self, context: Context) -> tuple[list[Object], list[str]]:
         """Return the objects to apply; and what is used as it is, because others made it."""

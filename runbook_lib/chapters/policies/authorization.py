@@ -64,7 +64,7 @@ class _RouteToWeb(Step):
             ),
         ]
         tables = table.of_checks("DestinationRule", checks), observe.prove_traffic(context)
-        return Verification(self.name, in_place, tables)
+        return Verification(self.name, tables)
 
     def _manifest(self, context: Context) -> Object:
         return manifest.destination_rule(context.parameters, service_ports(context))
@@ -122,7 +122,6 @@ class _AllowMethods(Step):
         checks = [Check(reference(wanted), "at a later stage" if surpassed else found, ok)]
         return Verification(
             self.name,
-            ok,
             (
                 table.of_checks("Policy", checks),
                 observe.authorization_policy_table(context),
@@ -142,7 +141,9 @@ class _AllowMethods(Step):
         """Whether the policy is beyond this stage: going back would lock users out on a re-run."""
         if not self._dry_run and set(self._methods) == set(self._final):
             return False
-        policy = live_object(context.cluster, self._manifest(context))
+        parameters = context.parameters
+        named = manifest.authorization_policy(parameters, {}, self._methods)
+        policy = live_object(context.cluster, named)
         if policy is None or is_dry_run(policy):
             return False
         return self._dry_run or allowed_methods(policy) >= set(self._final)

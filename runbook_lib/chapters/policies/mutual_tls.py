@@ -44,7 +44,6 @@ class _PeerAuthenticationStep(Step):
         checks = [Check(reference(wanted), found, in_place)]
         return Verification(
             self.name,
-            in_place,
             (
                 table.of_checks("Policy", checks),
                 observe.peer_authentication_table(context),

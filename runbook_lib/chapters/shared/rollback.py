@@ -123,14 +123,13 @@ class RollbackStep(Step):
         """
         if why := self.why_it_stays(context):
             checks = [Check(self.chapter, why, ok=None)]
-            return Verification(self.name, True, (of_checks("Kept", checks),))
+            return Verification(self.name, (of_checks("Kept", checks),))
         self._unproved = False
         result = self.verify_removal(context)
         check = self._meanwhile()
-        ok = result.ok and check.ok is not False
         table = of_checks("Requests from outside, while each step was applied", [check])
         note = " ".join(filter(None, [result.note, _UNPROVED if self._unproved else ""]))
-        return replace(result, ok=ok, tables=(*result.tables, table), note=note)
+        return replace(result, tables=(*result.tables, table), note=note)
 
     @abstractmethod
     def plan_removal(self, context: Context) -> Plan:
@@ -193,7 +192,7 @@ class RollbackStep(Step):
 
     def _show(self, look: Callable[[], Table]) -> Table:
         """Look at what cannot be proved; if it is not right, verification says that it was not."""
-        seen = _shown(look)
+        seen = replace(_shown(look), counts=False)
         self._unproved |= not seen.proved
         return seen
 

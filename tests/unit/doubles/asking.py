@@ -13,21 +13,10 @@ from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.notebook.asking import AskingGate, Question
-from runbook_lib.parameters.capabilities import CAPABILITIES
+from tests.unit.samples import LAB
 
 AT = datetime(2026, 3, 4, 5, 6, 7, tzinfo=UTC)
-LAB = Target(
-    name="lab-x",
-    kubeconfig=Path("/nowhere"),
-    context="lab-x",
-    server="https://127.0.0.1:1",
-    uid="uid-1",
-    url="http://127.0.0.1:2",
-    production=False,
-    allows=CAPABILITIES["lab"],
-)
-PRODUCTION = replace(LAB, name="hospital", production=True, allows=CAPABILITIES["cluster"])
-PLAN = Plan("strict", "uid-1", (Change.of_text("Deployment a/b", "restart", "why"),))
+PLAN = Plan("strict", LAB.uid, (Change.of_text("Deployment a/b", "restart", "why"),))
 CHANGED = replace(PLAN, changes=(Change.of_text("Deployment a/c", "restart", "why"),))
 LATER = replace(PLAN, step="exception")
 

@@ -52,7 +52,7 @@ class Removal(Step):
     def verify(self, _context: Context) -> Verification:
         rows = (Row((self.name,), self.name not in self.cluster),)
         tables = Table("Names", ("name",), rows), Table("Site", ("answer",), (Row(("200",)),))
-        return Verification(self.name, self.proved, tables)
+        return Verification(self.name, tables)
 
 
 class Pinned:
@@ -214,3 +214,13 @@ def test_the_outlook_refuses_and_records_nothing(kernel: Kernel) -> None:
 def test_an_apply_without_a_gate_says_what_to_run_first(kernel: Kernel) -> None:
     with pytest.raises(RunbookError, match="run the gate cell first"):
         kernel.stage.apply()
+
+
+def test_a_first_plan_that_has_shrunk_is_named_with_what_is_left_of_it(kernel: Kernel) -> None:
+    kernel.house.more = (Change.of_text("tree", "delete", "tree"),)
+    kernel.stage.gate()
+    kernel.house.more = ()
+    said = "house: the plan was to delete house, delete tree, and now is: delete house"
+    with pytest.raises(PlanChanged, match=said):
+        kernel.stage.apply()
+    assert kernel.cluster == {"house", "ground", "tree"}

@@ -10,7 +10,8 @@ from runbook_lib.lifecycle.approvals import GateAnswer
 from runbook_lib.lifecycle.events import ApprovalVoid, StepApproved, StepSkipped, Stopped
 from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, operator
 from runbook_lib.notebook.asking import HOW, Question
-from tests.unit.doubles.asking import AT, CHANGED, LATER, PLAN, PRODUCTION, Kernel, Strict
+from tests.unit.doubles.asking import AT, CHANGED, LATER, PLAN, Kernel, Strict
+from tests.unit.samples import LAB, PRODUCTION
 
 
 @pytest.fixture
@@ -119,7 +120,7 @@ def test_stop_holds_for_every_step_even_an_approved_one(kernel: Kernel) -> None:
 
 def test_stop_outweighs_the_policy_in_the_environment(kernel: Kernel) -> None:
     kernel.ask().stop()
-    kernel.environ[APPROVE_VARIABLE] = "lab-x"
+    kernel.environ[APPROVE_VARIABLE] = LAB.name
     with pytest.raises(NotApproved, match="stopped by"):
         kernel.gate.require(LATER)
 
@@ -127,11 +128,11 @@ def test_stop_outweighs_the_policy_in_the_environment(kernel: Kernel) -> None:
 def test_production_is_approved_by_typing_its_name(tmp_path: Path) -> None:
     kernel = Kernel(tmp_path, PRODUCTION)
     question = kernel.ask()
-    for typed in ("", "Hospital", "lab-x"):
+    for typed in ("", "Prod", LAB.name):
         with pytest.raises(NotApproved, match="type its name"):
             question.approve(typed)
     assert kernel.recorded() == []
-    question.approve(" hospital ")
+    question.approve(" prod ")
     assert kernel.gate.require(PLAN).answer is GateAnswer.APPROVED
 
 
@@ -141,7 +142,7 @@ def test_nothing_is_asked_when_there_is_nothing_to_change(kernel: Kernel) -> Non
     assert decision.verdict == "not needed"
 
 
-@pytest.mark.parametrize(("value", "verdict"), [("lab-x", "approved"), ("none", "not approved")])
+@pytest.mark.parametrize(("value", "verdict"), [(LAB.name, "approved"), ("none", "not approved")])
 def test_the_operators_policy_decides_alone_where_there_is_one(
     tmp_path: Path, value: str, verdict: str
 ) -> None:
@@ -153,11 +154,11 @@ def test_the_operators_policy_decides_alone_where_there_is_one(
 
 def test_the_text_names_target_risk_undo_and_what_to_do_without_buttons(kernel: Kernel) -> None:
     text = str(kernel.ask(PLAN, "mind the gap"))
-    for part in ("lab-x", "https://127.0.0.1:1", "uid-1", "users see 502", "be lenient again"):
+    for part in (LAB.name, LAB.server, LAB.uid, "users see 502", "be lenient again"):
         assert part in text
     assert "! mind the gap" in text
     assert "restart Deployment a/b" in text
-    assert f"%env {APPROVE_VARIABLE}=lab-x" in text
+    assert f"%env {APPROVE_VARIABLE}={LAB.name}" in text
 
 
 def test_once_applied_the_text_says_who_approved_and_offers_nothing(kernel: Kernel) -> None:

@@ -34,7 +34,7 @@ def words(text: str) -> set[str]:
     [
         (TABLE, display.table_html(TABLE)),
         (
-            v := Verification("s", ok=True, tables=(TABLE,), note="Seen."),
+            v := Verification("s", tables=(TABLE,), note="Seen."),
             display.verification_html(v),
         ),
         (a := Applied("s", ("create X",), "Applied: create X."), display._applied_html(a)),
@@ -54,7 +54,7 @@ def test_text_from_outside_is_escaped_everywhere() -> None:
     plan = Plan("s", "u", (Change.of_text(HOSTILE, "create", HOSTILE),), (HOSTILE,), HOSTILE)
     pages = [
         display.table_html(table),
-        display.verification_html(Verification("s", ok=True, tables=(table,), note=HOSTILE)),
+        display.verification_html(Verification("s", tables=(table,), note=HOSTILE)),
         display.decision_html(
             Gate(LAB, Approvals(), environ={"RUNBOOK_APPROVE": HOSTILE}).decide(plan)
         ),

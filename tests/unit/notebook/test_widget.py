@@ -10,7 +10,8 @@ from nbconvert import HTMLExporter
 from runbook_lib.base.errors import NotApproved
 from runbook_lib.notebook import widget
 from runbook_lib.notebook.widget import GateView
-from tests.unit.doubles.asking import LAB, LATER, PLAN, PRODUCTION, Kernel
+from tests.unit.doubles.asking import LATER, PLAN, Kernel
+from tests.unit.samples import LAB, PRODUCTION
 
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
@@ -44,7 +45,13 @@ def test_front_ends_without_widgets_get_the_question_and_an_instruction(
     (bundle,) = output.bundles
     assert set(bundle) == {WIDGET, "text/html", "text/plain"}
     for kind in ("text/html", "text/plain"):
-        for part in (LAB.name, LAB.server, LAB.uid, "users see 502", "%env RUNBOOK_APPROVE=lab-x"):
+        for part in (
+            LAB.name,
+            LAB.server,
+            LAB.uid,
+            "users see 502",
+            f"%env RUNBOOK_APPROVE={LAB.name}",
+        ):
             assert part in bundle[kind]
 
 
@@ -74,7 +81,7 @@ def test_production_needs_its_name_before_approve_can_be_pressed(
     assert view._approve.disabled
     view._approve.click()  # as a front end could that ignores that it is disabled
     assert "type its name to approve" in view._status.value
-    view._name.value = "hospital"
+    view._name.value = "prod"
     assert not view._approve.disabled
     view._approve.click()
     assert kernel.gate.require(PLAN)
