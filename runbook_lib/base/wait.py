@@ -47,7 +47,7 @@ _listeners: list[Callable[[Progress], None]] = []
 
 
 def shown_by(listener: Callable[[Progress], None] | None) -> None:
-    """Let every wait of this process be shown by `listener` alone; by nobody if None."""
+    """Let every wait of this process be shown by `listener` alone; by none if None."""
     _listeners[:] = [] if listener is None else [listener]
 
 

@@ -76,7 +76,7 @@ def connect(kubeconfig: Path, context: str) -> ApiClient:
     from kubernetes.client import ApiClient, Configuration
 
     # A pooled connection may have been closed by the other side: one retry opens a new one. More
-    # only delays the message, and urllib3's own message about it helps nobody.
+    # only delays the message, and urllib3's own message about it does not help.
     configuration = Configuration()
     configuration.retries = 1
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)

@@ -61,7 +61,7 @@ def merged(base: Object, more: Object) -> Object:
 def without_fields(item: Object) -> Object:
     """Name an object and nothing else: applying it gives up every field applied before.
 
-    Server-side apply removes fields that nobody else manages, see
+    Server-side apply removes fields that no one else manages, see
     https://kubernetes.io/docs/reference/using-api/server-side-apply/#clearing-managedfields.
     """
     metadata = item["metadata"]

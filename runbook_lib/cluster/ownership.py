@@ -37,7 +37,7 @@ def owns(item: Object, path: str) -> bool:
 def changed_by(item: Object) -> dict[str, tuple[str, ...]]:
     """Return the others who manage fields of the spec, and which.
 
-    Kubernetes' own controllers write there too, such as the volume of a claim: they are nobody.
+    Kubernetes' own controllers write there too, such as the volume of a claim: they do not count.
     """
     return {
         manager: fields

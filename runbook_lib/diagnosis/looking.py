@@ -252,9 +252,9 @@ class Looker:
 
     def _of_revision(self, found: Iterable[Object]) -> tuple[Object, ...]:
         """Leave out what belongs to another Istio, such as a canary beside this one."""
-        wanted = self._parameters.istio.revision
+        desired = self._parameters.istio.revision
         return tuple(
-            item for item in found if labels_of(item).get(REVISION_LABEL, "default") == wanted
+            item for item in found if labels_of(item).get(REVISION_LABEL, "default") == desired
         )
 
     def _injection(self) -> Injection:
@@ -262,7 +262,7 @@ class Looker:
             return Injection(injection_trial.try_injection(self._context)[1])
         except ClusterRefused as error:
             if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
-                raise  # others refuse the pod, so nobody can say whether it would be injected
+                raise  # others refuse the pod, so whether it would be injected cannot be told
             return Injection(injected=False, refused=error.cause)
 
     def _kinds(self, api: str, kind: str) -> tuple[Object, ...]:
@@ -277,14 +277,16 @@ class Looker:
         with ThreadPoolExecutor(len(probes)) as threads:
             observed = list(threads.map(self._ask, probes))
         return tuple(
-            SiteAnswer(wanted.method, wanted.path, wanted.status, wanted.method in allowed, answer)
-            for wanted, answer in zip(probes, observed, strict=True)
+            SiteAnswer(
+                desired.method, desired.path, desired.status, desired.method in allowed, answer
+            )
+            for desired, answer in zip(probes, observed, strict=True)
         )
 
-    def _ask(self, wanted: ProbeParameters) -> Observed:
+    def _ask(self, desired: ProbeParameters) -> Observed:
         return probe.send(
             self._context.target.url,
-            Probe(wanted.method, wanted.path, Expectation(wanted.status)),
+            Probe(desired.method, desired.path, Expectation(desired.status)),
             timeout=min(self._parameters.timeouts.probe, _PROBE_LIMIT),
             verify=self._context.verify_tls,
         )

@@ -43,9 +43,9 @@ class SiteAnswer:
     @property
     def denied(self) -> bool:
         """Whether a sidecar refused it; the body that tells is not sent for HEAD."""
-        wanted = traffic.DENIED
-        told = self.method == "HEAD" or str(wanted.body_contains) in self.observed.body
-        return self.observed.status == wanted.status and told
+        desired = traffic.DENIED
+        told = self.method == "HEAD" or str(desired.body_contains) in self.observed.body
+        return self.observed.status == desired.status and told
 
     @property
     def unreachable(self) -> bool:
@@ -221,7 +221,7 @@ class Observation:
 
     @property
     def refusal(self) -> str:
-        """What the API server says against a new web pod, or why nobody can know; may be empty."""
+        """What the API server says against a new web pod, or why that is unknown; may be empty."""
         return self.injection.refused if self.injection else self.unseen.get("injection", "")
 
     @property
@@ -254,8 +254,8 @@ class Observation:
 
     def workload(self, kind: str, name: str) -> Object | None:
         """Return one of the application's workloads."""
-        wanted = (kind, name)
-        return next((w for w in self.workloads if (w["kind"], name_of(w)) == wanted), None)
+        desired = (kind, name)
+        return next((w for w in self.workloads if (w["kind"], name_of(w)) == desired), None)
 
     def wanted_workloads(self) -> Iterator[tuple[str, str, Object | None]]:
         """Yield kind, name and object of the workloads that the parameters name."""

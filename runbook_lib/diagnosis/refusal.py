@@ -39,7 +39,7 @@ def service(text: str) -> tuple[str, str] | None:
 
 
 def denier(text: str) -> str:
-    """Return who answered and said no, such as `the ResourceQuota small`; empty if nobody did."""
+    """Return who answered and said no, such as `the ResourceQuota small`; empty if no one did."""
     for pattern, kind in _DENIALS:
         found = pattern.search(text)
         if found:

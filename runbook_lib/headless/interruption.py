@@ -35,21 +35,21 @@ def describe(run: Record, parameters: Parameters) -> list[str]:
     if not url:
         lines.append(f"What was done so far stays: run again to go on, or take it back: {undo}.")
         return lines
-    wanted = parameters.application.probes[0]
+    desired = parameters.application.probes[0]
     application = parameters.application
-    expectation = probe.Probe(wanted.method, wanted.path, probe.Expectation(wanted.status))
+    expectation = probe.Probe(desired.method, desired.path, probe.Expectation(desired.status))
     answer = probe.send(
         url,
         expectation,
         timeout=min(parameters.timeouts.probe, _PROBE_SECONDS),
         verify=application.ca_file or application.verify_tls,
     )
-    found = f"The site answers {wanted.method} {wanted.path} with {answer.status or answer.error}"
-    if answer.status == wanted.status:
+    found = f"The site answers {desired.method} {desired.path} with {answer.status or answer.error}"
+    if answer.status == desired.status:
         lines.append(f"{found}, as it should. Run again to go on.")
     else:
         lines.append(
-            f"{found}, and should with {wanted.status}: users cannot work. "
+            f"{found}, and should with {desired.status}: users cannot work. "
             f"Run again to go on, or take {last.step} back: {undo}."
         )
     return lines

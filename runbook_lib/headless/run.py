@@ -126,16 +126,16 @@ def choose(names: Sequence[str]) -> list[str]:
     Raises:
         ParameterError: A name is not one of the runbook's notebooks.
     """
-    wanted = [Path(name).name.removesuffix(".ipynb") for name in names]
-    unknown = [name for name in wanted if name not in steps.CHAPTERS]
+    desired = [Path(name).name.removesuffix(".ipynb") for name in names]
+    unknown = [name for name in desired if name not in steps.CHAPTERS]
     if unknown:
         raise ParameterError(
             f"there is no notebook {', '.join(unknown)}",
             f"choose from: {', '.join(steps.CHAPTERS)}",
         )
-    if not wanted:
+    if not desired:
         return steps.regular()
-    return [name for name in steps.CHAPTERS if name in wanted]
+    return [name for name in steps.CHAPTERS if name in desired]
 
 
 def execute(

@@ -123,7 +123,7 @@ class Approvals:
         return self._cases[plan.step].ruling if self.asks(plan) else None
 
     def require(self, plan: Plan) -> Ruling | None:
-        """Return the approval of exactly this plan; None if nobody has decided, or decided so.
+        """Return the approval of exactly this plan; None if there is no decision, or another.
 
         Raises:
             NotApproved: Everything was stopped.

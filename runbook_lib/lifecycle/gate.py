@@ -133,16 +133,16 @@ class Gate:
 
     def _policy(self) -> tuple[bool, str]:
         """Return whether the operator approves changes to this target, and the reason."""
-        wanted = self._environ.get(APPROVE_VARIABLE, "").strip()
+        desired = self._environ.get(APPROVE_VARIABLE, "").strip()
         name = self._target.name
-        if wanted == "none":
+        if desired == "none":
             return False, f"{APPROVE_VARIABLE}=none approves nothing."
-        if wanted == name:
+        if desired == name:
             return True, f"{APPROVE_VARIABLE} names {name}."
-        if wanted:
-            return False, f"{APPROVE_VARIABLE} names {wanted!r}, and this is {name!r}."
+        if desired:
+            return False, f"{APPROVE_VARIABLE} names {desired!r}, and this is {name!r}."
         if self._target.allows.approves_by_itself:
-            return True, "A lab needs no approval: nobody depends on it."
+            return True, "A lab needs no approval: no one depends on it."
         return False, f"{APPROVE_VARIABLE} is not set, and {name} is not a lab."
 
     def _how_to_approve(self) -> str:

@@ -256,7 +256,7 @@ class LifeCycle:
             yield
         except BaseException as error:
             outcome = _came_of(error, self.outcome)
-            # Who has not decided yet, or decides anew, goes on from where the step was.
+            # Without a decision, or with a new one, the step goes on from where it was.
             self.outcome = reached if outcome is StepOutcome.NOT_APPROVED else outcome
             self._record(
                 StepFailed(

@@ -40,7 +40,7 @@ class StepOutcome(StrEnum):
 
     @property
     def unproved(self) -> bool:
-        """Whether something was changed, or may have been, and nobody knows what it does."""
+        """Whether something was changed, or may have been, and what it does is unknown."""
         return self in (StepOutcome.INTERRUPTED, StepOutcome.APPLIED)
 
 

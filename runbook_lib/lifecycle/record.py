@@ -32,7 +32,7 @@ class StepRecord:
         step: Its name.
         outcome: How far it came.
         planned: The plan that was shown.
-        approved: Who approved it, how and when; None if nobody did, or nobody had to.
+        approved: Who approved it, how and when; None if no one did, or had to.
         changing_since: When its change began; None if none did.
         applied: What was changed.
         applied_at: When that was done.

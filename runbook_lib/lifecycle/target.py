@@ -126,9 +126,9 @@ def _site(state: Mapping[str, Any], namespace: str) -> str:
 
 
 def _cluster(parameters: Parameters) -> Target:
-    wanted = parameters.target
-    context = wanted.context or ""
-    found, kubeconfig = _find_context(wanted.kubeconfigs, context)
+    desired = parameters.target
+    context = desired.context or ""
+    found, kubeconfig = _find_context(desired.kubeconfigs, context)
     return Target(
         name=found.cluster,
         kubeconfig=kubeconfig,
@@ -136,8 +136,8 @@ def _cluster(parameters: Parameters) -> Target:
         server=found.server,
         uid=_uid(kubeconfig, context),
         url=parameters.application.url or "",
-        production=wanted.production,
-        allows=wanted.allows,
+        production=desired.production,
+        allows=desired.allows,
     )
 
 

@@ -199,9 +199,9 @@ def _failed(answer: Observed) -> bool:
 
 def _denied(answer: Observed) -> bool:
     """Whether the sidecar said no; the body of an answer to HEAD, which tells, is not sent."""
-    wanted = traffic.DENIED
-    told = answer.method == "HEAD" or str(wanted.body_contains) in answer.body
-    return answer.status == wanted.status and told
+    desired = traffic.DENIED
+    told = answer.method == "HEAD" or str(desired.body_contains) in answer.body
+    return answer.status == desired.status and told
 
 
 def _brief(answer: Observed) -> str:

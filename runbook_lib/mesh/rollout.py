@@ -112,31 +112,31 @@ def held(workload: Object) -> Iterator[Finding]:
 
 def progress(workload: Object) -> tuple[bool, str]:
     """Return whether a rollout is complete, as `kubectl rollout status` judges, and its counts."""
-    wanted, updated, ready, _ = _counts(workload)
-    done = _all_replaced(workload) and ready == wanted
-    return done, f"{updated} of {wanted} updated, {ready} ready"
+    desired, updated, ready, _ = _counts(workload)
+    done = _all_replaced(workload) and ready == desired
+    return done, f"{updated} of {desired} updated, {ready} ready"
 
 
 def _all_replaced(workload: Object) -> bool:
-    """Whether all pods are of the newest template, and as many as wanted; not if they are ready."""
+    """Whether all pods are of the newest template and as many as desired; not if they are ready."""
     status: dict[str, Any] = workload.get("status") or {}
-    wanted, updated, _, total = _counts(workload)
+    desired, updated, _, total = _counts(workload)
     seen = status.get("observedGeneration", 0) >= workload["metadata"].get("generation", 0)
-    return seen and updated == wanted and total == wanted
+    return seen and updated == desired and total == desired
 
 
 def _counts(workload: Object) -> tuple[int, int, int, int]:
-    """Return how many pods are wanted, of the newest template, ready, and there at all."""
+    """Return how many pods are desired, of the newest template, ready, and there at all."""
     status: dict[str, Any] = workload.get("status") or {}
     if workload["kind"] == "DaemonSet":
-        wanted = status.get("desiredNumberScheduled", 0)
+        desired = status.get("desiredNumberScheduled", 0)
         updated = status.get("updatedNumberScheduled", 0)
         ready, total = status.get("numberAvailable", 0), status.get("currentNumberScheduled", 0)
     else:
-        wanted = workload["spec"].get("replicas", 1)
+        desired = workload["spec"].get("replicas", 1)
         updated, total = status.get("updatedReplicas", 0), status.get("replicas", 0)
         ready = status.get("availableReplicas", 0)
-    return wanted, updated, ready, total
+    return desired, updated, ready, total
 
 
 def replaces(workload: Object, found: Sequence[Object]) -> bool:

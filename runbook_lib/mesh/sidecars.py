@@ -165,12 +165,12 @@ def prove_authorization(context: Context) -> Table:
             name = name_of(pod)
             for policy in own.authorization_policies:
                 for port in opened:
-                    wanted = allowed_on_port(policy, port)
+                    desired = allowed_on_port(policy, port)
                     found = allows(listeners, port, policy)
-                    rows.append(Row((name, str(port), _text(found)), found == wanted))
-                    if found != wanted:
+                    rows.append(Row((name, str(port), _text(found)), found == desired))
+                    if found != desired:
                         wrong.append(
-                            f"{name} port {port}: {_text(found)} in place of {_text(wanted)}"
+                            f"{name} port {port}: {_text(found)} in place of {_text(desired)}"
                         )
         return _Found(rows, wrong, _why_never(own.authorization_policies, in_force))
 

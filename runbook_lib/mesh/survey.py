@@ -112,10 +112,10 @@ class _Links:
 
     def all(self, answers: Sequence[Observed]) -> Iterator[Link]:
         """Yield the application's links; the web workload comes first."""
-        wanted = self.context.parameters.application.web
+        desired = self.context.parameters.application.web
         web = replace(
-            self._end(wanted.name),
-            port=wanted.port,
+            self._end(desired.name),
+            port=desired.port,
             mode=traffic.port_mode(self.context.parameters, self.policies),
             past=self.policies.web_past,
         )
@@ -187,11 +187,11 @@ def _ask(context: Context) -> list[Observed]:
     return [
         probe.send(
             context.target.url,
-            Probe(wanted.method, wanted.path, Expectation(wanted.status)),
+            Probe(desired.method, desired.path, Expectation(desired.status)),
             timeout=parameters.timeouts.probe,
             verify=context.verify_tls,
         )
-        for wanted in parameters.application.probes
+        for desired in parameters.application.probes
     ]
 
 

@@ -179,7 +179,7 @@ def enforced(policies: Policies) -> list[Object]:
 
 
 def web_request(parameters: Parameters, policies: Policies, method: str, path: str) -> Request:
-    """Return a request from outside as the web pods' sidecars see it: nobody has an identity.
+    """Return a request from outside as the web pods' sidecars see it: without an identity.
 
     Args:
         parameters: The run's parameters.

@@ -170,7 +170,7 @@ def _show_asked(asked: Asked) -> None:
 
 
 def _show_question(question: Question) -> None:
-    # Here, so that a kernel with nobody in front of it never imports widgets.
+    # Here, so that a kernel without a person in front of it never imports widgets.
     from runbook_lib.notebook import widget
 
     widget.show(question)

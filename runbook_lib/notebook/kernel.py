@@ -22,13 +22,13 @@ def interactive(environ: Mapping[str, str] = os.environ) -> bool:
     Raises:
         ParameterError: The variable that overrides it has another value than `yes` or `no`.
     """
-    wanted = environ.get(INTERACTIVE_VARIABLE, "").strip().lower()
-    if wanted not in ("", "yes", "no"):
+    desired = environ.get(INTERACTIVE_VARIABLE, "").strip().lower()
+    if desired not in ("", "yes", "no"):
         raise ParameterError(
-            f"{INTERACTIVE_VARIABLE} is {wanted!r}", "set it to yes or no, or not at all"
+            f"{INTERACTIVE_VARIABLE} is {desired!r}", "set it to yes or no, or not at all"
         )
-    if wanted:
-        return wanted == "yes"
+    if desired:
+        return desired == "yes"
     if environ.get(RUN_DIRECTORY_VARIABLE, "").strip():
         return False
     kernel = getattr(_shell(), "kernel", None)

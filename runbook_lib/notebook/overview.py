@@ -30,7 +30,7 @@ class StepProgress:
         notebook: The notebook that takes it.
         step: The step.
         progress: How far it is.
-        detail: What would change, or why nobody can tell; empty when it is done.
+        detail: What would change, or why that cannot be told; empty when it is done.
     """
 
     notebook: str

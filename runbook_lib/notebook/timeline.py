@@ -35,7 +35,7 @@ class StepChange:
     Attributes:
         at: When it was done, or when it began if nothing says how it ended; in UTC.
         step: Its name.
-        what: What it changed, or why nobody can tell.
+        what: What it changed, or why that cannot be told.
     """
 
     at: datetime

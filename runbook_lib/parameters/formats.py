@@ -188,7 +188,10 @@ def _existing_file(value: Path, info: ValidationInfo) -> Path:
     try:
         path = (folder / value.expanduser()).absolute()
         there = path.is_file()
-    except (OSError, RuntimeError) as error:  # too long, for example, or the home of nobody
+    except (
+        OSError,
+        RuntimeError,
+    ) as error:  # too long, or the home of an unknown user
         cause = getattr(error, "strerror", None) or str(error)
         raise problem(f"{shorten(str(value))!r} cannot be a file: {cause}", "correct it") from error
     if not there:

@@ -47,7 +47,7 @@ def _target(parameters: Parameters) -> Iterator[Contradiction]:
         yield (
             ("story",),
             "the documented story shows users a 502, and the target is production",
-            "write story: safe, or target.production: false if nobody depends on it",
+            "write story: safe, or target.production: false if no one depends on it",
         )
 
 

@@ -15,7 +15,7 @@ INTERVAL = 0.1
 """Seconds between two requests: shorter outages may be missed."""
 
 _MOST = 36_000
-"""Samples kept at most, an hour's worth: the thread ends by itself if nobody ends it."""
+"""Samples kept at most, an hour's worth: the thread ends by itself if it is not ended."""
 
 
 @dataclass(frozen=True)

@@ -283,7 +283,7 @@ class ScaleOut:
 
 
 def usage_text(scaling: Scaling) -> str:
-    """Say what the pods use now; empty if nobody knows."""
+    """Say what the pods use now; empty if that is unknown."""
     if scaling.usage is None:
         return ""
     resource, usage = scaling.resource, scaling.usage

@@ -1,9 +1,9 @@
 """Give an autoscaler its metrics back, and own nothing of it any more.
 
-A server-side apply that gives fields up removes those that nobody else owns, and a change by
+A server-side apply that gives fields up removes those that no one else owns, and a change by
 another kind of request owns what it changes. Either way the next server-side apply of whoever wrote
 the metrics, such as a helm upgrade, would lose them or meet a conflict. So the record of what the
-runbook owns is removed by itself: the metrics stay, and are nobody's until somebody applies them.
+runbook owns is removed by itself: the metrics stay, and have no owner until somebody applies them.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     Shift,
     amount,
     compare,
+    desired,
     mended,
-    wanted,
     words,
 )
 from runbook_lib.cluster import (
@@ -50,7 +50,7 @@ def manifests(context: Context, remedy: Remedy) -> Iterator[tuple[Object, Object
         metrics, kept = live["spec"]["metrics"], autoscalers.metrics_before(live)
         manifest = without_fields(live)
         # Of metrics that an earlier remedy replaced, what was there before it stays what is kept.
-        before = json.dumps(wanted(metrics, kept), sort_keys=True)
+        before = json.dumps(desired(metrics, kept), sort_keys=True)
         manifest["metadata"]["annotations"] = {METRICS_BEFORE: before}
         manifest["spec"] = {"metrics": mended(metrics, kept, judged, remedy)}
         yield live, manifest
@@ -218,8 +218,8 @@ def restore(context: Context, planned: Collection[str]) -> None:
     """Take remedies back, and wait until workloads whose template changed are complete.
 
     Autoscalers get the metrics that their annotation keeps, and lose the annotation. The metrics
-    are nobody's then, so whoever wrote them can change them without a conflict. Where somebody else
-    has set the metrics since, theirs stay. Pod templates lose the annotations.
+    have no owner then, so whoever wrote them can change them without a conflict. Where somebody
+    else has set the metrics since, theirs stay. Pod templates lose the annotations.
 
     Args:
         context: Where.
@@ -252,5 +252,5 @@ def _restorations(context: Context) -> Iterator[tuple[Object, Object, str]]:
     for manifest in annotated(context):
         found = live_object(context.cluster, manifest)
         if found is not None:
-            # An apply without the annotations gives them up, and nobody else owns them.
+            # An apply without the annotations gives them up, and no one else owns them.
             yield found, manifest, SIDECAR_MANAGER

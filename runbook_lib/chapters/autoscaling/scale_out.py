@@ -204,7 +204,7 @@ class Metric:
         return f"{self.name} {whose}: {words(self.name, self.value)}"
 
     def point(self, requests: Requests, *, added: bool) -> float | None:
-        """Return the usage above which it asks for another pod; None if nobody can know."""
+        """Return the usage above which it asks for another pod; None if that cannot be known."""
         if self.container and self.container not in requests.names(added=added):
             return None
         if self.percent is None:
@@ -235,7 +235,7 @@ class Scaling:
         goal: What its owner wants: its metrics, or those before the runbook replaced them.
         metrics: Its metrics now.
         requests: What its pods request.
-        usage: What they use; None if nobody knows.
+        usage: What they use; None if that is unknown.
         changed: Whether its owner has changed its metrics since the runbook replaced them.
     """
 
@@ -363,7 +363,7 @@ def _point(metrics: Sequence[Metric], requests: Requests, *, added: bool) -> int
     return round(min(points)) if points and len(points) == len(pods) else None
 
 
-def wanted(items: Sequence[Item], kept: Sequence[Item]) -> list[Item]:
+def desired(items: Sequence[Item], kept: Sequence[Item]) -> list[Item]:
     """Return an autoscaler's metrics as its owner wants them: as they were before remedies.
 
     What its owner has added, removed or written again since a remedy is as it is now.
@@ -410,7 +410,7 @@ def scalings(
     for resource in RESOURCES:
         now, goal, before = (
             tuple(m for m in map(Metric.of, each) if m.about == resource)
-            for each in (items, wanted(items, kept), kept)
+            for each in (items, desired(items, kept), kept)
         )
         if now:
             changed = bool(before) and goal == now != before
@@ -431,7 +431,7 @@ def mended(
         judged: The result of `scalings` about them.
         remedy: One that changes metrics.
     """
-    goal = wanted(items, kept)
+    goal = desired(items, kept)
     needing = {scaling.resource: scaling for scaling in judged if scaling.needs_remedy}
     remade = {name: list(_remade(goal, each, remedy)) for name, each in needing.items()}
     result: list[Item] = []

@@ -211,7 +211,7 @@ def _with_sidecars(found: list[Object]) -> list[Object]:
 
 
 def _label_of_others(context: Context) -> str:
-    """Say who else asks for sidecars in the namespace; empty if nobody."""
+    """Say who else asks for sidecars in the namespace; empty if no one does."""
     found = live_object(context.cluster, manifest.labelled_namespace(context.parameters))
     key, _ = injection_label(context.parameters)
     if found is None or key not in labels_of(found):

@@ -184,12 +184,12 @@ def _namespace_obstacles(context: Context) -> Iterator[Finding]:
         )
         return
     yield from preflight.web_labels(context)
-    wanted, _ = injection_label(context.parameters)
-    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
+    desired, _ = injection_label(context.parameters)
+    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {desired}
     if other in labels_of(namespace):
         yield Finding(
             ref("Namespace", name),
-            f"carries the label {other}, which contradicts {wanted} (IST0123)",
+            f"carries the label {other}, which contradicts {desired} (IST0123)",
             f"which revision injects is not the one that {REVISION_LABEL} names",
             f"remove it: kubectl label namespace {name} {other}-; or correct istio.revision",
             (f".metadata.labels.{other}: {labels_of(namespace)[other]}",),

@@ -88,13 +88,13 @@ def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
 
 def _pods_with_sidecars(context: Context) -> list[str]:
     """Return the pods of all namespaces that would be stranded: those of this control plane."""
-    wanted = context.parameters.istio.revision
+    desired = context.parameters.istio.revision
     return sorted(
         f"{namespace_of(pod)}/{name_of(pod)}"
         for pod in context.cluster.list("v1", "Pod")
         if pods.has_sidecar(pod) and not rollout.has_ended(pod)
         # One that does not say whose it is could be anybody's.
-        if annotations_of(pod).get(REVISION_LABEL, wanted) == wanted
+        if annotations_of(pod).get(REVISION_LABEL, desired) == desired
     )
 
 

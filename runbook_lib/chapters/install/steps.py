@@ -45,13 +45,13 @@ class _InstallBase(Step):
         self._release.apply(context, plan)
 
     def verify(self, context: Context) -> Verification:
-        wanted = {name_of(item) for item in self._release.rendered(context) if item["kind"] == CRD}
+        desired = {name_of(item) for item in self._release.rendered(context) if item["kind"] == CRD}
         definitions.wait_until_served(
-            context, "Istio's kinds", wanted, timeout=context.parameters.timeouts.istiod
+            context, "Istio's kinds", desired, timeout=context.parameters.timeouts.istiod
         )
         checks = [
             self._release.check(context),
-            Check("Istio's kinds", f"{len(wanted)} of {len(wanted)} served", ok=True),
+            Check("Istio's kinds", f"{len(desired)} of {len(desired)} served", ok=True),
         ]
         return Verification(self.name, (table.of_checks("istio-base", checks),))
 

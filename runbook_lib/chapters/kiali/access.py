@@ -33,7 +33,7 @@ class Address:
     Attributes:
         url: What to open; empty as long as there is none.
         balancer: The load balancer's own name, which the host must point to; may be empty.
-        lacking: Why there is no address yet; empty if there is one, or none is wanted.
+        lacking: Why there is no address yet; empty if there is one, or none is desired.
     """
 
     url: str
@@ -63,25 +63,25 @@ def service(context: Context) -> Object | None:
 
 def address(context: Context) -> Address:
     """Look up where Kiali is from outside, and say why it is nowhere yet."""
-    wanted = context.parameters.kiali
-    if wanted.exposure == "cluster":
+    desired = context.parameters.kiali
+    if desired.exposure == "cluster":
         return Address("")
-    kind = "Ingress" if wanted.exposure == "alb-ingress" else "Service"
+    kind = "Ingress" if desired.exposure == "alb-ingress" else "Service"
     balancer = _balancer(context, kind)
     if not balancer:
         return Address("", lacking=_why_no_balancer(context, kind))
-    if wanted.exposure == "alb-ingress":
-        return Address(f"https://{wanted.host}{wanted.web_root}", balancer)
-    if wanted.exposure == "nlb-tls":
-        return Address(f"https://{wanted.host}:{manifest.KIALI_PORT}{wanted.web_root}", balancer)
-    return Address(f"http://{balancer}:{manifest.KIALI_PORT}{wanted.web_root}", balancer)
+    if desired.exposure == "alb-ingress":
+        return Address(f"https://{desired.host}{desired.web_root}", balancer)
+    if desired.exposure == "nlb-tls":
+        return Address(f"https://{desired.host}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
+    return Address(f"http://{balancer}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
 
 
 def forward_command(context: Context) -> str:
     """The command that brings Kiali to this machine, whatever its exposure."""
-    wanted, namespace = context.parameters.kiali, context.parameters.istio.namespace
+    desired, namespace = context.parameters.kiali, context.parameters.istio.namespace
     return (
-        f"{_kubectl(context)} --namespace {namespace} port-forward service/{wanted.name} "
+        f"{_kubectl(context)} --namespace {namespace} port-forward service/{desired.name} "
         f"{manifest.KIALI_PORT}:{manifest.KIALI_PORT}"
     )
 
@@ -135,11 +135,11 @@ def _counts(deployment: Object | None) -> str:
 
 def ways_in(context: Context) -> Table:
     """Where Kiali is, how to log in, and what the lab lacks."""
-    wanted, found = context.parameters.kiali, address(context)
-    local = f"http://127.0.0.1:{manifest.KIALI_PORT}{wanted.web_root}"
+    desired, found = context.parameters.kiali, address(context)
+    local = f"http://127.0.0.1:{manifest.KIALI_PORT}{desired.web_root}"
     rows = [("from outside", found.url or found.lacking or "no way in: exposure is cluster")]
-    if wanted.exposure in ("nlb-tls", "alb-ingress") and found.balancer:
-        rows.append(("DNS", f"{wanted.host} must lead to {found.balancer}"))
+    if desired.exposure in ("nlb-tls", "alb-ingress") and found.balancer:
+        rows.append(("DNS", f"{desired.host} must lead to {found.balancer}"))
     rows.append(("from this machine", f"{forward_command(context)}, then {local}"))
     rows += [("token", token_command(context, name)) for name in accounts(context)]
     if not context.target.allows.serves_pages:
@@ -170,7 +170,7 @@ def balancer_checks(context: Context) -> list[Check]:
     The operator patches, so what an earlier exposure asked for may still be there.
     """
     checks = []
-    for item, wanted in (
+    for item, desired in (
         (service(context), manifest.kiali_service_settings(context.parameters)),
         (_ingress(context), manifest.kiali_ingress_settings(context.parameters)),
     ):
@@ -182,19 +182,19 @@ def balancer_checks(context: Context) -> list[Check]:
             if key.startswith((manifest.NLB, manifest.ALB))
         }
         where = reference(item)
-        if not wanted and not found:
+        if not desired and not found:
             continue
-        checks.append(Check(f"load balancer of {where}", *_compared(item, wanted, found)))
+        checks.append(Check(f"load balancer of {where}", *_compared(item, desired, found)))
     return checks
 
 
-def _compared(item: Object, wanted: dict[str, str], found: dict[str, str]) -> tuple[str, bool]:
-    left = sorted(found.keys() - wanted.keys())
+def _compared(item: Object, desired: dict[str, str], found: dict[str, str]) -> tuple[str, bool]:
+    left = sorted(found.keys() - desired.keys())
     if left:
         command = f"kubectl --namespace {namespace_of(item)} annotate {item['kind'].lower()} "
         command += f"{name_of(item)} {' '.join(f'{key}-' for key in left)}"
         return f"settings of an earlier exposure are left; remove them: {command}", False
-    other = sorted(key for key in wanted if found.get(key) != wanted[key])
+    other = sorted(key for key in desired if found.get(key) != desired[key])
     if other:
         return f"not as the resource says: {', '.join(other)}", False
     return "as the resource says", True
@@ -208,10 +208,10 @@ def service_checks(context: Context) -> list[Check]:
     if found is None:
         return [Check(where, "missing", ok=False)]
     inside = parameters.kiali.exposure in ("cluster", "alb-ingress")
-    wanted = "ClusterIP" if inside else "LoadBalancer"
+    desired = "ClusterIP" if inside else "LoadBalancer"
     ports = [port["port"] for port in found["spec"]["ports"]]
     return [
-        Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == wanted),
+        Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == desired),
         Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [manifest.KIALI_PORT]),
         *balancer_checks(context),
     ]

@@ -82,9 +82,9 @@ class _InstallAddons(Step):
         if not self._addons:
             note = "Kiali reads a Prometheus and a Jaeger that are there already."
             return Plan(self.name, context.target.uid, note=note)
-        wanted, used = self._to_apply(context)
+        desired, used = self._to_apply(context)
         note = " ".join([*used, _SAMPLES])
-        return objects.plan_objects(context, self.name, wanted, note, own=True)
+        return objects.plan_objects(context, self.name, desired, note, own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._to_apply(context)[0])
@@ -102,7 +102,7 @@ class _InstallAddons(Step):
 
     def _to_apply(self, context: Context) -> tuple[list[Object], list[str]]:
         """Return the objects to apply; and what is used as it is, because others made it."""
-        wanted: list[Object] = []
+        desired: list[Object] = []
         used: list[str] = []
         for addon in self._addons:
             items = self._objects(context, addon)
@@ -112,8 +112,8 @@ class _InstallAddons(Step):
                     f"{each}, and the rest of {addon.title}, is used as it is." for each in others
                 ]
             else:
-                wanted += items
-        return wanted, used
+                desired += items
+        return desired, used
 
     def _workloads(self, context: Context) -> list[Object]:
         items = (item for addon in self._addons for item in self._objects(context, addon))
@@ -134,9 +134,9 @@ class _InstallAddons(Step):
         return self._read[addon.name]
 
     @staticmethod
-    def _workload_check(context: Context, wanted: Object) -> Check:
-        where = reference(wanted)
-        found = live_object(context.cluster, wanted)
+    def _workload_check(context: Context, desired: Object) -> Check:
+        where = reference(desired)
+        found = live_object(context.cluster, desired)
         if found is None:
             return Check(where, "missing", ok=False)
         done, counts = rollout.progress(found)
@@ -221,24 +221,24 @@ def _ask(context: Context, addon: _Addon) -> tuple[bool, str]:
 def _to_be_read(context: Context) -> dict[str, tuple[str, str]]:
     """Return what Prometheus must read: for each a namespace, and how its pods' names begin."""
     parameters = context.parameters
-    wanted = {"istiod": (parameters.istio.namespace, "istiod")}
+    desired = {"istiod": (parameters.istio.namespace, "istiod")}
     application = parameters.application.namespace
     if any(map(pods.has_sidecar, context.cluster.list("v1", "Pod", application))):
-        wanted[f"the sidecars of {application}"] = (application, "")
-    return wanted
+        desired[f"the sidecars of {application}"] = (application, "")
+    return desired
 
 
 def judge_targets(
-    targets: list[dict[str, Any]], wanted: dict[str, tuple[str, str]]
+    targets: list[dict[str, Any]], desired: dict[str, tuple[str, str]]
 ) -> tuple[bool, str]:
     """Say whether Prometheus reads what it must, and why not.
 
     Args:
         targets: As Prometheus's API lists them, with the labels by which they were discovered.
-        wanted: By name: a namespace, and how the names of pods in it begin.
+        desired: By name: a namespace, and how the names of pods in it begin.
     """
     missing = []
-    for what, (namespace, begins) in wanted.items():
+    for what, (namespace, begins) in desired.items():
         found = [each for each in targets if _is_pod(each, namespace, begins)]
         if not any(each["health"] == "up" for each in found):
             errors = sorted({each["lastError"] for each in found if each["lastError"]})
@@ -246,7 +246,7 @@ def judge_targets(
             missing.append(f"{what}: {'; '.join(errors[:2]) or yet}")
     if missing:
         return False, f"does not read {', '.join(missing)}"
-    return True, f"answers, and reads {' and '.join(wanted)}"
+    return True, f"answers, and reads {' and '.join(desired)}"
 
 
 def _is_pod(target: dict[str, Any], namespace: str, begins: str) -> bool:

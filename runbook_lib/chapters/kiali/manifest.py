@@ -31,50 +31,50 @@ def operator_namespace(parameters: Parameters) -> Object:
 
 def kiali(parameters: Parameters) -> Object:
     """The Kiali resource: all that the operator has to do, exposure included."""
-    wanted, istio = parameters.kiali, parameters.istio.namespace
-    manifest = _MANIFESTS.named("kiali", wanted.name, istio)
+    desired, istio = parameters.kiali, parameters.istio.namespace
+    manifest = _MANIFESTS.named("kiali", desired.name, istio)
     spec = manifest["spec"]
-    spec["deployment"]["instance_name"] = wanted.name
-    spec["deployment"]["view_only_mode"] = wanted.view_only
-    spec["server"]["web_root"] = wanted.web_root
+    spec["deployment"]["instance_name"] = desired.name
+    spec["deployment"]["view_only_mode"] = desired.view_only
+    spec["server"]["web_root"] = desired.web_root
     services = spec["external_services"]
-    services["prometheus"]["url"] = wanted.prometheus_url or f"http://prometheus.{istio}:9090"
-    services["tracing"]["internal_url"] = wanted.tracing_url or f"http://tracing.{istio}:80/jaeger"
-    if wanted.exposure == "cluster":
+    services["prometheus"]["url"] = desired.prometheus_url or f"http://prometheus.{istio}:9090"
+    services["tracing"]["internal_url"] = desired.tracing_url or f"http://tracing.{istio}:80/jaeger"
+    if desired.exposure == "cluster":
         spec["deployment"]["service_type"] = "ClusterIP"
-    elif wanted.exposure in _EXPOSURES:
-        manifest["spec"] = merged(spec, _EXPOSURES[wanted.exposure](parameters)["spec"])
+    elif desired.exposure in _EXPOSURES:
+        manifest["spec"] = merged(spec, _EXPOSURES[desired.exposure](parameters)["spec"])
     return manifest
 
 
 def kiali_nlb_tls(parameters: Parameters) -> Object:
     """What a network load balancer with TLS adds to the Kiali resource."""
-    wanted = parameters.kiali
-    manifest = _MANIFESTS.named("kiali-nlb-tls", wanted.name, parameters.istio.namespace)
+    desired = parameters.kiali
+    manifest = _MANIFESTS.named("kiali-nlb-tls", desired.name, parameters.istio.namespace)
     annotations = manifest["spec"]["deployment"]["service_annotations"]
-    annotations[f"{NLB}-ssl-cert"] = wanted.certificate_arn
+    annotations[f"{NLB}-ssl-cert"] = desired.certificate_arn
     annotations[f"{NLB}-ssl-ports"] = str(KIALI_PORT)
-    manifest["spec"]["server"].update(web_fqdn=wanted.host, web_port=str(KIALI_PORT))
+    manifest["spec"]["server"].update(web_fqdn=desired.host, web_port=str(KIALI_PORT))
     return manifest
 
 
 def kiali_alb_ingress(parameters: Parameters) -> Object:
     """What an application load balancer with TLS adds to the Kiali resource."""
-    wanted = parameters.kiali
-    manifest = _MANIFESTS.named("kiali-alb-ingress", wanted.name, parameters.istio.namespace)
+    desired = parameters.kiali
+    manifest = _MANIFESTS.named("kiali-alb-ingress", desired.name, parameters.istio.namespace)
     override = manifest["spec"]["deployment"]["ingress"]["override_yaml"]
     override["metadata"]["annotations"].update(
         {
-            f"{ALB}/certificate-arn": wanted.certificate_arn,
-            f"{ALB}/healthcheck-path": f"{wanted.web_root}/healthz",
+            f"{ALB}/certificate-arn": desired.certificate_arn,
+            f"{ALB}/healthcheck-path": f"{desired.web_root}/healthz",
         }
     )
     (rule,) = override["spec"]["rules"]
-    rule["host"] = wanted.host
+    rule["host"] = desired.host
     (path,) = rule["http"]["paths"]
-    path["path"] = wanted.web_root
-    path["backend"]["service"] = {"name": wanted.name, "port": {"number": KIALI_PORT}}
-    manifest["spec"]["server"]["web_fqdn"] = wanted.host
+    path["path"] = desired.web_root
+    path["backend"]["service"] = {"name": desired.name, "port": {"number": KIALI_PORT}}
+    manifest["spec"]["server"]["web_fqdn"] = desired.host
     return manifest
 
 

@@ -29,11 +29,11 @@ _MAY_NOT = (
 
 
 class _LetReadersIn(Step):
-    """Accounts for people who may look, and the end of those that are no longer wanted."""
+    """Accounts for people who may look, and the end of those that are no longer desired."""
 
     name = "kiali-readers"
     title = "Give each reader an account"
-    why = "Kiali acts with the rights of whoever logged in: with one account for all, nobody "
+    why = "Kiali acts with the rights of whoever logged in: with one account for all, no one "
     why += "could tell afterwards who it was"
     takes = "seconds"
     risk = "a reader sees configuration and logs of every namespace, and no Secrets"
@@ -41,8 +41,8 @@ class _LetReadersIn(Step):
     undo += "its tokens"
 
     def plan(self, context: Context) -> Plan:
-        wanted = self._wanted(context.parameters)
-        planned = objects.plan_objects(context, self.name, wanted, own=True)
+        desired = self._wanted(context.parameters)
+        planned = objects.plan_objects(context, self.name, desired, own=True)
         gone = [Change.of_object(object_diff(item, None)) for item in self._unwanted(context)]
         note = "" if context.parameters.kiali.readers else "kiali.readers names no one."
         return Plan(
@@ -67,13 +67,13 @@ class _LetReadersIn(Step):
         ]
         for reader in parameters.kiali.readers:
             name = name_of(manifest.kiali_reader_account(parameters, reader))
-            for rights, wanted in ((_MAY, True), (_MAY_NOT, False)):
+            for rights, desired in ((_MAY, True), (_MAY_NOT, False)):
                 for verb, resource, group in rights:
                     found = accounts.may(
                         context.cluster, namespace, name, verb, resource, where, group
                     )
                     answer = "may" if found else "may not"
-                    rows.append(Row((name, f"{verb} {resource}", answer), found is wanted))
+                    rows.append(Row((name, f"{verb} {resource}", answer), found is desired))
         table = Table("Readers", ("account", "what", "found"), tuple(rows))
         return Verification(self.name, (table,))
 

@@ -121,8 +121,8 @@ class _DescribeKiali(Step):
         return objects.plan_objects(context, self.name, [_wanted(context, again=True)], own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
-        wanted = _wanted(context, again=True)
-        (applied,) = objects.apply_objects(context, plan, [wanted])
+        desired = _wanted(context, again=True)
+        (applied,) = objects.apply_objects(context, plan, [desired])
         before = kiali_status.conditions(applied)
         if kiali_status.at_work(applied):
             # That run began before the change: it ends in a result about the resource as it was.
@@ -131,12 +131,12 @@ class _DescribeKiali(Step):
         self._wait_for_deployment(context)
 
     def verify(self, context: Context) -> Verification:
-        wanted = _wanted(context)
-        in_place = objects.in_place(context, wanted)
+        desired = _wanted(context)
+        in_place = objects.in_place(context, desired)
         self._wait_for_operator(context, None)
         self._wait_for_deployment(context)
         checks = [
-            Check(reference(wanted), "as planned" if in_place else "missing or changed", in_place),
+            Check(reference(desired), "as planned" if in_place else "missing or changed", in_place),
             Check("operator", "done", ok=True),
             *kiali_access.service_checks(context),
             *self._address_checks(context),
@@ -257,14 +257,14 @@ def _wanted(context: Context, *, again: bool = False) -> Object:
         again: If the operator has failed at what the resource says already, have it try again: by
             itself it would, but later and later.
     """
-    wanted = manifest.kiali(context.parameters)
-    there = live_object(context.cluster, wanted)
+    desired = manifest.kiali(context.parameters)
+    there = live_object(context.cluster, desired)
     found = annotations_of(there or {}).get(_TRY_AGAIN, "")
     if again and there is not None and kiali_status.state(there).failed:
         found = str(int(found) + 1) if found.isdigit() else "1"
     if found:
-        wanted["metadata"]["annotations"] = {_TRY_AGAIN: found}
-    return wanted
+        desired["metadata"]["annotations"] = {_TRY_AGAIN: found}
+    return desired
 
 
 def operator_release(parameters: Parameters) -> ReleasePlanner:

@@ -25,7 +25,7 @@ from runbook_lib.parameters import Parameters
 _ISTIO, _KIALI = "01_install_istio", "06_kiali"
 _KEEP_KINDS = "rollback.kinds: false"
 _ISTIOD = "pilot-discovery"
-"""Istiod's field manager: what it has written and nobody else is of no use without it."""
+"""Istiod's field manager: what it alone has written is of no use without it."""
 
 _WRITTEN_EVERYWHERE = (("v1", "ConfigMap"),)
 """Kinds in which istiod writes copies of its root certificate into every namespace."""
@@ -44,7 +44,7 @@ class _Space:
     Attributes:
         namespace: The namespace.
         foreign: What of others is in it.
-        unread: The kinds of which nobody can tell, because they could not be listed.
+        unread: The kinds that are unknown, because they could not be listed.
     """
 
     namespace: Object
@@ -82,7 +82,7 @@ class _Found:
 
     @property
     def empty(self) -> list[Object]:
-        """The namespaces that nobody else uses."""
+        """The namespaces that no one else uses."""
         return [space.namespace for space in self.spaces if not space.why_it_stays]
 
 
@@ -233,11 +233,11 @@ def _spaces(context: Context, namespaces: list[str]) -> Iterator[_Space]:
 
 def _is_of_istio(context: Context, definition: Object) -> bool:
     """Whether the release istio-base brought a kind."""
-    wanted = {
+    desired = {
         "meta.helm.sh/release-name": context.parameters.istio.base.release,
         "meta.helm.sh/release-namespace": context.parameters.istio.namespace,
     }
-    return wanted.items() <= annotations_of(definition).items()
+    return desired.items() <= annotations_of(definition).items()
 
 
 def _is_of_kiali(definition: Object) -> bool:

@@ -51,12 +51,12 @@ class _RouteToWeb(Step):
         objects.apply_objects(context, plan, [self._manifest(context)])
 
     def verify(self, context: Context) -> Verification:
-        wanted = self._manifest(context)
-        in_place = objects.in_place(context, wanted)
-        policy = wanted["spec"]["trafficPolicy"]
+        desired = self._manifest(context)
+        in_place = objects.in_place(context, desired)
+        policy = desired["spec"]["trafficPolicy"]
         checks = [
-            Check(reference(wanted), "as planned" if in_place else "missing or changed", in_place),
-            Check("host", wanted["spec"]["host"], ok=None),
+            Check(reference(desired), "as planned" if in_place else "missing or changed", in_place),
+            Check("host", desired["spec"]["host"], ok=None),
             Check("mode", policy["tls"]["mode"], ok=None),
             *(
                 Check(f"mode of port {setting['port']['number']}", setting["tls"]["mode"], ok=None)
@@ -115,11 +115,11 @@ class _AllowMethods(Step):
         objects.apply_objects(context, plan, [self._manifest(context)])
 
     def verify(self, context: Context) -> Verification:
-        wanted = self._manifest(context)
+        desired = self._manifest(context)
         surpassed = self._is_surpassed(context)
-        ok = surpassed or objects.in_place(context, wanted)
+        ok = surpassed or objects.in_place(context, desired)
         found = "as planned" if ok else "missing or changed"
-        checks = [Check(reference(wanted), "at a later stage" if surpassed else found, ok)]
+        checks = [Check(reference(desired), "at a later stage" if surpassed else found, ok)]
         return Verification(
             self.name,
             (
@@ -216,8 +216,8 @@ def service_ports(context: Context) -> list[int]:
     ports = service["spec"].get("ports") or []
 
     def leading_to(number: int) -> list[int]:
-        wanted = (number, *port_names(workload, number))
-        return [p["port"] for p in ports if p.get("targetPort", p["port"]) in wanted]
+        desired = (number, *port_names(workload, number))
+        return [p["port"] for p in ports if p.get("targetPort", p["port"]) in desired]
 
     found = leading_to(web.port)
     if not found:

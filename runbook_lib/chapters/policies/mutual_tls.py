@@ -31,17 +31,17 @@ class _PeerAuthenticationStep(Step):
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
-        wanted = [self.manifest(context)]
-        return objects.plan_objects(context, self.name, wanted, note, own=True)
+        desired = [self.manifest(context)]
+        return objects.plan_objects(context, self.name, desired, note, own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self.manifest(context)])
 
     def verify(self, context: Context) -> Verification:
-        wanted = self.manifest(context)
-        in_place = objects.in_place(context, wanted)
+        desired = self.manifest(context)
+        in_place = objects.in_place(context, desired)
         found = "as planned" if in_place else "missing or changed"
-        checks = [Check(reference(wanted), found, in_place)]
+        checks = [Check(reference(desired), found, in_place)]
         return Verification(
             self.name,
             (

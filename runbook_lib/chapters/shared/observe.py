@@ -69,15 +69,15 @@ def look_at_traffic(context: Context) -> Table:
     seen = probe.ProbeTable(
         tuple(
             probe.ProbeRow(
-                wanted,
+                desired,
                 probe.send(
                     context.target.url,
-                    wanted,
+                    desired,
                     timeout=parameters.timeouts.probe,
                     verify=context.verify_tls,
                 ),
             )
-            for wanted in traffic.expected_probes(parameters, policies)
+            for desired in traffic.expected_probes(parameters, policies)
         )
     )
     return table.of_probes("From outside, now", seen)

@@ -62,7 +62,7 @@ def cut_off(context: Context) -> Iterator[Finding]:
             "web pods",
             f"{leads}, which is neither application.web.port nor among application.plaintext_ports",
             "callers outside of the mesh would be cut off",
-            "if nobody uses that way in, close it first: make the Service a ClusterIP, or remove "
+            "if that way in is not used, close it first: make the Service a ClusterIP, or remove "
             "it from the Ingress",
             parameter=f"application.plaintext_ports: {ports}",
         )
@@ -209,8 +209,8 @@ def _outside(service: Object, port: Object, ways: Sequence[_Way]) -> Iterator[st
         yield spec["type"]
     if spec.get("externalIPs"):
         yield "externalIPs"
-    for name, wanted, what in ways:
-        if name == name_of(service) and wanted in (port["port"], port.get("name")):
+    for name, desired, what in ways:
+        if name == name_of(service) and desired in (port["port"], port.get("name")):
             yield what
 
 
@@ -226,8 +226,8 @@ def _ways_in(context: Context, namespace: str) -> Iterator[_Way]:
         for backend in (spec.get("defaultBackend") or {}, *(path["backend"] for path in paths)):
             if "service" in backend:
                 port = backend["service"].get("port") or {}
-                wanted = port.get("number") or port.get("name", "")
-                yield backend["service"]["name"], wanted, reference(ingress)
+                desired = port.get("number") or port.get("name", "")
+                yield backend["service"]["name"], desired, reference(ingress)
     try:
         # What the AWS Load Balancer Controller makes, also of annotations, or its users by hand.
         bindings = context.cluster.list("elbv2.k8s.aws/v1beta1", "TargetGroupBinding", namespace)

@@ -253,10 +253,10 @@ def _answered(context: Context) -> Probe | None:
     parameters = context.parameters
     in_force = traffic.policies_in_force(context.cluster, parameters)
     try:
-        wanted = traffic.expected_probes(parameters, traffic.of_the_runbook(parameters, in_force))
+        desired = traffic.expected_probes(parameters, traffic.of_the_runbook(parameters, in_force))
     except RunbookError:  # a policy was changed to something that cannot be judged
         return None
-    for probe, own in zip(wanted, parameters.application.probes, strict=True):
+    for probe, own in zip(desired, parameters.application.probes, strict=True):
         if probe.method in _HARMLESS and probe.expected == Expectation(own.status):
             return probe
     return None

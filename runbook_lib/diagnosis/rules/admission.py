@@ -43,7 +43,7 @@ def other_webhook_unreachable(seen: Observation) -> Iterator[Cause]:
         f"webhook {webhook}",
         f"the API server does not reach the admission webhook {webhook}, which is not Istio's",
         _SYMPTOM,
-        f"bring back what serves it, or delete its configuration if nobody needs it: {look}",
+        f"bring back what serves it, or delete its configuration if it is not needed: {look}",
         (said,),
         link=_WEBHOOKS,
     )

@@ -175,10 +175,10 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """A policy of the application's namespace is for no pod at all."""
     namespace = seen.parameters.application.namespace
     for policy in (*seen.policies.peer_authentications, *seen.policies.authorization_policies):
-        wanted = selector(policy)
-        if namespace_of(policy) != namespace or not wanted:
+        desired = selector(policy)
+        if namespace_of(policy) != namespace or not desired:
             continue
-        if not seen.selected(wanted):
+        if not seen.selected(desired):
             own = policy["kind"] == "AuthorizationPolicy" and policy in seen.own_policies
             yield Cause(
                 reference(policy),
@@ -189,7 +189,7 @@ def policy_selects_nothing(seen: Observation) -> Iterator[Cause]:
                 "own policies are mended by notebooks 04_mutual_tls and 05_authorization",
                 tuple(
                     reference(policy, f".spec.selector.matchLabels.{key}: {value}")
-                    for key, value in wanted.items()
+                    for key, value in desired.items()
                 ),
                 link=_SECURITY,
                 outside=own and bool(seen.let_through),

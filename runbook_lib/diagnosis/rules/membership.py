@@ -33,9 +33,9 @@ NOT_INJECTED = ("istiod-down", "label-missing", "webhook-missing", "webhook-unre
 @_rule(order=60)
 def two_labels(seen: Observation) -> Iterator[Cause]:
     """Two labels that contradict each other; the older one wins."""
-    wanted, _ = injection_label(seen.parameters)
-    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {wanted}
-    if not {wanted, other} <= seen.labels.keys():
+    desired, _ = injection_label(seen.parameters)
+    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {desired}
+    if not {desired, other} <= seen.labels.keys():
         return
     name = seen.parameters.application.namespace
     yield Cause(
@@ -45,7 +45,7 @@ def two_labels(seen: Observation) -> Iterator[Cause]:
         f"kubectl label namespace {name} {other}-",
         tuple(
             f"Namespace {name} .metadata.labels.{key}: {seen.labels[key]}"
-            for key in (wanted, other)
+            for key in (desired, other)
         ),
         link="https://istio.io/latest/docs/reference/config/analysis/ist0123/",
     )

@@ -86,14 +86,14 @@ def exception_other_port(seen: Observation) -> Iterator[Cause]:
 def exception_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The exception's selector matches no pod."""
     for policy in _exceptions(seen):
-        wanted = selector(policy)
-        if wanted and not seen.selected(wanted) and _is_here(seen, policy):
+        desired = selector(policy)
+        if desired and not seen.selected(desired) and _is_here(seen, policy):
             yield _refused(
                 seen,
                 reference(policy),
                 tuple(
                     reference(policy, f".spec.selector.matchLabels.{key}: {value}")
-                    for key, value in wanted.items()
+                    for key, value in desired.items()
                 ),
                 "the exception's selector matches no pod: the web pods carry "
                 + web.text(seen.selection.carried or {}),
@@ -210,7 +210,7 @@ def _exceptions(seen: Observation) -> list[Object]:
 
 
 def _is_meant_for_web(seen: Observation, policy: Object) -> bool:
-    """Whether a policy's selector matches the web pods, or nobody: then it may be misspelt.
+    """Whether a policy's selector matches the web pods, or none at all: then it may be misspelt.
 
     What a selector of another namespace matches there is not known; it is for the web pods only if
     it says so.

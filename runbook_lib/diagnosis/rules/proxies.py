@@ -128,9 +128,9 @@ def policy_not_in_effect(seen: Observation) -> Iterator[Cause]:
                     f"listeners of {name}, port {port}: plaintext is "
                     f"{'accepted' if accepted else 'refused'}; the policies say {mode}",
                 )
-    wanted = {f"{name_of(p)}.{namespace_of(p)}" for p in traffic.enforced(seen.policies)}
+    desired = {f"{name_of(p)}.{namespace_of(p)}" for p in traffic.enforced(seen.policies)}
     for name, has in seen.authorization.items():
-        for policy in sorted(wanted - set(has)):
+        for policy in sorted(desired - set(has)):
             yield _not_taken_up(seen, name, f"istioctl x authz check {name} lacks {policy}")
 
 

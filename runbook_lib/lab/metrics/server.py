@@ -29,7 +29,7 @@ from runbook_lib.lab.workloads.pods import Container, containers, parse_quantity
 Object = dict[str, Any]
 
 PLAYED_LOAD = "lab.istio-runbook/cpu-usage"
-"""Pod annotation with the CPU that its containers shall report, as JSON: {"xnat": "80m"}."""
+"""Pod annotation with the CPU that its containers are to report, as JSON: {"xnat": "80m"}."""
 
 NAMESPACE, NAME = "kube-system", "metrics-server"
 HOST = f"{NAME}.{NAMESPACE}.svc"
@@ -63,7 +63,7 @@ class PlayedLoadError(LabError):
 
 
 class MetricsServer:
-    """Answers the API server, and nobody else, over mutual TLS.
+    """Answers the API server, and no one else, over mutual TLS.
 
     Args:
         api: Where pods are looked up.

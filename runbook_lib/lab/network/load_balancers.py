@@ -216,16 +216,16 @@ class LoadBalancers:
     def _group(self, ingress: Object, backend: Object) -> Group:
         namespace, name = ingress["metadata"]["namespace"], backend["name"]
         service = self._directory.services.get((namespace, name), {"spec": {}})
-        wanted = backend["port"]
+        desired = backend["port"]
         names = {
             each.get("name", "")
             for each in service["spec"].get("ports", [])
-            if wanted in ({"name": each.get("name")}, {"number": each["port"]})
+            if desired in ({"name": each.get("name")}, {"number": each["port"]})
         }
         targets = {
             each.at for each in self._directory.targets(namespace, name) if each.port in names
         }
-        port = wanted.get("name") or wanted.get("number")
+        port = desired.get("name") or desired.get("number")
         attributes = _attributes(ingress)
         sticky = attributes.get("stickiness.enabled") == "true"
         seconds = int(attributes.get("stickiness.lb_cookie.duration_seconds", 86400))

@@ -167,10 +167,10 @@ class Reconciliation:
         if needs_signing_key(config):
             await self._keep_signing_key(config)
         await self._progress()
-        wanted = objects(config, sample)
-        for each in wanted:
+        desired = objects(config, sample)
+        for each in desired:
             await self._apply(each)
-        kinds = {each["kind"] for each in wanted}
+        kinds = {each["kind"] for each in desired}
         for kind in {"Ingress", "NetworkPolicy"} - kinds:
             await self._delete(kind, deployment["namespace"], deployment["instance_name"])
         await self._progress()
@@ -215,8 +215,8 @@ class Reconciliation:
         secret["metadata"]["labels"] |= home_label(config)
         await self._tools.api.apply(path, secret, field_manager=FIELD_MANAGER)
 
-    async def _apply(self, wanted: Object) -> None:
-        meta, own = wanted["metadata"], self._resource["metadata"]
+    async def _apply(self, desired: Object) -> None:
+        meta, own = desired["metadata"], self._resource["metadata"]
         if meta.get("namespace") == own["namespace"]:
             owner = {
                 "apiVersion": f"{GROUP}/{VERSION}",
@@ -225,8 +225,8 @@ class Reconciliation:
                 "uid": own["uid"],
             }
             meta["ownerReferences"] = [owner]
-        path = _path(wanted["kind"], meta.get("namespace", ""), meta["name"])
-        await self._tools.api.apply(path, wanted, field_manager=FIELD_MANAGER)
+        path = _path(desired["kind"], meta.get("namespace", ""), meta["name"])
+        await self._tools.api.apply(path, desired, field_manager=FIELD_MANAGER)
 
     async def _delete(self, kind: str, namespace: str, name: str) -> None:
         await self._tools.api.delete(_path(kind, namespace, name))

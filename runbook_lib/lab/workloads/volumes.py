@@ -75,7 +75,7 @@ class Volumes:
         made_of_files = {"projected", "configMap", "downwardAPI", "secret"} & volume.keys()
         return None if made_of_files else self._shared / str(volume["name"])
 
-    async def given(self, pod: Object, wanted: set[tuple[str, str]]) -> Sources:
+    async def given(self, pod: Object, desired: set[tuple[str, str]]) -> Sources:
         """What ConfigMaps and Secrets hold that an environment refers to, as far as they exist."""
         return {
             (kind, name): {
@@ -84,7 +84,7 @@ class Volumes:
                     await _data(self._api, pod, kind, {"name": name, "optional": True})
                 ).items()
             }
-            for kind, name in wanted
+            for kind, name in desired
         }
 
 
@@ -111,8 +111,8 @@ async def _files(api: Api, pod: Object, volume: Object) -> Mapping[str, str | by
 
 async def _source(api: Api, pod: Object, source: Object) -> Mapping[str, str | bytes]:
     if "serviceAccountToken" in source:
-        wanted = source["serviceAccountToken"]
-        return {wanted["path"]: await token(api, pod, wanted)}
+        desired = source["serviceAccountToken"]
+        return {desired["path"]: await token(api, pod, desired)}
     if "configMap" in source:
         return await _config_map(api, pod, source["configMap"])
     if "secret" in source:
@@ -122,12 +122,12 @@ async def _source(api: Api, pod: Object, source: Object) -> Mapping[str, str | b
     return {}
 
 
-async def token(api: Api, pod: Object, wanted: Object) -> str:
+async def token(api: Api, pod: Object, desired: Object) -> str:
     """A token of the pod's service account, bound to the pod (TokenRequest API)."""
     meta = pod["metadata"]
     account = pod["spec"].get("serviceAccountName", "default")
     spec: Object = {
-        "expirationSeconds": wanted.get("expirationSeconds", TOKEN_LIFETIME),
+        "expirationSeconds": desired.get("expirationSeconds", TOKEN_LIFETIME),
         "boundObjectRef": {
             "apiVersion": "v1",
             "kind": "Pod",
@@ -135,8 +135,8 @@ async def token(api: Api, pod: Object, wanted: Object) -> str:
             "uid": meta["uid"],
         },
     }
-    if "audience" in wanted:
-        spec["audiences"] = [wanted["audience"]]
+    if "audience" in desired:
+        spec["audiences"] = [desired["audience"]]
     answer = await api.create(
         f"/api/v1/namespaces/{meta['namespace']}/serviceaccounts/{account}/token",
         {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": spec},

@@ -306,11 +306,11 @@ def _condition(policy: Object, path: str, condition: Object, request: Request) -
         return Match()
     if key == "destination.port":
         port = str(request.port)
-        wanted = _text(policy, f"{path}.values", ", ".join(values), values, port, positive=True)
+        desired = _text(policy, f"{path}.values", ", ".join(values), values, port, positive=True)
         other = _text(
             policy, f"{path}.notValues", ", ".join(unwanted), unwanted, port, positive=False
         )
-        return _all([wanted] * bool(values) + [other] * bool(unwanted))
+        return _all([desired] * bool(values) + [other] * bool(unwanted))
     if key.startswith(_IDENTITY_CONDITIONS) and not request.identity:
         if not values:
             return Match()

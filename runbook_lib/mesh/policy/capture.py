@@ -114,8 +114,8 @@ def _list(text: str) -> list[str]:
 
 
 def _contains(ranges: str, address: str) -> bool:
-    wanted = ipaddress.ip_address(address)
-    return any(wanted in network for network in _networks(ranges))
+    desired = ipaddress.ip_address(address)
+    return any(desired in network for network in _networks(ranges))
 
 
 def _networks(ranges: str) -> Iterator[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -40,7 +40,7 @@ class Caller:
     Attributes:
         namespace: Its namespace.
         labels: Its labels, which a workloadSelector selects by.
-        root: The mesh's root namespace: rules there are for all, where nobody else has any.
+        root: The mesh's root namespace: rules there are for all, where no one else has any.
     """
 
     namespace: str

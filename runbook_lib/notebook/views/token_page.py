@@ -3,7 +3,7 @@
 JupyterLab saves what a notebook shows: a cell's outputs with the cell, and the state of every open
 widget, values included, in the notebook's metadata, whenever it saves by itself. So the secret goes
 neither way. A small web server on this machine's loopback hands out one page, once, at an address
-that nobody can guess; the notebook shows it in a frame and stores the address alone.
+that cannot be guessed; the notebook shows it in a frame and stores the address alone.
 """
 
 from __future__ import annotations

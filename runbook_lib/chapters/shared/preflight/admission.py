@@ -1,4 +1,4 @@
-"""Webhooks that nobody serves: the API server refuses what it would ask them about."""
+"""Webhooks that nothing serves: the API server refuses what it would ask them about."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def conflicts(context: Context, release: Release, objects: Iterable[Object]) -> 
 
 
 def _conflict(context: Context, item: Object) -> ApplyConflict | None:
-    """Ask the API server who would object; None if nobody, or only istiod."""
+    """Ask the API server who would object; None if no one would, or only istiod."""
     try:
         context.cluster.apply(item, dry_run=True, manager=_HELM)
     except ApplyConflict as conflict:

@@ -23,7 +23,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     quantity,
     requests_of,
     scalings,
-    wanted,
+    desired,
     words,
 )
 from runbook_lib.notebook.pictures.scale_out import scale_out_html
@@ -399,7 +399,7 @@ class TestWanted:
     def test_remedies_stand_for_what_is_kept(
         self, now: list[Item], kept: list[Item], expected: list[Item]
     ) -> None:
-        assert wanted(now, kept) == expected
+        assert desired(now, kept) == expected
 
     def test_a_second_metric_is_mended_beside_the_first_and_both_are_kept(self) -> None:
         items = [single(), self.MEMORY]
