@@ -24,7 +24,7 @@ from runbook_lib.lifecycle import target
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
-from runbook_lib.parameters import loading as parameters
+from tests.unit.samples import from_mapping
 
 LOGIN_PAGE = "/app/template/Login.vm"
 
@@ -73,7 +73,7 @@ class Lab:
             folder: Where the evidence goes.
             given: Sections of the parameters.
         """
-        checked = parameters.from_mapping({**given, "target": {"lab": self.name}})
+        checked = from_mapping({**given, "target": {"lab": self.name}})
         pinned = target.resolve(checked)
         journal = Journal(folder / "evidence.jsonl", run="r", step="s")
         return Context(checked, pinned, Cluster.of(pinned), journal)

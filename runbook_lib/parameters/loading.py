@@ -107,19 +107,6 @@ def load(path: Path | str | None = None, changes: Sequence[Layer] = ()) -> Check
     return Checked(parameters, _origin(stack, chosen=bool(path)))
 
 
-def from_mapping(data: Mapping[str, Any], source: str = "the parameters") -> Parameters:
-    """Check parameters that are Python values; what is not given is the lab's.
-
-    Args:
-        data: Values by top-level key; None means the default.
-        source: Where they come from, for messages.
-
-    Raises:
-        ParameterError: They cannot be used; the error lists every problem.
-    """
-    return load(None, [Layer(source, data)]).parameters
-
-
 def _refuse_what_is_no_mapping(layer: Layer) -> None:
     if not isinstance(layer.data, Mapping):
         raise ParameterError(

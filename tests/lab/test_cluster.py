@@ -29,11 +29,11 @@ from runbook_lib.cluster.objects import Object
 from runbook_lib.cluster.objects import reference as ref
 from runbook_lib.lifecycle import target
 from runbook_lib.lifecycle.target import Target
-from runbook_lib.parameters import loading as parameters
 from runbook_lib.tools import programs as tools
 from runbook_lib.tools.helm import Helm
 from runbook_lib.tools.releases import Chart
 from tests.labs import Lab
+from tests.unit.samples import from_mapping
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab]
 
@@ -47,7 +47,7 @@ CONFIG: Object = {
 
 @pytest.fixture(scope="module")
 def pinned(lab: Lab) -> Target:
-    return target.resolve(parameters.from_mapping({"target": {"lab": lab.name}}))
+    return target.resolve(from_mapping({"target": {"lab": lab.name}}))
 
 
 @pytest.fixture

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from runbook_lib.lifecycle.target import Target
-from runbook_lib.parameters import loading as parameters
+from runbook_lib.parameters import loading
 from runbook_lib.parameters.capabilities import CAPABILITIES
 from runbook_lib.parameters.loading import Parameters
 
@@ -46,8 +47,13 @@ CLUSTER: dict[str, Any] = {
 """The parameters that a cluster has no defaults for."""
 
 
+def from_mapping(data: Mapping[str, Any], source: str = "the parameters") -> Parameters:
+    """Parameters of Python values; what is not given is the lab's."""
+    return loading.load(None, [loading.Layer(source, data)]).parameters
+
+
 def lab_parameters(**given: Any) -> Parameters:
     """The lab's defaults with some keys given, and with a site of one page and one port."""
     plain = {"plaintext_ports": [], "probes": CLUSTER["application"]["probes"]}
     application = {**plain, **given.pop("application", {})}
-    return parameters.from_mapping({**given, "application": application})
+    return from_mapping({**given, "application": application})

@@ -12,7 +12,7 @@ from runbook_lib.base.locations import lab_state_file
 from runbook_lib.cluster.connection import connect, contexts
 from runbook_lib.lifecycle import target
 from runbook_lib.parameters import loading as parameters
-from tests.unit.samples import CLUSTER, PRODUCTION
+from tests.unit.samples import CLUSTER, PRODUCTION, from_mapping
 
 KUBECONFIG: dict[str, Any] = {
     "apiVersion": "v1",
@@ -31,7 +31,7 @@ def kubeconfig(path: Path, **changes: Any) -> Path:
 
 def cluster_parameters(path: Path, context: str = "staging") -> parameters.Parameters:
     target = {"kind": "cluster", "kubeconfig": str(path), "context": context}
-    return parameters.from_mapping({**CLUSTER, "target": target})
+    return from_mapping({**CLUSTER, "target": target})
 
 
 @pytest.fixture(autouse=True)
@@ -68,7 +68,7 @@ def write_lab(name: str, **changes: Any) -> None:
 
 def test_a_lab_describes_itself(uid: str) -> None:
     write_lab("default")
-    found = target.resolve(parameters.from_mapping({}))
+    found = target.resolve(from_mapping({}))
     assert (found.name, found.uid) == ("lab-default", uid)
     assert found.allows.approves_by_itself
     assert (found.url, found.production) == ("http://127.0.0.1:7080", False)
@@ -80,9 +80,9 @@ def test_a_lab_describes_itself(uid: str) -> None:
 @pytest.mark.usefixtures("uid")
 def test_a_lab_has_a_site_in_each_namespace_with_an_ingress() -> None:
     write_lab("default")
-    other = parameters.from_mapping({"application": {"namespace": "portal"}})
+    other = from_mapping({"application": {"namespace": "portal"}})
     assert target.resolve(other).url == "http://127.0.0.1:7081"
-    none = parameters.from_mapping({"application": {"namespace": "shop"}})
+    none = from_mapping({"application": {"namespace": "shop"}})
     with pytest.raises(
         ParameterError, match="no site in namespace 'shop'; there are: portal, xnat"
     ):
@@ -93,12 +93,12 @@ def test_a_lab_has_a_site_in_each_namespace_with_an_ingress() -> None:
 def test_a_lab_that_is_not_ready_is_not_running(state: str) -> None:
     write_lab("default", state=state)
     with pytest.raises(LabNotRunning, match="lab 'default' is not running"):
-        target.resolve(parameters.from_mapping({}))
+        target.resolve(from_mapping({}))
 
 
 def test_a_lab_that_is_not_there_says_how_to_start_it_by_name() -> None:
     with pytest.raises(LabNotRunning, match="python -m runbook_lib lab up --name two"):
-        target.resolve(parameters.from_mapping({"target": {"lab": "two"}}))
+        target.resolve(from_mapping({"target": {"lab": "two"}}))
 
 
 def test_a_cluster_is_named_after_its_context(tmp_path: Path, uid: str) -> None:
@@ -123,7 +123,7 @@ def test_the_context_is_looked_for_in_every_listed_kubeconfig(
     first = kubeconfig(tmp_path / "a", contexts=other)
     second = kubeconfig(tmp_path / "b")
     monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
-    assert target.resolve(parameters.from_mapping(CLUSTER)).kubeconfig == second
+    assert target.resolve(from_mapping(CLUSTER)).kubeconfig == second
 
 
 @pytest.mark.parametrize(

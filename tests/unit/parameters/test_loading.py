@@ -18,7 +18,7 @@ from runbook_lib.parameters import loading as parameters
 from runbook_lib.parameters.formats import RELEASED_CHARTS, RELEASED_KIALI_CHARTS
 from runbook_lib.parameters.layers import Layer
 from runbook_lib.parameters.model import Parameters
-from tests.unit.samples import CLUSTER
+from tests.unit.samples import CLUSTER, from_mapping
 
 BAD_FILES = sorted((Path(__file__).parent / "bad_parameters").glob("*.yaml"))
 LAB = repository_root() / "parameters" / "lab.yaml"
@@ -132,7 +132,7 @@ def test_a_problem_that_comes_from_the_labs_file_is_placed_there(tmp_path: Path)
 
 def test_no_value_is_the_default() -> None:
     nothing = dict.fromkeys(Parameters.model_fields)
-    assert parameters.from_mapping(nothing) == parameters.load().parameters
+    assert from_mapping(nothing) == parameters.load().parameters
 
 
 def test_the_current_context_is_never_a_default(
@@ -143,7 +143,7 @@ def test_the_current_context_is_never_a_default(
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     data = {**CLUSTER, "target": {"kind": "cluster"}}
     with pytest.raises(ParameterError, match=r"1 problem .*\n.*target\.context: a cluster needs"):
-        parameters.from_mapping(data)
+        from_mapping(data)
 
 
 def test_relative_paths_count_from_the_folder_of_the_file(
@@ -226,7 +226,7 @@ def test_every_key_of_the_example_has_a_comment() -> None:
 
 def test_the_example_shows_the_defaults_except_for_what_it_marks() -> None:
     example = yaml.safe_load(EXAMPLE.read_text())
-    minimal = parameters.from_mapping(
+    minimal = from_mapping(
         {
             "target": {key: example["target"][key] for key in ("kind", "context")},
             "application": {key: example["application"][key] for key in ("url", "probes")},
@@ -240,7 +240,7 @@ def test_the_example_shows_the_defaults_except_for_what_it_marks() -> None:
 
 
 def test_a_cluster_defaults_to_production_and_to_the_safe_story() -> None:
-    found = parameters.from_mapping(CLUSTER)
+    found = from_mapping(CLUSTER)
     assert (found.target.production, found.story) == (True, "safe")
     assert found.istio.chart_repository == RELEASED_CHARTS
     assert found.kiali.chart_repository == RELEASED_KIALI_CHARTS
@@ -250,7 +250,7 @@ def test_a_cluster_defaults_to_production_and_to_the_safe_story() -> None:
 
 def test_values_on_a_cluster_are_taken_as_given() -> None:
     values = {"pilot": {"autoscaleMin": 2}}
-    found = parameters.from_mapping({**CLUSTER, "istio": {"istiod": {"values": values}}})
+    found = from_mapping({**CLUSTER, "istio": {"istiod": {"values": values}}})
     assert found.istio.istiod.values == values
     assert found.istio.istiod.release == "istiod"
 
@@ -258,7 +258,7 @@ def test_values_on_a_cluster_are_taken_as_given() -> None:
 def test_a_trailing_slash_of_the_url_is_dropped() -> None:
     url = "https://xnat.example.com:8443/"
     data = {**CLUSTER, "application": {**CLUSTER["application"], "url": url}}
-    assert parameters.from_mapping(data).application.url == "https://xnat.example.com:8443"
+    assert from_mapping(data).application.url == "https://xnat.example.com:8443"
 
 
 def test_parameters_cannot_be_changed_afterwards() -> None:
@@ -268,7 +268,7 @@ def test_parameters_cannot_be_changed_afterwards() -> None:
 
 def test_a_mapping_is_named_by_its_source() -> None:
     with pytest.raises(ParameterError, match=r"1 problem in cell 2:\n  mode: must be one of"):
-        parameters.from_mapping({"mode": "aply"}, source="cell 2")
+        from_mapping({"mode": "aply"}, source="cell 2")
 
 
 def test_kubeconfigs_come_from_the_parameter_then_the_environment_then_home(
@@ -278,28 +278,28 @@ def test_kubeconfigs_come_from_the_parameter_then_the_environment_then_home(
     given.touch()
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("KUBECONFIG", raising=False)
-    target = parameters.from_mapping(CLUSTER).target
+    target = from_mapping(CLUSTER).target
     assert list(target.kubeconfigs) == [tmp_path / ".kube" / "config"]
     monkeypatch.setenv("KUBECONFIG", "/a:/b")
     assert list(target.kubeconfigs) == [Path("/a"), Path("/b")]
     with_file = {**CLUSTER, "target": {**CLUSTER["target"], "kubeconfig": str(given)}}
-    assert list(parameters.from_mapping(with_file).target.kubeconfigs) == [given]
+    assert list(from_mapping(with_file).target.kubeconfigs) == [given]
 
 
 def test_the_environment_names_the_lab_where_the_parameters_do_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("RUNBOOK_LAB", "two")
-    assert parameters.from_mapping({}).target.lab == "two"
+    assert from_mapping({}).target.lab == "two"
     assert parameters.load(LAB).parameters.target.lab == "two"
-    assert parameters.from_mapping({"target": {"lab": "three"}}).target.lab == "three"
+    assert from_mapping({"target": {"lab": "three"}}).target.lab == "three"
     monkeypatch.setenv("RUNBOOK_LAB", "Two Labs")
     with pytest.raises(ParameterError, match=r"target\.lab: 'Two Labs' is not a Kubernetes name"):
-        parameters.from_mapping({})
+        from_mapping({})
 
 
 def test_every_stage_of_the_default_methods_can_be_proved() -> None:
-    found = parameters.from_mapping(CLUSTER)
+    found = from_mapping(CLUSTER)
     probed = {probe.method for probe in found.application.probes}
     methods = (*found.authorization.methods, found.authorization.denied_method)
     assert set(itertools.chain(found.authorization.read_methods, methods)) <= probed

@@ -19,11 +19,11 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     Usage,
     amount,
     compare,
+    desired,
     mended,
     quantity,
     requests_of,
     scalings,
-    desired,
     words,
 )
 from runbook_lib.notebook.pictures.scale_out import scale_out_html
