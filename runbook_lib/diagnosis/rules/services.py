@@ -149,7 +149,7 @@ def _is_web(seen: Observation, service: Object) -> bool:
 
 def _leads_to_web(seen: Observation, service: Object) -> bool:
     selector = service["spec"].get("selector") or {}
-    carried = [labels_of(pod) for pod in seen.web_pods] or [seen.selection.carried or {}]
+    carried = [labels_of(pod) for pod in seen.web_pods] or [dict(seen.selection.carried or {})]
     return bool(selector) and any(selector.items() <= labels.items() for labels in carried)
 
 
