@@ -156,14 +156,15 @@ class _RestartWorkloads(Step):
         counted = f"{len(ready)} of {len(staying)}"
         check = Check("pods with a ready sidecar", counted, bool(staying) and ready == staying)
         leaving = [name_of(pod) for pod in _lacking(found) if pods.is_leaving(pod)]
-        names = ", ".join(leaving)
-        note = f"Terminating, and without a sidecar until then: {names}." if leaving else ""
+        notes = [] if staying else [f"There are no pods in {namespace}."]
+        if leaving:
+            notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
         tables = (
-            table.of_checks("Sidecars", [check]),
             observe.pod_table(context, namespace),
+            table.of_checks("Sidecars", [check]),
             observe.prove_traffic(context),
         )
-        return Verification(self.name, tables, note)
+        return Verification(self.name, tables, " ".join(notes))
 
 
 def steps(_parameters: Parameters) -> tuple[Step, ...]:

@@ -50,7 +50,7 @@ class Removal(Step):
         self.cluster.remove(self.name)
 
     def verify(self, _context: Context) -> Verification:
-        rows = (Row((self.name,), self.name not in self.cluster),)
+        rows = (Row((self.name,), self.proved and self.name not in self.cluster),)
         tables = Table("Names", ("name",), rows), Table("Site", ("answer",), (Row(("200",)),))
         return Verification(self.name, tables)
 
