@@ -11,7 +11,6 @@ import shlex
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 
 from runbook_lib.base.locations import cache_root
@@ -23,25 +22,29 @@ _SYSTEM = "/usr/local/sbin:/usr/sbin:/sbin"
 _REMEDY = "install it: the package is called nftables"
 
 
-def find_nft(doing: Callable[[str], None]) -> Path:
-    """The program, fetched into the cache first if the machine has none.
-
-    Args:
-        doing: Told before anything is fetched.
-
-    Raises:
-        LabError: there is none, and none can be had.
-    """
+def find_nft() -> Path | None:
+    """The machine's own, or the one that was fetched before."""
     found = shutil.which("nft", path=f"{os.environ.get('PATH', os.defpath)}:{_SYSTEM}")
     if found:
         return Path(found)
-    fetched = cache_root() / "nftables"
-    if not (fetched / "nft").exists():
-        if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
-            raise LabError("the lab needs the program nft", _REMEDY)
-        doing("fetching nftables")
-        _fetch(fetched)
-    return fetched / "nft"
+    fetched = _cached() / "nft"
+    return fetched if fetched.exists() else None
+
+
+def fetch_nft() -> Path:
+    """Unpack the program into the cache, from the distribution's packages.
+
+    Raises:
+        LabError: it cannot be had; names the package to install.
+    """
+    if not all(map(shutil.which, ("apt-get", "dpkg-deb"))):
+        raise LabError("the lab needs the program nft", _REMEDY)
+    _fetch(_cached())
+    return _cached() / "nft"
+
+
+def _cached() -> Path:
+    return cache_root() / "nftables"
 
 
 def _fetch(final: Path) -> None:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -31,9 +33,12 @@ table inet probe {
   }
 }
 """
+_PROGRAMS = ("unshare", "nsenter", "setpriv", "setsid")
 _LIMITS = ("max_user_namespaces", "max_net_namespaces", "max_mnt_namespaces")
 _FEW = 100
 """A limit below which a lab of some pods cannot be expected to run."""
+_SYS_ADMIN = 1 << 21
+"""The capability with which a process may make namespaces by itself; see capabilities(7)."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +49,9 @@ class Machine:
         limits: This user's, by their names below /proc/sys/user.
         clone: kernel.unprivileged_userns_clone, which Debian's kernels have; None without it.
         apparmor: kernel.apparmor_restrict_unprivileged_userns; None without it.
-        profile: The AppArmor profile of this process; empty without one.
+        profile: The AppArmor profile that is enforced on this process; empty without one.
         seccomp: Whether a filter of system calls is on it, as container runtimes put there.
-        root: Whether this process is root.
+        privileged: Whether it needs no leave of the kernel's: the two settings do not concern it.
     """
 
     limits: dict[str, int]
@@ -54,21 +59,26 @@ class Machine:
     apparmor: int | None
     profile: str
     seccomp: bool
-    root: bool
+    privileged: bool
 
     @classmethod
-    def read(cls) -> Machine:
-        """As this process finds it."""
-        kernel = Path("/proc/sys/kernel")
-        user = Path("/proc/sys/user")
+    def read(cls, proc: Path = Path("/proc")) -> Machine:
+        """As this process finds it.
+
+        Args:
+            proc: The folder of that name.
+        """
+        kernel, user = proc / "sys/kernel", proc / "sys/user"
         limits = {name: number for name in _LIMITS if (number := _number(user / name)) is not None}
+        profile, _, mode = _read(proc / "self/attr/apparmor/current").partition(" ")
+        status = dict(re.findall(r"^(\w+):\s*(\w+)", _read(proc / "self/status"), re.MULTILINE))
         return cls(
             limits=limits,
             clone=_number(kernel / "unprivileged_userns_clone"),
             apparmor=_number(kernel / "apparmor_restrict_unprivileged_userns"),
-            profile=_read(Path("/proc/self/attr/apparmor/current")).partition(" ")[0],
-            seccomp="Seccomp:\t2" in _read(Path("/proc/self/status")),
-            root=os.geteuid() == 0,
+            profile=profile if mode == "(enforce)" else "",
+            seccomp=status.get("Seccomp") == "2",
+            privileged=bool(int(status.get("CapEff", "0"), 16) & _SYS_ADMIN),
         )
 
 
@@ -88,27 +98,17 @@ def denial(failed: str, code: int, machine: Machine) -> LabError:
             f"{said}: the limit user.{name} is {machine.limits.get(name, 'too low')}",
             f"as root: sysctl user.{name}=10000",
         )
-    if machine.clone == 0 and not machine.root:
+    if machine.clone == 0 and not machine.privileged:
         return LabError(
             f"{said}: its kernel gives ordinary users no namespaces",
             "as root: sysctl kernel.unprivileged_userns_clone=1",
         )
-    if machine.seccomp:
-        return LabError(
-            f"{said}: a seccomp filter denies it, as in a container",
-            "docker run --security-opt seccomp=unconfined ..., or in a pod's securityContext: "
-            "seccompProfile: {type: Unconfined}",
-        )
-    if machine.apparmor and not machine.root:
+    if machine.seccomp or machine.profile:
+        return _confinement(said, machine)
+    if machine.apparmor and not machine.privileged:
         return LabError(
             f"{said}: AppArmor denies it to ordinary users",
             "as root: sysctl kernel.apparmor_restrict_unprivileged_userns=0",
-        )
-    if machine.profile not in ("", "unconfined"):
-        return LabError(
-            f"{said}: the AppArmor profile {machine.profile} denies it",
-            "docker run --security-opt apparmor=unconfined ..., or in a pod's securityContext: "
-            "appArmorProfile: {type: Unconfined}",
         )
     why = os.strerror(code) if code else "for a reason that it does not tell"
     return LabError(
@@ -117,17 +117,40 @@ def denial(failed: str, code: int, machine: Machine) -> LabError:
     )
 
 
-def require_namespaces(nft: Path) -> None:
+def _confinement(said: str, machine: Machine) -> LabError:
+    """What a container runtime put there goes with its own options, all of them at once."""
+    denying, options, fields = [], [], []
+    if machine.seccomp:
+        denying.append("a seccomp filter")
+        options.append("--security-opt seccomp=unconfined")
+        fields.append("seccompProfile: {type: Unconfined}")
+    if machine.profile:
+        denying.append(f"the AppArmor profile {machine.profile}")
+        options.append("--security-opt apparmor=unconfined")
+        fields.append("appArmorProfile: {type: Unconfined}")
+    return LabError(
+        f"{said}: {' or '.join(denying)} denies it, as in a container",
+        f"docker run {' '.join(options)} ..., or in a pod's securityContext: {', '.join(fields)}",
+    )
+
+
+def require_namespaces(nft: Path | None) -> None:
     """Try everything that a lab needs of the kernel.
 
     Args:
-        nft: The program.
+        nft: The program; without it, rules are not tried.
 
     Raises:
         LabError: something is denied; says what, by what, and what helps.
     """
+    missing = [program for program in _PROGRAMS if not shutil.which(program)]
+    if missing:
+        raise LabError(
+            f"the lab needs the program {missing[0]}",
+            "install it: the package is called util-linux",
+        )
     done = subprocess.run(
-        [*ENTER, sys.executable, "-m", __name__, str(nft)],
+        [*ENTER, sys.executable, "-m", __name__, *([str(nft)] if nft else [])],
         env={**os.environ, "PYTHONPATH": str(repository_root()), "LC_ALL": "C"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
@@ -157,7 +180,7 @@ def require_namespaces(nft: Path) -> None:
 _RULES = "redirect traffic"
 
 
-def _try(nft: str) -> None:
+def _try(nft: str | None) -> None:
     """In namespaces of its own: the node's network, a pod's, and a sidecar's rules there."""
     failed = "set up a network"
     try:
@@ -174,7 +197,7 @@ def _try(nft: str) -> None:
             )
             failed = _RULES
             subprocess.run(
-                [*sandbox.enter, nft, "-f", "-"],
+                [*sandbox.enter, *([nft, "-f", "-"] if nft else ["true"])],
                 input=_REDIRECTION,
                 capture_output=True,
                 text=True,
@@ -202,4 +225,4 @@ def _number(path: Path) -> int | None:
 
 
 if __name__ == "__main__":
-    _try(sys.argv[1])
+    _try(sys.argv[1] if len(sys.argv) > 1 else None)

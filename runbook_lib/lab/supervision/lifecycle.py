@@ -20,7 +20,7 @@ import psutil
 
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.lab.build.binaries import Progress, ensure_build
-from runbook_lib.lab.build.nftables import find_nft
+from runbook_lib.lab.build.nftables import fetch_nft, find_nft
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.limits import require_inotify
 from runbook_lib.lab.foundation.process import MARK
@@ -51,28 +51,39 @@ def up(
         keep_connections: Whether the edge uses connections again, as a real load balancer does.
 
     Raises:
-        LabError: the name is unusable, the build failed, or the lab did not become ready.
+        LabError: the name is unusable, the machine does not let a lab run, the build failed, or
+            the lab did not become ready.
     """
     if not re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?", name):
         raise LabError(
             f"{name!r} is no name for a lab",
             remedy="use up to 32 lower-case letters, digits and '-', such as 'default'",
         )
-    ensure_build(building)
     folder = lab_directory(name)
     with _turn(folder, doing):
         state = read_state(name)
         if state and state.state == "ready" and alive(state):
             return state
+        nft = _require_machine(doing)
+        ensure_build(building)
         _clear(name)
         require_inotify()
-        nft = find_nft(doing)
-        require_namespaces(nft)
         folder.mkdir(parents=True, mode=0o700)
         options = [f"--name={name}", f"--nft={nft}"]
         options += [f"--application={application.resolve()}"] if application else []
         options += ["--keep-connections"] if keep_connections else []
         return _start(name, folder, options, doing)
+
+
+def _require_machine(doing: Callable[[str], None]) -> Path:
+    """Check that a lab can run here, before anything is built for it; returns the program nft."""
+    nft = find_nft()
+    require_namespaces(nft)
+    if nft is None:
+        doing("fetching nftables")
+        nft = fetch_nft()
+        require_namespaces(nft)
+    return nft
 
 
 def _start(name: str, folder: Path, options: list[str], doing: Callable[[str], None]) -> State:

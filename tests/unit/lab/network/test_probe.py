@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import subprocess
 import sys
 import time
@@ -12,16 +13,17 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.lab.build.nftables import find_nft
+from runbook_lib.lab.build.nftables import fetch_nft, find_nft
+from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.network.probe import Machine, denial, require_namespaces
 
 FREE = Machine(
     limits={"max_user_namespaces": 60_000},
     clone=1,
     apparmor=0,
-    profile="unconfined",
+    profile="",
     seccomp=False,
-    root=False,
+    privileged=False,
 )
 UNSHARE = "make namespaces"
 
@@ -52,12 +54,12 @@ assert libc.prctl(22, 2, ctypes.c_char_p(program), 0, 0) == 0
 
 @pytest.fixture(scope="module")
 def nft() -> Path:
-    found = find_nft(lambda _: None)
+    found = find_nft()
     try:
         require_namespaces(found)
     except RunbookError as error:
         pytest.skip(f"this machine cannot run a lab: {error}")
-    return found
+    return found or fetch_nft()
 
 
 def trial(nft: Path, *prefix: str, before: str = "") -> str:
@@ -120,8 +122,84 @@ def test_each_denial_has_its_own_words(
     assert remedy in error.remedy
 
 
-def test_root_is_not_told_about_rules_for_ordinary_users() -> None:
-    error = denial(
-        UNSHARE, errno.EPERM, replace(FREE, clone=0, apparmor=1, seccomp=True, root=True)
+def test_root_is_not_told_about_settings_for_ordinary_users() -> None:
+    machine = replace(FREE, clone=0, apparmor=1, seccomp=True, privileged=True)
+    assert "seccomp" in denial(UNSHARE, errno.EPERM, machine).cause
+
+
+def test_all_that_a_container_runtime_denies_is_lifted_by_one_line() -> None:
+    error = denial(UNSHARE, errno.EPERM, replace(FREE, seccomp=True, profile="docker-default"))
+    assert "a seccomp filter or the AppArmor profile docker-default denies it" in error.cause
+    assert (
+        "docker run --security-opt seccomp=unconfined --security-opt apparmor=unconfined"
+        in error.remedy
     )
-    assert "seccomp" in error.cause
+    assert "appArmorProfile: {type: Unconfined}" in error.remedy
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, replace(FREE, limits={}, clone=None, apparmor=None)),
+        (
+            {"sys/user/max_net_namespaces": "7\n", "sys/kernel/unprivileged_userns_clone": "0\n"},
+            replace(FREE, limits={"max_net_namespaces": 7}, clone=0, apparmor=None),
+        ),
+        (
+            {
+                "sys/kernel/apparmor_restrict_unprivileged_userns": "1\n",
+                "self/attr/apparmor/current": "unconfined\n",
+                "self/status": "Name:\tpython\nCapEff:\t0000000000000000\nSeccomp:\t0\n",
+            },
+            replace(FREE, limits={}, clone=None, apparmor=1),
+        ),
+        (
+            # As root in a container: no CAP_SYS_ADMIN.
+            {
+                "self/attr/apparmor/current": "docker-default (enforce)\n",
+                "self/status": "CapEff:\t00000000a80425fb\nNoNewPrivs:\t0\nSeccomp:\t2\n",
+            },
+            replace(
+                FREE, limits={}, clone=None, apparmor=None, profile="docker-default", seccomp=True
+            ),
+        ),
+        (
+            {
+                "self/attr/apparmor/current": "vscode (unconfined)\n",
+                "self/status": "CapEff:\t000001ffffffffff\nSeccomp:\t0\n",
+            },
+            replace(FREE, limits={}, clone=None, apparmor=None, privileged=True),
+        ),
+    ],
+)
+def test_the_kernel_says_what_can_deny(
+    tmp_path: Path, files: dict[str, str], expected: Machine
+) -> None:
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(content)
+    assert Machine.read(tmp_path) == expected
+
+
+def test_a_missing_program_is_named_with_its_package(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LabError, match="the lab needs the program unshare") as error:
+        require_namespaces(None)
+    assert "util-linux" in error.value.remedy
+
+
+@pytest.mark.usefixtures("nft")  # a machine that cannot run a lab says something else
+def test_lab_up_says_so_before_it_fetches_or_builds_anything(tmp_path: Path) -> None:
+    code = f"{SECCOMP}\nfrom runbook_lib.cli import main; main()"
+    said = subprocess.run(
+        [sys.executable, "-c", code, "lab", "up"],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert said.returncode == 1
+    assert "a seccomp filter denies it" in said.stderr
+    assert [each.name for each in tmp_path.rglob("*")] == ["istio-runbook", "labs", "default.lock"]
