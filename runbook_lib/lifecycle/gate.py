@@ -54,8 +54,12 @@ class GateDecision:
 
 
 def operator() -> str:
-    """Return who runs this kernel, as `user@host`."""
-    return f"{getpass.getuser()}@{socket.gethostname()}"
+    """Return who runs this kernel, as `user@host`; a user without a name by its id."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # in a container; newer versions of Python raise OSError
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}"
 
 
 class Gate:

@@ -109,14 +109,34 @@ def test_everything_that_listens_on_the_host_listens_on_loopback(mesh: Lab) -> N
     assert {each.port for each in listening} == {int(url.rsplit(":", 1)[1]) for url in urls}
 
 
+def _family(lab: Lab) -> tuple[psutil.Process, list[psutil.Process]]:
+    """The lab's gate, and all that descends from it, whatever is in its environment."""
+    (gate,) = [each for each in marked_processes(lab.name) if lifecycle.GATE in each.cmdline()]
+    return gate, gate.children(recursive=True)
+
+
+def _runs(process: psutil.Process) -> bool:
+    try:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
 def test_kill_9_of_the_supervisor_leaves_no_orphan(make_lab: Callable[[str], Lab]) -> None:
-    """Components, sidecars and the agents' own Envoys die with it; `up` starts anew."""
+    """Components, sidecars and what they started die with it; `up` starts anew."""
     lab = make_lab("killed")
     lab.install_mesh()
-    names = {process.name() for process in marked_processes(lab.name)}
-    assert {"kube-apiserver", "pilot-agent", "envoy", "pilot-discovery"} <= names
+    # Nobody's child: no signal is sent to it when its parent dies.
+    left = "sleep 600 > /dev/null 2>&1 &"
+    lab.run("kubectl", "-n", "xnat", "exec", "xnat-xnat-web-0", "--", "sh", "-c", left)
+    _, family = _family(lab)
+    names = {process.name() for process in family}
+    assert {"kube-apiserver", "pilot-agent", "envoy", "pilot-discovery", "postgres"} <= names
+    assert "sleep" in {process.name() for process in marked_processes(lab.name)}
     os.kill(lab.state.pid, signal.SIGKILL)
     _gone(lab.name, timeout=1)
+    # None is even a zombie, whatever the machine's first process does.
+    assert psutil.wait_procs(family, timeout=1)[1] == []
     assert not alive(lab.state)
     status = subprocess.run(
         [*COMMAND, "status", "--name", lab.name], capture_output=True, text=True, check=False
@@ -129,9 +149,10 @@ def test_kill_9_of_the_supervisor_leaves_no_orphan(make_lab: Callable[[str], Lab
 def test_kill_9_of_the_gate_leaves_no_orphan(make_lab: Callable[[str], Lab]) -> None:
     """The lab cannot be without the host's sockets, and goes with them."""
     lab = make_lab("gateless")
-    (gate,) = [each for each in marked_processes(lab.name) if lifecycle.GATE in each.cmdline()]
+    gate, family = _family(lab)
     gate.kill()
     _gone(lab.name, timeout=1)
+    assert [each for each in family if _runs(each)] == []
 
 
 def test_down_cleans_up_after_a_kill_9_of_the_command(request: pytest.FixtureRequest) -> None:

@@ -4,12 +4,13 @@ Everything else of a lab runs in namespaces of its own, and reaches the host's n
 The gate starts the supervisor there and hands it listening sockets, over a Unix socket that both
 inherit (SCM_RIGHTS, see unix(7)); a socket stays in the network in which it was made. They listen
 on loopback addresses alone. The gate ends with the supervisor, and takes it along when it is
-killed.
+killed. What a lab's processes leave behind becomes the gate's, which ends that too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import ipaddress
 import json
@@ -20,12 +21,16 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 ENTER = (
     *("unshare", "--user", "--map-root-user", "--net", "--mount", "--"),
     *("setpriv", "--pdeathsig", "KILL", "--"),
 )
 """Runs a command as the root of a user, network and mount namespace of its own."""
+
+_SET_CHILD_SUBREAPER = 36
+"""PR_SET_CHILD_SUBREAPER of linux/prctl.h: orphans among the descendants become children."""
 
 
 class Gate:
@@ -78,19 +83,33 @@ def _listening(address: str, port: int) -> socket.socket:
     return socket.create_server((address, port), backlog=128)
 
 
-def main(command: Sequence[str]) -> int:
+def _end_children() -> None:
+    """Kill what is left of the lab, such as what a command of `kubectl exec` started."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    with suppress(ChildProcessError):  # the last one is gone
+        while True:
+            # Children of those that are killed become the gate's, and are met in the next turn.
+            for each in Path("/proc/thread-self/children").read_text().split():
+                os.kill(int(each), signal.SIGKILL)
+            os.wait()
+
+
+def main(command: Sequence[str]) -> None:
     """Run a command in its namespaces, with the number of its socket as the last argument."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     number = theirs.fileno()
-    child = subprocess.Popen([*ENTER, *command, str(number)], pass_fds=[number, *_passed(command)])
+    ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    subprocess.Popen([*ENTER, *command, str(number)], pass_fds=[number, *_passed(command)])
     # The supervisor decides when it ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    # Not every machine's first process takes orphans off the table of processes, or soon.
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     theirs.close()
     for descriptor in _passed(command):
         os.close(descriptor)
     with suppress(ConnectionError):  # it may be killed
         _serve(ours)
-    return child.wait()
+    _end_children()
 
 
 def _passed(command: Sequence[str]) -> list[int]:
@@ -99,4 +118,4 @@ def _passed(command: Sequence[str]) -> list[int]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    main(sys.argv[1:])

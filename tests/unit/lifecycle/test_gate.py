@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -9,7 +10,7 @@ import pytest
 
 from runbook_lib.base.errors import NotApproved, PlanChanged
 from runbook_lib.lifecycle.approvals import Approvals, GateAnswer
-from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate
+from runbook_lib.lifecycle.gate import APPROVE_VARIABLE, Gate, operator
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.target import Target
 from tests.unit.samples import LAB, PRODUCTION
@@ -123,3 +124,13 @@ def test_an_empty_plan_needs_no_approval() -> None:
     decision = gate(PRODUCTION).decide(Plan("label", PRODUCTION.uid))
     assert decision.verdict == "not needed"
     assert decision.approval is None
+
+
+def test_an_operator_without_a_name_is_known_by_the_user_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As in a container that was given an id of its own choice."""
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)
+    assert operator().startswith("4000000@")
