@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills chromium format outputs constraints clean
+.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-pods test-container docker chromium format outputs constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -75,8 +75,21 @@ test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; 
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_KILLS=$(KILLS) $(PYTEST) tests/notebooks/test_interrupted.py
 
-# The browser comes from the distribution; its package is installed where it is missing.
+PODS ?= 600
+test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_PODS=$(PODS) $(PYTEST) --durations 3 tests/lab/test_capacity.py
+
+# The browser, and Docker, come from the distribution, and are installed where they are missing.
 SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+docker:
+	@command -v dockerd >/dev/null && command -v debootstrap >/dev/null || { $(SUDO) apt-get -qq update && \
+	  $(SUDO) apt-get -qq --yes --no-install-recommends install docker.io debootstrap; }
+
+test-container: $(READY) docker ## Run the runbook in Docker, on a bare Debian; needs root, not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) tests/container
+
 chromium:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get -qq update && \
 	  $(SUDO) apt-get -qq --yes --no-install-recommends install chromium; }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ from runbook_lib.lifecycle.step import Step, Verification
 from tests.unit.samples import from_mapping
 
 LOGIN_PAGE = "/app/template/Login.vm"
+KNOWN_PORTS = (53, 2379, 2380, 4443, 6443, 8080, 10250, 10257, 10259, *range(15000, 15022), 15090)
+"""What the lab's programs listen on."""
 
 
 @dataclass(frozen=True)
@@ -185,3 +189,12 @@ def stop_lab(name: str) -> None:
     folder = lab_directory(name)
     shutil.rmtree(folder, ignore_errors=True)
     folder.with_name(f"{name}.lock").unlink(missing_ok=True)
+
+
+def hold_known_ports(stack: ExitStack) -> None:
+    """Listen on `KNOWN_PORTS` on all of the host's interfaces, where nobody else does already."""
+    for port in KNOWN_PORTS:
+        listener = stack.enter_context(socket.socket())
+        with suppress(OSError):
+            listener.bind(("0.0.0.0", port))
+            listener.listen()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import stat
 import subprocess
 import sys
@@ -22,12 +21,11 @@ from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.process import MARK
 from runbook_lib.lab.foundation.state import alive, marked_processes, read_state
 from runbook_lib.lab.supervision import lifecycle
-from tests.labs import Lab, start_lab, stop_lab
+from tests.labs import Lab, hold_known_ports, start_lab, stop_lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(180)]
 
 COMMAND = [sys.executable, "-m", "runbook_lib", "lab"]
-TAKEN = [53, 2379, 2380, 4443, 6443, 8080, 10250, 10257, 10259, *range(15000, 15022), 15090]
 
 
 def _gone(name: str, timeout: float = 20) -> None:
@@ -40,20 +38,10 @@ def _gone(name: str, timeout: float = 20) -> None:
     until(f"the end of lab {name}", observe, timeout=timeout)
 
 
-def _hold(stack: ExitStack, address: str, port: int) -> None:
-    listener = stack.enter_context(socket.socket())
-    try:
-        listener.bind((address, port))
-    except OSError:
-        return  # taken already, which serves as well
-    listener.listen()
-
-
 def test_a_mesh_works_where_well_known_ports_are_taken(make_lab: Callable[[str], Lab]) -> None:
     """All that a lab uses is taken on all interfaces of the host: it has a network of its own."""
     with ExitStack() as stack:
-        for port in TAKEN:
-            _hold(stack, "0.0.0.0", port)
+        hold_known_ports(stack)
         lab = make_lab("ports")
         lab.install_mesh()
         assert lab.request("GET").status_code == 200

@@ -13,11 +13,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 
+from runbook_lib.base import wait
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.lab.build.binaries import Progress, ensure_build
 from runbook_lib.lab.build.nftables import fetch_nft, find_nft
@@ -169,15 +170,16 @@ def _end_processes(name: str) -> bool:
         if _arguments(process)[1:3] == ["-m", SUPERVISOR]:
             process.send_signal(signal.SIGTERM)
             psutil.wait_procs([process], timeout=DOWN_TIMEOUT)
-    left = list(marked_processes(name))
-    for process in left:
-        try:
+    for process in marked_processes(name):
+        with suppress(psutil.NoSuchProcess):
             process.kill()
-        except psutil.NoSuchProcess:
-            continue
-    _, surviving = psutil.wait_procs(left, timeout=DOWN_TIMEOUT)
-    if surviving:
-        raise LabError(f"could not stop: {', '.join(str(each.pid) for each in surviving)}")
+
+    # Whether one is still a zombie is up to the machine's first process.
+    def observe() -> wait.State:
+        left = [str(process.pid) for process in marked_processes(name)]
+        return wait.State(not left, f"still running: {', '.join(left)}")
+
+    wait.until(f"the end of lab {name}", observe, timeout=DOWN_TIMEOUT, interval=0.05)
     return bool(processes)
 
 

@@ -23,6 +23,7 @@ from tests.unit.samples import CLUSTER, from_mapping
 BAD_FILES = sorted((Path(__file__).parent / "bad_parameters").glob("*.yaml"))
 LAB = repository_root() / "parameters" / "lab.yaml"
 EXAMPLE = repository_root() / "parameters" / "cluster.example.yaml"
+KIND = repository_root() / "parameters" / "kind.example.yaml"
 
 
 def keys_of(model: BaseModel, above: str = "") -> Iterator[str]:
@@ -90,6 +91,11 @@ def test_without_a_file_the_labs_holds_and_the_origin_says_so() -> None:
     assert str(found.origin).startswith(f"{LAB} (sha256 ")
     assert str(found.origin).endswith("), because no file was given")
     assert "because" not in str(parameters.load(LAB).origin)
+
+
+def test_the_file_for_kind_passes_as_it_is() -> None:
+    found = parameters.load(KIND).parameters
+    assert (found.target.context, found.target.production) == ("kind-xnat", False)
 
 
 def test_the_digest_is_the_one_that_people_can_compute(tmp_path: Path) -> None:
