@@ -20,7 +20,7 @@ import pytest
 from runbook_lib.base.locations import cache_root, repository_root
 from runbook_lib.base.wait import State, until
 
-pytestmark = [pytest.mark.lab, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(1800)]
 
 RELEASE = "bookworm"
 # The interpreter is the machine's own, unless that is Debian's; either needs the same libraries.

@@ -192,7 +192,7 @@ def write_config(path: Path, node_stages: Path, *, kubelet_port: int) -> Path:
         # A configuration with options must name them all: zero means none, not the default.
         "nodeLeaseDurationSeconds": 40,
         "nodeLeaseParallelism": 4,
-        "podPlayStageParallelism": 4,
+        "podPlayStageParallelism": 16,
         "nodePlayStageParallelism": 4,
         "podsOnNodeSyncParallelism": 4,
         "enablePodsOnNodeSyncStreamWatch": True,
