@@ -113,7 +113,8 @@ def _debian() -> Path:
             root, made = Path(scratch) / "root", Path(scratch) / "made.tar"
             options = ("--variant=minbase", f"--include={PACKAGES}")
             for argv in (
-                ("debootstrap", *options, RELEASE, str(root)),
+                # What it mounts goes with it, even when it is interrupted.
+                ("unshare", "--mount", "debootstrap", *options, RELEASE, str(root)),
                 ("chmod", "755", str(root / "root")),  # the interpreter may lie below it
                 ("tar", "--create", f"--directory={root}", f"--file={made}", "."),
             ):
