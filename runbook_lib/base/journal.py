@@ -86,9 +86,10 @@ class Journal:
         self.path = Path(path)
         self._run, self._notebook, self._step = run, notebook, step
 
-    def of_step(self, step: str) -> Journal:
-        """The same journal, for events about one step."""
-        return Journal(self.path, run=self._run, notebook=self._notebook, step=step)
+    def of_step(self, step: str, notebook: str = "") -> Journal:
+        """The same journal, for events about one step, of another notebook if one is named."""
+        where = notebook or self._notebook
+        return Journal(self.path, run=self._run, notebook=where, step=step)
 
     def record(self, event: Event) -> None:
         """Append one event.

@@ -153,7 +153,11 @@ def execute(
         RunbookError: The folder cannot be written to.
     """
     failure, ended_by, parameters = None, None, checked.parameters
-    variables = {runs.RUN_DIRECTORY_VARIABLE: str(folder), APPROVE_VARIABLE: approve}
+    variables = {
+        runs.RUN_DIRECTORY_VARIABLE: str(folder),
+        runs.NOTEBOOKS_VARIABLE: " ".join(notebooks),
+        APPROVE_VARIABLE: approve,
+    }
     with runs.written_to(folder):
         with tempfile.TemporaryDirectory(prefix="runbook-") as private:
             variables |= handover.hand_over(checked, Path(private))

@@ -18,6 +18,9 @@ from runbook_lib.parameters import Parameters
 RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 """Names the folder of a run to the notebooks that are part of it."""
 
+NOTEBOOKS_VARIABLE = "RUNBOOK_NOTEBOOKS"
+"""Names the notebooks of a run to each of them, in order, with spaces between."""
+
 EVIDENCE = "evidence.jsonl"
 
 
@@ -44,6 +47,12 @@ def written_to(folder: Path) -> Iterator[None]:
             "free up disk space, or choose another folder with --output; what was done so far "
             "stays: run again to go on",
         ) from error
+
+
+def begun_by(notebook: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the notebooks of the run that begins with this one; empty if none does."""
+    notebooks = tuple(environ.get(NOTEBOOKS_VARIABLE, "").split())
+    return notebooks if notebooks[:1] == (notebook,) else ()
 
 
 def default_root() -> Path:

@@ -12,7 +12,7 @@ from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.kiali import Login
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import login as kiali_login
-from runbook_lib.chapters.shared import checks, interruptions, observe, preflight
+from runbook_lib.chapters.shared import checks, interruptions, observe
 from runbook_lib.cluster import Cluster
 from runbook_lib.diagnosis import Diagnosis, Transcript, commands, health
 from runbook_lib.diagnosis.diagnose import diagnose
@@ -31,7 +31,7 @@ from runbook_lib.lifecycle import (
 )
 from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
-from runbook_lib.notebook import display, kernel, overview, timeline
+from runbook_lib.notebook import ahead, display, kernel, overview, timeline
 from runbook_lib.notebook.asking import AskingGate
 from runbook_lib.notebook.given import Given
 from runbook_lib.notebook.overview import Overview
@@ -80,6 +80,7 @@ class Runbook:
             LabNotRunning: The lab named in them is not running.
             ClusterUnreachable: The cluster does not answer.
             TargetChanged: Earlier notebooks of the same run worked on another cluster.
+            Refused: A run begins with this notebook, and something is in the way of its steps.
         """
         display.register()
         given = Given(variables)
@@ -90,7 +91,9 @@ class Runbook:
         runs.pin_target(journal, pinned, parameters)
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
-        return cls(notebook, Context(parameters, pinned, cluster, journal, given.refuse_if_changed))
+        context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
+        ahead.refuse(context, runs.begun_by(notebook))
+        return cls(notebook, context)
 
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"
@@ -134,8 +137,8 @@ class Runbook:
         return checks.selections(self._context)
 
     def preflight(self) -> Table:
-        """What others, or an interruption, left in the way, and what to do about it."""
-        return preflight.table(self._context)
+        """What is in the way of any step, and what to do about it."""
+        return ahead.table(self._context)
 
     def tool_versions(self) -> Table:
         """The versions of kubectl, Helm, istioctl and the API server."""

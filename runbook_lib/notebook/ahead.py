@@ -1,0 +1,104 @@
+"""What would refuse a later step: looked for, and told, before the first step changes something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+from runbook_lib import chapters as steps
+from runbook_lib.base import RunbookError
+from runbook_lib.chapters.shared import preflight
+from runbook_lib.lifecycle import Context, Finding, Refused, Row, Step, StepOutcome, Table
+from runbook_lib.lifecycle.events import StepFailed
+
+_THREADS = 8
+
+_UNSEEN = "what is in the way of this step shows only when it is planned"
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is in the way of one step, as things are now.
+
+    Attributes:
+        notebook: The notebook that takes the step.
+        step: The step's name.
+        findings: What was found, whether or not it refuses the step.
+        unseen: Why it could not be looked for; None if it could.
+    """
+
+    notebook: str
+    step: str
+    findings: tuple[Finding, ...] = ()
+    unseen: RunbookError | None = None
+
+    @property
+    def refusals(self) -> tuple[Finding, ...]:
+        """What refuses the step."""
+        return tuple(each for each in self.findings if each.refuses)
+
+
+def look(context: Context, notebooks: Sequence[str]) -> Iterator[Outlook]:
+    """Ask every step of the notebooks what is in its way; the way back is not among them.
+
+    Args:
+        context: Where to look.
+        notebooks: Their names.
+    """
+    regular = [each for each in notebooks if not steps.CHAPTERS[each].on_request]
+    taken = [(each, step) for each in regular for step in steps.of(each, context.parameters)]
+
+    def outlook(where: tuple[str, Step]) -> Outlook:
+        notebook, step = where
+        try:
+            return Outlook(notebook, step.name, tuple(step.obstacles(context)))
+        except RunbookError as error:
+            return Outlook(notebook, step.name, unseen=error)
+
+    with ThreadPoolExecutor(_THREADS) as threads:  # each waits for the API server, or for Helm
+        yield from threads.map(outlook, taken)
+
+
+def refuse(context: Context, notebooks: Sequence[str]) -> None:
+    """Let a run begin only if none of its steps would be refused, as far as can be seen.
+
+    What cannot be seen is left to the step: it looks again when it is planned.
+
+    Args:
+        context: Where to look, and where refusals are recorded.
+        notebooks: Those of the run.
+
+    Raises:
+        Refused: With everything that is in the way of any of its steps.
+    """
+    refused = [each for each in look(context, notebooks) if each.refusals]
+    for each in refused:
+        error = Refused(*each.refusals)
+        context.journal.of_step(each.step, each.notebook).record(
+            StepFailed(StepOutcome.REFUSED, "plan", type(error).__name__, error.cause, error.remedy)
+        )
+    if refused:
+        raise Refused(*dict.fromkeys(finding for each in refused for finding in each.refusals))
+
+
+def table(context: Context) -> Table:
+    """What is in the way on this cluster, and which step it concerns first.
+
+    Conditions of the cluster come first, then what steps find besides.
+    """
+    shown = preflight.table(context)
+    known = {row.cells[1] for row in shown.rows}
+    rows: list[Row] = []
+    for each in look(context, steps.regular()):
+        if each.unseen:
+            told = (f"cannot tell: {each.unseen.cause.splitlines()[0]}", _UNSEEN)
+            rows.append(Row((each.step, *told, each.unseen.remedy)))
+        for finding in each.findings:
+            if finding.found not in known:
+                known.add(finding.found)
+                cells = (each.step, finding.found, finding.effect, finding.way_out)
+                rows.append(Row(cells, ok=False if finding.refuses else None))
+    if not rows:
+        rows.append(Row(("Later steps", "nothing else in the way", "", ""), ok=True))
+    return replace(shown, rows=(*shown.rows, *rows))
