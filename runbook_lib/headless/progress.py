@@ -180,7 +180,9 @@ class _View:
             case StepFailed(outcome=StepOutcome.FAILED) as failed:
                 self._line(step, f"{failed.phase} failed: {failed.error}")
             case StepFailed(outcome=StepOutcome.NOT_APPROVED | StepOutcome.REFUSED) as failed:
-                self._line(step, f"{failed.outcome}: {failed.cause.splitlines()[0]}")
+                self._line(
+                    step, f"{failed.outcome}: {(failed.cause or failed.error).splitlines()[0]}"
+                )
 
     def _line(self, step: StepRecord, text: str) -> None:
         style, sign = _STYLES.get(step.outcome, "dim"), step.outcome.sign
