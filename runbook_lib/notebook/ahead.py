@@ -14,7 +14,8 @@ from runbook_lib.lifecycle.events import StepFailed
 
 _THREADS = 8
 
-_UNSEEN = "what is in the way of this step shows only when it is planned"
+_UNSEEN = "an earlier step may have to come first"
+_AGAIN = "go on: the step looks again before it changes anything"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def table(context: Context) -> Table:
     for each in look(context, steps.regular()):
         if each.unseen:
             told = (f"cannot tell: {each.unseen.cause.splitlines()[0]}", _UNSEEN)
-            rows.append(Row((each.step, *told, each.unseen.remedy)))
+            rows.append(Row((each.step, *told, _AGAIN)))
         for finding in each.findings:
             if finding.found not in known:
                 known.add(finding.found)
