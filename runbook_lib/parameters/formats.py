@@ -149,6 +149,16 @@ def _host(value: str) -> str:
     return value
 
 
+def _host_port(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not _HOST.fullmatch(host) or not re.fullmatch(r"[1-9]\d{0,4}", port) or int(port) > 65535:
+        raise problem(
+            f"{value!r} is not a host name and a port",
+            "write them as jaeger-collector.monitoring.svc.cluster.local:4317",
+        )
+    return value
+
+
 def _certificate(value: str) -> str:
     if not _CERTIFICATE.fullmatch(value):
         raise problem(
@@ -224,6 +234,7 @@ LabelName = Annotated[str, AfterValidator(_label)]
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Workload = Annotated[str, AfterValidator(_workload)]
 Port = Annotated[int, Field(ge=1, le=65535)]
+Percentage = Annotated[float, Field(ge=0, le=100)]
 Quantity = Annotated[str, AfterValidator(_quantity)]
 Version = Annotated[str, AfterValidator(_version)]
 
@@ -234,6 +245,7 @@ Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 WebRoot = Annotated[str, AfterValidator(_web_root)]
 Host = Annotated[str, AfterValidator(_host)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
 Certificate = Annotated[str, AfterValidator(_certificate)]
 ChartRepository = Annotated[str, AfterValidator(_repository)]
 ExistingFile = Annotated[Path, Field(strict=False), AfterValidator(_existing_file)]

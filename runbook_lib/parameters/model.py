@@ -182,6 +182,8 @@ class KialiParameters(StrictModel):
     prometheus_url: formats.Url | None = None
     jaeger_manifest: formats.Manifest | None = None
     tracing_url: formats.Url | None = None
+    tracing_collector: formats.HostPort | None = None
+    tracing_sampling: formats.Percentage = 1
     name: LabelName = "kiali"
     web_root: formats.WebRoot = "/kiali"
     view_only: bool = False

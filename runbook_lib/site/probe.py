@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import re
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -123,7 +123,14 @@ class UnexpectedAnswers(VerificationFailed):
         )
 
 
-def send(url: str, probe: Probe, *, timeout: float, verify: bool | Path = True) -> Observed:
+def send(
+    url: str,
+    probe: Probe,
+    *,
+    timeout: float,
+    verify: bool | Path = True,
+    headers: Mapping[str, str] | None = None,
+) -> Observed:
     """Send one request over a new connection; redirects are answers, not followed.
 
     Args:
@@ -131,6 +138,7 @@ def send(url: str, probe: Probe, *, timeout: float, verify: bool | Path = True) 
         probe: What to ask.
         timeout: Seconds for the whole exchange to make progress.
         verify: Whether to verify the TLS certificate; a file of CA certificates to do so with.
+        headers: Further headers of the request.
     """
     try:
         with httpx.Client(
@@ -139,7 +147,9 @@ def send(url: str, probe: Probe, *, timeout: float, verify: bool | Path = True) 
             trust_env=not is_loopback(url),
         ) as client:
             answer = client.request(
-                probe.method, url.rstrip("/") + probe.path, headers={"Connection": "close"}
+                probe.method,
+                url.rstrip("/") + probe.path,
+                headers={**(headers or {}), "Connection": "close"},
             )
     except httpx.HTTPError as error:
         return Observed(probe.method, None, error=_explain(error, timeout))

@@ -13,6 +13,7 @@ from runbook_lib.base.errors import RunbookError, WaitFailed
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.chapters.kiali import tracing
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.cluster import accounts
 from runbook_lib.lifecycle.context import Context
@@ -65,6 +66,7 @@ class TestInstall:
         assert list(verified) == [
             "kiali-operator",
             "kiali-addons",
+            "kiali-tracing",
             "kiali-instance",
             "kiali-readers",
         ]
@@ -84,6 +86,12 @@ class TestInstall:
         assert found["Prometheus"] == "answers, and reads istiod and the sidecars of xnat"
         assert found["Jaeger"] == "answers queries"
 
+    def test_an_istiod_of_others_is_not_told_to_trace(
+        self, verified: dict[str, Verification]
+    ) -> None:
+        (why,) = table(verified["kiali-tracing"], "Traces").values()
+        assert "istiod was not installed by this runbook" in why
+
     @pytest.mark.usefixtures("verified")
     def test_a_rerun_changes_nothing(self, make: MakeContext) -> None:
         context = make()
@@ -91,6 +99,30 @@ class TestInstall:
             plan, verification = take(context, step.name)
             assert plan.empty, str(plan)
             assert verification.ok, str(verification)
+
+    @pytest.mark.usefixtures("verified")
+    def test_traces_arrive_from_an_istiod_that_was_handed_over(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        """It is upgraded for that, and then keeps the provider; the way back ends the traces."""
+        owner = ("--selector", "owner=helm,name=istiod")
+        kubectl("label", "secret", *owner, "installed-by=istio-runbook")
+        try:
+            context = make()
+            plan, verification = take(context, "kiali-tracing")
+            assert [(change.action, change.ref) for change in plan.changes] == [
+                ("upgrade", "Helm release istiod"),
+                ("create", "Telemetry xnat/tracing"),
+            ]
+            assert verification.ok, str(verification)
+            found = table(verification, "Traces")["a request from outside"]
+            assert found == "traced: Jaeger has spans of xnat-web.xnat"
+            assert named(context, "kiali-tracing").plan(context).empty
+            assert take(context, "rollback-tracing")[1].ok
+            silent = make(timeouts={"policy": 3})
+            assert not tracing._trace_check(silent).ok
+        finally:
+            kubectl("label", "secret", *owner, "installed-by-")
 
     @pytest.mark.usefixtures("verified")
     def test_kiali_agrees_that_the_mesh_is_strict(

@@ -47,6 +47,14 @@ def kiali(parameters: Parameters) -> Object:
     return manifest
 
 
+def telemetry(parameters: Parameters) -> Object:
+    """What share of the application's requests its sidecars report, and to which provider."""
+    manifest = _MANIFESTS.named("telemetry", "tracing", parameters.application.namespace)
+    (tracing,) = manifest["spec"]["tracing"]
+    tracing["randomSamplingPercentage"] = parameters.kiali.tracing_sampling
+    return manifest
+
+
 def kiali_nlb_tls(parameters: Parameters) -> Object:
     """What a network load balancer with TLS adds to the Kiali resource."""
     desired = parameters.kiali

@@ -88,6 +88,33 @@ class _RemoveKiali(RollbackStep):
         return Check(reference(item), "still there" if left else "gone", not left)
 
 
+class _StopTracing(RollbackStep):
+    """Delete the object by which sidecars report requests."""
+
+    name = "rollback-tracing"
+    chapter = "06_kiali"
+    title = "Have sidecars report no traces any more"
+    why = "Jaeger, to which they report, goes next"
+    takes = "seconds"
+    risk = "none for the application; the provider in the mesh config stays, and does nothing alone"
+    undo = "run 06_kiali again"
+
+    def plan_removal(self, context: Context) -> Plan:
+        return objects.plan_deletion(context, self.name, self._manifests(context))
+
+    def remove(self, context: Context, plan: Plan) -> None:
+        timeout = context.parameters.timeouts.policy
+        objects.delete_objects(context, plan, self._manifests(context), timeout=timeout)
+
+    def verify_removal(self, context: Context) -> Verification:
+        checks = [gone(context, item) for item in self._manifests(context)]
+        return Verification(self.name, (table.of_checks("Traces", checks),))
+
+    @staticmethod
+    def _manifests(context: Context) -> list[Object]:
+        return [manifest.telemetry(context.parameters)]
+
+
 class _RemoveAddons(RollbackStep):
     """Delete every object of Prometheus and Jaeger that the runbook applied."""
 
@@ -156,7 +183,7 @@ class _UninstallOperator(RollbackStep):
 
 def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
     """The steps that take Kiali back, in order."""
-    return _RemoveKiali(), _RemoveAddons(), _UninstallOperator(parameters)
+    return _RemoveKiali(), _StopTracing(), _RemoveAddons(), _UninstallOperator(parameters)
 
 
 def _why_no_operator(context: Context) -> str:

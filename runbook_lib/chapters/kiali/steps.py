@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from runbook_lib.base import WaitFailed, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
-from runbook_lib.chapters.kiali import addons, manifest
+from runbook_lib.chapters.kiali import addons, manifest, tracing
 from runbook_lib.chapters.kiali import checks as kiali_checks
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import status as kiali_status
@@ -284,6 +284,7 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
     return (
         _InstallOperator(parameters),
         addons.step(parameters),
+        tracing.step(parameters),
         _DescribeKiali(parameters),
         kiali_readers.step(),
     )

@@ -38,6 +38,7 @@ RENDERED: dict[str, dict[str, Any]] = {
     "kiali": kiali.kiali(DEFAULTS),
     "kiali-nlb-tls": kiali.kiali_nlb_tls(exposed("nlb-tls")),
     "kiali-alb-ingress": kiali.kiali_alb_ingress(exposed("alb-ingress")),
+    "telemetry": kiali.telemetry(DEFAULTS),
     "kiali-reader-role": kiali.kiali_reader_role(),
     "kiali-reader-account": kiali.kiali_reader_account(DEFAULTS, "ana"),
     "kiali-reader-binding": kiali.kiali_reader_binding(DEFAULTS, "ana"),
@@ -153,6 +154,7 @@ def test_no_manifest_uses_an_outdated_api(name: str) -> None:
         "v1",
         "security.istio.io/v1",
         "networking.istio.io/v1",
+        "telemetry.istio.io/v1",
         "kiali.io/v1alpha1",
         "rbac.authorization.k8s.io/v1",
     }
@@ -182,6 +184,16 @@ def test_kiali_reads_a_prometheus_and_a_jaeger_that_are_there_already() -> None:
     services = rendered["spec"]["external_services"]
     assert services["prometheus"]["url"] == "http://prom.monitoring:80"
     assert services["tracing"]["internal_url"] == "https://j/x"
+
+
+def test_traces_are_of_the_applications_namespace_alone_and_of_a_share_of_requests() -> None:
+    rendered = kiali.telemetry(
+        lab_parameters(application={"namespace": "shop"}, kiali={"tracing_sampling": 0.05})
+    )
+    assert rendered["metadata"] == {"name": "tracing", "namespace": "shop"}
+    assert rendered["spec"]["tracing"] == [
+        {"providers": [{"name": "jaeger"}], "randomSamplingPercentage": 0.05}
+    ]
 
 
 @pytest.mark.parametrize("how", ["cluster", "load-balancer", "nlb-tls", "alb-ingress"])

@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from runbook_lib.chapters.shared.release.planner import ReleasePlanner, Source
+from runbook_lib.cluster import Object
 from runbook_lib.parameters import ChartParameters, Parameters
+
+TRACING_PROVIDER = "jaeger"
+"""The name under which Telemetry objects find the provider of traces in the mesh config."""
 
 
 def base_release(parameters: Parameters) -> ReleasePlanner:
@@ -14,12 +18,49 @@ def base_release(parameters: Parameters) -> ReleasePlanner:
 
 
 def istiod_release(parameters: Parameters) -> ReleasePlanner:
-    """The release with the control plane."""
+    """The release with the control plane.
+
+    Its mesh config names where traces go, from the first installation on. That alone traces
+    nothing, and a release has one set of values: one that a later chapter added would be taken
+    away again by the next run of the first.
+    """
     istio = parameters.istio
     source, values = _from_istio(parameters, istio.istiod)
     if istio.revision != "default":
         values["revision"] = istio.revision
-    return ReleasePlanner(istio.istiod, source, values)
+    return ReleasePlanner(istio.istiod, source, values, own_values=_mesh_config(parameters))
+
+
+def tracing_provider(parameters: Parameters) -> Object | None:
+    """Return the extension provider that takes traces; None if no parameter says where they go.
+
+    One that `istio.istiod.values` defines under the same name is taken as it is. See
+    https://istio.io/latest/docs/tasks/observability/distributed-tracing/jaeger/.
+    """
+    for given in _providers(parameters):
+        if given.get("name") == TRACING_PROVIDER:
+            return given
+    kiali = parameters.kiali
+    collector = kiali.tracing_collector
+    if collector is None:
+        if kiali.tracing_url is not None:
+            return None
+        collector = f"jaeger-collector.{parameters.istio.namespace}.svc.cluster.local:4317"
+    host, _, port = collector.rpartition(":")
+    return {"name": TRACING_PROVIDER, "opentelemetry": {"service": host, "port": int(port)}}
+
+
+def _mesh_config(parameters: Parameters) -> dict[str, Any]:
+    """Return the values that add the provider of traces to those that are given."""
+    provider, given = tracing_provider(parameters), _providers(parameters)
+    if provider is None or provider in given:
+        return {}
+    return {"meshConfig": {"extensionProviders": [*given, provider]}}
+
+
+def _providers(parameters: Parameters) -> list[Object]:
+    mesh_config = parameters.istio.istiod.values.get("meshConfig") or {}
+    return list(mesh_config.get("extensionProviders") or [])
 
 
 def _from_istio(parameters: Parameters, chart: ChartParameters) -> tuple[Source, dict[str, Any]]:

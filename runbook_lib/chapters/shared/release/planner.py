@@ -20,6 +20,7 @@ from runbook_lib.cluster import (
     annotations_of,
     canonical_yaml,
     live_object,
+    merged,
     object_diff,
     reference,
 )
@@ -69,7 +70,11 @@ class ReleasePlanner:
     """One release: what installing, changing or removing it does, and how to bring it about."""
 
     def __init__(
-        self, chart: ChartParameters, source: Source, values: dict[str, Any] | None = None
+        self,
+        chart: ChartParameters,
+        source: Source,
+        values: dict[str, Any] | None = None,
+        own_values: dict[str, Any] | None = None,
     ) -> None:
         """Nothing is looked at yet.
 
@@ -77,10 +82,14 @@ class ReleasePlanner:
             chart: Release, chart and values as the parameters give them.
             source: Where it goes and comes from.
             values: Values that follow from other parameters; they win.
+            own_values: Further ones for a release of this runbook. One of others is as it should be
+                without them.
         """
         self._parameters = chart
         self._source = source
-        self._values = {**chart.values, **(values or {})}
+        self._given_values = {**chart.values, **(values or {})}
+        self._own_values = own_values or {}
+        self._wanted_values: dict[str, Any] | None = None
         self._rendered: list[Object] | None = None
         self._definitions: list[Object] | None = None
         self._newest: str | None = None
@@ -100,7 +109,7 @@ class ReleasePlanner:
                 self._parameters.release,
                 self._chart(context),
                 namespace=self._source.namespace,
-                values=self._values,
+                values=self._values(context),
                 kube_version=context.cluster.server_version(),
             )
         return self._rendered
@@ -164,7 +173,7 @@ class ReleasePlanner:
             release,
             self._chart(context),
             namespace=namespace,
-            values=self._values,
+            values=self._values(context),
             timeout=self._source.timeout,
             labels=preflight.INSTALLED_BY if new else None,
             force_conflicts=current is not None and contested.forced(context, current),
@@ -219,6 +228,19 @@ class ReleasePlanner:
         if release is None:
             return Check(self.ref, "missing", ok=False)
         return Check(self.ref, release.status, release.deployed)
+
+    def _values(self, context: Context) -> dict[str, Any]:
+        """Return the values that the release should have; whose it is, is asked once."""
+        if self._wanted_values is None:
+            release, namespace = self._parameters.release, self._source.namespace
+            of_others = (
+                bool(self._own_values)
+                and context.helm.status(release, namespace=namespace) is not None
+                and not self._is_own(context)
+            )
+            own = {} if of_others else self._own_values
+            self._wanted_values = merged(self._given_values, own)
+        return self._wanted_values
 
     def _is_own(self, context: Context) -> bool:
         return preflight.is_own(context, self._parameters.release, self._source.namespace)
@@ -304,7 +326,7 @@ class ReleasePlanner:
         return preflight.foreign(context, found, release, namespace, "its release's name")
 
     def _install(self, context: Context) -> Change:
-        values = canonical_yaml(redact_value(self._values)).rstrip()
+        values = canonical_yaml(redact_value(self._values(context))).rstrip()
         names = [reference(item) for item in self.rendered(context)]
         text = "\n".join(
             [
@@ -346,7 +368,7 @@ class ReleasePlanner:
         """Yield what differs between a revision and what should be, and what of it is missing."""
         which: dict[str, Any] = {"namespace": revision.namespace, "revision": revision.revision}
         before = context.helm.get_values(revision.name, **which)
-        after = self._values
+        after = self._values(context)
         if before != after:
             text = _values_diff(before, after)
             keys = preflight.few(list(_differing_keys(before, after)))
@@ -391,7 +413,9 @@ class ReleasePlanner:
 
     def _content(self, context: Context) -> str:
         # Values that are masked in the text are part of what an approval holds for.
-        return json.dumps([self._values, self.rendered(context)], sort_keys=True, default=str)
+        return json.dumps(
+            [self._values(context), self.rendered(context)], sort_keys=True, default=str
+        )
 
 
 def _is_kept(item: Object) -> bool:

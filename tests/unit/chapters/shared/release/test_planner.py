@@ -69,6 +69,7 @@ def changes(
     wanted: str = "1.31.1",
     labels: Mapping[str, str] = OWN,
     values: Mapping[str, Any] | None = None,
+    own_values: dict[str, Any] | None = None,
 ) -> tuple[Change, ...]:
     """What is planned for a release with these revisions, each a status and a chart's version."""
     cluster = SimpleNamespace(server_version=lambda: "v1.36.0")
@@ -78,7 +79,7 @@ def changes(
     context.__dict__["helm"] = helm  # where its cached property keeps it
     chart = ChartParameters(release="istiod", chart="istiod", values={"a": {"b": 1, "c": 2}})
     source = Source("istio-system", "https://x/charts", wanted, timeout=60)
-    return ReleasePlanner(chart, source).changes(context)
+    return ReleasePlanner(chart, source, own_values=own_values).changes(context)
 
 
 def test_the_values_of_others_that_would_be_gone_are_named(tmp_path: Path) -> None:
@@ -96,6 +97,15 @@ def test_the_values_of_others_that_would_be_gone_are_named(tmp_path: Path) -> No
 def test_a_release_of_others_that_is_as_wanted_is_used(tmp_path: Path) -> None:
     same = {"a": {"b": 1, "c": 2}}
     assert changes(tmp_path, ("deployed", "1.31.1"), labels={}, values=same) == ()
+
+
+def test_some_values_are_for_the_runbooks_own_release_alone(tmp_path: Path) -> None:
+    deployed, plain = ("deployed", "1.31.1"), {"a": {"b": 1, "c": 2}}
+    added = {"own_values": {"a": {"d": 3}}}
+    (change,) = changes(tmp_path, deployed, values=plain, **added)
+    assert "+  d: 3" in change.text
+    assert changes(tmp_path, deployed, values={"a": {"b": 1, "c": 2, "d": 3}}, **added) == ()
+    assert changes(tmp_path, deployed, labels={}, values=plain, **added) == ()
 
 
 def test_the_runbooks_own_release_is_upgraded(tmp_path: Path) -> None:
