@@ -161,6 +161,24 @@ def port_mode(parameters: Parameters, policies: Policies) -> str:
     return mode_on_port(policies, application.namespace, application.web.port)
 
 
+def takes_plaintext_tcp(parameters: Parameters, policies: Policies, port: int) -> bool | None:
+    """Return whether a caller without a sidecar can use a port of the web pods that is not HTTP.
+
+    Args:
+        parameters: The run's parameters.
+        policies: The policies in force.
+        port: The container's port, captured by the sidecar.
+
+    Returns:
+        None if a policy uses conditions whose outcome cannot be derived.
+    """
+    if not policies.in_mesh:
+        return True
+    if mode_on_port(policies, parameters.application.namespace, port) == policy.STRICT:
+        return False
+    return policy.decide(enforced(policies), Request(port, http=False)).allowed
+
+
 def mode_on_port(policies: Policies, namespace: str, port: int) -> str:
     """Return the mutual TLS mode in force on a port of the workload that `policies` are about."""
     found = policy.mode_on_port(policies.peer_authentications, namespace, policies.web_labels, port)

@@ -3,6 +3,7 @@ __all__ = [
     "Capabilities",
     "ChartParameters",
     "Checked",
+    "DicomParameters",
     "Layer",
     "Origin",
     "Parameters",
@@ -12,4 +13,4 @@ __all__ = [
 from .capabilities import Capabilities
 from .layers import Layer
 from .loading import FILE_VARIABLE, Checked, Origin
-from .model import ChartParameters, Parameters, ProbeParameters
+from .model import ChartParameters, DicomParameters, Parameters, ProbeParameters

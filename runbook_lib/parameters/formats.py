@@ -154,7 +154,17 @@ def _host_port(value: str) -> str:
     if not _HOST.fullmatch(host) or not re.fullmatch(r"[1-9]\d{0,4}", port) or int(port) > 65535:
         raise problem(
             f"{value!r} is not a host name and a port",
-            "write them as jaeger-collector.monitoring.svc.cluster.local:4317",
+            "write them as name.example.com:104",
+        )
+    return value
+
+
+def _ae_title(value: str) -> str:
+    # DICOM PS3.5, table 6.2-1, value representation AE.
+    if value != value.strip() or not re.fullmatch(r"[ -\[\]-~]{1,16}", value):
+        raise problem(
+            f"{value!r} is not an application entity title",
+            "write it as XNAT knows it: at most 16 characters, no backslash",
         )
     return value
 
@@ -246,6 +256,7 @@ UrlPath = Annotated[str, AfterValidator(_path)]
 WebRoot = Annotated[str, AfterValidator(_web_root)]
 Host = Annotated[str, AfterValidator(_host)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
+AeTitle = Annotated[str, AfterValidator(_ae_title)]
 Certificate = Annotated[str, AfterValidator(_certificate)]
 ChartRepository = Annotated[str, AfterValidator(_repository)]
 ExistingFile = Annotated[Path, Field(strict=False), AfterValidator(_existing_file)]

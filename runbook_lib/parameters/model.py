@@ -77,6 +77,14 @@ class ProbeParameters(StrictModel):
     status: Annotated[int, Field(ge=200, le=599)]
 
 
+class DicomParameters(StrictModel):
+    """The receiver of imaging devices: its CONTAINER port, and how devices call it."""
+
+    port: Port
+    ae_title: formats.AeTitle = "XNAT"
+    address: formats.HostPort | None = None
+
+
 class ApplicationParameters(StrictModel):
     """The application that gets the mesh."""
 
@@ -84,6 +92,7 @@ class ApplicationParameters(StrictModel):
     url: formats.Origin | None = None
     web: WebParameters = WebParameters()
     plaintext_ports: Annotated[tuple[Port, ...], Field(strict=False)] = ()
+    dicom: DicomParameters | None = None
     restart_order: Annotated[tuple[formats.Workload, ...], Field(strict=False, min_length=1)] = (
         "StatefulSet/xnat-postgresql",
         "StatefulSet/xnat-xnat-web",

@@ -68,6 +68,13 @@ def _application(parameters: Parameters) -> Iterator[Contradiction]:
             )
         elif port in application.plaintext_ports[:index]:
             yield ("application", "plaintext_ports", index), f"{port} is there twice", "remove one"
+    dicom = application.dicom
+    if dicom is not None and dicom.port not in application.plaintext_ports:
+        yield (
+            ("application", "dicom", "port"),
+            f"{dicom.port} is not among application.plaintext_ports, so devices would be cut off",
+            "add it there, or leave dicom out",
+        )
     web = f"{application.web.kind}/{application.web.name}"
     order = application.restart_order
     if web not in order:

@@ -17,7 +17,7 @@ import pytest
 
 from runbook_lib.base.wait import State, until
 from runbook_lib.lab.standins import postgresql
-from tests.dicom import echo
+from runbook_lib.site.dicom import echo
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -159,8 +159,8 @@ def test_an_upload_is_taken_in_pieces_and_counted(site: httpx.Client) -> None:
 @pytest.mark.usefixtures("site")
 def test_devices_are_answered_from_the_first_call_on(dicom: int) -> None:
     """The receiver is loaded by the first."""
-    assert echo("127.0.0.1", dicom)
-    assert echo("127.0.0.1", dicom)
+    assert echo("127.0.0.1", dicom).answered
+    assert echo("127.0.0.1", dicom).answered
 
 
 def test_a_database_keeps_what_is_in_its_folder(tmp_path: Path) -> None:

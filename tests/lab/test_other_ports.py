@@ -19,14 +19,14 @@ from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
 from runbook_lib.lifecycle.table import Row
 from runbook_lib.mesh import web
-from tests import dicom
+from runbook_lib.site import dicom
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 MakeContext = Callable[..., Context]
 SERVICE = "xnat-xnat-web-dicom-scp"
-CLOSING = {"application": {"plaintext_ports": []}}
+CLOSING = {"application": {"plaintext_ports": [], "dicom": None}}
 """Parameters that do not name the port."""
 
 
@@ -94,7 +94,7 @@ def _received(mesh: Lab) -> bool:
         *("kubectl", "get", "node"),
         '--output=jsonpath={.items[0].status.addresses[?(@.type=="ExternalIP")].address}',
     )
-    return dicom.echo(address, int(port))
+    return dicom.echo(address, int(port)).answered
 
 
 def _until_received(mesh: Lab, *, open_: bool) -> None:
@@ -129,8 +129,10 @@ def test_a_port_that_the_parameters_name_stays_open(make: MakeContext, mesh: Lab
     assert opened in exception.tables[2].rows
     in_force = ("xnat", "xnat-all", "ALLOW", "GET, HEAD, POST, everything on 8104", "yes")
     assert Row(in_force) in final.tables[1].rows
+    answered = Row((f"Service xnat/{SERVICE} (NodePort)", "answers C-ECHO", "answered"), ok=True)
     for verified in (dry_run, final):
         assert verified.ok
+        assert verified.tables[-1].rows == (answered,)
         assert verified.tables[2].rows == (
             Row(("xnat-xnat-web-0", "8080", "GET, HEAD, POST"), ok=True),
             Row(("xnat-xnat-web-0", "8104", "everything"), ok=True),

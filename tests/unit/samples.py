@@ -54,6 +54,6 @@ def from_mapping(data: Mapping[str, Any], source: str = "the parameters") -> Par
 
 def lab_parameters(**given: Any) -> Parameters:
     """The lab's defaults with some keys given, and with a site of one page and one port."""
-    plain = {"plaintext_ports": [], "probes": CLUSTER["application"]["probes"]}
+    plain = {"plaintext_ports": [], "dicom": None, "probes": CLUSTER["application"]["probes"]}
     application = {**plain, **given.pop("application", {})}
     return from_mapping({**given, "application": application})

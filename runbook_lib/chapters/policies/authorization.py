@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.chapters.shared import objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.cluster import APPS, Object, live_object, ref, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -127,6 +127,7 @@ class _AllowMethods(Step):
                 observe.authorization_policy_table(context),
                 sidecars.prove_authorization(context),
                 observe.prove_traffic(context),
+                *dicom.prove(context),
             ),
         )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.chapters.shared import objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import sidecars, web
@@ -49,6 +49,7 @@ class _PeerAuthenticationStep(Step):
                 observe.peer_authentication_table(context),
                 sidecars.prove_modes(context),
                 observe.prove_traffic(context),
+                *dicom.prove(context),
             ),
         )
 

@@ -190,12 +190,12 @@ def test_a_file_that_is_nested_too_deeply_is_an_error(tmp_path: Path) -> None:
 
 def test_settings_are_laid_over_the_file_and_named() -> None:
     settings = layers.of_settings(
-        ["timeouts.rollout=900", "application.plaintext_ports=[104]", "timeouts.probe=10"]
+        ["timeouts.rollout=900", "application.plaintext_ports=[104, 8104]", "timeouts.probe=10"]
     )
     found = parameters.load(LAB, [settings])
     assert found.parameters.timeouts.rollout == 900
     assert found.parameters.timeouts.kiali == 600
-    assert found.parameters.application.plaintext_ports == (104,)
+    assert found.parameters.application.plaintext_ports == (104, 8104)
     expected = "; from --set: timeouts.rollout, timeouts.probe, application.plaintext_ports"
     assert str(found.origin).endswith(expected)
 
