@@ -171,14 +171,21 @@ def take(context: Context, name: str) -> tuple[Plan, Verification]:
     return plan, step.verify(context)
 
 
-def start_lab(name: str, application: Path | None = None) -> Lab:
-    """Bring a lab up, with XNAT or another application; its progress goes to the output."""
+def start_lab(name: str, application: Path | None = None, *, keep_connections: bool = False) -> Lab:
+    """Bring a lab up, with XNAT or another application; its progress goes to the output.
+
+    Args:
+        name: The lab's name.
+        application: A manifest in place of XNAT's.
+        keep_connections: Whether its load balancer uses connections again.
+    """
     return Lab(
         lifecycle.up(
             name,
             building=lambda phase, done, total: print(phase, done, total, file=sys.stderr),
             doing=lambda phase: print(phase, file=sys.stderr),
             application=application,
+            keep_connections=keep_connections,
         )
     )
 

@@ -89,7 +89,7 @@ def _lab(parameters: Parameters) -> Target:
         context=context,
         server=state["server"],
         uid=_uid(kubeconfig, context),
-        url=_site(state, parameters.application.namespace),
+        url=parameters.application.url or _site(state, parameters.application.namespace),
         production=parameters.target.production,
         allows=parameters.target.allows,
         tools=Path(state["bin"]),

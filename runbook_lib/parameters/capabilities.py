@@ -56,7 +56,6 @@ CAPABILITIES = {
         refuses={
             ("target", "kubeconfig"): "a lab has its own",
             ("target", "context"): "a lab has its own",
-            ("application", "url"): "the lab's edge provides the URL",
             ("istio", "version"): "the lab brings its own Istio",
             ("istio", "chart_repository"): "the lab brings its own Istio",
             ("kiali", "version"): "the lab brings its own Kiali",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -213,3 +214,40 @@ def test_what_is_simulated_says_so(lab: Lab) -> None:
     lab.run("kubectl", "rollout", "status", "deployment/other", "--timeout=30s")
     said = lab.run("kubectl", "exec", "deployment/other", "--", "true", check=False)
     assert "is simulated" in said
+
+
+CHART = {
+    "Chart.yaml": "apiVersion: v2\nname: wiki\nversion: 0.1.0\n",
+    "templates/wiki.yaml": """\
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: {{ .Release.Name }}}
+spec:
+  selector: {matchLabels: {app: wiki}}
+  template:
+    metadata: {labels: {app: wiki}}
+    spec:
+      containers:
+        - {name: wiki, image: registry.example.com/wiki:7, ports: [{containerPort: 3000}]}
+""",
+}
+"""A chart of somebody's own, whose image the lab has never heard of."""
+
+
+def test_a_chart_with_an_unknown_image_is_installed_simulated_and_labelled(
+    lab: Lab, tmp_path: Path
+) -> None:
+    for name, text in CHART.items():
+        path = tmp_path / "wiki" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    helm = ("helm", "--namespace", "wiki")
+    lab.run(*helm, "install", "wiki", str(tmp_path / "wiki"), "--create-namespace", "--wait")
+    try:
+        found = json.loads(lab.run("kubectl", "-n", "wiki", "get", "pods", "--output=json"))
+        (pod,) = found["items"]
+        assert pod["metadata"]["labels"]["lab.istio-runbook/runtime"] == "simulated"
+        assert pod["status"]["containerStatuses"][0]["ready"]
+    finally:
+        lab.run(*helm, "uninstall", "wiki", "--wait")
+        lab.run("kubectl", "delete", "namespace", "wiki", "--wait")

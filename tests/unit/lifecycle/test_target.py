@@ -89,6 +89,13 @@ def test_a_lab_has_a_site_in_each_namespace_with_an_ingress() -> None:
         target.resolve(none)
 
 
+@pytest.mark.usefixtures("uid")
+def test_a_url_that_is_given_wins_over_the_labs_own() -> None:
+    write_lab("default")
+    given = from_mapping({"application": {"url": "https://localhost:7443"}})
+    assert target.resolve(given).url == "https://localhost:7443"
+
+
 @pytest.mark.parametrize("state", ["starting", "failed"])
 def test_a_lab_that_is_not_ready_is_not_running(state: str) -> None:
     write_lab("default", state=state)
