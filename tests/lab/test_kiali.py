@@ -119,8 +119,13 @@ class TestInstall:
             assert found == "traced: Jaeger has spans of xnat-web.xnat"
             assert named(context, "kiali-tracing").plan(context).empty
             assert take(context, "rollback-tracing")[1].ok
-            silent = make(timeouts={"policy": 3})
-            assert not tracing._trace_check(silent).ok
+            silent = make(timeouts={"policy": 1})
+
+            def observe() -> State:
+                check = tracing._trace_check(silent)
+                return State(not check.ok, check.found)
+
+            until("the sidecars to report nothing any more", observe, timeout=30)
         finally:
             kubectl("label", "secret", *owner, "installed-by-")
 

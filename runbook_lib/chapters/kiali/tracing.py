@@ -18,6 +18,7 @@ from runbook_lib.chapters.shared import objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import Object, has_sidecar, name_of, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.mesh import web_pods
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Expectation, Probe, probe
 
@@ -181,9 +182,8 @@ def _provider_check(context: Context) -> Check:
 def _trace_check(context: Context) -> Check:
     """Ask the site for pages as a caller who wants them traced, until Jaeger has that trace."""
     parameters = context.parameters
-    application, subject = parameters.application, "a request from outside"
-    web = context.cluster.list("v1", "Pod", application.namespace, application.web.labels)
-    if not any(map(has_sidecar, web)):
+    subject = "a request from outside"
+    if not any(map(has_sidecar, web_pods(context.cluster, parameters))):
         return Check(subject, "not traced: no web pod has a sidecar yet", ok=None)
     query = _query(context)
     if query is None:

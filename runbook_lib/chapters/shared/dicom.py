@@ -8,7 +8,7 @@ from typing import NamedTuple
 from runbook_lib.base import VerificationFailed, WaitTimeout, wait
 from runbook_lib.cluster import Object, has_sidecar, labels_of, name_of, reference
 from runbook_lib.lifecycle import Context, Row, Table
-from runbook_lib.mesh import has_ended, traffic
+from runbook_lib.mesh import traffic, web_pods
 from runbook_lib.mesh.policy import service_targets, why_not_inbound
 from runbook_lib.parameters import DicomParameters
 from runbook_lib.site import dicom
@@ -87,7 +87,7 @@ def _asked(context: Context, given: DicomParameters, door: _Door, *, open_: bool
 def _should_be_open(context: Context, port: int) -> bool | None:
     """Whether the runbook's policies in force let devices in; None if that cannot be derived."""
     parameters = context.parameters
-    web = _web_pods(context)
+    web = web_pods(context.cluster, context.parameters)
     if any(has_sidecar(pod) and why_not_inbound(pod, port) is not None for pod in web):
         return True
     policies = traffic.of_the_runbook(
@@ -105,7 +105,7 @@ def _doors(context: Context, given: DicomParameters) -> Iterator[_Door]:
     namespace = context.parameters.application.namespace
     ways = [
         _way_in(context, service, port)
-        for pod in _web_pods(context)[:1]
+        for pod in web_pods(context.cluster, context.parameters)[:1]
         for service in context.cluster.list("v1", "Service", namespace)
         for port in _ports_to(service, pod, given.port)
     ]
@@ -146,9 +146,3 @@ def _node_address(context: Context) -> str:
         if address["type"] == "ExternalIP"
     )
     return next(addresses, "")
-
-
-def _web_pods(context: Context) -> list[Object]:
-    application = context.parameters.application
-    found = context.cluster.list("v1", "Pod", application.namespace, application.web.labels)
-    return [pod for pod in found if not has_ended(pod)]
