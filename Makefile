@@ -17,7 +17,7 @@ RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets met
 PYTEST := GOGC=200 $(BIN)/python -m pytest
 # Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
 # first (tests/durations.json).
-PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
+PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

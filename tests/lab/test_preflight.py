@@ -26,7 +26,7 @@ from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(150)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
 
 FORCED = ("delete", "--ignore-not-found", "--wait=true", "--timeout=60s")
 

@@ -18,7 +18,7 @@ from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.parameters.model import ChartParameters
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
 
 MANIFEST = """\
 apiVersion: v1

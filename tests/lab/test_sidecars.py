@@ -18,7 +18,7 @@ from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import injection_trial
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
 
 APPLICATION = ["StatefulSet/xnat-postgresql", "StatefulSet/xnat-xnat-web"]
 LABEL = ("label", "namespace", "xnat", "--overwrite")

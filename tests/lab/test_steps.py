@@ -18,7 +18,7 @@ from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
 
-pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
 
 MakeContext = Callable[..., Context]
 

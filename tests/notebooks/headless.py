@@ -20,7 +20,7 @@ from tests.unit.samples import lab_parameters
 CHAPTERS = [name for name in steps.regular() if steps.of(name, lab_parameters())]
 """The notebooks of a run that have steps; the others only look."""
 
-LIMIT = 240
+LIMIT = 480
 """Seconds for one run: many times what it takes."""
 
 

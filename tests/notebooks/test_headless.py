@@ -24,7 +24,7 @@ from tests.unit.samples import lab_parameters
 
 pytestmark = [
     *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 CHAPTERS = steps.regular()

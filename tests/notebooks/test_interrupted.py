@@ -24,7 +24,7 @@ SEED = int(os.environ.get("RUNBOOK_SEED", "0")) or random.SystemRandom().randran
 CHAIN = 5
 """Kills on one lab before a run may end there."""
 
-pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(120 + 150 * KILLS)]
+pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(240 + 300 * KILLS)]
 
 
 def test_a_killed_run_goes_on_to_the_same_end(

@@ -17,7 +17,7 @@ from tests.notebooks.headless import Run, run
 
 pytestmark = [
     *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 
 CHAPTERS = ("01_install_istio", "02_label_namespace", "04_mutual_tls", "05_authorization")

@@ -15,7 +15,7 @@ from tests.notebooks.headless import back, execute
 
 pytestmark = [
     *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(720),
 ]
 
 

@@ -13,7 +13,7 @@ from tests.notebooks.headless import Run, run
 
 pytestmark = [
     *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
-    pytest.mark.timeout(420),
+    pytest.mark.timeout(900),
 ]
 
 PARAMETERS = repository_root() / "parameters" / "portal.yaml"

@@ -13,7 +13,7 @@ from tests import snapshot
 from tests.labs import Lab
 from tests.notebooks.headless import run
 
-pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(600)]
 
 DOOR = {
     "apiVersion": "v1",

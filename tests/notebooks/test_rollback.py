@@ -12,7 +12,7 @@ from tests import snapshot
 from tests.labs import Lab, take
 from tests.notebooks.headless import CHAPTERS, Run, back
 
-pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(1200)]
 
 INTERRUPTS = "rollback-sidecars"
 """The one step that users must notice on the lab: there is one web pod, and it is replaced."""

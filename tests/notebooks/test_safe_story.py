@@ -17,7 +17,7 @@ from tests.notebooks.headless import run
 
 pytestmark = [
     *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(600),
 ]
 
 POLICIES = "peerauthentications,authorizationpolicies,destinationrules"
