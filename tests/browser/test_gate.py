@@ -29,7 +29,8 @@ def policies(lab: Lab) -> list[str]:
 
 def statuses(notebook: Notebook, source: str) -> list[str]:
     """The column `status` of the table of probes below a cell."""
-    table = notebook.output(source).locator("table", has_text="From outside")
+    tables = notebook.output(source).locator("table", has_text="From outside")
+    table = tables.filter(has_text="method")  # devices are asked from outside, too
     return table.locator("tbody tr td:nth-child(3)").all_inner_texts()
 
 
