@@ -98,8 +98,7 @@ def table(context: Context) -> Table:
         for finding in each.findings:
             if finding.found not in known:
                 known.add(finding.found)
-                cells = (each.step, finding.found, finding.effect, finding.way_out)
-                rows.append(Row(cells, ok=False if finding.refuses else None))
+                rows.append(preflight.row(each.step, finding))
     if not rows:
         rows.append(Row(("Later steps", "nothing else in the way", "", ""), ok=True))
     return replace(shown, rows=(*shown.rows, *rows))

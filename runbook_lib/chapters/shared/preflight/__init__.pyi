@@ -17,6 +17,7 @@ __all__ = [
     "operator",
     "release_of",
     "releases",
+    "row",
     "table",
     "take_over",
     "web_labels",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 from .admission import webhooks
-from .everything import CHECKS, table
+from .everything import CHECKS, row, table
 from .helm import (
     INSTALLED_BY,
     RELEASE_NAME,

@@ -44,14 +44,15 @@ def table(context: Context) -> Table:
             cells = (title, f"cannot tell: {_gist(error)}", _UNSEEN, error.remedy or _ASK)
             rows.append(Row(cells))
             continue
-        rows += [_row(title, each) for each in found]
+        rows += [row(title, each) for each in found]
         if not found:
             rows.append(Row((title, "nothing in the way", "", ""), ok=True))
     columns = ("condition", "found", "why it matters", "what to do")
     return Table("Preflight", columns, tuple(rows))
 
 
-def _row(title: str, found: Finding) -> Row:
+def row(title: str, found: Finding) -> Row:
+    """Return a finding as a row of the table, under the title of what it is about."""
     cells = (title, found.found, found.effect, found.way_out)
     return Row(cells, ok=False if found.refuses else None)
 
