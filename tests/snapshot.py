@@ -46,11 +46,14 @@ _VOLATILE_METADATA = (
     *("selfLink", "ownerReferences"),
 )
 
-# When, and how often: a deployment's count of revisions grows with every attempt.
+# When, how often, and by whom first: a deployment's count of revisions grows with every attempt.
 _VOLATILE_ANNOTATIONS = (
     "kubectl.kubernetes.io/restartedAt",
     "deployment.kubernetes.io/revision",
     "control-plane.alpha.kubernetes.io/leader",
+    # Noted by the controller unless whoever makes volumes was quicker.
+    "volume.beta.kubernetes.io/storage-provisioner",
+    "volume.kubernetes.io/storage-provisioner",
 )
 
 # Certificates and addresses that each cluster gives out for itself.
@@ -96,6 +99,9 @@ def _name(item: dict[str, Any]) -> str:
         return ""  # compared as releases
     if (item["kind"], metadata["name"]) == ("Service", "kubernetes"):
         return ""  # leads to the API server's port on this machine
+    if item["kind"] == "PersistentVolume":
+        claim = item["spec"]["claimRef"]  # its own name has its claim's UID in it
+        return f"PersistentVolume of {claim['namespace']}/{claim['name']}"
     if "pod-template-hash" in (metadata.get("labels") or {}) and item["kind"] == "Pod":
         # A Deployment's pods have other names in every cluster.
         return f"Pod {metadata['namespace']}/{metadata['generateName'].rsplit('-', 2)[0]}-*"
@@ -112,6 +118,8 @@ def _plain(item: dict[str, Any]) -> Any:
         found["data"] = sorted(item.get("data") or {})
     if item["kind"] in ("PersistentVolume", "PersistentVolumeClaim"):
         found["spec"] = {"phase": item["status"].get("phase")}
+    if item["kind"] == "PersistentVolume":
+        del found["metadata"]["name"]
     return found
 
 

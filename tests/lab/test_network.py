@@ -19,6 +19,8 @@ pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
 Object = dict[str, Any]
 IMAGE = "lab.invalid/xnat-stand-in:1"
+PAGE = "app/template/Login.vm"
+"""What the image serves without being asked to log in."""
 
 
 def pod(name: str, **spec: Any) -> Object:
@@ -82,7 +84,7 @@ def until_answer(lab: Lab, url: str, *, opens: bool) -> None:
     ],
 )
 def test_names_of_services_lead_to_their_pods(pair: Lab, host: str) -> None:
-    until_answer(pair, f"http://{host}/", opens=True)
+    until_answer(pair, f"http://{host}/{PAGE}", opens=True)
 
 
 def test_other_names_do_not_exist(pair: Lab) -> None:
@@ -100,7 +102,7 @@ def test_a_pod_reaches_itself_through_its_service(pair: Lab) -> None:
         sys.executable,
         "-c",
         ASK,
-        "http://server.default:8081/",
+        f"http://server.default:8081/{PAGE}",
     )
     assert pair.run(*script).strip() == "200"
 
@@ -112,7 +114,7 @@ def test_a_networkpolicy_closes_and_opens(pair: Lab) -> None:
         "metadata": {"name": "server"},
         "spec": {"podSelector": {"matchLabels": {"app": "server"}}, "ingress": []},
     }
-    url = "http://server:8081/"
+    url = f"http://server:8081/{PAGE}"
     until_answer(pair, url, opens=True)
     apply(pair, policy)
     until_answer(pair, url, opens=False)
@@ -136,7 +138,7 @@ def test_a_load_balancer_answers_on_the_services_own_port(pair: Lab) -> None:
     apply(pair, service("balanced", type="LoadBalancer"))
     address = outside(pair, "balanced", "{.status.loadBalancer.ingress[0].ip}")
     assert address.startswith("127.")
-    assert httpx.get(f"http://{address}:8081/", trust_env=False).status_code == 200
+    assert httpx.get(f"http://{address}:8081/{PAGE}", trust_env=False).status_code == 200
 
 
 def test_a_node_port_answers_on_the_nodes_external_address(pair: Lab) -> None:
@@ -153,7 +155,7 @@ def test_a_node_port_answers_on_the_nodes_external_address(pair: Lab) -> None:
         return State(True, "")
 
     until(f"{address}:{port}", observe, timeout=20)
-    assert httpx.get(f"http://{address}:{port}/", trust_env=False).status_code == 200
+    assert httpx.get(f"http://{address}:{port}/{PAGE}", trust_env=False).status_code == 200
 
 
 @pytest.fixture
@@ -183,20 +185,19 @@ def secured(pair: Lab) -> Iterator[int]:
 
 
 def test_an_ingress_with_https_shows_a_certificate_of_the_labs(pair: Lab, secured: int) -> None:
+    url = f"https://localhost:{secured}/{PAGE}"
     trusted = ssl.create_default_context(cafile=pair.state.authority)
     with httpx.Client(verify=trusted, trust_env=False) as client:
 
         def observe() -> State:
             try:
-                answer = client.get(
-                    f"https://localhost:{secured}/", headers={"Host": "site.example"}
-                )
+                answer = client.get(url, headers={"Host": "site.example"})
             except httpx.HTTPError as error:
                 return State(False, repr(error))
             return State(answer.status_code == 200, f"{answer.status_code}")
 
         until("the site over HTTPS", observe, timeout=20)
-        other = client.get(f"https://localhost:{secured}/", headers={"Host": "other.example"})
+        other = client.get(url, headers={"Host": "other.example"})
     assert other.status_code == 404
     with pytest.raises(httpx.ConnectError, match="CERTIFICATE_VERIFY_FAILED"):
-        httpx.get(f"https://localhost:{secured}/", trust_env=False)
+        httpx.get(url, trust_env=False)

@@ -116,7 +116,8 @@ def test_containers_of_a_pod_share_its_network_and_its_volumes(lab: Lab) -> None
     run = ("kubectl", "exec", "both", "--container")
     lab.run(*run, "web", "--", "touch", "shared/note")
     assert lab.run(*run, "second", "--", "ls", "shared").strip() == "note"
-    ask = "import urllib.request; print(urllib.request.urlopen('http://localhost:8080').status)"
+    url = "http://localhost:8080/app/template/Login.vm"
+    ask = f"import urllib.request; print(urllib.request.urlopen('{url}').status)"
     assert lab.run(*run, "second", "--", sys.executable, "-c", ask).strip() == "200"
 
 
@@ -133,6 +134,8 @@ def test_a_claim_is_bound_at_once_and_outlives_the_pod(lab: Lab) -> None:
     lab.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(claim))
     bound = ("kubectl", "wait", "--for=jsonpath={.status.phase}=Bound", "pvc/kept", "--timeout=20s")
     lab.run(*bound)
+    where = ("get", "pvc/kept", "--output=jsonpath={.spec.volumeName}")
+    volume = lab.run("kubectl", *where)
     volumes = [{"name": "kept", "persistentVolumeClaim": {"claimName": "kept"}}]
     for name in ("one", "two"):
         create(
@@ -147,11 +150,7 @@ def test_a_claim_is_bound_at_once_and_outlives_the_pod(lab: Lab) -> None:
         lab.run("kubectl", "delete", "pod", name)
     assert found == ["one", "two"]
     lab.run("kubectl", "delete", "pvc", "kept")
-    until(
-        "the volume to go",
-        lambda: State("pvc-" not in lab.run("kubectl", "get", "pv"), "it is still there"),
-        timeout=20,
-    )
+    lab.run("kubectl", "wait", "--for=delete", f"pv/{volume}", "--timeout=20s")
 
 
 def test_environment_comes_from_secrets_and_configmaps(lab: Lab) -> None:
@@ -196,16 +195,17 @@ def test_logs_are_cut_and_followed(lab: Lab) -> None:
         text=True,
     ) as following:
         assert following.stdout is not None
-        ask = "import urllib.request; urllib.request.urlopen('http://localhost:8080/once')"
+        ask = "import urllib.request; urllib.request.urlopen('http://localhost:8080/data/once')"
 
         def observe() -> State:
             # It may not be following yet.
             lab.run("kubectl", "exec", "talking", "--", sys.executable, "-c", ask)
             said = lab.run("kubectl", "logs", "talking", "--tail=1", "--timestamps")
-            return State("GET /once" in said, said)
+            return State("GET /data/once" in said, said)
 
         until("the request in the log", observe, timeout=20)
-        assert "GET /once" in following.stdout.readline()
+        # The container counts as ready before it has said that it listens.
+        assert any("GET /data/once" in line for line in following.stdout)
         following.terminate()
 
 

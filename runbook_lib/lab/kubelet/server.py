@@ -44,9 +44,7 @@ class Kubelet:
         if container is None:
             return Response(404, f"pod {words[1]} has no container {words[2]}\n".encode())
         if kind == "containerLogs":
-            path = container.log
-            if request.first("previous") == "true":
-                path = path.with_suffix(".previous.log")
+            path = container.log_of(previous=request.first("previous") == "true")
             if not path.exists():
                 return Response(404, f"container {words[2]} has no such log\n".encode())
             await logs.send(request, path, running=container.ended)

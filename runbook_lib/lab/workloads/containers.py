@@ -80,7 +80,7 @@ class ContainerRuntime:
         changed: Callable[[], None],
     ) -> None:
         self.container = container
-        self.log = log
+        self._log = log
         self._prepare = prepare
         self._sandbox = sandbox
         self._folder, self._mark, self._label = folder, mark, label
@@ -100,6 +100,15 @@ class ContainerRuntime:
     def process(self) -> Process | None:
         """Its process, while it has one."""
         return self._process
+
+    def log_of(self, *, previous: bool) -> Path:
+        """Where the log of the newest run is, or of the one before that.
+
+        As with a kubelet, a container that waits to be started again has no newer run than the
+        one that ended last, and that is the previous one too.
+        """
+        waits = bool(self._last_state) and "waiting" in self._state
+        return self._log.with_suffix(".previous.log") if previous and not waits else self._log
 
     @property
     def exit_code(self) -> int | None:
@@ -209,7 +218,7 @@ class ContainerRuntime:
             return None
         command = self.command(self._launch.argv)
         process = ContainerProcess(
-            self._label, command.argv, log=self.log, mark=self._mark, env=command.env
+            self._label, command.argv, log=self._log, mark=self._mark, env=command.env
         )
         await process.start()
         self._process = process
