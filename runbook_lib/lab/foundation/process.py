@@ -13,6 +13,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook_lib.lab.foundation.errors import LabError
@@ -31,6 +32,22 @@ _AGAIN = "---"
 
 Check = Callable[[], Awaitable[str | None]]
 """Returns None when healthy, else in words what is still missing."""
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A command line with its environment, ready for a process.
+
+    Attributes:
+        argv: Program and arguments.
+        env: The whole environment.
+        user: Id under which it runs, for programs that refuse to be root. On the machine it is
+            the lab's own user as ever.
+    """
+
+    argv: Sequence[str | Path]
+    env: dict[str, str] = field(default_factory=dict)
+    user: int = 0
 
 
 class Process:

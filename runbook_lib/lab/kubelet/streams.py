@@ -17,10 +17,9 @@ from contextlib import suppress
 from typing import Any
 
 from runbook_lib.lab.foundation.https import Request
-from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, MARK
+from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, MARK, Launch
 from runbook_lib.lab.kubelet.spdy import Connection, Stream
 from runbook_lib.lab.network.sandbox import Sandbox
-from runbook_lib.lab.workloads.containers import Launch
 
 _VERSION = "x-stream-protocol-version"
 _CHANNELS = "v4.channel.k8s.io"

@@ -16,7 +16,7 @@ import yaml
 from runbook_lib.lab.foundation.addresses import API_SERVICE_IP
 from runbook_lib.lab.foundation.certificates import write_private
 from runbook_lib.lab.foundation.errors import LabError
-from runbook_lib.lab.workloads.containers import Launch
+from runbook_lib.lab.foundation.process import Launch
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.programs import SERVICE_ACCOUNT_FOLDER, Surroundings
 from runbook_lib.lab.workloads.telemetry import relabelling

@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from runbook_lib.lab.foundation.process import Launch
 from runbook_lib.lab.standins.postgresql import programs as postgresql_programs
-from runbook_lib.lab.workloads.containers import Launch
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.programs import Surroundings, python
 

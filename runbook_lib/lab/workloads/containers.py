@@ -7,14 +7,18 @@ import datetime as dt
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from runbook_lib.lab.foundation.errors import LabError
-from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, ContainerProcess, Process
+from runbook_lib.lab.foundation.process import (
+    DIE_WITH_PARENT,
+    ContainerProcess,
+    Launch,
+    Process,
+)
 from runbook_lib.lab.network.sandbox import Sandbox
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.probes import Probe, probe
@@ -33,22 +37,6 @@ BACKOFF_FIRST, BACKOFF_MOST, BACKOFF_RESET = 0.5, 10.0, 10.0
 def now() -> str:
     """The time as Kubernetes writes it, in whole seconds."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@dataclass(frozen=True)
-class Launch:
-    """A command line with its environment, ready for a process.
-
-    Attributes:
-        argv: Program and arguments.
-        env: The whole environment.
-        user: Id under which it runs, for programs that refuse to be root. On the machine it is
-            the lab's own user as ever.
-    """
-
-    argv: Sequence[str | Path]
-    env: dict[str, str] = field(default_factory=dict)
-    user: int = 0
 
 
 class ContainerRuntime:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.lab.foundation.process import Launch
 from runbook_lib.lab.workloads import addons, applications, programs
-from runbook_lib.lab.workloads.containers import Launch
 from runbook_lib.lab.workloads.images import (
     JAEGER,
     KIALI,

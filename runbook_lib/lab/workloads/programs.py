@@ -13,8 +13,7 @@ from typing import Any, Protocol
 from runbook_lib.lab.build.binaries import Build, envoy
 from runbook_lib.lab.foundation.addresses import API_SERVICE_IP
 from runbook_lib.lab.foundation.certificates import kubeconfig, write_private
-from runbook_lib.lab.foundation.process import DIE_WITH_PARENT
-from runbook_lib.lab.workloads.containers import Launch
+from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, Launch
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.telemetry import with_stat_namespace
 

@@ -20,8 +20,9 @@ import httpx
 from runbook_lib.lab.foundation.addresses import NODE, NODE_IP, pod_ip
 from runbook_lib.lab.foundation.api import Api
 from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.process import Launch
 from runbook_lib.lab.network.sandbox import Sandbox, make_sandbox
-from runbook_lib.lab.workloads.containers import ContainerRuntime, Launch, now
+from runbook_lib.lab.workloads.containers import ContainerRuntime, now
 from runbook_lib.lab.workloads.images import RUNTIME_LABEL
 from runbook_lib.lab.workloads.launchers import launch
 from runbook_lib.lab.workloads.pods import Container, containers, has_process, sources
