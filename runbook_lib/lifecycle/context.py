@@ -56,15 +56,23 @@ class Context:
             istio_namespace=self.parameters.istio.namespace,
         )
 
-    def forwarded(self, service: str, port: int, namespace: str) -> AbstractContextManager[str]:
-        """A URL on this machine that leads to a Service, for as long as it is entered."""
+    def forwarded(
+        self, to: str, namespace: str, *ports: int
+    ) -> AbstractContextManager[tuple[str, ...]]:
+        """URLs on this machine that lead to ports of one pod, for as long as it is entered.
+
+        Args:
+            to: The pod, or a Service that has it behind it, such as `service/kiali`.
+            namespace: Where it is.
+            ports: Ports of that pod or Service.
+        """
         return port_forward.forwarded(
             self.tools.kubectl,
             self.target.kubeconfig,
             self.target.context,
             namespace=namespace,
-            service=service,
-            port=port,
+            to=to,
+            ports=ports,
             timeout=self.parameters.timeouts.probe,
         )
 

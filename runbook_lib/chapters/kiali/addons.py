@@ -199,7 +199,7 @@ def _answer_check(context: Context, addon: _Addon) -> Check:
 def _ask(context: Context, addon: _Addon) -> tuple[bool, str]:
     namespace = context.parameters.istio.namespace
     try:
-        with context.forwarded(addon.service, addon.port, namespace) as url:
+        with context.forwarded(f"service/{addon.service}", namespace, addon.port) as (url,):
             answer = httpx.get(
                 url + addon.path, timeout=context.parameters.timeouts.probe, trust_env=False
             )

@@ -59,8 +59,8 @@ def _look(context: Context, token: str) -> tuple[list[Check], list[Validation]]:
     findings: list[Validation] = []
     try:
         with context.forwarded(
-            parameters.kiali.name, manifest.KIALI_PORT, parameters.istio.namespace
-        ) as url:
+            f"service/{parameters.kiali.name}", parameters.istio.namespace, manifest.KIALI_PORT
+        ) as (url,):
             kiali = Kiali(url, parameters.kiali.web_root, timeout=parameters.timeouts.probe)
             kiali.healthy()
             checks.append(Check("healthz", "answers", ok=True))

@@ -192,7 +192,7 @@ def _trace_check(context: Context) -> Check:
     trace = secrets.token_hex(16)
     found = ""
     try:
-        with context.forwarded(query.service, query.port, query.namespace) as url:
+        with context.forwarded(f"service/{query.service}", query.namespace, query.port) as (url,):
 
             def observe() -> wait.State:
                 nonlocal found

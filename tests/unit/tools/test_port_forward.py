@@ -16,6 +16,8 @@ OPENS = """\
 echo "$@" > "$0.arguments"
 echo $$ > "$0.pid"
 echo "Forwarding from 127.0.0.1:40123 -> 9090"
+echo "Forwarding from [::1]:40123 -> 9090"
+echo "Forwarding from 127.0.0.1:40124 -> 15000"
 exec sleep 60
 """
 FAILS = """\
@@ -37,14 +39,14 @@ def program(folder: Path, text: str) -> Path:
     return path
 
 
-def forward(kubectl: Path, timeout: float = 5) -> AbstractContextManager[str]:
+def forward(kubectl: Path, timeout: float = 5) -> AbstractContextManager[tuple[str, ...]]:
     return forwarded(
         kubectl,
         Path("/k"),
         "prod",
         namespace="istio-system",
-        service="prometheus",
-        port=9090,
+        to="service/prometheus",
+        ports=(9090, 15000),
         timeout=timeout,
     )
 
@@ -55,13 +57,13 @@ def running(kubectl: Path) -> bool:
 
 def test_the_way_is_open_inside_and_closed_after(tmp_path: Path) -> None:
     kubectl = program(tmp_path, OPENS)
-    with forward(kubectl) as url:
-        assert url == "http://127.0.0.1:40123"
+    with forward(kubectl) as urls:
+        assert urls == ("http://127.0.0.1:40123", "http://127.0.0.1:40124")
         assert running(kubectl)
     assert not running(kubectl)
     words = kubectl.with_name("kubectl.arguments").read_text().split()
     assert words[:4] == ["--kubeconfig", "/k", "--context", "prod"]
-    assert words[-4:] == ["service/prometheus", ":9090", "--address", "127.0.0.1"]
+    assert words[-5:] == ["service/prometheus", ":9090", ":15000", "--address", "127.0.0.1"]
 
 
 def test_it_is_closed_after_an_error_too(tmp_path: Path) -> None:
@@ -74,6 +76,12 @@ def test_it_is_closed_after_an_error_too(tmp_path: Path) -> None:
 def test_kubectls_own_words_say_why_there_is_no_way(tmp_path: Path) -> None:
     way = forward(program(tmp_path, FAILS))
     with pytest.raises(CommandError, match="Current status=Pending"), way:
+        pass
+
+
+def test_a_way_to_some_of_the_ports_is_none(tmp_path: Path) -> None:
+    kubectl = program(tmp_path, OPENS.replace('echo "Forwarding from 127.0.0.1:40124', ': "'))
+    with pytest.raises(CommandError, match=r"did not open within 0\.5 s"), forward(kubectl, 0.5):
         pass
 
 
