@@ -104,7 +104,7 @@ def changed_text(step: StepRecord) -> str:
     """Say how much a step changed."""
     if step.changed:
         return "1 change" if len(step.changed) == 1 else f"{len(step.changed)} changes"
-    if step.touched:
+    if step.touched and step.applied is None:
         return "unknown"
     return "nothing" if step.outcome is StepOutcome.VERIFIED else ""
 

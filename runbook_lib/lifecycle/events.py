@@ -36,6 +36,11 @@ class PlannedChange:
     action: Action
     text: str
 
+    @property
+    def lasts(self) -> bool:
+        """As in `Change`."""
+        return self.action != "run"
+
     def __str__(self) -> str:
         """The change in a few words, such as `create Namespace xnat`."""
         return f"{self.action} {self.ref}"
@@ -198,6 +203,40 @@ class Probed(Event, name="probe"):
     url: str
     answers: tuple[Answered, ...]
     proved: bool
+
+
+@dataclass(frozen=True)
+class CallAnswered:
+    """What one pod was answered by another.
+
+    Attributes:
+        sidecar: Whether the caller had a sidecar.
+        target: The workload that was called, by name.
+        port: The container's port.
+        let_in: Whether it got an answer of the application's own.
+        mutual_tls: Whether that went by mutual TLS; None if that is not known.
+        text: The answer in a few words.
+    """
+
+    sidecar: bool
+    target: str
+    port: int | None
+    let_in: bool
+    mutual_tls: bool | None
+    text: str
+
+
+@dataclass(frozen=True)
+class PodsAsked(Event, name="pods-asked"):
+    """Pods called pods, and the answers were the same several times in a row.
+
+    Attributes:
+        state: Identifies the pods and policies at that time.
+        answers: One for each call.
+    """
+
+    state: str
+    answers: tuple[CallAnswered, ...]
 
 
 @dataclass(frozen=True)

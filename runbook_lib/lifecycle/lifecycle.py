@@ -170,7 +170,7 @@ class LifeCycle:
                 self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
                 self.step.apply(self._context, plan)
                 self._gate.applied(plan)
-            changed = tuple(f"{change.action} {change.ref}" for change in plan.changes)
+            changed = tuple(f"{change.action} {change.ref}" for change in plan.lasting)
             self._record(StepApplied(plan.digest, changed, _since(started)))
             self.outcome = StepOutcome.APPLIED
         if plan.empty:

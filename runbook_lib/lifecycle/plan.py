@@ -18,7 +18,9 @@ Action = Literal[
     "recover",
     "uninstall",
     "restart",
+    "run",
 ]
+"""What happens to an object; one that is `run` does its work and is removed again."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +38,11 @@ class Change:
     action: Action
     text: str
     digest: str
+
+    @property
+    def lasts(self) -> bool:
+        """Whether something is different afterwards."""
+        return self.action != "run"
 
     @classmethod
     def of_object(cls, diff: ObjectDiff) -> Change:
@@ -76,6 +83,11 @@ class Plan:
     def empty(self) -> bool:
         """Whether there is nothing to change."""
         return not self.changes
+
+    @property
+    def lasting(self) -> tuple[Change, ...]:
+        """The changes after which something is different: without them the state is right."""
+        return tuple(change for change in self.changes if change.lasts)
 
     @property
     def digest(self) -> str:

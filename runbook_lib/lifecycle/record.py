@@ -10,6 +10,7 @@ from pathlib import Path
 from runbook_lib.base import Entry, Event, journal
 from runbook_lib.lifecycle.events import (
     NotebookStarted,
+    PodsAsked,
     Probed,
     Sampled,
     StepApplied,
@@ -60,8 +61,9 @@ class StepRecord:
 
     @property
     def pending(self) -> bool:
-        """Whether its plan would change something, and it came no further."""
-        return self.outcome is StepOutcome.PLANNED and bool(self.planned and self.planned.changes)
+        """Whether its plan would leave something changed, and it came no further."""
+        planned = self.planned.changes if self.planned else ()
+        return self.outcome is StepOutcome.PLANNED and any(change.lasts for change in planned)
 
     @property
     def touched(self) -> bool:
@@ -109,6 +111,7 @@ class Record:
         started: The cluster it works on, and how; None if no notebook got that far.
         attempts: Every attempt at a step, in the order of their plans.
         probes: The rounds of answers from outside, and when.
+        asked: What pods were answered by pods.
         unreadable: Numbers of lines of the journal that are lost.
     """
 
@@ -118,6 +121,7 @@ class Record:
     started: NotebookStarted | None = None
     attempts: tuple[StepRecord, ...] = ()
     probes: tuple[tuple[datetime, Probed], ...] = ()
+    asked: tuple[PodsAsked, ...] = ()
     unreadable: tuple[int, ...] = field(default=(), kw_only=True)
 
     @property
@@ -141,6 +145,8 @@ class Record:
                 return replace(record, started=record.started or started)
             case Probed() as probed:
                 record = replace(record, probes=(*record.probes, (entry.at, probed)))
+            case PodsAsked() as asked:
+                record = replace(record, asked=(*record.asked, asked))
         return record._after_step(entry) if entry.step else record
 
     def _after_step(self, entry: Entry) -> Record:

@@ -109,7 +109,9 @@ def _observe(
     if earlier and earlier[-1].unproved:
         detail = "; ".join(filter(None, [earlier[-1].text, to_do]))
         return StepProgress(notebook, step, Progress.UNPROVED, detail)
-    if plan.empty:
+    # What leaves nothing behind is done once it was verified: the cluster cannot tell.
+    proved = not plan.lasting and StepOutcome.VERIFIED in earlier
+    if plan.empty or proved:
         return StepProgress(notebook, step, Progress.DONE)
     progress = Progress.CHANGED if StepOutcome.VERIFIED in earlier else Progress.TO_DO
     return StepProgress(notebook, step, progress, to_do)

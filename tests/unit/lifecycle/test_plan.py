@@ -53,6 +53,15 @@ def test_changes_of_a_secret_that_look_the_same_differ() -> None:
     assert first.digest != second.digest
 
 
+def test_what_runs_and_is_removed_is_approved_and_does_not_last() -> None:
+    job = Change.of_text("Job a/b", "run", "+kind: Job")
+    plan = replace(PLAN, changes=(STRICT, job))
+    assert not plan.empty
+    assert plan.lasting == (STRICT,)
+    assert replace(PLAN, changes=(job,)).lasting == ()
+    assert replace(PLAN, changes=(job,)).digest != replace(PLAN, changes=()).digest
+
+
 def test_no_change_is_not_a_change() -> None:
     same = {"kind": "Namespace", "metadata": {"name": "xnat"}}
     with pytest.raises(ValueError, match="Namespace xnat does not change"):

@@ -52,6 +52,10 @@ def _changing(step: str) -> Plan:
     return Plan(step, UID, (Change.of_text("Thing a/b", "create", "+x"),))
 
 
+def _running(step: str) -> Plan:
+    return Plan(step, UID, (Change.of_text("Job a/b", "run", "+kind: Job"),))
+
+
 def _verified(runs: Path, step: str, uid: str) -> None:
     _recorded(runs / f"run-{step}-{uid}", step, uid, planned(), applied(), verified())
 
@@ -70,6 +74,9 @@ def _recorded(folder: Path, step: str, uid: str, *events: Event) -> None:
         (_changing("s"), [], Progress.TO_DO),
         (_changing("s"), ["another cluster"], Progress.TO_DO),
         (_changing("s"), [UID], Progress.CHANGED),
+        # What leaves nothing behind is done once it was verified.
+        (_running("s"), [], Progress.TO_DO),
+        (_running("s"), [UID], Progress.DONE),
         (RunbookError("there is no namespace"), [UID], Progress.UNKNOWN),
     ],
 )
