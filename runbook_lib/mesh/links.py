@@ -8,8 +8,9 @@ TCP ports, see https://istio.io/latest/docs/tasks/security/authorization/authz-t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+from runbook_lib.lifecycle import CallAnswered
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.map import EDGE, OUTSIDER, Basis, Link, LinkState
 from runbook_lib.mesh.policy import (
@@ -107,6 +108,35 @@ def from_outsider(server: End, *, web: bool) -> Link:
     if limits and state is LinkState.PLAINTEXT:
         reasons.append("methods limited as for the load balancer")
     return Link(OUTSIDER, server.name, server.port, state, Basis.DERIVED, tuple(reasons))
+
+
+def as_asked(link: Link, calls: Sequence[CallAnswered]) -> Link:
+    """Return a derived link as it was asked, if it was.
+
+    Args:
+        link: From a workload or an outsider.
+        calls: What pods were answered by pods: those with a sidecar called in a workload's place.
+    """
+    outsider = link.source == OUTSIDER
+    found = [
+        call
+        for call in calls
+        if (call.sidecar, call.target, call.port) == (not outsider, link.target, link.port)
+    ]
+    if not found:
+        return link
+    if all(call.let_in for call in found):
+        tls = {call.mutual_tls for call in found}
+        state = LinkState.MUTUAL_TLS if tls == {True} else LinkState.PLAINTEXT
+        # A sidecar that was not counted proves that it is let in, and not how.
+        state = link.state if None in tls else state
+    else:
+        state = LinkState.REFUSED
+    reasons = link.reasons
+    if not outsider:
+        reasons = (f"asked by another pod with a sidecar in place of {link.source}", *reasons)
+    answers = tuple(dict.fromkeys(call.text for call in found))
+    return replace(link, state=state, basis=Basis.ASKED, reasons=reasons, answers=answers)
 
 
 def configuration(control_plane: str, namespace: str, ready: int, total: int) -> Link:

@@ -25,8 +25,10 @@ from runbook_lib.cluster import (
 from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import (
+    DISABLE,
     EVERYTHING,
     STRICT,
+    TO_SOME,
     allowed_on_port,
     in_short,
     is_dry_run,
@@ -61,10 +63,12 @@ _AT_ONCE = 8
 
 def accepts_plaintext(listeners: Sequence[Listener], port: int) -> bool:
     """Whether an inbound filter chain takes plaintext for a port."""
-    return any(
-        (chain.get("filterChainMatch") or {}).get("transportProtocol") != "tls"
-        for chain in _chains(listeners, port)
-    )
+    return bool(_transports(listeners, port) - {"tls"})
+
+
+def accepts_mutual_tls(listeners: Sequence[Listener], port: int) -> bool:
+    """Whether an inbound filter chain takes TLS for a port."""
+    return "tls" in _transports(listeners, port)
 
 
 def allows(listeners: Sequence[Listener], port: int, policy: Object) -> frozenset[str] | None:
@@ -123,18 +127,18 @@ def _modes(context: Context) -> _Found:
             wrong.append(listeners)
             continue
         for port in _ports(context, pod):
-            mode = traffic.mode_on_port(replace(own, web_labels=_labels(pod)), namespace, port)
+            mode = traffic.mode_on_port(replace(own, web_labels=labels_of(pod)), namespace, port)
             if past := why_not_inbound(pod, port):
                 # Nobody waits for a sidecar that is not asked; the plan has said so.
-                found = f"accepted, past the sidecar: {past.text}"
-                rows.append(Row((name, str(port), mode, found), None if mode == STRICT else True))
+                text = f"accepted, past the sidecar: {past.text}"
+                rows.append(Row((name, str(port), mode, text), None if mode == STRICT else True))
                 continue
-            accepted = accepts_plaintext(listeners, port)
-            ok = accepted is (mode != STRICT)
-            plaintext = "accepted" if accepted else "refused"
+            found = accepts_plaintext(listeners, port), accepts_mutual_tls(listeners, port)
+            ok = found == (mode != STRICT, mode != DISABLE)
+            plaintext, tls = ("accepted" if each else "refused" for each in found)
             rows.append(Row((name, str(port), mode, plaintext), ok))
             if not ok:
-                wrong.append(f"{name} port {port}: plaintext is {plaintext}")
+                wrong.append(f"{name} port {port}: plaintext is {plaintext}, mutual TLS {tls}")
     return _Found(rows, wrong)
 
 
@@ -260,11 +264,6 @@ def _ports(context: Context, pod: Object) -> list[int]:
     return list(dict.fromkeys((*ports(pod), *known)))
 
 
-def _labels(pod: Object) -> dict[str, str]:
-    labels: dict[str, str] = labels_of(pod)
-    return labels
-
-
 def _is_inbound(listener: Listener) -> bool:
     return listener.get("trafficDirection") == "INBOUND"
 
@@ -284,6 +283,11 @@ def _chains(listeners: Sequence[Listener], port: int) -> list[Object]:
     return exact or [chain for chain, number in chains if number is None]
 
 
+def _transports(listeners: Sequence[Listener], port: int) -> set[str | None]:
+    chains = _chains(listeners, port)
+    return {(chain.get("filterChainMatch") or {}).get("transportProtocol") for chain in chains}
+
+
 def _allowed_by(chain: Object, port: int, policy: Object) -> frozenset[str] | None:
     """Return what one filter chain allows by a policy; None if it has no rules of that kind."""
     kind = "shadowRules" if is_dry_run(policy) else "rules"
@@ -299,10 +303,11 @@ def _allowed_by(chain: Object, port: int, policy: Object) -> frozenset[str] | No
     allowed: set[str] = set()
     for rules in allowing:
         for name, rule in (rules.get("policies") or {}).items():
+            suffix = "" if _for_everybody(rule) else TO_SOME
             for permission in rule["permissions"] if name.startswith(begin) else ():
                 numbers = list(_values(permission, "destinationPort"))
                 if not numbers or port in numbers:
-                    allowed.update(_methods(permission) or [EVERYTHING])
+                    allowed.update(f"{m}{suffix}" for m in _methods(permission) or [EVERYTHING])
     return in_short(allowed)
 
 
@@ -315,6 +320,12 @@ def _authorization_filters(chain: Object) -> Iterator[Object]:
         for each in config.get("httpFilters") or []:
             if each["name"] == "envoy.filters.http.rbac":
                 yield each.get("typedConfig") or {}
+
+
+def _for_everybody(rule: Object) -> bool:
+    """Whether a rule asks for no source: istiod writes `any` then."""
+    principals = rule.get("principals") or []
+    return not principals or any(True in _values(each, "any") for each in principals)
 
 
 def _methods(permission: Object) -> list[str]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from runbook_lib.base import KindNotInstalled
 from runbook_lib.cluster import (
     INJECTION_LABEL,
     PROXY,
@@ -17,42 +15,28 @@ from runbook_lib.cluster import (
     namespace_of,
     pods,
 )
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import CallAnswered, Context, PodsAsked
 from runbook_lib.mesh import links as mesh_links
 from runbook_lib.mesh import traffic
-from runbook_lib.mesh.links import End
+from runbook_lib.mesh.ends import Ends, needed
 from runbook_lib.mesh.map import Link, MeshMap, NamespaceView, PodView, Role, Sidecar, WorkloadView
-from runbook_lib.mesh.policy import (
-    Caller,
-    Protocol,
-    Reason,
-    allowed_methods,
-    called,
-    choose,
-    cluster_ip,
-    declared,
-    is_dry_run,
-    on_port,
-    sent_to_port,
-    serves,
-    target,
-    why_not_inbound,
-    why_not_outbound,
-)
+from runbook_lib.mesh.policy import allowed_methods, allowed_to_some, is_dry_run
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.site import Expectation, Observed, Probe, probe
-
-_NETWORKING_API = "networking.istio.io/v1"
 
 _RUNTIME_LABEL = "lab.istio-runbook/runtime"
 """The lab says here which of its pods are processes, and which are simulated."""
 
 
-def survey(context: Context) -> MeshMap:
+def survey(context: Context, asked: Sequence[PodsAsked] = ()) -> MeshMap:
     """Return the map of the mesh as it is now.
 
     Sends each of the application's probes once, from outside and over a connection of its own.
+
+    Args:
+        context: Where to look.
+        asked: What pods were answered by pods in this run; it counts if nothing has changed since.
     """
     parameters, cluster = context.parameters, context.cluster
     names = (parameters.application.namespace, parameters.istio.namespace)
@@ -61,21 +45,16 @@ def survey(context: Context) -> MeshMap:
     }
     policies = traffic.policies_in_force(cluster, parameters)
     application, istio = (_namespace(context, name, found[name], policies) for name in names)
-    links = _Links(
-        context,
-        application,
-        found[names[0]],
-        policies,
-        cluster.list("v1", "Service", names[0]),
-        _destination_rules(context, names),
-    )
+    ends = Ends.look(context, policies, found[names[0]])
+    state = ends.state
+    valid = [answer for each in asked if each.state == state for answer in each.answers]
     return MeshMap(
         target=context.target.name,
         url=context.target.url,
         seen_at=datetime.now(UTC),
         application=application,
         istio=istio,
-        links=(*links.all(_ask(context)), *_configuration(application, istio)),
+        links=(*_links(ends, _ask(context), valid), *_configuration(application, istio)),
     )
 
 
@@ -95,91 +74,19 @@ def pod_view(pod: Object) -> PodView:
     )
 
 
-def service_port(service: Object, pod: Object) -> tuple[int | None, bool]:
-    """Return the container's port behind a Service's first port, and whether it is HTTP."""
-    port = service["spec"]["ports"][0]
-    return target(port, pod), declared(port)[0] is Protocol.HTTP
-
-
-@dataclass(frozen=True)
-class _Links:
-    context: Context
-    application: NamespaceView
-    pods: Sequence[Object]
-    policies: Policies
-    services: Sequence[Object]
-    rules: Sequence[Object]
-
-    def all(self, answers: Sequence[Observed]) -> Iterator[Link]:
-        """Yield the application's links; the web workload comes first."""
-        desired = self.context.parameters.application.web
-        web = replace(
-            self._end(desired.name),
-            port=desired.port,
-            mode=traffic.port_mode(self.context.parameters, self.policies),
-            past=self.policies.web_past,
-        )
-        yield mesh_links.from_edge(web, answers)
-        servers = list(self._dependencies())
-        for server, service in servers:
-            yield mesh_links.between(web, server, *self._calls(service))
-        yield mesh_links.from_outsider(web, web=True)
-        for server, _ in servers:
-            yield mesh_links.from_outsider(server, web=False)
-
-    def _dependencies(self) -> Iterator[tuple[End, Object]]:
-        """Yield what the web workload needs: it is restarted before, and has a Service."""
-        for workload in self.application.workloads:
-            if workload.role is not Role.DEPENDENCY:
-                continue
-            pod = self._first_pod(workload.name)
-            if pod is None:
-                continue
-            service = next((s for s in self.services if serves(s, pod)), None)
-            if service is None:
-                continue
-            number, _ = service_port(service, pod)
-            port = number or 0
-            protocol = on_port(self.services, pod, port).protocol
-            end = replace(
-                self._end(workload.name),
-                port=number,
-                http=protocol is Protocol.HTTP,
-                past=why_not_inbound(pod, port),
-            )
-            yield (
-                replace(end, mode=traffic.mode_on_port(end.policies, self.application.name, port)),
-                service,
-            )
-
-    def _calls(self, service: Object) -> tuple[str, Reason | None]:
-        """Return what the web workload sends to a Service, and why that goes past its sidecars."""
-        parameters = self.context.parameters
-        pod = self._first_pod(parameters.application.web.name)
-        number = service["spec"]["ports"][0]["port"]
-        labels = labels_of(pod) if pod else self.policies.web_labels
-        caller = Caller(self.application.name, labels, parameters.istio.namespace)
-        rule = choose(self.rules, called(service), caller).rule
-        past = why_not_outbound(pod, number, cluster_ip(service)) if pod else None
-        return sent_to_port(rule, number).mode, past
-
-    def _end(self, name: str) -> End:
-        pod = self._first_pod(name)
-        views = next((w.pods for w in self.application.workloads if w.name == name), ())
-        has = {view.sidecar is not Sidecar.NONE for view in views}
-        return End(
-            name,
-            sidecars=has.pop() if len(has) == 1 else None,
-            pods=len(views),
-            mode_for_all=traffic.mode_for_all(self.policies, self.application.name),
-            policies=replace(
-                self.policies,
-                web_labels=labels_of(pod) if pod else self.policies.web_labels,
-            ),
-        )
-
-    def _first_pod(self, workload: str) -> Object | None:
-        return next((pod for pod in self.pods if pods.workload_of(pod)[1] == workload), None)
+def _links(
+    ends: Ends, answers: Sequence[Observed], calls: Sequence[CallAnswered]
+) -> Iterator[Link]:
+    """Yield the application's links; the web workload comes first."""
+    web = ends.web()
+    yield mesh_links.from_edge(web, answers)
+    servers = list(ends.dependencies())
+    derived = [
+        *(mesh_links.between(web, server, *ends.sent_by_web(s)) for server, s in servers),
+        mesh_links.from_outsider(web, web=True),
+        *(mesh_links.from_outsider(server, web=False) for server, _ in servers),
+    ]
+    yield from (mesh_links.as_asked(link, calls) for link in derived)
 
 
 def _ask(context: Context) -> list[Observed]:
@@ -222,10 +129,8 @@ def _workloads(
     roles: dict[tuple[str, str], Role] = {}
     if is_application:
         web = (str(application.web.kind), application.web.name)
-        order = [
-            (kind, name) for kind, _, name in (w.partition("/") for w in application.restart_order)
-        ]
-        before = order[: order.index(web)] if web in order else order
+        order = (entry.partition("/") for entry in application.restart_order)
+        before = [(kind, name) for kind, _, name in order if name in needed(context.parameters)]
         roles = {web: Role.WEB, **dict.fromkeys(before, Role.DEPENDENCY)}
         groups = {key: [] for key in roles}
     for pod in sorted(found, key=lambda pod: str(name_of(pod))):
@@ -250,7 +155,7 @@ def _policy_lines(policies: Policies, namespace: str) -> Iterator[str]:
     for policy in policies.authorization_policies:
         if namespace_of(policy) == namespace:
             action = (policy.get("spec") or {}).get("action", "ALLOW")
-            methods = ", ".join(sorted(allowed_methods(policy)))
+            methods = ", ".join([*sorted(allowed_methods(policy)), *allowed_to_some(policy)])
             dry = " (dry run)" if is_dry_run(policy) else ""
             line = f"AuthorizationPolicy {name_of(policy)}: {action} {methods}"
             yield f"{line.rstrip()}{dry}"
@@ -269,14 +174,3 @@ def _configuration(application: NamespaceView, istio: NamespaceView) -> Iterator
         yield mesh_links.configuration(
             control_planes[0].name, application.name, ready, len(sidecars)
         )
-
-
-def _destination_rules(context: Context, namespaces: Sequence[str]) -> list[Object]:
-    try:
-        return [
-            rule
-            for namespace in namespaces
-            for rule in context.cluster.list(_NETWORKING_API, "DestinationRule", namespace)
-        ]
-    except KindNotInstalled:
-        return []

@@ -26,6 +26,9 @@ MARK = 1337
 A user namespace with one id cannot run Envoy as user 1337, and any user can make such a one.
 """
 
+_ENVOY = "/usr/local/bin/envoy"
+"""Where Istio's image has it."""
+
 _SO_MARK = 36
 _DISCOVERY_PORT = 15012
 
@@ -105,6 +108,8 @@ async def proxy(
     env["PATH"] = f"{around.build.bin}:{env['PATH']}:{around.nft.parent}"
     if arguments[:1] == ["istio-iptables"]:
         return _istio_init(arguments, env, root, around)
+    if container.command[:1] == [_ENVOY]:
+        return Launch([envoy(), *container.command[1:], *arguments], env)
     if not container.proxies:
         return Launch([around.build.program("pilot-agent"), *arguments], env)
     proxy_config = json.loads(env.get("PROXY_CONFIG") or "{}")

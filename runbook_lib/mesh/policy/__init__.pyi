@@ -4,6 +4,7 @@ __all__ = [
     "EVERYTHING",
     "PERMISSIVE",
     "STRICT",
+    "TO_SOME",
     "UNSET",
     "Access",
     "Called",
@@ -21,6 +22,7 @@ __all__ = [
     "action",
     "allowed_methods",
     "allowed_on_port",
+    "allowed_to_some",
     "automatic",
     "called",
     "choose",
@@ -94,7 +96,15 @@ from .destination import (
     short_names,
     why_not_host,
 )
-from .methods import EVERYTHING, allowed_methods, allowed_on_port, in_short, opened_ports
+from .methods import (
+    EVERYTHING,
+    TO_SOME,
+    allowed_methods,
+    allowed_on_port,
+    allowed_to_some,
+    in_short,
+    opened_ports,
+)
 from .protocol import (
     PortProtocol,
     Protocol,

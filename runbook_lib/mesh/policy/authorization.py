@@ -38,8 +38,9 @@ class Request:
         method: The method; None if it is not known.
         path: The path, without a query; None if it is not known.
         http: Whether the sidecar reads it as HTTP; else it sees addresses and ports only.
-        identity: Whether the caller has proved who it is, by mutual TLS or a token. Whose identity
-            that is, is not judged.
+        identity: Whether the caller has proved who it is, by mutual TLS or a token.
+        principal: As whom, by mutual TLS: `cluster.local/ns/NAMESPACE/sa/ACCOUNT`; empty if that
+            is not known, and then rules about identities are not judged.
     """
 
     port: int
@@ -47,6 +48,15 @@ class Request:
     path: str | None = None
     http: bool = True
     identity: bool = False
+    principal: str = ""
+
+    def source(self, kind: str) -> str | None:
+        """What a source's field is compared with; None if that is not known."""
+        if kind == "principals":
+            return self.principal or None
+        if kind == "namespaces" and self.principal:
+            return self.principal.split("/")[2]
+        return None
 
 
 @dataclass(frozen=True)
@@ -291,6 +301,9 @@ def _source(policy: Object, path: str, source: Object | None, request: Request) 
             if key == kind:
                 why = "the caller has no identity in the mesh"
                 parts.append(Match((Reason(policy, *field, why),)))
+            continue
+        if (value := request.source(kind)) is not None:
+            parts.append(_text(policy, *field, values, value, positive=key == kind))
             continue
         why = f"source {key} is not judged"
         if kind in _ADDRESSES:

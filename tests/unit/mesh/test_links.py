@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.lifecycle import CallAnswered
 from runbook_lib.mesh import links as mesh_links
 from runbook_lib.mesh.links import End
 from runbook_lib.mesh.map import EDGE, OUTSIDER, Basis, LinkState
@@ -158,6 +159,43 @@ class TestFromOutsider:
 
         assert link.state is LinkState.PLAINTEXT
         assert "methods limited as for the load balancer" in link.reasons
+
+
+class TestAsAsked:
+    @pytest.mark.parametrize(
+        ("let_in", "mutual_tls", "state"),
+        [
+            (True, True, LinkState.MUTUAL_TLS),
+            (True, False, LinkState.PLAINTEXT),
+            # Nothing was counted, so how it went is still only derived.
+            (True, None, LinkState.MUTUAL_TLS),
+            (False, None, LinkState.REFUSED),
+        ],
+    )
+    def test_what_was_answered_counts(
+        self, let_in: bool, mutual_tls: bool | None, state: LinkState
+    ) -> None:
+        derived = mesh_links.between(WEB, DATABASE)
+        call = CallAnswered(True, "database", 5432, let_in, mutual_tls, "answers")
+        link = mesh_links.as_asked(derived, [call])
+        assert (link.basis, link.state, link.answers) == (Basis.ASKED, state, ("answers",))
+        assert link.reasons[0] == "asked by another pod with a sidecar in place of web"
+
+    def test_what_somebody_else_was_answered_says_nothing(self) -> None:
+        derived = mesh_links.from_outsider(DATABASE, web=False)
+        others = (
+            CallAnswered(True, "database", 5432, True, True, ""),
+            CallAnswered(False, "database", 5433, True, False, ""),
+            CallAnswered(False, "web", 5432, True, False, ""),
+        )
+        assert mesh_links.as_asked(derived, others) == derived
+
+    def test_an_outsider_that_was_refused_is_asked(self) -> None:
+        derived = mesh_links.from_outsider(replace(DATABASE, mode="STRICT"), web=False)
+        refused = CallAnswered(False, "database", 5432, False, None, "connection closed")
+        link = mesh_links.as_asked(derived, [refused])
+        assert (link.basis, link.state) == (Basis.ASKED, LinkState.REFUSED)
+        assert link.reasons == derived.reasons
 
 
 @pytest.mark.parametrize(("ready", "state"), [(2, LinkState.CONFIGURES), (0, LinkState.UNKNOWN)])

@@ -16,7 +16,9 @@ from runbook_lib.chapters.policies.manifest import (
 )
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.table import Row, Table
+from runbook_lib.mesh.policy import allowed_methods, allowed_on_port, allowed_to_some
 from runbook_lib.mesh.sidecars import accepts_plaintext, allows, prove_authorization, prove_modes
+from runbook_lib.parameters import RuleParameters
 from tests.unit.doubles.given_cluster import WEB, context, pod
 from tests.unit.samples import lab_parameters
 
@@ -65,18 +67,21 @@ def _permission(*, methods: Sequence[str] = (), ports: Sequence[int] = ()) -> di
 
 def _rbac(*permissions: dict[str, Any], kind: str = "rules", name: str = "xnat-all") -> Any:
     rules = {
-        f"ns[xnat]-policy[{name}]-rule[{i}]": {"permissions": [permission]}
+        f"ns[xnat]-policy[{name}]-rule[{i}]": {
+            "permissions": [permission],
+            "principals": permission.get("sources", [ANYBODY]),
+        }
         for i, permission in enumerate(permissions)
     }
     return {"name": "envoy.filters.http.rbac", "typedConfig": {kind: {"policies": rules}}}
 
 
-def _http(port: int, *filters: dict[str, Any]) -> dict[str, Any]:
+def _http(port: int, *filters: dict[str, Any], transport: str = "raw_buffer") -> dict[str, Any]:
     manager = {
         "name": "envoy.filters.network.http_connection_manager",
         "typedConfig": {"httpFilters": [*filters, {"name": "envoy.filters.http.router"}]},
     }
-    return {**_chain("raw_buffer", port), "filters": [manager]}
+    return {**_chain(transport, port), "filters": [manager]}
 
 
 def _tcp(port: int, *filters: dict[str, Any]) -> dict[str, Any]:
@@ -85,6 +90,9 @@ def _tcp(port: int, *filters: dict[str, Any]) -> dict[str, Any]:
     return {**_chain("raw_buffer", port), "filters": [*found, proxy]}
 
 
+ANYBODY = {"andIds": {"ids": [{"any": True}]}}
+IMAGING = {"andIds": {"ids": [{"orIds": {"ids": [{"authenticated": {"principalName": {}}}]}}]}}
+WRITE = {**_permission(methods=["POST"]), "sources": [IMAGING]}
 READ = _permission(methods=["GET", "HEAD"])
 DICOM = _permission(ports=[8104])
 DENYING: dict[str, Any] = {
@@ -92,6 +100,12 @@ DENYING: dict[str, Any] = {
     "typedConfig": {"rules": {"action": "DENY", "policies": {}}},
 }
 POLICY = authorization_policy(lab_parameters(), WEB, ["GET", "HEAD"])
+SOME = authorization_policy(
+    lab_parameters(),
+    WEB,
+    ["GET", "HEAD"],
+    [RuleParameters(methods=["POST"], namespaces=["imaging"])],
+)
 DRY = authorization_policy(lab_parameters(), WEB, ["GET", "HEAD"], dry_run=True)
 EVERYTHING = {"everything"}
 
@@ -101,6 +115,7 @@ EVERYTHING = {"everything"}
     [
         ([_http(8080, _rbac(READ))], 8080, POLICY, {"GET", "HEAD"}),
         ([_http(8080, DENYING, _rbac(READ))], 8080, POLICY, {"GET", "HEAD"}),
+        ([_http(8080, _rbac(READ, WRITE))], 8080, SOME, {"GET", "HEAD", "POST to some"}),
         ([_http(8080)], 8080, POLICY, None),
         ([_http(8080, DENYING)], 8080, POLICY, None),
         ([_http(8080, _rbac(READ, name="other"))], 8080, POLICY, set()),
@@ -127,6 +142,12 @@ def test_what_an_envoy_has_of_a_policy(
     assert allows(_inbound(*chains), port, policy) == allowed
 
 
+def test_what_a_policy_allows_to_some_is_not_what_it_allows_to_everybody() -> None:
+    assert allowed_methods(SOME) == {"GET", "HEAD"}
+    assert allowed_on_port(SOME, 8080) == {"GET", "HEAD", "POST to some"}
+    assert allowed_to_some(SOME) == ["POST from namespaces imaging"]
+
+
 class Asked:
     """Istioctl that answers by the pod's name: with listeners, or with what it raises."""
 
@@ -146,7 +167,7 @@ class Asked:
 
 
 UNANSWERED = CommandError(["istioctl"], 1, "", "Error: first\nError: container not found\n")
-CURRENT = _inbound(_http(8080, _rbac(READ)))
+CURRENT = _inbound(_http(8080, _rbac(READ)), _http(8080, _rbac(READ), transport="tls"))
 OLDER = _inbound(_http(8080, _rbac(_permission(methods=["GET"]))))
 
 
@@ -238,7 +259,7 @@ def test_the_mode_of_another_port_is_proved_though_no_container_declares_it(
     exception = mutual_tls_exception(lab_parameters(**given), WEB)
     objects = (exception, pod("web-0"), pod("db-0", labels={"app": "db"}))
     open_ = _inbound(_chain("raw_buffer", 8080), _chain("raw_buffer", 8104))
-    database = _inbound(_chain("raw_buffer"))
+    database = _inbound(_chain("raw_buffer"), _chain("tls"))
     proved = prove_modes(
         _context(tmp_path, *objects, asked=Asked(web_0=open_, db_0=database), **given)
     )
@@ -251,6 +272,19 @@ def test_the_mode_of_another_port_is_proved_though_no_container_declares_it(
     closed = _inbound(_chain("raw_buffer", 8080), _chain("tls"))
     with pytest.raises(WaitTimeout, match="web-0 port 8104: plaintext is refused"):
         prove_modes(_context(tmp_path, *objects, asked=Asked(web_0=closed, db_0=database), **given))
+
+
+def test_a_port_that_takes_mutual_tls_as_well_is_told_from_one_that_does_not(
+    tmp_path: Path,
+) -> None:
+    given = {"mutual_tls": {"exception_mode": "PERMISSIVE"}}
+    objects = (mutual_tls_exception(lab_parameters(**given), WEB), pod("web-0"))
+    both = _inbound(_chain("raw_buffer", 8080), _chain("tls", 8080))
+    (row,) = prove_modes(_context(tmp_path, *objects, asked=Asked(web_0=both), **given)).rows
+    assert row == Row(("web-0", "8080", "PERMISSIVE", "accepted"), ok=True)
+    old = Asked(web_0=_inbound(_chain("raw_buffer", 8080)))
+    with pytest.raises(WaitTimeout, match=r"web-0 port 8080: .* mutual TLS refused"):
+        prove_modes(_context(tmp_path, *objects, asked=old, **given))
 
 
 def _service(name: str) -> dict[str, Any]:

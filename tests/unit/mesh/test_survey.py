@@ -11,6 +11,7 @@ from runbook_lib.cluster import pods
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import ends
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.mesh.map import LinkState, MeshMap, Role, Sidecar
 from runbook_lib.site import probe
@@ -294,6 +295,6 @@ def test_the_containers_port_is_found_behind_a_service(
 ) -> None:
     container = {"name": "w", "ports": [{"name": "web", "containerPort": 9090}]}
 
-    seen = mesh_survey.service_port(found, {"spec": {"containers": [container]}})
+    seen = ends.service_port(found, {"spec": {"containers": [container]}})
 
     assert seen == (port, http)

@@ -21,6 +21,7 @@ from runbook_lib.mesh.policy import (
 GET = Request(8080, "GET", "/app")
 TCP = Request(8080, http=False)
 KNOWN = Request(8080, "GET", "/app", identity=True)
+ANA = Request(8080, "GET", "/app", identity=True, principal="cluster.local/ns/xnat/sa/ana")
 
 
 def policy(*rules: dict[str, Any], action: str = "ALLOW", name: str = "p", **spec: Any) -> Object:
@@ -62,6 +63,12 @@ def when(key: str, **values: list[str]) -> dict[str, Any]:
         (source(trustDomains=["x"]), GET, False, ["from[0].source.trustDomains"]),
         (source(notNamespaces=["x"]), GET, True, []),
         (source(principals=["x"]), KNOWN, None, ["from[0].source.principals"]),
+        (source(principals=["cluster.local/ns/xnat/sa/ana"]), ANA, True, []),
+        (source(principals=["*/sa/ben"]), ANA, False, ["from[0].source.principals"]),
+        (source(notPrincipals=["*/sa/ana"]), ANA, False, ["from[0].source.notPrincipals"]),
+        (source(namespaces=["xnat"]), ANA, True, []),
+        (source(namespaces=["other"]), ANA, False, ["from[0].source.namespaces"]),
+        (source(serviceAccounts=["xnat/ana"]), ANA, None, ["from[0].source.serviceAccounts"]),
         (source(ipBlocks=["10.0.0.0/8"]), GET, None, ["from[0].source.ipBlocks"]),
         (when("source.namespace", values=["x"]), GET, False, ["when[0].key"]),
         (when("source.namespace", notValues=["x"]), GET, True, []),
