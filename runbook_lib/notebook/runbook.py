@@ -118,7 +118,7 @@ class Runbook:
 
     def mesh(self) -> MeshMap:
         """The mesh now: who stands where, and what becomes of the traffic between."""
-        return mesh_survey.survey(self._context)
+        return mesh_survey.survey(self._context, self._record.asked)
 
     def timeline(self) -> Timeline:
         """The answers from outside over this run, and the changes between."""

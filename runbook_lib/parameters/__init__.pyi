@@ -1,5 +1,6 @@
 __all__ = [
     "FILE_VARIABLE",
+    "AuthorizationParameters",
     "Capabilities",
     "ChartParameters",
     "Checked",
@@ -8,9 +9,17 @@ __all__ = [
     "Origin",
     "Parameters",
     "ProbeParameters",
+    "RuleParameters",
 ]
 
 from .capabilities import Capabilities
 from .layers import Layer
 from .loading import FILE_VARIABLE, Checked, Origin
-from .model import ChartParameters, DicomParameters, Parameters, ProbeParameters
+from .model import (
+    AuthorizationParameters,
+    ChartParameters,
+    DicomParameters,
+    Parameters,
+    ProbeParameters,
+    RuleParameters,
+)

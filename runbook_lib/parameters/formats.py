@@ -32,6 +32,7 @@ _HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
+_PRINCIPAL = re.compile(r"[^/*\s]+/ns/([^/*\s]+)/sa/([^/*\s]+)")
 _WORKLOAD = re.compile(r"(StatefulSet|Deployment|DaemonSet)/(.+)")
 
 
@@ -101,6 +102,18 @@ def _workload(value: str) -> str:
             "write it as StatefulSet/xnat-xnat-web; the kind is StatefulSet, Deployment or "
             "DaemonSet",
         )
+    _subdomain(match.group(2))
+    return value
+
+
+def _principal(value: str) -> str:
+    match = _PRINCIPAL.fullmatch(value)
+    if match is None:
+        raise problem(
+            f"{value!r} is not the name of a service account in the mesh",
+            "write it in full, as cluster.local/ns/NAMESPACE/sa/ACCOUNT",
+        )
+    _label(match.group(1))
     _subdomain(match.group(2))
     return value
 
@@ -243,6 +256,7 @@ Name = Annotated[str, AfterValidator(_subdomain)]
 LabelName = Annotated[str, AfterValidator(_label)]
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Workload = Annotated[str, AfterValidator(_workload)]
+Principal = Annotated[str, AfterValidator(_principal)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percentage = Annotated[float, Field(ge=0, le=100)]
 Quantity = Annotated[str, AfterValidator(_quantity)]

@@ -98,6 +98,7 @@ class ApplicationParameters(StrictModel):
         "StatefulSet/xnat-xnat-web",
     )
     probes: Annotated[tuple[ProbeParameters, ...], Field(strict=False)] = ()
+    ask_from_pods: bool = True
     verify_tls: bool = True
     ca_file: formats.ExistingFile | None = None
 
@@ -136,10 +137,22 @@ class IstioParameters(StrictModel):
 
 
 class MutualTlsParameters(StrictModel):
-    """Names of the two PeerAuthentications."""
+    """Names of the two PeerAuthentications, and what the ports of the exception take.
+
+    PERMISSIVE takes mutual TLS as well as plaintext, so callers in the mesh keep their identity.
+    """
 
     policy: Name = "default"
     exception: Name = "default"
+    exception_mode: Literal["DISABLE", "PERMISSIVE"] = "DISABLE"
+
+
+class RuleParameters(StrictModel):
+    """What some callers in the mesh may do beyond `methods`: any of these sources."""
+
+    methods: Methods
+    namespaces: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
+    principals: Annotated[tuple[formats.Principal, ...], Field(strict=False)] = ()
 
 
 class AuthorizationParameters(StrictModel):
@@ -150,6 +163,7 @@ class AuthorizationParameters(StrictModel):
     read_methods: Methods = ("GET", "HEAD")
     methods: Methods = ("GET", "HEAD", "POST")
     denied_method: Method = "DELETE"
+    rules: Annotated[tuple[RuleParameters, ...], Field(strict=False)] = ()
 
 
 class ProxyResources(StrictModel):

@@ -179,16 +179,49 @@ def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
             f"{authorization.denied_method} is among the allowed methods",
             "choose a method that stays forbidden: its 403 is the proof that the policy works",
         )
+    yield from _sources(parameters)
     probed = {probe.method for probe in parameters.application.probes}
     if not probed:  # then it is their lack that is said
         return
-    for method in dict.fromkeys((*authorization.methods, authorization.denied_method)):
+    by_source = (method for rule in authorization.rules for method in rule.methods)
+    for method in dict.fromkeys((*authorization.methods, authorization.denied_method, *by_source)):
         if method not in probed:
             yield (
                 ("application", "probes"),
                 f"no probe for {method}, so whether it is allowed cannot be proved",
                 f"add one, such as {{method: {method}, path: /, status: 200}}",
             )
+
+
+def _sources(parameters: Parameters) -> Iterator[Contradiction]:
+    """Rules about sources that could match no one, or allow what is allowed anyway."""
+    authorization, where = parameters.authorization, ("authorization", "rules")
+    if authorization.rules and parameters.mutual_tls.exception_mode == "DISABLE":
+        yield (
+            where,
+            "under mutual_tls.exception_mode: DISABLE calls to the web port carry no identity",
+            "write mutual_tls.exception_mode: PERMISSIVE",
+        )
+    for index, rule in enumerate(authorization.rules):
+        if not (rule.namespaces or rule.principals):
+            yield (
+                (*where, index),
+                "names no sources",
+                "name namespaces or principals; what everybody may do is in authorization.methods",
+            )
+        for position, method in enumerate(rule.methods):
+            if method in authorization.methods:
+                yield (
+                    (*where, index, "methods", position),
+                    f"everybody may use {method}, by authorization.methods",
+                    "remove it here or there",
+                )
+            if method == authorization.denied_method:
+                yield (
+                    (*where, index, "methods", position),
+                    f"{method} is authorization.denied_method, which no one may use",
+                    "choose another denied_method",
+                )
 
 
 def _autoscaling(parameters: Parameters) -> Iterator[Contradiction]:

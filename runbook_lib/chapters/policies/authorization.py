@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
-from runbook_lib.chapters.policies import manifest
+from runbook_lib.chapters.policies import manifest, pod_to_pod
+from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
-from runbook_lib.cluster import APPS, Object, live_object, ref, reference
+from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
     Context,
     Finding,
     Plan,
-    Refused,
     Step,
     Verification,
     refusals,
@@ -21,8 +20,8 @@ from runbook_lib.lifecycle import (
     table,
 )
 from runbook_lib.mesh import sidecars, traffic, web
-from runbook_lib.mesh.policy import allowed_methods, is_dry_run
-from runbook_lib.parameters import Parameters
+from runbook_lib.mesh.policy import allowed_methods, allowed_to_some, is_dry_run
+from runbook_lib.parameters import AuthorizationParameters, Parameters
 
 
 class _RouteToWeb(Step):
@@ -60,7 +59,7 @@ class _RouteToWeb(Step):
             Check("mode", policy["tls"]["mode"], ok=None),
             *(
                 Check(f"mode of port {setting['port']['number']}", setting["tls"]["mode"], ok=None)
-                for setting in policy["portLevelSettings"]
+                for setting in policy.get("portLevelSettings", ())
             ),
         ]
         tables = table.of_checks("DestinationRule", checks), observe.prove_traffic(context)
@@ -80,8 +79,9 @@ class _AllowMethods(Step):
         risk: str,
         methods: Sequence[str],
         *,
-        final: Sequence[str],
+        final: AuthorizationParameters,
         dry_run: bool = False,
+        last: bool = False,
     ) -> None:
         self.name = name
         self.title = title
@@ -92,8 +92,10 @@ class _AllowMethods(Step):
         self.risk = risk
         self.undo = "delete the AuthorizationPolicy: then every method is allowed again"
         self._methods = tuple(methods)
-        self._final = tuple(final)
+        self._final = final
+        self._rules = final.rules if last or dry_run else ()
         self._dry_run = dry_run
+        self._last = last
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         if not self._is_surpassed(context):
@@ -135,105 +137,57 @@ class _AllowMethods(Step):
         parameters = context.parameters
         labels = web.labels(context.cluster, parameters)
         return manifest.authorization_policy(
-            parameters, labels, self._methods, dry_run=self._dry_run
+            parameters, labels, self._methods, self._rules, dry_run=self._dry_run
         )
 
     def _is_surpassed(self, context: Context) -> bool:
         """Whether the policy is beyond this stage: going back would lock users out on a re-run."""
-        if not self._dry_run and set(self._methods) == set(self._final):
+        if self._last:
             return False
         parameters = context.parameters
         named = manifest.authorization_policy(parameters, {}, self._methods)
         policy = live_object(context.cluster, named)
         if policy is None or is_dry_run(policy):
             return False
-        return self._dry_run or allowed_methods(policy) >= set(self._final)
+        if self._dry_run:
+            return True
+        everybody = allowed_methods(policy)
+        wider = everybody > set(self._methods) or bool(allowed_to_some(policy))
+        return wider and everybody >= set(self._final.methods)
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter in the order of the story: the safe one logs decisions before it enforces."""
-    final = parameters.authorization.methods
-    read = parameters.authorization.read_methods
+    final = parameters.authorization
+    allowed = ", ".join(final.methods) + (", and more to some sources" if final.rules else "")
     if parameters.story == "safe":
-        return (
-            _RouteToWeb(),
-            _AllowMethods(
-                "authorization-dry-run",
-                f"Try the policy out: allow {', '.join(final)}, as a dry run",
-                "none for users: decisions are logged, not enforced",
-                final,
-                final=final,
-                dry_run=True,
-            ),
-            _AllowMethods(
-                "authorization-methods",
-                f"Enforce the policy: allow {', '.join(final)}",
-                "every other method is answered with 403, also for health checks",
-                final,
-                final=final,
-            ),
+        first = _AllowMethods(
+            "authorization-dry-run",
+            f"Try the policy out: allow {allowed}, as a dry run",
+            "none for users: decisions are logged, not enforced",
+            final.methods,
+            final=final,
+            dry_run=True,
         )
-    return (
-        _RouteToWeb(),
-        _AllowMethods(
+    else:
+        first = _AllowMethods(
             "authorization-read-only",
-            f"Allow {', '.join(read)}",
+            f"Allow {', '.join(final.read_methods)}",
             "users cannot log in or change anything until the next stage",
-            read,
+            final.read_methods,
             final=final,
-        ),
-        _AllowMethods(
-            "authorization-methods",
-            f"Allow {', '.join(final)}",
-            "every other method is answered with 403, also for health checks",
-            final,
-            final=final,
-        ),
+        )
+    last = _AllowMethods(
+        "authorization-methods",
+        f"Enforce the policy: allow {allowed}"
+        if parameters.story == "safe"
+        else f"Allow {allowed}",
+        "every other method is answered with 403, also for health checks",
+        final.methods,
+        final=final,
+        last=True,
     )
-
-
-def service_ports(context: Context) -> list[int]:
-    """Return the web Service's ports that lead to container ports without mutual TLS.
-
-    Policies for servers know the container's port, rules for callers the Service's.
-
-    Raises:
-        Refused: There is no such Service, or none of its ports leads to the web port.
-    """
-    application = context.parameters.application
-    web = application.web
-    where = ref("Service", web.service, application.namespace)
-    service = context.cluster.get("v1", "Service", web.service, application.namespace)
-    if service is None:
-        raise Refused(
-            Finding(
-                where,
-                "there is none",
-                "callers in the mesh would not be told how to reach the web pods",
-                "correct application.web.service",
-            )
-        )
-    workload = context.cluster.get(APPS, web.kind, web.name, application.namespace)
-    ports = service["spec"].get("ports") or []
-
-    def leading_to(number: int) -> list[int]:
-        desired = (number, *port_names(workload, number))
-        return [p["port"] for p in ports if p.get("targetPort", p["port"]) in desired]
-
-    found = leading_to(web.port)
-    if not found:
-        leads = ", ".join(f"{p['port']} → {p.get('targetPort', p['port'])}" for p in ports)
-        raise Refused(
-            Finding(
-                where,
-                f"no port of it leads to the container port {web.port}",
-                "the policies would be about a port that it does not use",
-                "set application.web.port to the container's port, not the Service's",
-                (f"there are: {leads}",),
-            )
-        )
-    others = map(leading_to, application.plaintext_ports)
-    return [*found, *chain.from_iterable(others)]
+    return _RouteToWeb(), first, last, pod_to_pod.about_authorization()
 
 
 def _not_http(context: Context) -> Iterator[Finding]:
@@ -272,15 +226,3 @@ def _note_on_ports(context: Context) -> str:
         "only the allowed methods of HTTP get through, and nothing else, also from callers with a "
         "sidecar, unless it is in application.plaintext_ports",
     )
-
-
-def port_names(workload: Object | None, port: int) -> list[str]:
-    """Return the names that a workload's containers give a port."""
-    if workload is None:
-        return []
-    return [
-        declared["name"]
-        for container in workload["spec"]["template"]["spec"]["containers"]
-        for declared in container.get("ports") or []
-        if declared["containerPort"] == port and "name" in declared
-    ]

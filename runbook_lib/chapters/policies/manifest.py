@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from runbook_lib.cluster import DRY_RUN_ANNOTATION, Manifests, Object
-from runbook_lib.parameters import Parameters
+from runbook_lib.parameters import Parameters, RuleParameters
 
 _MANIFESTS = Manifests(__file__)
 
@@ -25,7 +25,7 @@ def permissive_mutual_tls(parameters: Parameters) -> Object:
 
 
 def mutual_tls_exception(parameters: Parameters, labels: Mapping[str, str]) -> Object:
-    """The web pods' ports for callers outside of the mesh, without mutual TLS; the rest STRICT.
+    """The web pods' ports for callers outside of the mesh take plaintext; the rest is STRICT.
 
     Args:
         parameters: The run's parameters.
@@ -37,7 +37,7 @@ def mutual_tls_exception(parameters: Parameters, labels: Mapping[str, str]) -> O
     )
     manifest["spec"]["selector"]["matchLabels"] = dict(labels)
     # JSON, and so the API, knows only text as keys.
-    (mode,) = manifest["spec"]["portLevelMtls"].values()
+    mode = {"mode": parameters.mutual_tls.exception_mode}
     ports = (application.web.port, *application.plaintext_ports)
     manifest["spec"]["portLevelMtls"] = {str(port): mode for port in ports}
     return manifest
@@ -49,11 +49,11 @@ def mutual_tls(parameters: Parameters, labels: Mapping[str, str]) -> tuple[Objec
 
 
 def destination_rule(parameters: Parameters, service_ports: Sequence[int]) -> Object:
-    """How sidecars call the web Service.
+    """How sidecars call the web Service: by mutual TLS, unless the server does without.
 
     Args:
         parameters: The run's parameters.
-        service_ports: The Service's ports that lead to container ports without mutual TLS.
+        service_ports: The Service's ports that lead to container ports of the exception.
     """
     application = parameters.application
     manifest = _MANIFESTS.named(
@@ -61,10 +61,11 @@ def destination_rule(parameters: Parameters, service_ports: Sequence[int]) -> Ob
     )
     spec = manifest["spec"]
     spec["host"] = f"{application.web.service}.{application.namespace}.svc.cluster.local"
-    (setting,) = spec["trafficPolicy"]["portLevelSettings"]
-    spec["trafficPolicy"]["portLevelSettings"] = [
-        {**setting, "port": {"number": port}} for port in service_ports
-    ]
+    (setting,) = spec["trafficPolicy"].pop("portLevelSettings")
+    if parameters.mutual_tls.exception_mode == "DISABLE":
+        spec["trafficPolicy"]["portLevelSettings"] = [
+            {**setting, "port": {"number": port}} for port in service_ports
+        ]
     return manifest
 
 
@@ -72,6 +73,7 @@ def authorization_policy(
     parameters: Parameters,
     labels: Mapping[str, str],
     methods: Sequence[str],
+    rules: Sequence[RuleParameters] = (),
     *,
     dry_run: bool = False,
 ) -> Object:
@@ -82,7 +84,8 @@ def authorization_policy(
     Args:
         parameters: The run's parameters.
         labels: What selects the web pods, and no others.
-        methods: The HTTP methods that are let in.
+        methods: The HTTP methods that everybody may use.
+        rules: What some sources may use as well.
         dry_run: Whether decisions are only logged.
     """
     application = parameters.application
@@ -95,7 +98,17 @@ def authorization_policy(
     (rule,) = manifest["spec"]["rules"]
     (to,) = rule["to"]
     to["operation"]["methods"] = list(methods)
+    manifest["spec"]["rules"] += map(_rule, rules)
     if application.plaintext_ports:
         ports = [str(port) for port in application.plaintext_ports]
         manifest["spec"]["rules"].append({"to": [{"operation": {"ports": ports}}]})
     return manifest
+
+
+def _rule(rule: RuleParameters) -> Object:
+    """A rule for any of its sources: fields of one source would all have to match."""
+    sources = {"namespaces": list(rule.namespaces), "principals": list(rule.principals)}
+    return {
+        "from": [{"source": {key: values}} for key, values in sources.items() if values],
+        "to": [{"operation": {"methods": list(rule.methods)}}],
+    }

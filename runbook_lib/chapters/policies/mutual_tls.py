@@ -6,11 +6,13 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runbook_lib.chapters.policies import manifest
+from runbook_lib.chapters.policies import manifest, pod_to_pod
+from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
-from runbook_lib.cluster import Object, reference
+from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import sidecars, web
+from runbook_lib.mesh.policy import DISABLE, sent_to_port
 from runbook_lib.parameters import Parameters
 
 
@@ -96,6 +98,27 @@ class _MutualTlsException(_PeerAuthenticationStep):
         parameters = context.parameters
         return manifest.mutual_tls_exception(parameters, web.labels(context.cluster, parameters))
 
+    def plan(self, context: Context) -> Plan:
+        plan = super().plan(context)
+        if plan.empty:
+            return plan
+        return replace(plan, unpredictable=(*plan.unpredictable, *_calls_that_fail(context)))
+
+
+def _calls_that_fail(context: Context) -> Iterator[str]:
+    """Say for how long calls in the mesh fail where they were told to use mutual TLS before."""
+    parameters = context.parameters
+    rule = live_object(context.cluster, manifest.destination_rule(parameters, ()))
+    if rule is None or parameters.mutual_tls.exception_mode != DISABLE:
+        return
+    sent = [sent_to_port(rule, port) for port in service_ports(context)]
+    if any(each.mode == "ISTIO_MUTUAL" for each in sent):
+        yield (
+            f"when calls inside the mesh to {parameters.application.web.service} work again: "
+            f"{reference(rule)} has them use mutual TLS, which the port will do without, so they "
+            "get 503 until notebook 05_authorization changes it"
+        )
+
 
 def _other_callers(context: Context) -> Iterator[str]:
     """Say whom STRICT may cut off that no exception of this runbook lets in."""
@@ -127,5 +150,10 @@ def _left_open(context: Context) -> Iterator[str]:
 def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter in the order of the story: only the safe one never interrupts the site."""
     if parameters.story == "safe":
-        return _MutualTlsException(), _StrictMutualTls(exception_first=True)
-    return _StrictMutualTls(exception_first=False), _MutualTlsException()
+        first, second = _MutualTlsException(), _StrictMutualTls(exception_first=True)
+        return first, second, pod_to_pod.about_mutual_tls()
+    return (
+        _StrictMutualTls(exception_first=False),
+        _MutualTlsException(),
+        pod_to_pod.about_mutual_tls(),
+    )

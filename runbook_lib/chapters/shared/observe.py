@@ -6,7 +6,12 @@ from runbook_lib.base import KindNotInstalled, VerificationFailed
 from runbook_lib.cluster import PROXY, Object, name_of, namespace_of, pods, reference
 from runbook_lib.lifecycle import Answered, Context, Probed, Table, table
 from runbook_lib.mesh import has_ended, traffic
-from runbook_lib.mesh.policy import allowed_methods, is_dry_run, opened_ports
+from runbook_lib.mesh.policy import (
+    allowed_methods,
+    allowed_to_some,
+    is_dry_run,
+    opened_ports,
+)
 from runbook_lib.site import probe
 
 
@@ -141,9 +146,10 @@ def authorization_policy_table(context: Context) -> Table:
 
 
 def _allowed(policy: Object) -> str:
-    """Say which methods a policy allows, and the ports on which it looks at none."""
+    """Say which methods a policy allows, to whom, and the ports on which it looks at none."""
     ports = [f"everything on {port}" for port in opened_ports(policy)]
-    return ", ".join([*sorted(allowed_methods(policy)), *ports]) or "-"
+    allowed = [*sorted(allowed_methods(policy)), *allowed_to_some(policy), *ports]
+    return ", ".join(allowed) or "-"
 
 
 def _all(context: Context, kind: str) -> list[Object]:

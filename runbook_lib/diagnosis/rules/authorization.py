@@ -66,9 +66,7 @@ def method_missing(seen: Observation) -> Iterator[Cause]:
     if policy is None:
         return
     lacking = [
-        answer
-        for answer in _not_denied_outright(seen)
-        if [reason.field for reason in _against(seen, policy, answer)] == ["methods"]
+        answer for answer in _not_denied_outright(seen) if _lacks_method(seen, policy, answer)
     ]
     if not lacking:
         return
@@ -97,7 +95,7 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Cause]:
     denied = [
         answer
         for answer in _not_denied_outright(seen)
-        if own is None or [r.field for r in _against(seen, own, answer)] != ["methods"]
+        if own is None or not _lacks_method(seen, own, answer)
     ]
     denied = [a for a in denied if not _allowed_otherwise(seen, a)]
     if not denied or not allowing:
@@ -221,6 +219,12 @@ def _request(seen: Observation, answer: SiteAnswer) -> Request:
 def _against(seen: Observation, policy: Object, answer: SiteAnswer) -> tuple[Reason, ...]:
     """Return the fields because of which no rule matches a request from outside."""
     return match_policy(policy, _request(seen, answer)).against
+
+
+def _lacks_method(seen: Observation, policy: Object, answer: SiteAnswer) -> bool:
+    """Whether a policy has everything but the method; rules for some sources are not for users."""
+    fields = {reason.field for reason in _against(seen, policy, answer)}
+    return fields - {"namespaces", "principals"} == {"methods"}
 
 
 def _allowed_otherwise(seen: Observation, answer: SiteAnswer) -> bool:

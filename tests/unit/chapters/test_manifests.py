@@ -12,6 +12,10 @@ from runbook_lib.chapters.injection import manifest as injection
 from runbook_lib.chapters.install import manifest as install
 from runbook_lib.chapters.kiali import manifest as kiali
 from runbook_lib.chapters.policies import manifest as policies
+from runbook_lib.mesh import callers
+from runbook_lib.mesh.callers import Asker, Endpoint, Speaks
+from runbook_lib.mesh.links import End
+from runbook_lib.parameters import RuleParameters
 from runbook_lib.parameters.loading import Parameters
 from tests.unit.doubles.given_cluster import WEB
 from tests.unit.samples import lab_parameters
@@ -43,6 +47,17 @@ RENDERED: dict[str, dict[str, Any]] = {
     "kiali-reader-account": kiali.kiali_reader_account(DEFAULTS, "ana"),
     "kiali-reader-binding": kiali.kiali_reader_binding(DEFAULTS, "ana"),
 }
+SERVER = Endpoint(
+    End("xnat-xnat-web", sidecars=True),
+    "xnat-xnat-web",
+    "xnat-xnat-web.xnat.svc.cluster.local",
+    80,
+    Speaks.HTTP,
+)
+SIDECAR = {"name": "istio-proxy", "image": "istio/proxyv2:1.31.1"}
+RENDERED["caller"] = callers.job(
+    Asker("xnat"), [SERVER], {"spec": {"containers": [SIDECAR]}}, seconds=180, revision="default"
+)
 OTHER = lab_parameters(
     application={
         "namespace": "shop",
@@ -105,6 +120,30 @@ def test_the_authorization_policy_names_methods_and_pods() -> None:
     assert rendered["spec"]["rules"] == [{"to": [{"operation": {"methods": ["GET"]}}]}]
 
 
+def test_a_permissive_exception_comes_with_a_rule_that_has_callers_use_mutual_tls() -> None:
+    permissive = lab_parameters(mutual_tls={"exception_mode": "PERMISSIVE"})
+    exception = policies.mutual_tls_exception(permissive, WEB)["spec"]
+    assert exception["portLevelMtls"] == {"8080": {"mode": "PERMISSIVE"}}
+    rule = policies.destination_rule(permissive, [80])["spec"]
+    assert rule["trafficPolicy"] == {"tls": {"mode": "ISTIO_MUTUAL"}}
+
+
+def test_a_rule_is_for_any_of_its_sources() -> None:
+    account = "cluster.local/ns/xnat/sa/importer"
+    rule = RuleParameters(methods=["POST"], namespaces=["imaging"], principals=[account])
+    rendered = policies.authorization_policy(DEFAULTS, WEB, ["GET"], [rule])["spec"]["rules"]
+    assert rendered == [
+        {"to": [{"operation": {"methods": ["GET"]}}]},
+        {
+            "from": [
+                {"source": {"namespaces": ["imaging"]}},
+                {"source": {"principals": [account]}},
+            ],
+            "to": [{"operation": {"methods": ["POST"]}}],
+        },
+    ]
+
+
 def test_other_ports_are_left_out_of_mutual_tls_and_allowed_by_a_rule_of_their_own() -> None:
     dicom = lab_parameters(application={"plaintext_ports": [8104, 104]})
     exception = policies.mutual_tls_exception(dicom, WEB)["spec"]
@@ -152,6 +191,7 @@ def test_text_that_looks_like_yaml_stays_text() -> None:
 def test_no_manifest_uses_an_outdated_api(name: str) -> None:
     assert stored(name)["apiVersion"] in {
         "v1",
+        "batch/v1",
         "security.istio.io/v1",
         "networking.istio.io/v1",
         "telemetry.istio.io/v1",

@@ -19,11 +19,19 @@ def names(notebook: str, story: str) -> list[str]:
 
 
 def test_the_documented_story_breaks_the_site_before_it_heals_it() -> None:
-    assert names("04_mutual_tls", "documented") == ["mutual-tls-strict", "mutual-tls-exception"]
+    assert names("04_mutual_tls", "documented") == [
+        "mutual-tls-strict",
+        "mutual-tls-exception",
+        "mutual-tls-asked",
+    ]
 
 
 def test_the_safe_story_opens_the_door_before_it_locks_the_house() -> None:
-    assert names("04_mutual_tls", "safe") == ["mutual-tls-exception", "mutual-tls-strict"]
+    assert names("04_mutual_tls", "safe") == [
+        "mutual-tls-exception",
+        "mutual-tls-strict",
+        "mutual-tls-asked",
+    ]
 
 
 def test_the_documented_story_allows_reading_first() -> None:
@@ -31,6 +39,7 @@ def test_the_documented_story_allows_reading_first() -> None:
         "authorization-destination-rule",
         "authorization-read-only",
         "authorization-methods",
+        "authorization-asked",
     ]
 
 
@@ -39,6 +48,7 @@ def test_the_safe_story_tries_the_policy_out_first() -> None:
         "authorization-destination-rule",
         "authorization-dry-run",
         "authorization-methods",
+        "authorization-asked",
     ]
 
 

@@ -37,6 +37,7 @@ def test_a_step_without_a_record_was_not_run(tmp_path: Path) -> None:
     assert [(r.step, r.outcome) for r in found] == [
         ("mutual-tls-strict", StepOutcome.NOT_RUN),
         ("mutual-tls-exception", StepOutcome.NOT_RUN),
+        ("mutual-tls-asked", StepOutcome.NOT_RUN),
     ]
 
 
