@@ -32,7 +32,9 @@ _HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9]
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
 _VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
-_PRINCIPAL = re.compile(r"[^/*\s]+/ns/([^/*\s]+)/sa/([^/*\s]+)")
+# Istio reads cluster.local as the mesh's own trust domain, whatever its name is, see
+# https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/.
+_PRINCIPAL = re.compile(r"cluster\.local/ns/([^/*\s]+)/sa/([^/*\s]+)")
 _WORKLOAD = re.compile(r"(StatefulSet|Deployment|DaemonSet)/(.+)")
 
 
@@ -111,7 +113,8 @@ def _principal(value: str) -> str:
     if match is None:
         raise problem(
             f"{value!r} is not the name of a service account in the mesh",
-            "write it in full, as cluster.local/ns/NAMESPACE/sa/ACCOUNT",
+            "write it in full, as cluster.local/ns/NAMESPACE/sa/ACCOUNT; cluster.local stands for "
+            "the mesh's own trust domain",
         )
     _label(match.group(1))
     _subdomain(match.group(2))

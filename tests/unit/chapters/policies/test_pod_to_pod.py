@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from runbook_lib.chapters.policies import authorization, mutual_tls
-from runbook_lib.chapters.policies.pod_to_pod import Exchange
+from runbook_lib.chapters.policies.asking import Exchange
 from runbook_lib.mesh.callers import Answer, Asker, Endpoint, Expected, Outcome, Question, Speaks
 from runbook_lib.mesh.links import End
 from tests.unit.doubles.given_cluster import context, pod
@@ -57,6 +57,17 @@ def test_before_there_are_sidecars_a_plan_says_what_will_be_made(tmp_path: Path)
         "run Job xnat/istio-runbook-caller-without-sidecar"
     )
     assert plan.lasting == ()
+
+
+def test_a_rule_that_nobody_at_hand_is_outside_of_is_said_to_be_proved_by_half() -> None:
+    everywhere = {"methods": ["POST"], "namespaces": ["xnat", "default", "istio-system"]}
+    parameters = lab_parameters(
+        mutual_tls={"exception_mode": "PERMISSIVE"},
+        authorization={"methods": ["GET", "HEAD"], "rules": [everywhere]},
+    )
+    step = authorization.steps(parameters)[-1]
+    (said,) = step.unasked(parameters)  # type: ignore[attr-defined]
+    assert said.startswith("That others may not POST is not proved")
 
 
 @pytest.mark.parametrize(
