@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.cluster import APPS, Cluster, Object, labels_of, pods, ref, reference
-from runbook_lib.lifecycle import Finding, Refused
+from runbook_lib.lifecycle import Context, Finding, Refused
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.parameters import Parameters
 
@@ -190,8 +190,9 @@ class Selection:
         )
 
 
-def selection_mistakes(cluster: Cluster, parameters: Parameters) -> Iterator[Finding]:
+def selection_mistakes(context: Context) -> Iterator[Finding]:
     """Find that the labels for policies select other pods than those of the web workload."""
+    cluster, parameters = context.cluster, context.parameters
     namespace = parameters.application.namespace
     workloads = [item for kind in _WORKLOADS for item in cluster.list(APPS, kind, namespace)]
     selection = Selection.of(parameters, workload(cluster, parameters))

@@ -9,6 +9,7 @@ __all__ = [
     "Origin",
     "Parameters",
     "ProbeParameters",
+    "Risk",
     "RuleParameters",
 ]
 
@@ -21,5 +22,6 @@ from .model import (
     DicomParameters,
     Parameters,
     ProbeParameters,
+    Risk,
     RuleParameters,
 )

@@ -85,6 +85,12 @@ class DicomParameters(StrictModel):
     address: formats.HostPort | None = None
 
 
+Risk = Literal[
+    "init-containers", "jobs", "metrics-ports", "no-room", "set-back", "shared-volume", "start-up"
+]
+"""What refuses a step unless a person accepts it; cluster.example.yaml explains each."""
+
+
 class ApplicationParameters(StrictModel):
     """The application that gets the mesh."""
 
@@ -99,6 +105,7 @@ class ApplicationParameters(StrictModel):
     )
     probes: Annotated[tuple[ProbeParameters, ...], Field(strict=False)] = ()
     ask_from_pods: bool = True
+    accept: Annotated[tuple[Risk, ...], Field(strict=False)] = ()
     verify_tls: bool = True
     ca_file: formats.ExistingFile | None = None
 

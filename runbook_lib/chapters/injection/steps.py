@@ -33,7 +33,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import injection_label, injection_trial, rollout
+from runbook_lib.mesh import injection_label, injection_trial, rollout, selection_mistakes
 from runbook_lib.parameters import Parameters
 
 _LACK = f"has no {PROXY}"
@@ -184,7 +184,7 @@ def _namespace_obstacles(context: Context) -> Iterator[Finding]:
             "install the application first, or correct application.namespace",
         )
         return
-    yield from preflight.web_labels(context)
+    yield from selection_mistakes(context)
     desired, _ = injection_label(context.parameters)
     (other,) = {INJECTION_LABEL, REVISION_LABEL} - {desired}
     if other in labels_of(namespace):

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -19,7 +19,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import sidecars, traffic, web
+from runbook_lib.mesh import selection_mistakes, sidecars, traffic, web
 from runbook_lib.mesh.policy import allowed_methods, allowed_to_some, is_dry_run
 from runbook_lib.parameters import AuthorizationParameters, Parameters
 
@@ -35,7 +35,7 @@ class _RouteToWeb(Step):
     undo = "delete the DestinationRule"
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        yield from preflight.web_labels(context)
+        yield from selection_mistakes(context)
         yield from outsiders.cut_off(context)
         yield from refusals(lambda: service_ports(context))
 
@@ -99,7 +99,7 @@ class _AllowMethods(Step):
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         if not self._is_surpassed(context):
-            yield from preflight.web_labels(context)
+            yield from selection_mistakes(context)
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
 

@@ -8,10 +8,10 @@ from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
-from runbook_lib.mesh import sidecars, web
+from runbook_lib.mesh import selection_mistakes, sidecars, web
 from runbook_lib.mesh.policy import DISABLE, sent_to_port
 from runbook_lib.parameters import Parameters
 
@@ -24,7 +24,7 @@ class _PeerAuthenticationStep(Step):
         """The PeerAuthentication."""
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        yield from preflight.web_labels(context)
+        yield from selection_mistakes(context)
         yield from outsiders.cut_off(context)
 
     def plan(self, context: Context) -> Plan:

@@ -22,7 +22,7 @@ def labelled(**labels: str) -> dict[str, Any]:
 
 def mistakes(folder: Path, *objects: Object, **given: Any) -> list[Any]:
     found = context(folder, *objects, **given)
-    return list(web.selection_mistakes(found.cluster, found.parameters))
+    return list(web.selection_mistakes(found))
 
 
 def of_database(**labels: str) -> Object:

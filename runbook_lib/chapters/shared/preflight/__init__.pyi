@@ -17,10 +17,10 @@ __all__ = [
     "operator",
     "release_of",
     "releases",
+    "risk",
     "row",
     "table",
     "take_over",
-    "web_labels",
     "webhooks",
 ]
 
@@ -41,5 +41,4 @@ from .istio import control_plane, istios, meshes
 from .kiali import operator
 from .leaving import deletion, namespace, namespaces
 from .policies import changed_by_others
-from .web import web_labels
-from .wording import few
+from .wording import few, risk

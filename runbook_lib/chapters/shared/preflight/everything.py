@@ -11,15 +11,15 @@ from runbook_lib.chapters.shared.preflight.istio import istios
 from runbook_lib.chapters.shared.preflight.kiali import operator
 from runbook_lib.chapters.shared.preflight.leaving import namespaces
 from runbook_lib.chapters.shared.preflight.policies import changed_by_others
-from runbook_lib.chapters.shared.preflight.web import web_labels
 from runbook_lib.lifecycle import Context, Finding, Row, Table
+from runbook_lib.mesh import selection_mistakes
 
 CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
     "Helm releases": releases,
     "Kiali operator": operator,
     "Namespaces": namespaces,
     "Policies of others": changed_by_others,
-    "Labels of the web pods": web_labels,
+    "Labels of the web pods": selection_mistakes,
     "Other meshes": istios,
     "Webhooks without a Service": webhooks,
     "Istio's kinds": kinds,
