@@ -55,6 +55,11 @@ def workload_of(pod: Object) -> tuple[str, str]:
     return owner["kind"], owner["name"]
 
 
+def is_of_job(pod: Object) -> bool:
+    """Whether the pod ends by itself once its work is done, so that no one restarts it."""
+    return workload_of(pod)[0] == "Job"
+
+
 def containers(pod: Object) -> list[Container]:
     """Return the pod's long-running containers; init containers that end are left out.
 

@@ -252,10 +252,14 @@ def _failure(notebook: str, executed: Path, error: PapermillExecutionError) -> F
     return Failure(notebook, failed[0] if failed else "", error.ename, error.evalue, executed)
 
 
+_LONGEST = 7200
+"""Seconds for a rollout whose own limit follows from its probes."""
+
+
 def _cell_timeout(parameters: Parameters) -> int:
     """Return the seconds after which a cell is stuck: more than it may wait for by itself."""
     limits = parameters.timeouts
-    restarts = limits.rollout * len(parameters.application.restart_order)
+    restarts = (limits.rollout or _LONGEST) * len(parameters.application.restart_order)
     # The operator ends what it is at, then does what it is told, then its pods start.
     kiali = 3 * limits.kiali
     return max(limits.istiod, restarts, kiali, limits.autoscaler) + limits.policy + _MARGIN

@@ -21,6 +21,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding
+from runbook_lib.mesh import patience
 
 _REWRITTEN = "prometheus.io/"
 """Annotations that the injector points at the sidecar's own port: a pod differs from its template.
@@ -35,7 +36,7 @@ def wait_until_complete(
     name: str,
     namespace: str,
     *,
-    timeout: float,
+    timeout: float | None = None,
     refuse: Callable[[Object], str] = lambda _pod: "",
 ) -> None:
     """Wait until every pod of a workload is of its newest template, and ready.
@@ -45,7 +46,7 @@ def wait_until_complete(
         kind: `Deployment`, `StatefulSet` or `DaemonSet`.
         name: The workload's name.
         namespace: Its namespace.
-        timeout: Seconds in all.
+        timeout: Seconds in all; left out, as many as the workload's own probes allow.
         refuse: Says why a pod can never be right; empty if it can. Ends the wait at once.
 
     Raises:
@@ -65,6 +66,8 @@ def wait_until_complete(
         done, counts = progress(workload)
         return State(done, counts if done else f"{counts}; {_reasons(context, workload)}")
 
+    if timeout is None:
+        timeout = patience.rollout_limit(context, context.cluster.get(APPS, kind, name, namespace))
     context.cluster.watch_until(
         f"{ref(kind, name, namespace)} to be rolled out",
         APPS,
@@ -148,10 +151,14 @@ def replaces(workload: Object, found: Sequence[Object]) -> bool:
 
 
 def pods_of(context: Context, workload: Object) -> list[Object]:
-    """Return the pods that a workload's selector matches, without those that have ended."""
-    selector = workload["spec"]["selector"]["matchLabels"]
+    """Return the pods that a workload keeps, without those that have ended.
+
+    They are told by their owner: selectors of several workloads may match the same pods.
+    """
+    selector = workload["spec"]["selector"].get("matchLabels")
     found = context.cluster.list("v1", "Pod", namespace_of(workload), selector)
-    return [pod for pod in found if not has_ended(pod)]
+    keeper = (workload["kind"], name_of(workload))
+    return [pod for pod in found if pods.workload_of(pod) == keeper and not has_ended(pod)]
 
 
 def trial_pod(workload: Object, suffix: str) -> Object:

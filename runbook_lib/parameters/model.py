@@ -85,9 +85,7 @@ class DicomParameters(StrictModel):
     address: formats.HostPort | None = None
 
 
-Risk = Literal[
-    "init-containers", "jobs", "metrics-ports", "no-room", "set-back", "shared-volume", "start-up"
-]
+Risk = Literal["init-containers", "jobs", "metrics-ports", "no-room", "set-back", "shared-volume"]
 """What refuses a step unless a person accepts it; cluster.example.yaml explains each."""
 
 
@@ -237,7 +235,7 @@ class TimeoutParameters(StrictModel):
     """Limits in seconds."""
 
     istiod: Seconds = 300
-    rollout: Seconds = 600
+    rollout: Seconds | None = None
     kiali: Seconds = 600
     policy: Seconds = 60
     autoscaler: Seconds = 120

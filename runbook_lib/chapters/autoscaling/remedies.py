@@ -198,9 +198,7 @@ def wait_for_rollout(context: Context, manifest: Object) -> None:
     Raises:
         WaitTimeout: They do not in time.
     """
-    rollout.wait_until_complete(
-        context, *place_of(manifest), timeout=context.parameters.timeouts.rollout
-    )
+    rollout.wait_until_complete(context, *place_of(manifest))
 
 
 def restore_changes(context: Context) -> tuple[Change, ...]:

@@ -33,7 +33,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import injection_label, injection_trial, rollout
+from runbook_lib.mesh import injection_label, injection_trial, patience, rollout
 from runbook_lib.parameters import Parameters
 
 _REASON = "istio-runbook: the pods leave the mesh"
@@ -112,7 +112,6 @@ class _RemoveSidecars(RollbackStep):
             rollout.wait_until_complete(
                 context,
                 *where,
-                timeout=context.parameters.timeouts.rollout,
                 refuse=_created_with_sidecar,
             )
         self.traffic(context)
@@ -124,13 +123,18 @@ class _RemoveSidecars(RollbackStep):
         value = labels_of(namespace).get(key)
         _wait_until_none_is_leaving(context)
         new_pod = injection_trial.check_new_pod(context, injected=False)
-        left = [name_of(pod) for pod in _pods_with_sidecars(context)]
+        found = _pods_with_sidecars(context)
+        left = [name_of(pod) for pod in found if not pods.is_of_job(pod)]
+        ending = [name_of(pod) for pod in found if pods.is_of_job(pod)]
         foreign = value is not None and bool(_label_of_others(context))
         checks = [
             Check(f"label {key}", value or "gone", None if foreign else value is None),
             replace(new_pod, ok=None) if foreign else new_pod,
             Check("pods with a sidecar", ", ".join(left) or "none", not left),
         ]
+        if ending:
+            said = f"{', '.join(ending)}: they end by themselves"
+            checks.append(Check("pods of Jobs with a sidecar", said, ok=None))
         tables = (
             table.of_checks(ref("Namespace", application.namespace), checks),
             observe.pod_table(context, application.namespace),
@@ -187,7 +191,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
             "add its workload there, or delete the pod yourself",
         )
         for pod in _pods_with_sidecars(context)
-        if name_of(pod) not in covered and not pods.is_leaving(pod)
+        if name_of(pod) not in covered and not pods.is_leaving(pod) and not pods.is_of_job(pod)
     )
 
 
@@ -255,7 +259,7 @@ def _wait_until_none_is_leaving(context: Context) -> None:
         "Pod",
         namespace,
         observe,
-        timeout=context.parameters.timeouts.rollout,
+        timeout=patience.rollout_limit(context),
         on_change=context.waiting,
     )
 

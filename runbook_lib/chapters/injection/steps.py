@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from runbook_lib.base import State
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import objects, observe, preflight
+from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.cluster import (
-    APPS,
     INJECT,
     INJECTION_LABEL,
     PROXY,
@@ -27,16 +27,22 @@ from runbook_lib.lifecycle import (
     Context,
     Finding,
     Plan,
-    Refused,
     Step,
     Verification,
     require,
     table,
 )
-from runbook_lib.mesh import injection_label, injection_trial, rollout, selection_mistakes
+from runbook_lib.mesh import (
+    injection_label,
+    injection_trial,
+    patience,
+    rollout,
+    selection_mistakes,
+)
 from runbook_lib.parameters import Parameters
 
 _LACK = f"has no {PROXY}"
+_RESTARTED = ("StatefulSet", "Deployment", "DaemonSet")
 
 
 class _LabelNamespace(Step):
@@ -52,6 +58,7 @@ class _LabelNamespace(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from _namespace_obstacles(context)
         yield from preflight.meshes(context)
+        yield from workloads.before_label(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -111,15 +118,9 @@ class _RestartWorkloads(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from preflight.namespace(context, context.parameters.application.namespace)
         yield from preflight.webhooks(context)
-        try:
-            restarts = _restarts(context)
-        except Refused as refused:
-            yield from refused.findings
-            return
-        for restart in restarts:
-            if restart.lacking:
-                yield from rollout.held(restart.workload)
-        yield from _unlisted(context, restarts)
+        yield from _missing(context)
+        yield from workloads.before_restart(context)
+        yield from _unlisted(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -150,19 +151,19 @@ class _RestartWorkloads(Step):
             if restart.underway:
                 _wait_for_rollout(context, restart.workload)
         _wait_for_sidecars(context)
-        found = _to_be_meshed(context.cluster.list("v1", "Pod", namespace))
+        found = workloads.to_be_meshed(context.cluster.list("v1", "Pod", namespace))
         staying = [pod for pod in found if not pods.is_leaving(pod)]
         ready = list(filter(pods.has_ready_sidecar, staying))
         counted = f"{len(ready)} of {len(staying)}"
         check = Check("pods with a ready sidecar", counted, bool(staying) and ready == staying)
-        leaving = [name_of(pod) for pod in _lacking(found) if pods.is_leaving(pod)]
+        leaving = [name_of(pod) for pod in workloads.lacking(found) if pods.is_leaving(pod)]
         notes = [] if staying else [f"There are no pods in {namespace}."]
         if leaving:
             notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
         tables = (
             observe.pod_table(context, namespace),
             table.of_checks("Sidecars", [check]),
-            observe.prove_traffic(context),
+            observe.prove_traffic(context, replaced=True),
         )
         return Verification(self.name, tables, " ".join(notes))
 
@@ -197,77 +198,62 @@ def _namespace_obstacles(context: Context) -> Iterator[Finding]:
         )
 
 
-def _listed(context: Context) -> dict[str, Object | None]:
-    """Return the workloads of `application.restart_order`, by what they are called."""
-    namespace = context.parameters.application.namespace
-    places = (each.partition("/") for each in context.parameters.application.restart_order)
-    return {
-        ref(kind, name, namespace): context.cluster.get(APPS, kind, name, namespace)
-        for kind, _, name in places
-    }
-
-
-def _restarts(context: Context) -> list[_Restart]:
-    """Return the workloads whose pods lack sidecars, in the order of the parameters.
-
-    Raises:
-        Refused: A workload does not exist.
-    """
-    listed = _listed(context)
-    require(
-        Finding(
-            where,
-            "there is none",
-            "its pods cannot be given sidecars",
-            "correct application.restart_order",
-        )
-        for where, workload in listed.items()
-        if workload is None
-    )
-    restarts = []
-    for workload in filter(None, listed.values()):
-        without = _lacking(rollout.pods_of(context, workload))
-        staying = [pod for pod in without if not pods.is_leaving(pod)]
-        underway = bool(without) and rollout.replaces(workload, staying)
-        if staying or underway:
-            names = tuple(sorted(name_of(pod) for pod in staying))
-            restarts.append(_Restart(workload, names, underway))
-    return restarts
-
-
-def _unlisted(context: Context, restarts: Sequence[_Restart]) -> Iterator[Finding]:
-    """Find pods that lack a sidecar, get none by these restarts, and do not leave by themselves."""
-    namespace = context.parameters.application.namespace
-    covered = {name for restart in restarts for name in restart.lacking}
-    for pod in _lacking(context.cluster.list("v1", "Pod", namespace)):
-        name = name_of(pod)
-        if name not in covered and not pods.is_leaving(pod):
+def _missing(context: Context) -> Iterator[Finding]:
+    """Find workloads of `application.restart_order` that do not exist."""
+    for where, workload in workloads.named(context).items():
+        if workload is None:
             yield Finding(
-                ref("Pod", name, namespace),
-                f"{_LACK}, and belongs to no workload in application.restart_order",
-                "it would stay outside of the mesh",
-                "add its workload there, or mark the pod's template with the label "
-                f"{INJECT}: 'false'",
+                where,
+                "there is none",
+                "its pods cannot be given sidecars",
+                "correct application.restart_order",
             )
 
 
-def _to_be_meshed(found: Iterable[Object]) -> list[Object]:
-    """Return the pods that should have a sidecar."""
-    return [
-        pod for pod in found if not rollout.has_ended(pod) and injection_trial.wants_sidecar(pod)
-    ]
+def _restarts(context: Context) -> list[_Restart]:
+    """Return the workloads whose pods lack sidecars, in the order of the parameters."""
+    restarts = []
+    for each in workloads.listed(context):
+        staying = each.lacking
+        without = workloads.lacking(each.pods)
+        underway = bool(without) and rollout.replaces(each.workload, staying)
+        if staying or underway:
+            names = tuple(sorted(map(name_of, staying)))
+            restarts.append(_Restart(each.workload, names, underway))
+    return restarts
 
 
-def _lacking(found: Iterable[Object]) -> list[Object]:
-    """Return the pods that should have a sidecar and were created without: they never get one."""
-    return [pod for pod in _to_be_meshed(found) if not pods.has_sidecar(pod)]
+def _unlisted(context: Context) -> Iterator[Finding]:
+    """Find pods that lack a sidecar, and that restarting the listed workloads does not replace."""
+    application = context.parameters.application
+    covered = {name_of(pod) for each in workloads.listed(context) for pod in each.pods}
+    found: dict[tuple[str, str], list[str]] = {}
+    for pod in workloads.lacking(context.cluster.list("v1", "Pod", application.namespace)):
+        if name_of(pod) in covered or pods.is_leaving(pod):
+            continue
+        keeper = pods.workload_of(pod)
+        if pods.is_of_job(pod):
+            yield workloads.ending(context, pod, *keeper)
+        else:
+            found.setdefault(keeper, []).append(name_of(pod))
+    for (kind, name), names in found.items():
+        order = ", ".join([*application.restart_order, f"{kind}/{name}"])
+        opt_out = f"mark its pod template with the label {INJECT}: 'false', if that is meant"
+        anew = f"delete it once the namespace is labelled, and have {kind} {name} made anew"
+        yield Finding(
+            ref(kind, name, application.namespace),
+            f"its pods have no {PROXY} ({', '.join(names)}), and it belongs to no workload in "
+            "application.restart_order",
+            "they would stay outside of the mesh",
+            opt_out if kind in _RESTARTED else anew,
+            parameter=f"application.restart_order: [{order}]" if kind in _RESTARTED else "",
+        )
 
 
 def _wait_for_rollout(context: Context, workload: Object) -> None:
     rollout.wait_until_complete(
         context,
         *place_of(workload),
-        timeout=context.parameters.timeouts.rollout,
         refuse=_created_without_sidecar,
     )
 
@@ -279,7 +265,7 @@ def _wait_for_sidecars(context: Context) -> None:
     def observe(found: list[Object]) -> State:
         starting = [
             pods.describe(pod)
-            for pod in _to_be_meshed(found)
+            for pod in workloads.to_be_meshed(found)
             if pods.has_sidecar(pod)
             and not pods.has_ready_sidecar(pod)
             and not pods.is_leaving(pod)
@@ -292,7 +278,7 @@ def _wait_for_sidecars(context: Context) -> None:
         "Pod",
         namespace,
         observe,
-        timeout=context.parameters.timeouts.rollout,
+        timeout=patience.rollout_limit(context, *workloads.named(context).values()),
         on_change=context.waiting,
     )
 

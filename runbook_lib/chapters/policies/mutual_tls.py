@@ -9,6 +9,7 @@ from dataclasses import replace
 from runbook_lib.chapters.policies import manifest, pod_to_pod
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
+from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import selection_mistakes, sidecars, web
@@ -75,6 +76,10 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     def manifest(self, context: Context) -> Object:
         return manifest.strict_mutual_tls(context.parameters)
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from super().obstacles(context)
+        yield from workloads.before_strict(context)
+
     def plan(self, context: Context) -> Plan:
         plan = super().plan(context)
         if plan.empty:
@@ -126,6 +131,11 @@ def _other_callers(context: Context) -> Iterator[str]:
         yield (
             f"who comes in through {', '.join(doors)}: behind it are pods with sidecars that have "
             "no exception, so every caller without a sidecar is refused there"
+        )
+    if own := workloads.without_sidecars(context):
+        yield (
+            f"what {', '.join(own)} ask pods of the mesh for: their pods have no sidecar, speak "
+            "plaintext, and are refused"
         )
     if others := outsiders.namespaces_of_others(context):
         yield (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from runbook_lib.base import KindNotInstalled, VerificationFailed
 from runbook_lib.cluster import PROXY, Object, name_of, namespace_of, pods, reference
 from runbook_lib.lifecycle import Answered, Context, Probed, Table, table
-from runbook_lib.mesh import has_ended, traffic
+from runbook_lib.mesh import has_ended, patience, traffic
 from runbook_lib.mesh.policy import (
     allowed_methods,
     allowed_to_some,
@@ -15,12 +15,17 @@ from runbook_lib.mesh.policy import (
 from runbook_lib.site import probe
 
 
-def prove_traffic(context: Context) -> Table:
+def prove_traffic(context: Context, *, replaced: bool = False) -> Table:
     """Wait until the answers from outside are those that the runbook's policies in force imply.
 
     Every answer must be right three times in a row, over fresh connections. What others have
     applied changes nothing about what is expected: if it breaks or widens the access that the
     runbook is there to bring about, that is not verified.
+
+    Args:
+        context: Where.
+        replaced: Whether web pods have just been replaced: a load balancer sends requests to new
+            ones only once these have passed its health checks.
 
     Raises:
         VerificationFailed: They are not in time; the error shows the table, and who else has
@@ -38,7 +43,8 @@ def prove_traffic(context: Context) -> Table:
         proved = probe.prove(
             url,
             traffic.expected_probes(parameters, own),
-            timeout=parameters.timeouts.policy,
+            timeout=parameters.timeouts.policy
+            + (patience.seconds_until_served(context)[0] if replaced else 0),
             probe_timeout=parameters.timeouts.probe,
             verify=context.verify_tls,
             on_change=context.waiting,

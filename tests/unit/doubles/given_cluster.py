@@ -15,6 +15,12 @@ from tests.unit.samples import LAB, lab_parameters
 
 WEB = {"app": "xnat-web"}
 
+OF_KUBERNETES = (
+    *("v1", "admissionregistration.k8s.io/", "apiextensions.k8s.io/", "apps/", "autoscaling/"),
+    *("batch/", "networking.k8s.io/", "policy/"),
+)
+"""Groups that every cluster serves."""
+
 
 class GivenCluster:
     """Knows the kinds of its objects, and those of Kubernetes itself."""
@@ -29,7 +35,7 @@ class GivenCluster:
         namespace: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> list[Object]:
-        served = version.startswith(("v1", "apps/", "networking.k8s.io/"))
+        served = version.startswith(OF_KUBERNETES)
         if not served and kind not in {item["kind"] for item in self.objects}:
             raise KindNotInstalled(version, kind)
         return [
@@ -40,7 +46,9 @@ class GivenCluster:
             and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
         ]
 
-    def get(self, version: str, kind: str, name: str, namespace: str) -> Object | None:
+    def get(
+        self, version: str, kind: str, name: str, namespace: str | None = None
+    ) -> Object | None:
         found = (o for o in self.list(version, kind, namespace) if o["metadata"]["name"] == name)
         return next(found, None)
 

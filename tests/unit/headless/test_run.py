@@ -175,5 +175,5 @@ def test_without_an_approval_the_environments_stays(monkeypatch: pytest.MonkeyPa
 
 def test_a_cell_may_take_longer_than_what_it_waits_for() -> None:
     limits = PARAMETERS.timeouts
-    waits = limits.rollout * len(PARAMETERS.application.restart_order) + limits.policy
+    waits = 7200 * len(PARAMETERS.application.restart_order) + limits.policy
     assert run._cell_timeout(PARAMETERS) > waits

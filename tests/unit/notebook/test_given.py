@@ -125,7 +125,7 @@ def test_parameters_that_name_their_target_are_not_mixed_with_the_sessions(tmp_p
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**CLUSTER, "timeouts": {"rollout": 901}}))
     given = opened({"RUNBOOK_PARAMETERS": str(file)}, **CLUSTER)
-    assert given.checked.parameters.timeouts.rollout == 600
+    assert given.checked.parameters.timeouts.rollout is None
     assert given.checked.origin.files == ()
     assert str(given.checked.origin).startswith("no file; from the notebook: target.kind")
 

@@ -23,6 +23,7 @@ from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.table import Row
 from runbook_lib.mesh import injection_trial
+from tests.unit.doubles.given_cluster import kept_by
 from tests.unit.samples import LAB, lab_parameters
 
 WEB, DATABASE = "xnat-xnat-web", "xnat-postgresql"
@@ -64,6 +65,7 @@ def pod(
             "namespace": "xnat",
             "labels": {"app": app},
             "annotations": {RESTARTED_AT: at},
+            **kept_by(app),
             **metadata,
         },
         "spec": {"containers": [{"name": name} for name in ready]},
@@ -75,11 +77,22 @@ def leaving(app: str, at: str = "monday") -> Object:
     return pod(app, sidecar=None, at=at, deletionTimestamp="now")
 
 
+NODE = {
+    "kind": "Node",
+    "metadata": {"name": "node", "labels": {}},
+    "spec": {},
+    "status": {
+        "allocatable": {"cpu": "4", "memory": "8Gi"},
+        "conditions": [{"type": "Ready", "status": "True"}],
+    },
+}
+
+
 class FakeCluster:
     """Answers from what it was given; a watch looks once, and then time is up."""
 
     def __init__(self, *objects: Object, refusal: ClusterRefused | None = None) -> None:
-        self.objects = objects
+        self.objects = (NODE, *objects)
         self.refusal = refusal
         self.restarted: list[str] = []
         self.waited: list[str] = []
@@ -155,7 +168,7 @@ Given = Callable[..., Situation]
 def given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Given:
     """A situation where the database is in the mesh, and the site answers."""
     answers = table.Table("From outside", (), ())
-    monkeypatch.setattr(observe, "prove_traffic", lambda _context: answers)
+    monkeypatch.setattr(observe, "prove_traffic", lambda _context, **_: answers)
     database = stateful_set(DATABASE), pod(DATABASE)
     return lambda *objects, **more: Situation(tmp_path, *database, *objects, **more)
 

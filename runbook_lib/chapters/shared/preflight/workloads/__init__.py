@@ -1,0 +1,5 @@
+"""The workloads that are to be restarted: whether their pods can have sidecars, and come back."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,66 @@
+"""The workloads that are to have sidecars, and their pods."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from runbook_lib.cluster import APPS, Object, pods, ref, reference
+from runbook_lib.lifecycle import Context
+from runbook_lib.mesh import has_ended, rollout, wants_sidecar
+
+
+@dataclass(frozen=True)
+class Listed:
+    """A workload of `application.restart_order`.
+
+    Attributes:
+        workload: As it is.
+        pods: Its pods that have not ended.
+    """
+
+    workload: Object
+    pods: tuple[Object, ...]
+
+    @property
+    def where(self) -> str:
+        """The workload as findings name it."""
+        return reference(self.workload)
+
+    @property
+    def template(self) -> Object:
+        """Its pod template."""
+        found: Object = self.workload["spec"]["template"]
+        return found
+
+    @property
+    def lacking(self) -> list[Object]:
+        """The pods that are to be replaced for a sidecar."""
+        return [pod for pod in lacking(self.pods) if not pods.is_leaving(pod)]
+
+
+def named(context: Context) -> dict[str, Object | None]:
+    """Return the workloads of `application.restart_order`, by what they are called."""
+    namespace = context.parameters.application.namespace
+    places = (each.partition("/") for each in context.parameters.application.restart_order)
+    return {
+        ref(kind, name, namespace): context.cluster.get(APPS, kind, name, namespace)
+        for kind, _, name in places
+    }
+
+
+def listed(context: Context) -> Iterator[Listed]:
+    """Yield those that exist, in their order."""
+    for workload in named(context).values():
+        if workload is not None:
+            yield Listed(workload, tuple(rollout.pods_of(context, workload)))
+
+
+def to_be_meshed(found: Iterable[Object]) -> list[Object]:
+    """Return the pods that should have a sidecar."""
+    return [pod for pod in found if not has_ended(pod) and wants_sidecar(pod)]
+
+
+def lacking(found: Iterable[Object]) -> list[Object]:
+    """Return the pods that should have a sidecar and were created without: they never get one."""
+    return [pod for pod in to_be_meshed(found) if not pods.has_sidecar(pod)]

@@ -1,0 +1,74 @@
+"""Which nodes a pod may run on, as the scheduler judges: taints, labels, and its volumes' zones.
+
+Affinity to other pods and spreading are left out: they forbid more, and rarely by zone alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from runbook_lib.cluster import Object, labels_of, name_of
+
+_OPERATORS: Mapping[str, Callable[[str | None, Sequence[str]], bool]] = {
+    "In": lambda found, values: found in values,
+    "NotIn": lambda found, values: found not in values,
+    "Exists": lambda found, _: found is not None,
+    "DoesNotExist": lambda found, _: found is None,
+    "Gt": lambda found, values: found is not None and int(found) > int(values[0]),
+    "Lt": lambda found, values: found is not None and int(found) < int(values[0]),
+}
+
+
+def takes(node: Object, spec: Object, selectors: Sequence[Object] = ()) -> bool:
+    """Whether a node takes a pod, room aside.
+
+    Args:
+        node: The node.
+        spec: The pod's.
+        selectors: Node selectors besides the pod's own, such as those of its volumes.
+    """
+    affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    )
+    return (
+        _is_ready(node)
+        and not node["spec"].get("unschedulable")
+        and all(_tolerated(taint, spec) for taint in node["spec"].get("taints") or [])
+        and (spec.get("nodeSelector") or {}).items() <= labels_of(node).items()
+        and all(_selects(each, node) for each in (affinity, *selectors) if each)
+    )
+
+
+def _is_ready(node: Object) -> bool:
+    conditions = node["status"].get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def _tolerated(taint: Object, spec: Object) -> bool:
+    if taint["effect"] == "PreferNoSchedule":
+        return True
+    return any(
+        toleration.get("effect") in (None, "", taint["effect"])
+        and toleration.get("key") in (None, "", taint["key"])
+        and (
+            toleration.get("operator") == "Exists"
+            or toleration.get("value", "") == taint.get("value", "")
+        )
+        for toleration in spec.get("tolerations") or []
+    )
+
+
+def _selects(selector: Object, node: Object) -> bool:
+    """Whether one of a node selector's terms holds; each of its expressions has to."""
+    return any(
+        all(_holds(each, labels_of(node)) for each in term.get("matchExpressions") or [])
+        and all(
+            _holds(each, {"metadata.name": name_of(node)}) for each in term.get("matchFields") or []
+        )
+        for term in selector.get("nodeSelectorTerms") or []
+    )
+
+
+def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
+    found = labels.get(expression["key"])
+    return _OPERATORS[expression["operator"]](found, expression.get("values") or [])
