@@ -61,7 +61,7 @@ def look(context: Context, notebooks: Sequence[str]) -> Iterator[Outlook]:
         yield from threads.map(outlook, taken)
 
 
-def refuse(context: Context, notebooks: Sequence[str]) -> None:
+def refuse(context: Context, notebooks: Sequence[str]) -> tuple[Outlook, ...]:
     """Let a run begin only if none of its steps would be refused, as far as can be seen.
 
     What cannot be seen is left to the step: it looks again when it is planned.
@@ -70,10 +70,14 @@ def refuse(context: Context, notebooks: Sequence[str]) -> None:
         context: Where to look, and where refusals are recorded.
         notebooks: Those of the run.
 
+    Returns:
+        What was seen.
+
     Raises:
         Refused: With everything that is in the way of any of its steps.
     """
-    refused = [each for each in look(context, notebooks) if each.refusals]
+    seen = tuple(look(context, notebooks))
+    refused = [each for each in seen if each.refusals]
     for each in refused:
         error = Refused(*each.refusals)
         context.journal.of_step(each.step, each.notebook).record(
@@ -81,17 +85,23 @@ def refuse(context: Context, notebooks: Sequence[str]) -> None:
         )
     if refused:
         raise Refused(*dict.fromkeys(finding for each in refused for finding in each.refusals))
+    return seen
 
 
-def table(context: Context) -> Table:
+def table(context: Context, seen: Sequence[Outlook] = ()) -> Table:
     """What is in the way on this cluster, and which step it concerns first.
 
     Conditions of the cluster come first, then what steps find besides.
+
+    Args:
+        context: Where to look.
+        seen: What has been seen of steps a moment ago: these are not asked again.
     """
     shown = preflight.table(context)
     known = {row.cells[1] for row in shown.rows}
     rows: list[Row] = []
-    for each in look(context, steps.regular()):
+    asked = {each.notebook for each in seen}
+    for each in (*seen, *look(context, [n for n in steps.regular() if n not in asked])):
         if each.unseen:
             told = (f"cannot tell: {each.unseen.cause.splitlines()[0]}", _UNSEEN)
             rows.append(Row((each.step, *told, _AGAIN)))

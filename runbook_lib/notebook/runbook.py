@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runbook_lib import chapters as steps
@@ -48,9 +48,16 @@ class Runbook:
         stages: The same in groups that are approved as one, in a notebook that has such.
     """
 
-    def __init__(self, notebook: str, context: Context) -> None:
+    def __init__(self, notebook: str, context: Context, seen: Sequence[ahead.Outlook] = ()) -> None:
+        """Open the steps.
+
+        Args:
+            notebook: The notebook's name.
+            context: Where they are taken.
+            seen: What is in the way of steps, as was just looked at.
+        """
         self.notebook = notebook
-        self._context = context
+        self._context, self._seen = context, seen
         if kernel.interactive():
             gate: Gate = AskingGate(context.target, approvals.KERNEL)
             wait.shown_by(WaitingView(kernel.running_cell))
@@ -92,8 +99,7 @@ class Runbook:
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
-        ahead.refuse(context, runs.begun_by(notebook))
-        return cls(notebook, context)
+        return cls(notebook, context, ahead.refuse(context, runs.begun_by(notebook)))
 
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"
@@ -138,7 +144,8 @@ class Runbook:
 
     def preflight(self) -> Table:
         """What is in the way of any step, and what to do about it."""
-        return ahead.table(self._context)
+        seen, self._seen = self._seen, ()  # whoever asks again has mended something
+        return ahead.table(self._context, seen)
 
     def tool_versions(self) -> Table:
         """The versions of kubectl, Helm, istioctl and the API server."""
