@@ -85,7 +85,15 @@ class DicomParameters(StrictModel):
     address: formats.HostPort | None = None
 
 
-Risk = Literal["init-containers", "jobs", "metrics-ports", "no-room", "set-back", "shared-volume"]
+Risk = Literal[
+    "init-containers",
+    "jobs",
+    "metrics-ports",
+    "no-room",
+    "set-back",
+    "shared-volume",
+    "untried-pods",
+]
 """What refuses a step unless a person accepts it; cluster.example.yaml explains each."""
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.base import ClusterRefused
-from runbook_lib.chapters.shared.preflight.wording import kubectl
+from runbook_lib.chapters.shared.preflight.wording import kubectl, risk
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.cluster import Object, name_of, namespace_of, ref
-from runbook_lib.lifecycle import Context, Finding, Severity
+from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.mesh import injection_trial
 
 _POD_SECURITY = "violates PodSecurity"
@@ -23,8 +23,9 @@ _NO_POD = "its pods would be deleted, and no new one could be created"
 def refused(context: Context, each: Listed) -> Iterator[Finding]:
     """Try a workload's pod with a sidecar, and without one where that is refused.
 
-    What is refused only with a sidecar is the sidecar's doing, and so is whatever Pod Security
-    says. What is refused either way may be due to the trial, which is no workload's pod.
+    What is refused only with a sidecar is the sidecar's doing, and whatever Pod Security says
+    counts. What is refused either way may be due to the trial, which is no workload's pod; a person
+    has to say so.
     """
     refusal = _attempt(context, each.workload, sidecar=True)
     if refusal is None or _NUMBERS in refusal.cause:
@@ -35,15 +36,9 @@ def refused(context: Context, each: Listed) -> Iterator[Finding]:
     if _POD_SECURITY in refusal.cause:
         yield _by_pod_security(each, refusal)
         return
-    if _MAY_NOT in refusal.cause or _attempt(context, each.workload, sidecar=False) is not None:
-        yield Finding(
-            each.where,
-            f"it cannot be told whether its pods would be accepted with a sidecar: {refusal.cause}",
-            "if they are not, " + _NO_POD,
-            "ask for the right to create pods in "
-            f"{namespace_of(each.workload)}: they are tried as dry runs alone",
-            severity=Severity.NOTE,
-        )
+    bare = _attempt(context, each.workload, sidecar=False)
+    if bare is not None:
+        yield risk(context, "untried-pods", _untried(each, bare))
         return
     yield Finding(
         each.where,
@@ -52,6 +47,23 @@ def refused(context: Context, each: Listed) -> Iterator[Finding]:
         "have whoever set that limit or policy allow the sidecar's two containers; where it is "
         "about resources, sidecars may ask for less",
         parameter="istio.istiod.values.global.proxy.resources",
+    )
+
+
+def _untried(each: Listed, refusal: ClusterRefused) -> Finding:
+    if _MAY_NOT in refusal.cause:
+        return Finding(
+            each.where,
+            f"it cannot be tried whether new pods of it would be accepted: {refusal.cause}",
+            f"if they are not, {_NO_POD}",
+            f"ask for the right to create pods in {namespace_of(each.workload)}: they are tried as "
+            "dry runs alone",
+        )
+    return Finding(
+        each.where,
+        f"a pod like its own is refused, with a sidecar and without: {refusal.cause}",
+        f"unless only a trial is refused, {_NO_POD}",
+        "have whoever set that limit or policy allow the pods that are there now",
     )
 
 
