@@ -76,6 +76,22 @@ def of(lab: Lab) -> dict[str, str]:
     return objects | _releases(lab) | {"Answers from outside": yaml.safe_dump(answers)}
 
 
+def versions(lab: Lab) -> dict[str, str]:
+    """Return the resource version of every object, but of those that change by themselves."""
+    names = lab.run("kubectl", "api-resources", "--verbs=list", "--output=name").split()
+    # The state of an autoscaler is written whenever it has looked at its metrics.
+    steady = sorted({*names} - _NO_STATE - {"horizontalpodautoscalers.autoscaling"})
+    found = json.loads(
+        lab.run("kubectl", "get", ",".join(steady), "--all-namespaces", "--output=json")
+    )
+    return {
+        f"{item['kind']} {item['metadata'].get('namespace', '')}/{item['metadata']['name']}": item[
+            "metadata"
+        ]["resourceVersion"]
+        for item in found["items"]
+    }
+
+
 def difference(before: dict[str, str], after: dict[str, str]) -> str:
     """Say how two snapshots differ, object by object; empty if they do not."""
     lines: list[str] = []

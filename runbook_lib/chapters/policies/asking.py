@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -25,6 +25,7 @@ from runbook_lib.lifecycle import (
     CallAnswered,
     Change,
     Context,
+    Finding,
     Plan,
     PodsAsked,
     Row,
@@ -111,6 +112,10 @@ class AskFromPods(Step):
     def ends(self, context: Context) -> Ends:
         """Return who can be asked, judged by the runbook's own policies in force, and no others."""
         return askable.own_ends(context)
+
+    def obstacles(self, context: Context) -> Iterable[Finding]:
+        """Find what is in the way; that no web pod has its sidecar yet is for an earlier step."""
+        return super().obstacles(context) if askable.pattern(context) is not None else ()
 
     def plan(self, context: Context) -> Plan:
         """Plan the callers as Jobs, each of which the API server would take."""

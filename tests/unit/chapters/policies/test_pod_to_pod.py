@@ -8,6 +8,7 @@ import pytest
 
 from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.chapters.policies.asking import Exchange
+from runbook_lib.lifecycle.finding import Refused
 from runbook_lib.mesh.callers import Answer, Asker, Endpoint, Expected, Outcome, Question, Speaks
 from runbook_lib.mesh.links import End
 from tests.unit.doubles.given_cluster import context, pod
@@ -57,6 +58,14 @@ def test_before_there_are_sidecars_a_plan_says_what_will_be_made(tmp_path: Path)
         "run Job xnat/istio-runbook-caller-without-sidecar"
     )
     assert plan.lasting == ()
+
+
+def test_before_there_are_sidecars_nothing_is_in_the_way_of_a_whole_run(tmp_path: Path) -> None:
+    found = context(tmp_path, pod(sidecar=False))
+    step = mutual_tls.steps(found.parameters)[-1]
+    assert list(step.obstacles(found)) == []
+    with pytest.raises(Refused, match="none of them has a sidecar"):
+        step.plan(found)
 
 
 def test_a_rule_that_nobody_at_hand_is_outside_of_is_said_to_be_proved_by_half() -> None:
