@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.base import State
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import objects, observe, preflight
+from runbook_lib.chapters.shared.preflight import traffic
 from runbook_lib.cluster import (
     APPS,
     INJECT,
@@ -120,6 +121,8 @@ class _RestartWorkloads(Step):
             if restart.lacking:
                 yield from rollout.held(restart.workload)
         yield from _unlisted(context, restarts)
+        yield from traffic.istiod_out_of_reach(context)
+        yield from traffic.not_spoken(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

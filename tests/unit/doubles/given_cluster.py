@@ -15,6 +15,8 @@ from tests.unit.samples import LAB, lab_parameters
 
 WEB = {"app": "xnat-web"}
 
+_BUILT_IN = ("v1", "apps/", "networking.k8s.io/", "admissionregistration.k8s.io/")
+
 
 class GivenCluster:
     """Knows the kinds of its objects, and those of Kubernetes itself."""
@@ -29,18 +31,24 @@ class GivenCluster:
         namespace: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> list[Object]:
-        served = version.startswith(("v1", "apps/", "networking.k8s.io/"))
-        if not served and kind not in {item["kind"] for item in self.objects}:
+        served = version.startswith(_BUILT_IN)
+        if not served and not any(
+            item["kind"] == kind and item.get("apiVersion", version) == version
+            for item in self.objects
+        ):
             raise KindNotInstalled(version, kind)
         return [
             item
             for item in self.objects
             if item["kind"] == kind
-            and namespace in (None, item["metadata"]["namespace"])
+            and item.get("apiVersion", version) == version
+            and namespace in (None, item["metadata"].get("namespace"))
             and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
         ]
 
-    def get(self, version: str, kind: str, name: str, namespace: str) -> Object | None:
+    def get(
+        self, version: str, kind: str, name: str, namespace: str | None = None
+    ) -> Object | None:
         found = (o for o in self.list(version, kind, namespace) if o["metadata"]["name"] == name)
         return next(found, None)
 
