@@ -31,7 +31,7 @@ def test_metrics_ports_that_strict_closes_are_an_obstacle_before_any_step(tmp_pa
     exporter["metadata"]["name"] = "exporter"
     port = {"containerPort": 9187, "name": "metrics"}
     exporter["spec"]["template"]["spec"]["containers"] = [{"name": "exporter", "ports": [port]}]
-    given = context(tmp_path, web_workload(), exporter)
+    given = context(tmp_path, web_workload(), exporter, story="safe")
     exception, strict, _asked = mutual_tls.steps(given.parameters)
     assert list(exception.obstacles(given)) == []
     (finding,) = strict.obstacles(given)

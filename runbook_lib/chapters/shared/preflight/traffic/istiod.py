@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from runbook_lib.base import shorten
 from runbook_lib.chapters.shared.preflight.traffic.network_policies import (
     Direction,
     Judgement,
@@ -32,8 +34,11 @@ _NAMESPACE = "kubernetes.io/metadata.name"
 """Every namespace carries its name under this label."""
 
 _DNS_NAMESPACE, _DNS_LABELS = "kube-system", {"k8s-app": "kube-dns"}
-_ISTIOD_PORTS = {"tls-xds": 15012}
-"""Names of istiod's container ports in its chart."""
+_ISTIOD_PORTS, _DNS_PORTS = {"tls-xds": 15012}, {"dns": 53}
+"""Names of container ports, in istiod's chart and in manifests of CoreDNS."""
+
+_SHOWN = 200
+"""Characters of a policy's rules that are shown."""
 
 _NEVER_READY = (
     "sidecars get neither certificates nor configuration, and new pods never become ready, where "
@@ -142,8 +147,8 @@ def _finding(
 
 
 def _shown(policy: Object, direction: Direction) -> str:
-    rules = policy["spec"].get(direction.lower()) or []
-    return f"{len(rules)} rules, none of which allows it" if rules else "no rule"
+    rules = policy["spec"].get(direction.lower())
+    return shorten(json.dumps(rules), _SHOWN) if rules else "no rule"
 
 
 def _istiod(context: Context) -> _Hop:
@@ -153,8 +158,9 @@ def _istiod(context: Context) -> _Hop:
         for pod in context.cluster.list("v1", "Pod", istio.namespace, {"app": "istiod"})
         if not has_ended(pod)
     ]
-    assumed = {"app": "istiod", "istio": "pilot", REVISION_LABEL: istio.revision}
-    return _Hop("istiod", 15012, "TCP", _peer(context, istio.namespace, found, assumed))
+    labels = {"app": "istiod", "istio": "pilot", REVISION_LABEL: istio.revision}
+    assumed = Peer(istio.namespace, labels, {}, _ISTIOD_PORTS, known=False)
+    return _Hop("istiod", 15012, "TCP", _called(context, found, assumed))
 
 
 def _dns(context: Context) -> _Hop:
@@ -162,15 +168,16 @@ def _dns(context: Context) -> _Hop:
     found = context.cluster.list("v1", "Pod", _DNS_NAMESPACE, _DNS_LABELS)
     on_nodes = context.cluster.get(APPS, "DaemonSet", "node-local-dns", _DNS_NAMESPACE)
     seen = [] if on_nodes is not None else found
-    return _Hop("the cluster's DNS", 53, "UDP", _peer(context, _DNS_NAMESPACE, seen, _DNS_LABELS))
+    assumed = Peer(_DNS_NAMESPACE, _DNS_LABELS, {}, _DNS_PORTS, known=False)
+    return _Hop("the cluster's DNS", 53, "UDP", _called(context, seen, assumed))
 
 
-def _peer(context: Context, namespace: str, found: list[Object], assumed: dict[str, str]) -> Peer:
+def _called(context: Context, found: list[Object], assumed: Peer) -> Peer:
     """Return the pods that are called, or what is known of them before they are there."""
-    labels = _namespace_labels(context, namespace)
+    labels = _namespace_labels(context, assumed.namespace)
     if not found:
-        return Peer(namespace, assumed, labels, _ISTIOD_PORTS, known=False)
-    return Peer(namespace, labels_of(found[0]), labels, dict(named_ports(found[0])))
+        return replace(assumed, namespace_labels=labels)
+    return Peer(assumed.namespace, labels_of(found[0]), labels, dict(named_ports(found[0])))
 
 
 def _namespace_labels(context: Context, namespace: str) -> dict[str, str]:

@@ -6,6 +6,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import yaml
+
 from runbook_lib.base import KindNotInstalled
 from runbook_lib.chapters.shared.preflight.traffic.strict import Closing
 from runbook_lib.chapters.shared.preflight.wording import risk
@@ -43,9 +45,10 @@ def metrics_ports(context: Context, planned: Sequence[Object]) -> Iterator[Findi
     named = (application.web.port, *application.plaintext_ports)
     services = context.cluster.list("v1", "Service", application.namespace)
     monitors = {kind: _monitors(context, kind) for kind in ("PodMonitor", "ServiceMonitor")}
+    merges = _mesh_merges(context)
     for made in templates.meshed(context):
         signs: dict[int, list[str]] = {}
-        for port, sign in _signs(context, made, services, monitors):
+        for port, sign in _signs(made, services, monitors, merges=merges):
             if closing.closes(made, port) and not (
                 made.is_web(context.parameters) and port in named
             ):
@@ -72,20 +75,25 @@ def _finding(context: Context, made: Template, port: int, fields: list[str]) -> 
 
 
 def _signs(
-    context: Context,
     made: Template,
     services: Sequence[Object],
     monitors: dict[str, list[Object]],
+    *,
+    merges: bool,
 ) -> Iterator[_Sign]:
     """Yield what says that metrics are read from a port of a workload's pods."""
-    leading = [each for each in services if serves(each, made.pod)]
-    yield from _annotated(context, made)
+    merged = _merged(made) if merges else []
+    for number in _annotated(made):
+        if number not in merged:
+            yield number, made.field(f".metadata.annotations.{_SCRAPE}", "true")
     for path, port in made.ports:
         number, name = port["containerPort"], port.get("name") or ""
-        if _NAME.fullmatch(name) and number not in _merged(context, made):
+        if _NAME.fullmatch(name) and number not in merged:
             yield number, made.field(f"{path}.name", name)
-    for service in leading:
-        yield from _of_service(context, made, service)
+    for service in services:
+        if not serves(service, made.pod):
+            continue
+        yield from _of_service(made, service, merged)
         for monitor in monitors["ServiceMonitor"]:
             if _reads(monitor, service):
                 yield from _of_service_monitor(monitor, service, made)
@@ -94,14 +102,8 @@ def _signs(
             yield from _of_pod_monitor(monitor, made)
 
 
-def _annotated(context: Context, made: Template) -> Iterator[_Sign]:
-    """Yield the port of the pods' own annotation, unless their sidecars answer in its place."""
-    for number in _own_ports(made):
-        if number not in _merged(context, made):
-            yield number, made.field(f".metadata.annotations.{_SCRAPE}", "true")
-
-
-def _own_ports(made: Template) -> list[int]:
+def _annotated(made: Template) -> list[int]:
+    """Return the ports from which the pods' own annotations have metrics read."""
     said = annotations_of(made.pod)
     if said.get(_SCRAPE) != "true":
         return []
@@ -111,19 +113,27 @@ def _own_ports(made: Template) -> list[int]:
     return [port["containerPort"] for _, port in made.ports]
 
 
-def _merged(context: Context, made: Template) -> list[int]:
+def _merged(made: Template) -> list[int]:
     """Return the ports whose metrics sidecars read themselves, and answer for on their port 15020.
 
     See https://istio.io/latest/docs/ops/integrations/prometheus/#option-1-metrics-merging.
     """
-    mesh = context.parameters.istio.istiod.values.get("meshConfig") or {}
-    off = mesh.get("enablePrometheusMerge") is False
-    if off or annotations_of(made.pod).get(_MERGE) == "false":
-        return []
-    return _own_ports(made)
+    return [] if annotations_of(made.pod).get(_MERGE) == "false" else _annotated(made)
 
 
-def _of_service(context: Context, made: Template, service: Object) -> Iterator[_Sign]:
+def _mesh_merges(context: Context) -> bool:
+    """Whether sidecars read the metrics of their pods: istiod's configuration may say no."""
+    istio = context.parameters.istio
+    name = "istio" if istio.revision == "default" else f"istio-{istio.revision}"
+    live = context.cluster.get("v1", "ConfigMap", name, istio.namespace)
+    if live is None:  # not installed yet
+        mesh = istio.istiod.values.get("meshConfig")
+    else:
+        mesh = yaml.safe_load((live.get("data") or {}).get("mesh") or "")
+    return not isinstance(mesh, dict) or mesh.get("enablePrometheusMerge") is not False
+
+
+def _of_service(made: Template, service: Object, merged: Sequence[int]) -> Iterator[_Sign]:
     said = annotations_of(service)
     marked = said.get(_SCRAPE) == "true"
     given = said.get(_PORT, "")
@@ -135,7 +145,7 @@ def _of_service(context: Context, made: Template, service: Object) -> Iterator[_
             continue
         if marked and not given:
             yield number, reference(service, f".metadata.annotations.{_SCRAPE}: true")
-        if _NAME.fullmatch(name) and number not in _merged(context, made):
+        if _NAME.fullmatch(name) and number not in merged:
             yield number, reference(service, f".spec.ports[{at}].name: {name}")
 
 

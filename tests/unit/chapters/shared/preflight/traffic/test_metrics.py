@@ -158,3 +158,17 @@ def test_the_web_pods_metrics_port_is_closed_unless_it_is_a_plaintext_port(tmp_p
 def test_a_risk_that_is_accepted_is_a_note(tmp_path: Path) -> None:
     (finding,) = metrics_ports(site(tmp_path, NAMED, accept=["metrics-ports"]), STRICT)
     assert finding.severity is Severity.NOTE
+
+
+def test_where_the_mesh_does_not_merge_metrics_annotated_ports_are_closed(tmp_path: Path) -> None:
+    mesh: Object = {
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio", "namespace": "istio-system"},
+        "data": {"mesh": "enablePrometheusMerge: false"},
+    }
+    annotated = database(EXPORTER, **MERGED)
+    assert list(metrics_ports(site(tmp_path, annotated), STRICT)) == []
+    (finding,) = metrics_ports(site(tmp_path, annotated, mesh), STRICT)
+    assert finding.evidence == (
+        f"{DATABASE_MADE_OF}.metadata.annotations.prometheus.io/scrape: true",
+    )
