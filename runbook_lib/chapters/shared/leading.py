@@ -63,8 +63,8 @@ class _Kind:
 
 
 _GATEWAY = "gateway.networking.k8s.io"
-_TRAEFIK = ("traefik.io/v1alpha1", "traefik.containo.us/v1alpha1")
 _ROUTES, _RULES = ("spec.routes.services",), ("spec.rules.backendRefs",)
+_SHARES = ("spec.weighted.services", "spec.mirroring", "spec.mirroring.mirrors")
 
 _INGRESS = _Kind(
     (NETWORKING,),
@@ -88,13 +88,14 @@ _KINDS = (
         everywhere=True,
     ),
     # https://doc.traefik.io/traefik/reference/routing-configuration/kubernetes/crd/
-    _Kind(_TRAEFIK, "IngressRoute", _ROUTES, everywhere=True),
-    _Kind(_TRAEFIK, "IngressRouteTCP", _ROUTES, everywhere=True),
-    _Kind(
-        _TRAEFIK,
-        "TraefikService",
-        ("spec.weighted.services", "spec.mirroring", "spec.mirroring.mirrors"),
-        everywhere=True,
+    *(
+        _Kind((f"{group}/v1alpha1",), kind, paths, everywhere=True)
+        for group in ("traefik.io", "traefik.containo.us")  # of version 2: other objects
+        for kind, paths in (
+            ("IngressRoute", _ROUTES),
+            ("IngressRouteTCP", _ROUTES),
+            ("TraefikService", _SHARES),
+        )
     ),
     # https://projectcontour.io/docs/main/config/api/
     _Kind(("projectcontour.io/v1",), "HTTPProxy", (*_ROUTES, "spec.tcpproxy.services")),

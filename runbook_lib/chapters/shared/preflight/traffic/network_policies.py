@@ -140,8 +140,8 @@ def _port(entry: Object, called: Peer, port: int, protocol: str) -> bool | None:
     if isinstance(desired, str):
         number = called.ports.get(desired)
         return number == port if number is not None or called.known else None
-    last: int = entry.get("endPort", desired)
-    return bool(desired <= port <= last)
+    first = int(desired)
+    return first <= port <= int(entry.get("endPort") or first)
 
 
 def _any(found: Iterable[bool | None]) -> bool | None:
