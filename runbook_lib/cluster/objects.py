@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 Object = dict[str, Any]
@@ -31,6 +32,27 @@ def labels_of(item: Object) -> dict[str, str]:
 def annotations_of(item: Object) -> dict[str, str]:
     """Return `metadata.annotations`: empty where an object, or a pod's template, has none."""
     return (item.get("metadata") or {}).get("annotations") or {}
+
+
+def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
+    """Whether a label selector selects what carries these labels; an empty one selects everything.
+
+    Args:
+        selector: With `matchLabels` and `matchExpressions`, either of which may be missing.
+        labels: The labels.
+    """
+    return (selector.get("matchLabels") or {}).items() <= labels.items() and all(
+        _holds(each["operator"], labels.get(each["key"]), each.get("values") or [])
+        for each in selector.get("matchExpressions") or []
+    )
+
+
+def _holds(operator: str, found: str | None, values: list[str]) -> bool:
+    if operator == "Exists":
+        return found is not None
+    if operator == "DoesNotExist":
+        return found is None
+    return (found in values) is (operator == "In")
 
 
 def ref(kind: str, name: str, namespace: str | None = None) -> str:

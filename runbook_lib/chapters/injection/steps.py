@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.base import State
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import objects, observe, preflight
-from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight import traffic, workloads
 from runbook_lib.cluster import (
     INJECT,
     INJECTION_LABEL,
@@ -121,6 +121,8 @@ class _RestartWorkloads(Step):
         yield from _missing(context)
         yield from workloads.before_restart(context)
         yield from _unlisted(context)
+        yield from traffic.istiod_out_of_reach(context)
+        yield from traffic.not_spoken(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod
 from runbook_lib.chapters.policies.services import service_ports
@@ -19,8 +20,14 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import selection_mistakes, sidecars, traffic, web
-from runbook_lib.mesh.policy import allowed_methods, allowed_to_some, is_dry_run
+from runbook_lib.mesh import selection_mistakes, sidecars, templates, traffic, web
+from runbook_lib.mesh.policy import (
+    allowed_methods,
+    allowed_to_some,
+    is_dry_run,
+    on_port,
+    why_not_inbound,
+)
 from runbook_lib.parameters import AuthorizationParameters, Parameters
 
 
@@ -196,12 +203,23 @@ def _not_http(context: Context) -> Iterator[Finding]:
     The web port's Service declares it as something else than HTTP, or connections go past the
     sidecars.
     """
+    application = context.parameters.application
+    port, made = application.web.port, templates.web(context)
     policies = traffic.policies_in_force(context.cluster, context.parameters)
+    if made is not None:  # pods that have no sidecar yet will be of this template
+        services = context.cluster.list("v1", "Service", application.namespace)
+        read = policies.web_protocol
+        policies = replace(
+            policies,
+            web_past=policies.web_past or why_not_inbound(made.pod, port),
+            web_protocol=read if read.reason else on_port(services, made.pod, port),
+        )
     reason = traffic.methods_without_effect(policies)
     if reason is None:
         return
-    where = f"port {context.parameters.application.web.port} of the web pods"
-    evidence = (f"{reason.text} ({reason.why})" if reason.why else reason.text,)
+    where = f"port {port} of the web pods"
+    text = made.text(reason) if made is not None else reason.text
+    evidence = (f"{text} ({reason.why})" if reason.why else text,)
     if reason is policies.web_past:
         yield Finding(
             where,

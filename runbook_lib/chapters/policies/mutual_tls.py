@@ -10,6 +10,10 @@ from runbook_lib.chapters.policies import manifest, pod_to_pod
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
 from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight.traffic import (
+    dependencies_past_sidecars,
+    metrics_ports,
+)
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import selection_mistakes, sidecars, web
@@ -25,8 +29,13 @@ class _PeerAuthenticationStep(Step):
         """The PeerAuthentication."""
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        yield from selection_mistakes(context)
+        mistakes = list(selection_mistakes(context))
+        yield from mistakes
         yield from outsiders.cut_off(context)
+        if not any(each.refuses for each in mistakes):  # otherwise there may be no manifest
+            planned = [self.manifest(context)]
+            yield from metrics_ports(context, planned)
+            yield from dependencies_past_sidecars(context, planned)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

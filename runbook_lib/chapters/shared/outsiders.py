@@ -7,64 +7,49 @@ methods closes what is not HTTP as well. A mesh-wide policy reaches other teams'
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from runbook_lib.base import KindNotInstalled
-from runbook_lib.cluster import (
-    APPS,
-    NETWORKING,
-    PROXY,
-    Object,
-    has_sidecar,
-    labels_of,
-    name_of,
-    namespace_of,
-    reference,
-)
+from runbook_lib.chapters.shared import doors
+from runbook_lib.chapters.shared.doors import Door
+from runbook_lib.cluster import PROXY, Object, has_sidecar, labels_of, namespace_of
 from runbook_lib.lifecycle import Context, Finding
-from runbook_lib.mesh import has_ended, is_web, sidecars, traffic, web_pods
-from runbook_lib.mesh.policy import STRICT, service_targets, why_not_inbound
+from runbook_lib.mesh import has_ended, is_web, sidecars, templates, traffic, web_pods
+from runbook_lib.mesh.policy import STRICT, why_not_inbound
 
-_Way = tuple[str, int | str, str]
-"""A Service by name, its port by number or name, and the object that leads there."""
-
-_OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
-
-
-@dataclass(frozen=True)
-class _Door:
-    """A port of a Service that leads to a container port of pods.
-
-    Attributes:
-        service: The Service, by name.
-        outside: How callers outside of the cluster reach it; empty if they do not.
-        port: The container's port.
-    """
-
-    service: str
-    outside: str
-    port: int
+_UNNAMED = "which is neither application.web.port nor among application.plaintext_ports"
+_UNHEALTHY = "every target becomes unhealthy, and the load balancer answers 503"
 
 
 def cut_off(context: Context) -> Iterator[Finding]:
-    """Find a load balancer, a node's port or an Ingress that leads to a port about to be closed.
+    """Find ways in from outside, and health checks, that lead to a port about to be closed.
 
     Such ports are those of the web pods that the parameters do not name.
     """
-    application = context.parameters.application
     outside = [door for door in _closed(context) if door.outside]
     if outside:
-        ports = sorted({*application.plaintext_ports, *(door.port for door in outside)})
         leads = "; ".join(
-            f"{door.service} ({door.outside}) leads to port {door.port}" for door in outside
+            f"{door.by} ({door.outside}) leads to port {door.port}" for door in outside
         )
         yield Finding(
             "web pods",
-            f"{leads}, which is neither application.web.port nor among application.plaintext_ports",
+            f"{leads}, {_UNNAMED}",
             "callers outside of the mesh would be cut off",
             "if that way in is not used, close it first: make the Service a ClusterIP, or remove "
-            "it from the Ingress",
-            parameter=f"application.plaintext_ports: {ports}",
+            "what leads there",
+            _fields(outside),
+            parameter=_opened(context, outside),
+        )
+    pods = list(_web_pods(context))
+    checks = [door for door in doors.health_checks(context, pods) if _is_closed(context, door)]
+    if checks:
+        ports = ", ".join(dict.fromkeys(str(door.port) for door in checks))
+        yield Finding(
+            "web pods",
+            f"the load balancer sends its health checks to port {ports}, {_UNNAMED}",
+            f"the checks come from outside of the mesh and would be refused: {_UNHEALTHY}",
+            "let them ask the port that requests go to: set the annotation to traffic-port",
+            _fields(checks),
+            parameter=_opened(context, checks),
         )
 
 
@@ -82,17 +67,35 @@ def note_on_ports(context: Context, consequence: str) -> str:
     ports = sorted({door.port for door in closed})
     return " ".join(
         f"Port {port} of the web pods is reached through "
-        f"{', '.join(dict.fromkeys(door.service for door in closed if door.port == port))}, from "
+        f"{', '.join(dict.fromkeys(door.by for door in closed if door.port == port))}, from "
         f"the cluster alone: {consequence}."
         for port in ports
     )
 
 
-def _closed(context: Context) -> list[_Door]:
+def _closed(context: Context) -> list[Door]:
     """Return the ways in to ports of the web pods that the parameters do not name."""
+    made = templates.web(context)
+    found = [
+        *doors.through_services(context, list(_web_pods(context))),
+        *(doors.host_ports(made) if made is not None else ()),
+    ]
+    return [door for door in found if _is_closed(context, door)]
+
+
+def _is_closed(context: Context, door: Door) -> bool:
     application = context.parameters.application
-    known = (application.web.port, *application.plaintext_ports)
-    return [door for door in _doors(context, list(_web_pods(context))) if door.port not in known]
+    return door.port not in (application.web.port, *application.plaintext_ports)
+
+
+def _opened(context: Context, found: Sequence[Door]) -> str:
+    """Return the parameter that would leave ports open, with those that are open already."""
+    known = context.parameters.application.plaintext_ports
+    return f"application.plaintext_ports: {sorted({*known, *(door.port for door in found)})}"
+
+
+def _fields(found: Sequence[Door]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(field for door in found for field in door.fields))
 
 
 def namespaces_of_others(context: Context) -> list[str]:
@@ -112,7 +115,11 @@ def doors_of_others(context: Context) -> list[str]:
         for pod in _under_mesh_wide(context, application.namespace)
         if not is_web(context.parameters, pod)
     ]
-    found = (f"{d.service} ({d.outside})" for d in _doors(context, pods) if d.outside)
+    ways = (
+        *doors.through_services(context, pods),
+        *(door for pod in pods for door in doors.host_ports(templates.Template(pod, pod))),
+    )
+    found = (f"{door.by} ({door.outside})" for door in ways if door.outside)
     return list(dict.fromkeys(found))
 
 
@@ -129,7 +136,7 @@ def open_past_sidecars(context: Context, planned: Sequence[Object]) -> list[str]
             continue
         for port in sidecars.ports(pod):
             past = why_not_inbound(pod, port)
-            judged = traffic.Policies(tuple(planned), web_labels=_labels(pod))
+            judged = traffic.Policies(tuple(planned), web_labels=labels_of(pod))
             if past and traffic.mode_on_port(judged, namespace_of(pod), port) == STRICT:
                 found.setdefault(past.text, []).append(str(port))
     return [f"{', '.join(ports)} ({text})" for text, ports in found.items()]
@@ -164,7 +171,7 @@ def _mesh_wide(context: Context, mode: str) -> Object:
 
 def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:
     """Return the mode on each port of a pod, and on a port that it does not declare."""
-    judged = traffic.Policies(tuple(policies), web_labels=_labels(pod))
+    judged = traffic.Policies(tuple(policies), web_labels=labels_of(pod))
     return tuple(
         traffic.mode_on_port(judged, namespace_of(pod), port)
         for port in (*sidecars.ports(pod), 0)
@@ -172,72 +179,8 @@ def _modes(pod: Object, policies: Sequence[Object]) -> tuple[str, ...]:
     )
 
 
-def _doors(context: Context, pods: Sequence[Object]) -> Iterator[_Door]:
-    """Yield the ways through Services of the application's namespace to these pods of it."""
-    namespace = context.parameters.application.namespace
-    ways = list(_ways_in(context, namespace))
-    for service in context.cluster.list("v1", "Service", namespace):
-        selector = service["spec"].get("selector")
-        if not selector:
-            continue
-        selected = [pod for pod in pods if selector.items() <= _labels(pod).items()]
-        for port in service["spec"].get("ports") or []:
-            if port.get("protocol", "TCP") != "TCP":
-                continue  # sidecars leave everything else alone
-            alone = {**service, "spec": {**service["spec"], "ports": [port]}}
-            targets = {target for pod in selected for _, target in service_targets(alone, pod)}
-            outside = ", ".join(_outside(service, port, ways))
-            for target in sorted(targets):
-                yield _Door(reference(service), outside, target)
-
-
 def _web_pods(context: Context) -> Iterator[Object]:
     """Yield the web pods there are, and the one that their workload would make."""
-    application = context.parameters.application
-    web, namespace = application.web, application.namespace
     yield from web_pods(context.cluster, context.parameters)
-    workload = context.cluster.get(APPS, web.kind, web.name, namespace)
-    if workload is not None:
-        template = workload["spec"]["template"]
-        yield {"metadata": template.get("metadata") or {}, "spec": template["spec"]}
-
-
-def _outside(service: Object, port: Object, ways: Sequence[_Way]) -> Iterator[str]:
-    """Yield how callers outside of the cluster reach a port of a Service."""
-    spec = service["spec"]
-    if spec.get("type") in _OUTSIDE_TYPES:
-        yield spec["type"]
-    if spec.get("externalIPs"):
-        yield "externalIPs"
-    for name, desired, what in ways:
-        if name == name_of(service) and desired in (port["port"], port.get("name")):
-            yield what
-
-
-def _ways_in(context: Context, namespace: str) -> Iterator[_Way]:
-    """Yield what else leads to Services from outside of the cluster."""
-    for ingress in context.cluster.list(NETWORKING, "Ingress", namespace):
-        spec = ingress["spec"]
-        paths = [
-            path
-            for rule in spec.get("rules") or []
-            for path in (rule.get("http") or {}).get("paths") or []
-        ]
-        for backend in (spec.get("defaultBackend") or {}, *(path["backend"] for path in paths)):
-            if "service" in backend:
-                port = backend["service"].get("port") or {}
-                desired = port.get("number") or port.get("name", "")
-                yield backend["service"]["name"], desired, reference(ingress)
-    try:
-        # What the AWS Load Balancer Controller makes, also of annotations, or its users by hand.
-        bindings = context.cluster.list("elbv2.k8s.aws/v1beta1", "TargetGroupBinding", namespace)
-    except KindNotInstalled:
-        return
-    for binding in bindings:
-        to = binding["spec"]["serviceRef"]
-        yield to["name"], to["port"], reference(binding)
-
-
-def _labels(pod: Object) -> dict[str, str]:
-    labels: dict[str, str] = labels_of(pod)
-    return labels
+    if (made := templates.web(context)) is not None:
+        yield made.pod

@@ -36,13 +36,17 @@ class GivenCluster:
         labels: Mapping[str, str] | None = None,
     ) -> list[Object]:
         served = version.startswith(OF_KUBERNETES)
-        if not served and kind not in {item["kind"] for item in self.objects}:
+        if not served and not any(
+            item["kind"] == kind and item.get("apiVersion", version) == version
+            for item in self.objects
+        ):
             raise KindNotInstalled(version, kind)
         return [
             item
             for item in self.objects
             if item["kind"] == kind
-            and namespace in (None, item["metadata"]["namespace"])
+            and item.get("apiVersion", version) == version
+            and namespace in (None, item["metadata"].get("namespace"))
             and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
         ]
 

@@ -59,3 +59,30 @@ def test_a_service_that_is_missing_is_an_obstacle_before_any_step(tmp_path: Path
     (finding,) = rule.obstacles(given)
     assert (finding.where, finding.what) == ("Service xnat/xnat-xnat-web", "there is none")
     assert finding.remedy == "correct application.web.service"
+
+
+@pytest.mark.parametrize(
+    ("service", "annotations", "said"),
+    [
+        (OLDER, {}, r"Service xnat/older .spec.ports\[0\].name: tcp-web"),
+        (
+            OWN,
+            EXCLUDED,
+            r"StatefulSet xnat/xnat-xnat-web .spec.template.metadata.annotations.*: 8080 \(",
+        ),
+    ],
+)
+@pytest.mark.parametrize("pods", [[], [pod(sidecar=False)]])
+def test_what_pods_with_sidecars_will_be_counts_before_there_are_any(
+    tmp_path: Path,
+    service: dict[str, Any],
+    annotations: dict[str, str],
+    said: str,
+    pods: list[dict[str, Any]],
+) -> None:
+    web = web_workload()
+    web["spec"]["template"]["metadata"]["annotations"] = annotations
+    given = context(tmp_path, service, web, *pods)
+    _, first, *_ = authorization.steps(given.parameters)
+    (finding,) = first.obstacles(given)
+    assert re.match(said, finding.evidence[0])

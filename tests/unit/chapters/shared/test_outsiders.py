@@ -199,6 +199,9 @@ def test_ways_in_to_other_pods_of_the_application_are_named(tmp_path: Path) -> N
     assert doors_of_others(context(tmp_path, *there, own)) == []
     site = service("site", port(80, 8080), type="LoadBalancer")
     assert doors_of_others(context(tmp_path, pod(), site)) == []
+    on_the_node = {"name": "archive", "ports": [{"containerPort": 4242, "hostPort": 4242}]}
+    reached = pod("archive-0", on_the_node, labels=archive)
+    assert doors_of_others(context(tmp_path, reached)) == ["Pod xnat/archive-0 (hostPort 4242)"]
     outside_the_mesh = pod("archive-0", labels=archive, sidecar=False)
     assert doors_of_others(context(tmp_path, outside_the_mesh, to_archive)) == []
 

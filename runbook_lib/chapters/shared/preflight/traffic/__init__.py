@@ -1,0 +1,5 @@
+"""What sidecars and policies would do to traffic that works today: found before a step begins."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,11 @@
+__all__ = [
+    "dependencies_past_sidecars",
+    "istiod_out_of_reach",
+    "metrics_ports",
+    "not_spoken",
+]
+
+from .istiod import istiod_out_of_reach
+from .metrics import metrics_ports
+from .protocols import not_spoken
+from .strict import dependencies_past_sidecars
