@@ -8,6 +8,7 @@ __all__ = [
     "deletion",
     "few",
     "foreign",
+    "injection_undone",
     "is_own",
     "istios",
     "kinds",
@@ -15,10 +16,12 @@ __all__ = [
     "namespace",
     "namespaces",
     "operator",
+    "policy_kept",
     "release_of",
     "releases",
     "risk",
     "row",
+    "set_back",
     "table",
     "take_over",
     "webhooks",
@@ -26,6 +29,7 @@ __all__ = [
 
 from .admission import webhooks
 from .everything import CHECKS, row, table
+from .gitops import injection_undone, policy_kept, set_back
 from .helm import (
     INSTALLED_BY,
     RELEASE_NAME,
