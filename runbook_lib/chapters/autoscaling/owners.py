@@ -169,7 +169,8 @@ def _leaves_sidecar(vertical: Object) -> bool:
     """Whether a VerticalPodAutoscaler has a policy that turns it off for the sidecar."""
     policies = (vertical["spec"].get("resourcePolicy") or {}).get("containerPolicies") or []
     modes = {each.get("containerName"): each.get("mode", "Auto") for each in policies}
-    return modes.get(PROXY, modes.get("*", "Auto")) == "Off"
+    turned_off: bool = modes.get(PROXY, modes.get("*")) == "Off"
+    return turned_off
 
 
 def _flow(value: object) -> str:

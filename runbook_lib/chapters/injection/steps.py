@@ -52,6 +52,8 @@ class _LabelNamespace(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from _namespace_obstacles(context)
         yield from preflight.meshes(context)
+        yield from preflight.not_injected(context)
+        yield from preflight.injection_undone(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

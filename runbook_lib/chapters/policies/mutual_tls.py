@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runbook_lib.chapters.policies import manifest, pod_to_pod
+from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
 from runbook_lib.mesh import selection_mistakes, sidecars, web
@@ -26,6 +26,8 @@ class _PeerAuthenticationStep(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from selection_mistakes(context)
         yield from outsiders.cut_off(context)
+        yield from stale.sidecars(context)
+        yield from preflight.policy_kept(context, lambda: self.manifest(context))
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -74,6 +76,10 @@ class _StrictMutualTls(_PeerAuthenticationStep):
 
     def manifest(self, context: Context) -> Object:
         return manifest.strict_mutual_tls(context.parameters)
+
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from super().obstacles(context)
+        yield from preflight.not_mesh_wide(context)
 
     def plan(self, context: Context) -> Plan:
         plan = super().plan(context)

@@ -29,18 +29,20 @@ class GivenCluster:
         namespace: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> list[Object]:
-        served = version.startswith(("v1", "apps/", "networking.k8s.io/"))
+        served = version.startswith(("v1", "apps/", "networking.k8s.io/", "autoscaling/"))
         if not served and kind not in {item["kind"] for item in self.objects}:
             raise KindNotInstalled(version, kind)
         return [
             item
             for item in self.objects
             if item["kind"] == kind
-            and namespace in (None, item["metadata"]["namespace"])
+            and namespace in (None, item["metadata"].get("namespace"))
             and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
         ]
 
-    def get(self, version: str, kind: str, name: str, namespace: str) -> Object | None:
+    def get(
+        self, version: str, kind: str, name: str, namespace: str | None = None
+    ) -> Object | None:
         found = (o for o in self.list(version, kind, namespace) if o["metadata"]["name"] == name)
         return next(found, None)
 

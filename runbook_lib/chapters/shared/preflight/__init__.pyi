@@ -11,10 +11,13 @@ __all__ = [
     "injection_undone",
     "is_own",
     "istios",
+    "kiali_of_others",
     "kinds",
     "meshes",
     "namespace",
     "namespaces",
+    "not_injected",
+    "not_mesh_wide",
     "operator",
     "policy_kept",
     "release_of",
@@ -42,7 +45,8 @@ from .helm import (
     take_over,
 )
 from .istio import control_plane, istios, meshes
-from .kiali import operator
+from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
+from .mesh_config import not_injected, not_mesh_wide
 from .policies import changed_by_others
 from .wording import few, risk

@@ -8,7 +8,7 @@ https://fluxcd.io/flux/components/kustomize/kustomizations/.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -27,7 +27,7 @@ from runbook_lib.cluster import (
     ref,
     reference,
 )
-from runbook_lib.lifecycle import Context, Finding, Severity
+from runbook_lib.lifecycle import Context, Finding, Refused, Severity
 from runbook_lib.mesh import injection_label
 
 _TRACKING = "argocd.argoproj.io/tracking-id"
@@ -262,15 +262,22 @@ def injection_undone(context: Context) -> Iterator[Finding]:
             yield from set_back(context, workload, (), change, forced=True)
 
 
-def policy_kept(context: Context, desired: Object) -> Iterator[Finding]:
-    """Find that a policy of the runbook's name is kept by others, and is not what it is to be."""
+def policy_kept(context: Context, make: Callable[[], Object]) -> Iterator[Finding]:
+    """Find that a policy of the runbook's name is kept by others, and is not what it is to be.
+
+    Args:
+        context: Where to look.
+        make: Returns the policy as it is to be; whatever it refuses is found elsewhere.
+    """
     try:
-        found = live_object(context.cluster, desired)
-    except KindNotInstalled:
+        desired = make()
+    except Refused:
         return
-    if found is None or found.get("spec") == desired["spec"]:
-        return
-    yield from set_back(context, found, ("spec",), "its spec as the plan shows it", forced=False)
+    found = live_object(context.cluster, desired)
+    if found is not None and found.get("spec") != desired["spec"]:
+        yield from set_back(
+            context, found, ("spec",), "its spec as the plan shows it", forced=False
+        )
 
 
 def _keeper(context: Context, item: Object) -> _Keeper | None:
