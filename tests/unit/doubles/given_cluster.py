@@ -29,7 +29,9 @@ class GivenCluster:
         namespace: str | None = None,
         labels: Mapping[str, str] | None = None,
     ) -> list[Object]:
-        served = version.startswith(("v1", "apps/", "networking.k8s.io/", "autoscaling/"))
+        served = version.startswith(
+            ("v1", "apps/", "autoscaling/", "networking.k8s.io/", "rbac.authorization.k8s.io/")
+        )
         if not served and kind not in {item["kind"] for item in self.objects}:
             raise KindNotInstalled(version, kind)
         return [

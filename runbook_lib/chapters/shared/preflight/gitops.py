@@ -37,6 +37,13 @@ _INSTANCE = "app.kubernetes.io/instance"
 
 _REPLACE = "Replace=true"
 
+_EXEMPT = {
+    "kustomize.toolkit.fluxcd.io/reconcile": ("disabled",),
+    "kustomize.toolkit.fluxcd.io/ssa": ("ignore", "ifnotpresent"),
+    "helm.toolkit.fluxcd.io/driftDetection": ("disabled",),
+}
+"""Annotations, with values in small letters, by which Flux leaves one object as it is."""
+
 
 @dataclass(frozen=True)
 class _Tool:
@@ -125,9 +132,11 @@ class _Keeper:
             return f"{self.tool.name} ({self.tool.manager})"
         return f"{self.tool.name}'s {ref(self.tool.kind, self.name, self.where)}"
 
-    @property
-    def at_rest(self) -> str:
-        """The field that keeps it from setting anything back by itself; empty if none does."""
+    def at_rest(self, item: Object) -> str:
+        """The field that keeps it from setting an object back by itself; empty if none does."""
+        for key, value in annotations_of(item).items():
+            if value.lower() in _EXEMPT.get(key, ()):
+                return f".metadata.annotations.{key}: {value}"
         if self.live is None:
             return ""
         spec = self.live.get("spec") or {}
@@ -170,7 +179,13 @@ class _Keeper:
 
 
 def set_back(
-    context: Context, item: Object, paths: Sequence[str], change: str, *, forced: bool
+    context: Context,
+    item: Object,
+    paths: Sequence[str],
+    change: str,
+    *,
+    forced: bool,
+    lasting: bool = True,
 ) -> Iterator[Finding]:
     """Find that a change of an object would be set back, or what would have to set it back.
 
@@ -180,12 +195,14 @@ def set_back(
         paths: The fields that the step changes, as `ownership.managers` names them.
         change: What the step changes, in words, as Git would have to state it.
         forced: Whether the step takes the fields from others; otherwise it meets a conflict.
+        lasting: Whether the change is to last; a restart has done its work when it is over.
     """
     keeper = _keeper(context, item)
     if keeper is None:
         return
     where = reference(item)
-    stated = tuple(_stated(item, paths))
+    stated = tuple(_stated(item, paths, forced=forced))
+    at_rest = keeper.at_rest(item)
     kept = f"{keeper.text} keeps it as Git has it"
     commit = f"commit the change to Git: {change}"
     pause = f"pause it: {keeper.pause}"
@@ -198,7 +215,7 @@ def set_back(
             (keeper.sign, *stated),
             name="set-back",
         )
-    elif stated and not keeper.at_rest:
+    elif stated and not at_rest:
         yield risk(
             context,
             "set-back",
@@ -216,7 +233,7 @@ def set_back(
             f"{kept}, and states what this step changes; it is at rest now",
             "the next sync or upgrade sets the change back",
             f"{commit} before that",
-            (keeper.sign, *stated, keeper.at_rest),
+            (keeper.sign, *stated, at_rest),
             severity=Severity.NOTE,
             name="set-back",
         )
@@ -227,8 +244,9 @@ def set_back(
             Finding(
                 where,
                 f"{kept}, and replaces the whole object when it syncs",
-                f"the next sync removes what this step adds: {change}",
-                f"{commit}; or take {_REPLACE} out of its sync options",
+                f"the next sync removes what this step adds: {change}"
+                + ("" if lasting else ", so the pods are replaced once more"),
+                f"take {_REPLACE} out of its sync options" + (f"; or {commit}" if lasting else ""),
                 (keeper.sign, replaced),
             ),
         )
@@ -238,7 +256,7 @@ def set_back(
             f"{kept}; Git does not state what this step adds: {change}",
             "a sync leaves fields alone that Git does not state, so the change stays, unless the "
             "whole object is deleted and made anew, or replaced",
-            f"nothing now; so that it lasts, {commit}",
+            f"so that it lasts, {commit}" if lasting else "nothing: it is needed only once",
             (keeper.sign,),
             severity=Severity.NOTE,
             name="set-back",
@@ -258,8 +276,8 @@ def injection_undone(context: Context) -> Iterator[Finding]:
         kind, _, name = each.partition("/")
         workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is not None:
-            change = "annotations of its pod template that restart it, once; Git needs none of them"
-            yield from set_back(context, workload, (), change, forced=True)
+            change = "the annotations of its pod template that restart it"
+            yield from set_back(context, workload, (), change, forced=True, lasting=False)
 
 
 def policy_kept(context: Context, make: Callable[[], Object]) -> Iterator[Finding]:
@@ -312,11 +330,14 @@ def _tracked(item: Object) -> str:
     return application if same else ""
 
 
-def _stated(item: Object, paths: Sequence[str]) -> Iterator[str]:
-    """Yield which of the fields others manage, as evidence."""
+def _stated(item: Object, paths: Sequence[str], *, forced: bool) -> Iterator[str]:
+    """Yield who manages which of the fields, as evidence that Git states them.
+
+    What the runbook itself manages, it took over from others if the step does so, or added.
+    """
     for manager, managed in ownership.managers(item).items():
         fields = [each for each in managed if any(_within(each, path) for path in paths)]
-        if manager != FIELD_MANAGER and fields:
+        if fields and (forced or manager != FIELD_MANAGER):
             yield f".metadata.managedFields: {manager} manages {', '.join(fields)}"
 
 

@@ -23,6 +23,7 @@ from runbook_lib.lifecycle import Context, Finding, Severity
 
 _KIALI_API = "kiali.io/v1alpha1"
 _KIALI_CRD = "kialis.kiali.io"
+_RBAC = "rbac.authorization.k8s.io/v1"
 
 
 def operator(context: Context) -> Iterator[Finding]:
@@ -86,12 +87,11 @@ def kiali_of_others(context: Context) -> Iterator[Finding]:
     name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
     resources = _kialis(context)
     own = [r for r in resources if (name_of(r), namespace_of(r)) == (name, namespace)]
-    for item in resources:
-        deployment = (item.get("spec") or {}).get("deployment") or {}
-        made = deployment.get("instance_name", "kiali")
-        where = deployment.get("namespace", namespace_of(item))
-        if item not in own and made == name:
-            yield _same_name(item, made, where, namespace)
+    others = [r for r in resources if r not in own and _takes(r, name, namespace)]
+    for item in others:
+        yield _same_name(reference(item), f".spec.deployment.instance_name: {name}", name)
+    if not others:
+        yield from _bound_elsewhere(context, name, namespace)
     parts = [
         found
         for version, kind in ((APPS, "Deployment"), ("v1", "Service"), ("v1", "ConfigMap"))
@@ -120,29 +120,36 @@ def kiali_of_others(context: Context) -> Iterator[Finding]:
         )
 
 
-def _same_name(item: Object, made: str, where: str, namespace: str) -> Finding:
-    """Say that another Kiali resource makes objects of the same names."""
-    same = where == namespace
-    field = f".spec.deployment.instance_name: {made}"
-    if same:
-        return Finding(
-            reference(item),
-            f"the operator makes of it a Kiali of the same name in {where}",
-            "two resources would take its objects from each other, so the operator refuses one",
-            "use that Kiali: leave 06_kiali out",
-            (field,),
-            parameter=f"kiali.name: {name_of(item)}, if that is to be changed; or another name",
-            name="kiali-of-others",
-        )
+def _takes(item: Object, name: str, namespace: str) -> bool:
+    """Whether the operator makes of a Kiali resource objects that the runbook's own would need.
+
+    Objects in the cluster's own scope are shared by all of a name that may see every namespace.
+    """
+    deployment = (item.get("spec") or {}).get("deployment") or {}
+    same = deployment.get("instance_name", "kiali") == name
+    there = deployment.get("namespace", namespace_of(item)) == namespace
+    return same and (there or deployment.get("cluster_wide_access", True))
+
+
+def _bound_elsewhere(context: Context, name: str, namespace: str) -> Iterator[Finding]:
+    """Find the binding of a Kiali of the same name in another namespace, whatever made it."""
+    binding = context.cluster.get(_RBAC, "ClusterRoleBinding", name)
+    for subject in (binding or {}).get("subjects") or []:
+        if binding and subject.get("namespace", namespace) != namespace:
+            sign = f".subjects: {subject['kind']} {subject['namespace']}/{subject['name']}"
+            yield _same_name(reference(binding), sign, name)
+
+
+def _same_name(where: str, sign: str, name: str) -> Finding:
+    """Say that a Kiali of the same name has objects that the runbook's own would need."""
     return Finding(
-        reference(item),
-        f"it has the same instance name as this one, in namespace {where}",
-        "their ClusterRoles and ClusterRoleBindings may share names; what one deletes, the other "
-        "then lacks",
-        "give this one a name of its own",
-        (field,),
-        parameter=f"kiali.name: {made}-{namespace}"[:80],
-        severity=Severity.NOTE,
+        where,
+        f"another Kiali is called {name}, too",
+        "the operator refuses a second one of that name: the two would share a ClusterRoleBinding, "
+        "or all of their objects",
+        "use that Kiali: leave 06_kiali out",
+        (sign,),
+        parameter=f"kiali.name: {name}-runbook",
         name="kiali-of-others",
     )
 

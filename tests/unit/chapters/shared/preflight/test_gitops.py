@@ -154,6 +154,25 @@ def test_a_helmrelease_sets_back_only_where_drift_detection_is_enabled(tmp_path:
     assert refusal.refuses
 
 
+def test_what_the_runbook_took_over_is_stated_in_git_all_the_same(tmp_path: Path) -> None:
+    taken = autoscaler(labels=FLUX, managedFields=managed("istio-runbook", METRICS))
+    (refusal,) = found(tmp_path, taken)
+    assert refusal.refuses
+    assert refusal.evidence[1] == ".metadata.managedFields: istio-runbook manages spec.metrics"
+
+
+def test_flux_leaves_an_object_that_is_marked_so(tmp_path: Path) -> None:
+    marked = autoscaler(
+        labels=FLUX,
+        annotations={"kustomize.toolkit.fluxcd.io/reconcile": "disabled"},
+        managedFields=managed("kustomize-controller", METRICS),
+    )
+    (note,) = found(tmp_path, marked)
+    assert not note.refuses
+    sign = ".metadata.annotations.kustomize.toolkit.fluxcd.io/reconcile: disabled"
+    assert sign in note.evidence
+
+
 def test_fields_that_a_step_does_not_take_over_are_refused_whatever_is_accepted(
     tmp_path: Path,
 ) -> None:
@@ -169,6 +188,9 @@ def test_a_label_that_git_does_not_state_and_a_restart_are_notes(tmp_path: Path)
     findings = list(preflight.injection_undone(context(tmp_path, namespace, workload)))
     assert [each.where for each in findings] == ["Namespace xnat", "StatefulSet xnat/xnat-xnat-web"]
     assert not any(each.refuses for each in findings)
+    label, restart = (each.remedy for each in findings)
+    assert label.endswith("commit the change to Git: metadata.labels.istio-injection: enabled")
+    assert restart == "nothing: it is needed only once"
     namespace["metadata"]["labels"] = {**FLUX, "istio-injection": "enabled"}
     assert list(preflight.injection_undone(context(tmp_path, namespace, workload))) == []
 

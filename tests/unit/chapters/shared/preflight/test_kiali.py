@@ -5,9 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster.objects import Object
+from runbook_lib.lab import standins
 from tests.unit.doubles.given_cluster import context
+
+APPLICATION = Path(standins.__file__).parent / "application.yaml"
 
 
 def part(kind: str, **metadata: Any) -> Object:
@@ -60,8 +65,32 @@ def test_another_resource_for_a_kiali_of_the_same_name_is_refused(tmp_path: Path
     assert refusal.evidence == (".spec.deployment.instance_name: kiali",)
 
 
-def test_the_same_instance_name_in_another_namespace_is_a_note(tmp_path: Path) -> None:
-    (note,) = preflight.kiali_of_others(context(tmp_path, resource("kiali", "other-mesh")))
-    assert not note.refuses
+def test_the_same_instance_name_in_another_namespace_is_refused_where_both_see_the_cluster(
+    tmp_path: Path,
+) -> None:
+    (refusal,) = preflight.kiali_of_others(context(tmp_path, resource("kiali", "other-mesh")))
+    assert refusal.where == "Kiali other-mesh/kiali"
     named = resource("kiali", "other-mesh", instance_name="other")
     assert list(preflight.kiali_of_others(context(tmp_path, named))) == []
+    narrow = resource("kiali", "other-mesh")
+    narrow["spec"]["deployment"]["cluster_wide_access"] = False
+    assert list(preflight.kiali_of_others(context(tmp_path, narrow))) == []
+
+
+def test_a_binding_of_a_kiali_in_another_namespace_is_refused(tmp_path: Path) -> None:
+    account = {"kind": "ServiceAccount", "name": "kiali", "namespace": "other-mesh"}
+    binding: Object = {
+        "kind": "ClusterRoleBinding",
+        "metadata": {"name": "kiali"},
+        "subjects": [account],
+    }
+    (refusal,) = preflight.kiali_of_others(context(tmp_path, binding))
+    assert refusal.where == "ClusterRoleBinding kiali"
+    assert refusal.evidence == (".subjects: ServiceAccount other-mesh/kiali",)
+    account["namespace"] = "istio-system"
+    assert list(preflight.kiali_of_others(context(tmp_path, binding))) == []
+
+
+def test_nothing_is_said_of_the_labs_own_application(tmp_path: Path) -> None:
+    items = yaml.safe_load_all(APPLICATION.read_text(encoding="utf-8"))
+    assert list(preflight.kiali_of_others(context(tmp_path, *items))) == []
