@@ -126,9 +126,10 @@ def _takes(item: Object, name: str, namespace: str) -> bool:
     Objects in the cluster's own scope are shared by all of a name that may see every namespace.
     """
     deployment = (item.get("spec") or {}).get("deployment") or {}
-    same = deployment.get("instance_name", "kiali") == name
+    if deployment.get("instance_name", "kiali") != name:
+        return False
     there = deployment.get("namespace", namespace_of(item)) == namespace
-    return same and (there or deployment.get("cluster_wide_access", True))
+    return there or bool(deployment.get("cluster_wide_access", True))
 
 
 def _bound_elsewhere(context: Context, name: str, namespace: str) -> Iterator[Finding]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import yaml
 
-from runbook_lib.chapters.policies import stale
+from runbook_lib.chapters.policies import authorization, mutual_tls, stale
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lab import standins
-from tests.unit.doubles.given_cluster import context, pod
+from tests.unit.doubles.given_cluster import context, pod, web_workload
 
 APPLICATION = Path(standins.__file__).parent / "application.yaml"
 
@@ -85,6 +85,14 @@ def test_pods_that_leave_or_have_no_sidecar_are_not_looked_at(tmp_path: Path) ->
     leaving = meshed("1-20", deletionTimestamp="now")
     bare = pod("db-0", sidecar=False, labels={"app": "db"})
     assert list(stale.sidecars(context(tmp_path, istiod(), leaving, bare))) == []
+
+
+def test_chapters_04_and_05_refuse_a_sidecar_that_no_policy_reaches(tmp_path: Path) -> None:
+    given = context(tmp_path, istiod(), meshed("1-20"), web_workload())
+    first, second, _ = mutual_tls.steps(given.parameters)
+    _, dry_run, last, _ = authorization.steps(given.parameters)
+    for step in (first, second, dry_run, last):
+        assert "stale-sidecar" in [each.name for each in step.obstacles(given) if each.refuses]
 
 
 def test_nothing_is_said_of_the_labs_own_application(tmp_path: Path) -> None:

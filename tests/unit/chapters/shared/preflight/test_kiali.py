@@ -5,11 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
+from runbook_lib.chapters.kiali.steps import steps
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lab import standins
+from runbook_lib.lifecycle.finding import Refused
 from tests.unit.doubles.given_cluster import context
 
 APPLICATION = Path(standins.__file__).parent / "application.yaml"
@@ -89,6 +92,13 @@ def test_a_binding_of_a_kiali_in_another_namespace_is_refused(tmp_path: Path) ->
     assert refusal.evidence == (".subjects: ServiceAccount other-mesh/kiali",)
     account["namespace"] = "istio-system"
     assert list(preflight.kiali_of_others(context(tmp_path, binding))) == []
+
+
+def test_chapter_06_does_not_describe_a_kiali_beside_one_of_others(tmp_path: Path) -> None:
+    given = context(tmp_path, part("Deployment"))
+    (step,) = (s for s in steps(given.parameters) if s.name == "kiali-instance")
+    with pytest.raises(Refused, match="a Kiali that no Kiali resource describes"):
+        step.plan(given)
 
 
 def test_nothing_is_said_of_the_labs_own_application(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 import yaml
 
+from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.chapters.policies import mutual_tls
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.preflight import mesh_config
 from runbook_lib.cluster.objects import Object
@@ -166,6 +168,23 @@ def test_values_that_disable_the_injector_are_refused(tmp_path: Path) -> None:
     given = context(tmp_path, NAMESPACE, web_workload(), istio={"istiod": {"values": values}})
     (refusal,) = preflight.not_injected(given)
     assert refusal.parameter == "istio.istiod.values.global.proxy.autoInject"
+
+
+def test_chapter_02_does_not_label_a_namespace_that_istiod_leaves_out(tmp_path: Path) -> None:
+    selectors = [{"matchLabels": {"team": "pet"}}]
+    given = context(tmp_path, NAMESPACE, web_workload(), mesh(discoverySelectors=selectors))
+    label, _ = injection.steps(given.parameters)
+    assert "discovery-selectors" in [each.name for each in label.obstacles(given) if each.refuses]
+
+
+def test_chapter_04_is_strict_only_where_that_holds_for_the_mesh(tmp_path: Path) -> None:
+    given = context(tmp_path, NAMESPACE, web_workload(), mesh(rootNamespace="admin"))
+    refused = {
+        step.name: [each.name for each in step.obstacles(given) if each.refuses]
+        for step in mutual_tls.steps(given.parameters)[:2]
+    }
+    assert "root-namespace" in refused["mutual-tls-strict"]
+    assert "root-namespace" not in refused["mutual-tls-exception"]
 
 
 def test_nothing_is_said_of_the_labs_own_application(tmp_path: Path) -> None:
