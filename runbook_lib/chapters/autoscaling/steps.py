@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from runbook_lib.base import State, VerificationFailed, WaitTimeout
-from runbook_lib.chapters.autoscaling import autoscalers, remedies
+from runbook_lib.chapters.autoscaling import autoscalers, owners, remedies
 from runbook_lib.chapters.autoscaling.autoscalers import METRICS_BEFORE
 from runbook_lib.chapters.autoscaling.cases import Autoscaler, ScaleOut, application_load
 from runbook_lib.chapters.autoscaling.scale_out import (
@@ -17,7 +17,17 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     words,
 )
 from runbook_lib.cluster import Object, ref, reference
-from runbook_lib.lifecycle import Context, Plan, Row, Step, Table, Verification
+from runbook_lib.lifecycle import (
+    Context,
+    Finding,
+    Plan,
+    Row,
+    Step,
+    Table,
+    Verification,
+    refusals,
+    require,
+)
 from runbook_lib.parameters import Parameters
 
 _WORDS = {
@@ -57,7 +67,15 @@ class _MendAutoscalers(Step):
             self.risk = "autoscalers scale out earlier than with the sidecar, as they did before it"
             self.undo = f"set spec.metrics to what the annotation {METRICS_BEFORE} keeps"
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from owners.obstacles(context, self._remedy)
+        yield from refusals(lambda: self._plan(context))
+
     def plan(self, context: Context) -> Plan:
+        require(owners.obstacles(context, self._remedy))
+        return self._plan(context)
+
+    def _plan(self, context: Context) -> Plan:
         found = autoscalers.survey(context)
         unpredictable: tuple[str, ...] = ()
         if self._remedy is Remedy.SIDECAR_REQUESTS:

@@ -59,6 +59,8 @@ class _LabelNamespace(Step):
         yield from _namespace_obstacles(context)
         yield from preflight.meshes(context)
         yield from workloads.before_label(context)
+        yield from preflight.not_injected(context)
+        yield from preflight.injection_undone(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from runbook_lib.base import WaitFailed, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
 from runbook_lib.chapters.kiali import addons, manifest, tracing
 from runbook_lib.chapters.kiali import checks as kiali_checks
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import status as kiali_status
-from runbook_lib.chapters.shared import definitions, objects
+from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import ReleasePlanner, Source
 from runbook_lib.cluster import (
     APPS,
@@ -20,7 +22,17 @@ from runbook_lib.cluster import (
     ref,
     reference,
 )
-from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import (
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Step,
+    Verification,
+    refusals,
+    require,
+    table,
+)
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
@@ -117,7 +129,15 @@ class _DescribeKiali(Step):
             "alb-ingress": "whoever reaches the load balancer sees the login page",
         }[parameters.kiali.exposure]
 
+    def obstacles(self, context: Context) -> Iterator[Finding]:
+        yield from preflight.kiali_of_others(context)
+        yield from refusals(lambda: self._plan(context))
+
     def plan(self, context: Context) -> Plan:
+        require(preflight.kiali_of_others(context))
+        return self._plan(context)
+
+    def _plan(self, context: Context) -> Plan:
         return objects.plan_objects(context, self.name, [_wanted(context, again=True)], own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:

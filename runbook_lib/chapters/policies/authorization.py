@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from runbook_lib.chapters.policies import manifest, pod_to_pod
+from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -45,6 +45,7 @@ class _RouteToWeb(Step):
         yield from selection_mistakes(context)
         yield from outsiders.cut_off(context)
         yield from refusals(lambda: service_ports(context))
+        yield from preflight.policy_kept(context, lambda: self._manifest(context))
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -109,6 +110,8 @@ class _AllowMethods(Step):
             yield from selection_mistakes(context)
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
+            yield from stale.sidecars(context)
+            yield from preflight.policy_kept(context, lambda: self._manifest(context))
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

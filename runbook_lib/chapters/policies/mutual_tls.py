@@ -6,9 +6,9 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runbook_lib.chapters.policies import manifest, pod_to_pod
+from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders
+from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.chapters.shared.preflight.traffic import (
     dependencies_past_sidecars,
@@ -36,6 +36,8 @@ class _PeerAuthenticationStep(Step):
             planned = [self.manifest(context)]
             yield from metrics_ports(context, planned)
             yield from dependencies_past_sidecars(context, planned)
+        yield from stale.sidecars(context)
+        yield from preflight.policy_kept(context, lambda: self.manifest(context))
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
@@ -88,6 +90,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from super().obstacles(context)
         yield from workloads.before_strict(context)
+        yield from preflight.not_mesh_wide(context)
 
     def plan(self, context: Context) -> Plan:
         plan = super().plan(context)

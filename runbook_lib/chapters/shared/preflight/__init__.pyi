@@ -8,17 +8,23 @@ __all__ = [
     "deletion",
     "few",
     "foreign",
+    "injection_undone",
     "is_own",
     "istios",
+    "kiali_of_others",
     "kinds",
     "meshes",
     "namespace",
     "namespaces",
+    "not_injected",
+    "not_mesh_wide",
     "operator",
+    "policy_kept",
     "release_of",
     "releases",
     "risk",
     "row",
+    "set_back",
     "table",
     "take_over",
     "webhooks",
@@ -26,6 +32,7 @@ __all__ = [
 
 from .admission import webhooks
 from .everything import CHECKS, row, table
+from .gitops import injection_undone, policy_kept, set_back
 from .helm import (
     INSTALLED_BY,
     RELEASE_NAME,
@@ -38,7 +45,8 @@ from .helm import (
     take_over,
 )
 from .istio import control_plane, istios, meshes
-from .kiali import operator
+from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
+from .mesh_config import not_injected, not_mesh_wide
 from .policies import changed_by_others
 from .wording import few, risk
