@@ -32,7 +32,7 @@ from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
 from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, injection_trial, rollout, traffic
+from runbook_lib.mesh import has_ended, injection, rollout, traffic
 from runbook_lib.parameters import ProbeParameters
 from runbook_lib.site import Expectation, Observed, Probe, probe
 from runbook_lib.tools import Istioctl
@@ -259,7 +259,7 @@ class Looker:
 
     def _injection(self) -> Injection:
         try:
-            return Injection(injection_trial.try_injection(self._context)[1])
+            return Injection(injection.try_injection(self._context)[1])
         except ClusterRefused as error:
             if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
                 raise  # others refuse the pod, so whether it would be injected cannot be told

@@ -26,7 +26,7 @@ __all__ = [
     "web_pods",
 ]
 
-from .injection_trial import wants_sidecar
+from .injection import wants_sidecar
 from .map import (
     BASIS_MEANINGS,
     EDGE,

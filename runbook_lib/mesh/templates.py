@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.cluster import APPS, Object, name_of, place_of, pods, reference
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh.injection_trial import wants_sidecar
+from runbook_lib.mesh.injection import wants_sidecar
 from runbook_lib.mesh.policy import Reason
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.parameters import Parameters

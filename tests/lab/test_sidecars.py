@@ -15,7 +15,7 @@ from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.cluster.names import RESTARTED_AT
 from runbook_lib.lifecycle.context import Context
-from runbook_lib.mesh import injection_trial
+from runbook_lib.mesh.injection import try_injection
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
@@ -148,7 +148,7 @@ def no_naked_pods(kubectl: Kubectl, make: MakeContext) -> Iterator[None]:
 
     def observe() -> State:
         try:
-            return State(False, injection_trial.try_injection(context)[0])
+            return State(False, try_injection(context)[0])
         except ClusterRefused as error:
             return State(name in error.cause, error.cause)
 

@@ -33,7 +33,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import injection_label, injection_trial, patience, rollout
+from runbook_lib.mesh import injection, injection_label, patience, rollout
 from runbook_lib.parameters import Parameters
 
 _REASON = "istio-runbook: the pods leave the mesh"
@@ -122,7 +122,7 @@ class _RemoveSidecars(RollbackStep):
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
         value = labels_of(namespace).get(key)
         _wait_until_none_is_leaving(context)
-        new_pod = injection_trial.check_new_pod(context, injected=False)
+        new_pod = injection.check_new_pod(context, injected=False)
         found = _pods_with_sidecars(context)
         left = [name_of(pod) for pod in found if not pods.is_of_job(pod)]
         ending = [name_of(pod) for pod in found if pods.is_of_job(pod)]
@@ -228,7 +228,7 @@ def _wait_until_nothing_is_injected(context: Context) -> None:
     """Wait until API servers have taken the label's absence up: each keeps a copy of namespaces."""
 
     def observe() -> wait.State:
-        found = injection_trial.check_new_pod(context, injected=False)
+        found = injection.check_new_pod(context, injected=False)
         # Where it cannot be told, the first pod that is created with a sidecar ends the restart.
         return wait.State(found.ok is not False, f"{found.subject}: {found.found}")
 

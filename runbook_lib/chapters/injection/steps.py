@@ -33,8 +33,8 @@ from runbook_lib.lifecycle import (
     table,
 )
 from runbook_lib.mesh import (
+    injection,
     injection_label,
-    injection_trial,
     patience,
     rollout,
     selection_mistakes,
@@ -77,7 +77,7 @@ class _LabelNamespace(Step):
         found = labels_of(namespace or {}).get(key, "missing")
         checks = [
             Check(f"label {key}", found, found == value),
-            injection_trial.check_new_pod(context, injected=True),
+            injection.check_new_pod(context, injected=True),
         ]
         title = ref("Namespace", context.parameters.application.namespace)
         return Verification(self.name, (table.of_checks(title, checks),))
@@ -288,7 +288,7 @@ def _wait_for_sidecars(context: Context) -> None:
 
 
 def _created_without_sidecar(pod: Object) -> str:
-    if not injection_trial.wants_sidecar(pod) or pods.has_sidecar(pod):
+    if not injection.wants_sidecar(pod) or pods.has_sidecar(pod):
         return ""
     return (
         f"pod {name_of(pod)} was created without istio-proxy: "

@@ -18,7 +18,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
-from runbook_lib.mesh import injection_trial, istiod_name, rollout
+from runbook_lib.mesh import injection, istiod_name, rollout
 from runbook_lib.parameters import Parameters
 
 _WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
@@ -77,7 +77,7 @@ class _UninstallIstio(RollbackStep):
             hooks = _webhooks(context)
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.
-            checks.append(injection_trial.check_new_pod(context, injected=False))
+            checks.append(injection.check_new_pod(context, injected=False))
         return Verification(self.name, (table.of_checks("Istio", checks),))
 
 

@@ -9,7 +9,7 @@ from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import APPS, CRD, Object, live_object, name_of, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
-from runbook_lib.mesh import injection_trial, rollout
+from runbook_lib.mesh import injection, rollout
 from runbook_lib.parameters import Parameters
 
 _GATEWAYS = ("ingressgateway", "egressgateway")
@@ -103,7 +103,7 @@ class _InstallIstiod(Step):
             *(self._deployment_check(context, item) for item in self._deployments(context)),
             _version_check(context),
             _gateway_check(context),
-            injection_trial.check_webhook(context),
+            injection.check_webhook(context),
         ]
         return Verification(self.name, (table.of_checks("istiod", checks),))
 

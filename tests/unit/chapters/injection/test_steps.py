@@ -22,7 +22,7 @@ from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.lifecycle.table import Row
-from runbook_lib.mesh import injection_trial
+from runbook_lib.mesh.injection import check_new_pod
 from tests.unit.doubles.given_cluster import kept_by
 from tests.unit.samples import LAB, lab_parameters
 
@@ -312,7 +312,7 @@ def test_a_refused_pod_tells_nothing_about_injection(
     given: Given, refused: ClusterRefused, *, injected: bool
 ) -> None:
     found = given(stateful_set(WEB), refusal=refused)
-    check = injection_trial.check_new_pod(found.context, injected=injected)
+    check = check_new_pod(found.context, injected=injected)
     assert check.ok is None
     assert check.found == f"cannot tell: {refused.cause}"
 
@@ -328,7 +328,7 @@ def test_a_refused_pod_tells_nothing_about_injection(
 def test_an_error_that_every_pod_meets_is_an_error(given: Given, refused: ClusterRefused) -> None:
     found = given(stateful_set(WEB), refusal=refused)
     with pytest.raises(ClusterRefused) as caught:
-        injection_trial.check_new_pod(found.context, injected=True)
+        check_new_pod(found.context, injected=True)
     assert caught.value is refused
 
 
@@ -336,8 +336,8 @@ def test_a_new_pod_has_the_volumes_that_a_stateful_set_would_give_it(given: Give
     web = stateful_set(WEB)
     web["spec"]["volumeClaimTemplates"] = [{"metadata": {"name": "archive"}}]
     found = given(web)
-    assert injection_trial.check_new_pod(found.context, injected=False).ok
-    assert not injection_trial.check_new_pod(found.context, injected=True).ok
+    assert check_new_pod(found.context, injected=False).ok
+    assert not check_new_pod(found.context, injected=True).ok
     (asked, _) = found.cluster.asked
     claim = {"claimName": f"archive-{asked['metadata']['name']}"}
     assert asked["spec"]["volumes"] == [{"name": "archive", "persistentVolumeClaim": claim}]

@@ -17,7 +17,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import has_ended, native, wants_sidecar
+from runbook_lib.mesh import has_ended, injection, wants_sidecar
 
 _FARGATE = "eks.amazonaws.com/fargate-profile"
 """The label of pods that EKS runs on Fargate."""
@@ -71,7 +71,7 @@ def before_sidecars(context: Context, each: Listed) -> Iterator[Finding]:
         for container in each.template["spec"].get("initContainers") or []
         if container.get("restartPolicy") != "Always"
     ]
-    is_native = native.are_native(context, each.workload) if init else True
+    is_native = injection.are_native(context, each.workload) if init else True
     if is_native:
         return
     told = "are not native" if is_native is False else "may not be native: it cannot be told"
@@ -92,7 +92,7 @@ def jobs(context: Context) -> Iterator[Finding]:
         if not wants_sidecar(template):
             continue
         like = {**workload, "spec": {"template": template}}
-        is_native = native.are_native(context, like)
+        is_native = injection.are_native(context, like)
         if is_native:
             continue
         told = "are not native" if is_native is False else "may not be native: it cannot be told"

@@ -8,7 +8,7 @@ from decimal import Decimal
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.cluster import Object
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import injection_trial
+from runbook_lib.mesh import injection
 
 RESOURCES = ("cpu", "memory")
 
@@ -47,7 +47,7 @@ def asked(spec: Object, section: str = "requests") -> Amounts:
 
 def of_sidecar(context: Context, each: Listed) -> dict[str, Amounts]:
     """Return what a sidecar adds to each pod of a workload: by section, then by resource."""
-    found = injection_trial.sidecar_resources(context, each.template)
+    found = injection.sidecar_resources(context, each.template)
     return {
         section: {resource: number(amount) for resource, amount in amounts.items()}
         for section, amounts in found.items()

@@ -9,7 +9,7 @@ from runbook_lib.chapters.shared.preflight.wording import kubectl, risk
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.cluster import Object, name_of, namespace_of, ref
 from runbook_lib.lifecycle import Context, Finding
-from runbook_lib.mesh import injection_trial
+from runbook_lib.mesh import injection
 
 _POD_SECURITY = "violates PodSecurity"
 _NUMBERS = "exceeded quota"
@@ -30,7 +30,7 @@ def refused(context: Context, each: Listed) -> Iterator[Finding]:
     refusal = _attempt(context, each.workload, sidecar=True)
     if refusal is None or _NUMBERS in refusal.cause:
         return
-    if not injection_trial.refuses_this_pod_only(refusal):
+    if not injection.refuses_this_pod_only(refusal):
         yield _unanswered(context, refusal)
         return
     if _POD_SECURITY in refusal.cause:
@@ -82,7 +82,7 @@ def _by_pod_security(each: Listed, refusal: ClusterRefused) -> Finding:
 
 def _unanswered(context: Context, refusal: ClusterRefused) -> Finding:
     """Find that the API server gets no answer from istiod, by which it then refuses every pod."""
-    found = injection_trial.injector(context)
+    found = injection.injector(context)
     where = name_of(found) if found is not None else "istiod's"
     return Finding(
         ref("MutatingWebhookConfiguration", where),
@@ -96,7 +96,7 @@ def _unanswered(context: Context, refusal: ClusterRefused) -> Finding:
 
 def _attempt(context: Context, workload: Object, *, sidecar: bool) -> ClusterRefused | None:
     try:
-        injection_trial.attempt(context, workload, sidecar=sidecar)
+        injection.attempt(context, workload, sidecar=sidecar)
     except ClusterRefused as refusal:
         return refusal
     return None

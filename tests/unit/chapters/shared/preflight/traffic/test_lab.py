@@ -22,6 +22,13 @@ from tests.unit.samples import LAB
 ROOT = repository_root()
 
 
+NODE = {
+    "kind": "Node",
+    "metadata": {"name": "node"},
+    "status": {"nodeInfo": {"kubeletVersion": "v1.34.1"}},
+}
+
+
 @pytest.mark.parametrize(
     ("application", "parameters"), [("application", "lab"), ("portal", "portal")]
 )
@@ -29,7 +36,7 @@ def test_nothing_about_the_traffic_of_the_labs_applications_refuses(
     tmp_path: Path, application: str, parameters: str
 ) -> None:
     text = (ROOT / f"runbook_lib/lab/standins/{application}.yaml").read_text(encoding="utf-8")
-    cluster = GivenCluster(*filter(None, yaml.safe_load_all(text)))
+    cluster = GivenCluster(NODE, *filter(None, yaml.safe_load_all(text)))
     loaded = loading.load(ROOT / f"parameters/{parameters}.yaml", []).parameters
     context = Context(loaded, LAB, cast("Cluster", cluster), Journal(tmp_path / "e.jsonl", run="r"))
     found = [*cut_off(context), *traffic.istiod_out_of_reach(context), *traffic.not_spoken(context)]

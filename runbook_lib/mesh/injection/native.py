@@ -13,7 +13,7 @@ from typing import Any
 from runbook_lib.base import ClusterRefused, RunbookError
 from runbook_lib.cluster import PROXY, Object, annotations_of, pods
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import injection_trial
+from runbook_lib.mesh.injection import trial
 
 _ANNOTATION = "sidecar.istio.io/nativeSidecar"
 _SWITCH = "ENABLE_NATIVE_SIDECARS"
@@ -36,7 +36,7 @@ def are_native(context: Context, workload: Object) -> bool | None:
     chosen = annotations_of(workload["spec"]["template"]).get(_ANNOTATION)
     if chosen is not None:
         return chosen != "false"
-    if injection_trial.injector(context) is not None:
+    if trial.injector(context) is not None:
         return _as_tried(context, workload)
     switch = _switch(context.parameters.istio.istiod.values)
     if switch in ("true", "false"):
@@ -54,7 +54,7 @@ def are_native(context: Context, workload: Object) -> bool | None:
 
 def _as_tried(context: Context, workload: Object) -> bool | None:
     try:
-        answer = injection_trial.attempt(context, workload, sidecar=True)
+        answer = trial.attempt(context, workload, sidecar=True)
     except RunbookError:
         return None
     return next((c.native_sidecar for c in pods.containers(answer) if c.name == PROXY), None)

@@ -1,0 +1,23 @@
+__all__ = [
+    "are_native",
+    "attempt",
+    "check_new_pod",
+    "check_webhook",
+    "injector",
+    "refuses_this_pod_only",
+    "sidecar_resources",
+    "try_injection",
+    "wants_sidecar",
+]
+
+from .native import are_native
+from .trial import (
+    attempt,
+    check_new_pod,
+    check_webhook,
+    injector,
+    refuses_this_pod_only,
+    sidecar_resources,
+    try_injection,
+    wants_sidecar,
+)
