@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
@@ -15,7 +16,17 @@ from runbook_lib.chapters.shared.preflight.traffic import (
     metrics_ports,
 )
 from runbook_lib.cluster import Object, live_object, reference
-from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
+from runbook_lib.lifecycle import (
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Refused,
+    Step,
+    Verification,
+    require,
+    table,
+)
 from runbook_lib.mesh import selection_mistakes, sidecars, web
 from runbook_lib.mesh.policy import DISABLE, sent_to_port
 from runbook_lib.parameters import Parameters
@@ -29,10 +40,9 @@ class _PeerAuthenticationStep(Step):
         """The PeerAuthentication."""
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
-        mistakes = list(selection_mistakes(context))
-        yield from mistakes
+        yield from selection_mistakes(context)
         yield from outsiders.cut_off(context)
-        if not any(each.refuses for each in mistakes):  # otherwise there may be no manifest
+        with suppress(Refused):  # of labels that are not known, which has been said
             planned = [self.manifest(context)]
             yield from metrics_ports(context, planned)
             yield from dependencies_past_sidecars(context, planned)
