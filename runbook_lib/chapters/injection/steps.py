@@ -156,14 +156,18 @@ class _RestartWorkloads(Step):
                 _wait_for_rollout(context, restart.workload)
         _wait_for_sidecars(context)
         found = workloads.to_be_meshed(context.cluster.list("v1", "Pod", namespace))
-        staying = [pod for pod in found if not pods.is_leaving(pod)]
+        staying = [p for p in found if not pods.is_leaving(p) and not pods.is_of_job(p)]
         ready = list(filter(pods.has_ready_sidecar, staying))
         counted = f"{len(ready)} of {len(staying)}"
         check = Check("pods with a ready sidecar", counted, bool(staying) and ready == staying)
-        leaving = [name_of(pod) for pod in workloads.lacking(found) if pods.is_leaving(pod)]
+        lacking = workloads.lacking(found)
+        leaving = [name_of(pod) for pod in lacking if pods.is_leaving(pod)]
         notes = [] if staying else [f"There are no pods in {namespace}."]
         if leaving:
             notes.append(f"Terminating, and without a sidecar until then: {', '.join(leaving)}.")
+        jobs = [name_of(pod) for pod in lacking if pods.is_of_job(pod)]
+        if jobs:
+            notes.append(f"Of Jobs, without a sidecar until they end: {', '.join(jobs)}.")
         tables = (
             observe.pod_table(context, namespace),
             table.of_checks("Sidecars", [check]),
