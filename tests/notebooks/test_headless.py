@@ -231,6 +231,7 @@ def test_without_approval_nothing_changes(lab: Lab, second: Run, output: Path) -
     assert refused.outcomes == {
         "mutual-tls-strict": "verified",
         "mutual-tls-exception": "not approved",
+        "mutual-tls-asked": "not run",
     }
     assert "Stopped in 04_mutual_tls, cell apply-second-step: NotApproved" in refused.output
     assert "--approve lab-" in refused.output
