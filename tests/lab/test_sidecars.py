@@ -15,6 +15,7 @@ from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.cluster.names import RESTARTED_AT
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import patience
 from runbook_lib.mesh.injection import try_injection
 from tests.labs import Lab
 
@@ -193,12 +194,17 @@ def test_a_pod_that_waits_for_a_node_is_waited_for(make: MakeContext, worker: Wo
 
 
 def test_a_rerun_goes_on_with_a_restart_that_ran_out_of_time(
-    make: MakeContext, worker: Worker, held: Held, kubectl: Kubectl
+    make: MakeContext,
+    worker: Worker,
+    held: Held,
+    kubectl: Kubectl,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     worker("StatefulSet", 2)
     last = held.hold()
     assert last == "worker-1"
-    hasty = make("StatefulSet", seconds=3)
+    hasty = make("StatefulSet")
+    monkeypatch.setattr(patience, "rollout_limit", lambda *_: 3)
     step = injection.steps(hasty.parameters)[1]
     with pytest.raises(WaitTimeout, match="worker-1 1/1 terminating"):
         step.apply(hasty, step.plan(hasty))
@@ -209,6 +215,7 @@ def test_a_rerun_goes_on_with_a_restart_that_ran_out_of_time(
     with pytest.raises(WaitTimeout, match="StatefulSet xnat/worker to be rolled out"):
         step.verify(hasty)
     held.let_go()
+    monkeypatch.undo()
     patient = make("StatefulSet")
     assert step.verify(patient).ok
     assert restarted_at(kubectl, "StatefulSet") == before

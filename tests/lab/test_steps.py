@@ -16,7 +16,8 @@ from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Step
-from tests.labs import Lab
+from runbook_lib.mesh import patience
+from tests.labs import Lab, named
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
 
@@ -89,7 +90,7 @@ def test_a_workload_that_does_not_exist_is_named(make: MakeContext) -> None:
 def test_a_pod_that_no_restart_would_reach_is_named(make: MakeContext, stranger: str) -> None:
     context = make()
     step = label_and_restart(context)[1]
-    with pytest.raises(RunbookError, match=f"Pod xnat/{stranger}: has no istio-proxy") as caught:
+    with pytest.raises(RunbookError, match=f"Pod xnat/{stranger}: it has no istio-proxy") as caught:
         step.plan(context)
     assert "sidecar.istio.io/inject" in caught.value.remedy
     assert not step.verify(context).ok
@@ -128,21 +129,28 @@ def test_a_restart_without_the_label_ends_at_once_and_says_why(
 
 
 def test_a_restart_that_hangs_ends_in_time_and_says_what_it_waited_for(
-    make: MakeContext, kubectl: Callable[..., str], mesh: Lab
+    make: MakeContext,
+    kubectl: Callable[..., str],
+    mesh: Lab,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     kubectl("label", "namespace", "xnat", "istio-injection-")
     kubectl("rollout", "restart", "statefulset/xnat-postgresql")
     kubectl("rollout", "status", "statefulset/xnat-postgresql", "--timeout=60s")
     kubectl("label", "namespace", "xnat", "istio-injection=enabled")
-    context = make(timeouts={"rollout": 3})
+    context = make()
+    monkeypatch.setattr(patience, "rollout_limit", lambda *_: 3)
     step = label_and_restart(context)[1]
+    plan = step.plan(context)
     # Nobody answers for the webhook: the API server refuses every new pod.
     mesh.run("kubectl", "--namespace", "istio-system", "scale", "deployment/istiod", "--replicas=0")
     gone = ("wait", "pod", "--selector=app=istiod", "--for=delete", "--timeout=60s")
     mesh.run("kubectl", "--namespace", "istio-system", *gone)
     try:
+        with pytest.raises(RunbookError, match="istiod for the sidecar, and gets no answer"):
+            step.plan(context)
         with pytest.raises(WaitTimeout) as caught:
-            step.apply(context, step.plan(context))
+            step.apply(context, plan)
     finally:
         back = ("scale", "deployment/istiod", "--replicas=1")
         mesh.run("kubectl", "--namespace", "istio-system", *back)
@@ -222,7 +230,7 @@ def test_a_lockdown_that_another_policy_widens_is_not_verified(
 ) -> None:
     """DELETE must be denied, whoever else allows it."""
     context = make(timeouts={"policy": 3})
-    final = authorization.steps(context.parameters)[-1]
+    final = named(context, "authorization-methods")
     try:
         final.apply(context, final.plan(context))
         assert final.verify(make()).ok
@@ -237,7 +245,7 @@ def test_a_lockdown_that_another_policy_widens_is_not_verified(
 def test_strict_is_verified_only_when_every_sidecar_has_it(mesh: Lab, make: MakeContext) -> None:
     """The database's agent takes nothing up while it is stopped; its sidecar is named."""
     context = make(story="safe", timeouts={"policy": 3})
-    exception, strict = mutual_tls.steps(context.parameters)
+    exception, strict, _asked = mutual_tls.steps(context.parameters)
     agent = next(
         process
         for process in marked_processes(mesh.name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.base import State
@@ -250,12 +250,16 @@ def _unlisted(context: Context) -> Iterator[Finding]:
         anew = f"delete it once the namespace is labelled, and have {kind} {name} made anew"
         yield Finding(
             ref(kind, name, application.namespace),
-            f"its pods have no {PROXY} ({', '.join(names)}), and it belongs to no workload in "
+            f"{_which_lack(kind, names)}, and it belongs to no workload in "
             "application.restart_order",
             "they would stay outside of the mesh",
             opt_out if kind in _RESTARTED else anew,
             parameter=f"application.restart_order: [{order}]" if kind in _RESTARTED else "",
         )
+
+
+def _which_lack(kind: str, names: Sequence[str]) -> str:
+    return f"it {_LACK}" if kind == "Pod" else f"its pods have no {PROXY} ({', '.join(names)})"
 
 
 def _wait_for_rollout(context: Context, workload: Object) -> None:
