@@ -247,7 +247,10 @@ def _unlisted(context: Context) -> Iterator[Finding]:
     for (kind, name), names in found.items():
         order = ", ".join([*application.restart_order, f"{kind}/{name}"])
         opt_out = f"mark its pod template with the label {INJECT}: 'false', if that is meant"
-        anew = f"delete it once the namespace is labelled, and have {kind} {name} made anew"
+        anew = (
+            f"have {kind} {name} made anew once the namespace is labelled; or give it the label "
+            f"{INJECT}: 'false', if it is to stay outside"
+        )
         yield Finding(
             ref(kind, name, application.namespace),
             f"{_which_lack(kind, names)}, and it belongs to no workload in "
