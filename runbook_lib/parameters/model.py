@@ -111,6 +111,7 @@ class ApplicationParameters(StrictModel):
     )
     probes: Annotated[tuple[ProbeParameters, ...], Field(strict=False)] = ()
     ask_from_pods: bool = True
+    canary: bool | None = None
     accept: Annotated[tuple[Risk, ...], Field(strict=False)] = ()
     verify_tls: bool = True
     ca_file: formats.ExistingFile | None = None
@@ -264,3 +265,9 @@ class Parameters(StrictModel):
     story: Literal["documented", "safe"] = "safe"
     mode: Literal["apply", "plan"] = "apply"
     timeouts: TimeoutParameters = TimeoutParameters()
+
+    @property
+    def tries_canary(self) -> bool:
+        """Whether a pod is tried before the first one that serves users is deleted."""
+        given = self.application.canary
+        return self.target.production if given is None else given

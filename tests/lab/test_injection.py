@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Event, Thread
 from typing import Any
 
 import pytest
@@ -12,6 +15,8 @@ import pytest
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.wait import State, until
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import patience
+from runbook_lib.mesh.callers.manifest import CALLER
 from tests.labs import Lab, named, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
@@ -74,6 +79,71 @@ def test_an_istiod_that_the_api_server_does_not_reach_injects_nothing(
     assert "TCP 15017" in f"{refused.value}"
     labels = installed.run("kubectl", "get", "namespace", "xnat", "--show-labels")
     assert "istio-injection" not in labels
+
+
+def test_one_pod_is_tried_first_and_no_traffic_reaches_it(
+    installed: Lab, make: MakeContext
+) -> None:
+    context = make(application={"canary": True})
+    step = named(context, "injection-canary")
+    plan = step.plan(context)
+    assert [change.action for change in plan.changes] == ["run"]
+    over, answers, served = Event(), Counter[int](), set[str]()
+
+    def send() -> None:
+        while not over.is_set():
+            answers[installed.request("GET").status_code] += 1
+            slices = installed.run("kubectl", "-n", "xnat", "get", "endpointslices", "-o", "yaml")
+            served.update(re.findall(r"name: (\S*caller\S*)", slices))
+
+    sender = Thread(target=send)
+    sender.start()
+    try:
+        step.apply(context, plan)
+    finally:
+        over.set()
+        sender.join()
+    verification = step.verify(context)
+    assert verification.ok, str(verification)
+    assert "had its rights" in str(verification)
+    assert set(answers) == {200}
+    assert served == set()
+    found = installed.run("kubectl", "--namespace", "xnat", "get", "jobs,pods", "--output=name")
+    assert "caller" not in found
+
+
+@pytest.fixture
+def closed(installed: Lab) -> Iterator[None]:
+    """No pod of the application's namespace reaches istiod: only names are still looked up."""
+    policy = {
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "closed", "namespace": "xnat"},
+        "spec": {
+            "podSelector": {"matchExpressions": [{"key": CALLER, "operator": "Exists"}]},
+            "policyTypes": ["Egress"],
+            "egress": [{"ports": [{"port": 53, "protocol": "UDP"}]}],
+        },
+    }
+    installed.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(policy))
+    yield
+    installed.run("kubectl", "--namespace", "xnat", "delete", "networkpolicy", "closed")
+
+
+@pytest.mark.usefixtures("closed")
+def test_a_pod_whose_sidecar_hears_nothing_of_istiod_ends_the_chapter(
+    installed: Lab, make: MakeContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = make(application={"canary": True})
+    step = named(context, "injection-canary")
+    plan = step.plan(context)
+    monkeypatch.setattr(patience, "LEAST", 10)
+    with pytest.raises(RunbookError, match=r"caller xnat/\S+ to be ready") as failed:
+        step.apply(context, plan)
+    assert "istio-proxy" in failed.value.cause
+    assert installed.request("GET").status_code == 200
+    found = installed.run("kubectl", "--namespace", "xnat", "get", "jobs,pods", "--output=name")
+    assert "caller" not in found
 
 
 @pytest.fixture

@@ -15,7 +15,6 @@ import yaml
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.wait import State, until
-from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.install import steps as install
 from runbook_lib.chapters.policies import mutual_tls
 from runbook_lib.chapters.shared import preflight
@@ -24,7 +23,7 @@ from runbook_lib.cluster.client import Cluster
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.lifecycle.step import Step
-from tests.labs import Lab
+from tests.labs import Lab, named
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
 
@@ -197,7 +196,7 @@ def test_a_webhook_whose_service_is_gone_stops_the_restart_and_not_the_site(
     assert found.where == "ValidatingWebhookConfiguration gone"
     assert "asks Service default/gone, which does not exist" in found.what
     with pytest.raises(RunbookError, match="a restart would leave no pod"):
-        injection.steps(context.parameters)[1].plan(context)
+        named(context, "injection-restart").plan(context)
     lab.run(*found.way_out.rsplit(": ", 1)[1].split())
     assert list(preflight.webhooks(context)) == []
 
@@ -282,7 +281,7 @@ def test_an_istiod_of_others_in_its_place_is_used_as_it_is(
             with pytest.raises(RunbookError, match="where 01_install_istio would put its own"):
                 step.plan(context)
         assert list(preflight.meshes(context)) == []
-        assert not injection.steps(context.parameters)[0].plan(context).empty
+        assert not named(context, "injection-label").plan(context).empty
         rows = [row for row in preflight.table(context).rows if row.cells[0] == "Other meshes"]
         assert [row.cells[3] for row in rows] == [found.way_out]
     finally:
@@ -295,7 +294,7 @@ def test_ambient_mode_of_the_application_is_another_mesh(lab: Lab, context: Cont
     found = one(preflight.meshes(context))
     assert "ambient" in found.what
     with pytest.raises(RunbookError, match="ambient"):
-        injection.steps(context.parameters)[0].plan(context)
+        named(context, "injection-label").plan(context)
     lab.run(*found.way_out.split(": ", 1)[1].split())
     assert list(preflight.meshes(context)) == []
 

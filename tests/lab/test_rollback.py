@@ -10,7 +10,6 @@ import pytest
 
 from runbook_lib import chapters
 from runbook_lib.base.errors import ParameterError, RunbookError
-from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.lifecycle.context import Context
 from tests.labs import Lab, named, take
@@ -112,7 +111,7 @@ def test_a_policy_that_cannot_be_judged_stops_no_other_step(
 def broken(mesh: Lab, context: Context, kubectl: Kubectl) -> None:
     """The application is away, for good; the label is the runbook's."""
     kubectl("label", "namespace", "xnat", "istio-injection-")
-    label = injection.steps(context.parameters)[0]
+    label = named(context, "injection-label")
     label.apply(context, label.plan(context))
     kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=0")
     kubectl("wait", "--for=delete", "pod/xnat-xnat-web-0", "--timeout=60s")

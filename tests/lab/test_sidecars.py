@@ -12,12 +12,11 @@ import pytest
 from runbook_lib.base.errors import ClusterRefused, WaitTimeout
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.injection import rollback as sidecars
-from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.cluster.names import RESTARTED_AT
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import patience
 from runbook_lib.mesh.injection import try_injection
-from tests.labs import Lab
+from tests.labs import Lab, named
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
 
@@ -171,7 +170,7 @@ def test_a_restart_is_verified_while_an_old_pod_takes_its_time(
     worker("Deployment")
     old = held.hold()
     context = make("Deployment")
-    step = injection.steps(context.parameters)[1]
+    step = named(context, "injection-restart")
     plan = step.plan(context)
     assert plan.changes[0].text == f"{old}: has no istio-proxy"
     step.apply(context, plan)
@@ -187,7 +186,7 @@ def test_a_restart_is_verified_while_an_old_pod_takes_its_time(
 def test_a_pod_that_waits_for_a_node_is_waited_for(make: MakeContext, worker: Worker) -> None:
     worker("Deployment", injected=True, nodeSelector={"size": "not-here"})
     context = make("Deployment", seconds=3)
-    step = injection.steps(context.parameters)[1]
+    step = named(context, "injection-restart")
     assert step.plan(context).empty
     with pytest.raises(WaitTimeout, match=r"sidecars in xnat .*worker-\S+ 0/2 not scheduled: 0/1"):
         step.verify(context)
@@ -205,7 +204,7 @@ def test_a_rerun_goes_on_with_a_restart_that_ran_out_of_time(
     assert last == "worker-1"
     hasty = make("StatefulSet")
     monkeypatch.setattr(patience, "rollout_limit", lambda *_: 3)
-    step = injection.steps(hasty.parameters)[1]
+    step = named(hasty, "injection-restart")
     with pytest.raises(WaitTimeout, match="worker-1 1/1 terminating"):
         step.apply(hasty, step.plan(hasty))
     before = restarted_at(kubectl, "StatefulSet")
@@ -227,7 +226,7 @@ def test_sidecars_are_taken_back_where_no_pod_can_be_tried_out(
 ) -> None:
     """Last of all: afterwards there is no mesh. The pods themselves prove it."""
     context = make("Deployment")
-    label = injection.steps(context.parameters)[0]
+    label = named(context, "injection-label")
     kubectl(*LABEL, "istio-injection-")
     label.apply(context, label.plan(context))
     labelled = label.verify(context)

@@ -31,7 +31,7 @@ def make(mesh: Lab, tmp_path: Path) -> MakeContext:
 
 
 def label_and_restart(context: Context) -> tuple[Step, Step]:
-    first, second = injection.steps(context.parameters)
+    _, first, second = injection.steps(context.parameters)
     return first, second
 
 

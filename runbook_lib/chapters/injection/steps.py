@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from runbook_lib.base import State
 from runbook_lib.chapters.injection import manifest
+from runbook_lib.chapters.injection.canary import TryOnePod
 from runbook_lib.chapters.shared import objects, observe, preflight
 from runbook_lib.chapters.shared.preflight import traffic, workloads
 from runbook_lib.cluster import (
@@ -178,7 +179,7 @@ class _RestartWorkloads(Step):
 
 def steps(_parameters: Parameters) -> tuple[Step, ...]:
     """The chapter; its order does not depend on the story."""
-    return _LabelNamespace(), _RestartWorkloads()
+    return TryOnePod(), _LabelNamespace(), _RestartWorkloads()
 
 
 def _namespace_obstacles(context: Context) -> Iterator[Finding]:

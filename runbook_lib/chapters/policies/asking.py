@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import (
-    ClusterRefused,
     RunbookError,
     VerificationFailed,
     WaitTimeout,
@@ -17,13 +16,9 @@ from runbook_lib.base import (
 from runbook_lib.chapters.policies import askable
 from runbook_lib.cluster import (
     Object,
-    object_diff,
-    ref,
-    reference,
 )
 from runbook_lib.lifecycle import (
     CallAnswered,
-    Change,
     Context,
     Finding,
     Plan,
@@ -123,10 +118,10 @@ class AskFromPods(Step):
         if not parameters.application.ask_from_pods:
             return Plan(self.name, context.target.uid, note=_LEFT_OUT)
         if parameters.mode == "plan" and askable.pattern(context) is None:
-            changes = [_unknown(caller) for caller in self.callers(parameters)]
+            changes = [mesh_callers.foreseen(caller) for caller in self.callers(parameters)]
         else:
             jobs = self._jobs(context, askable.require_pattern(context))
-            changes = [_change(context, item) for item in jobs.values()]
+            changes = [mesh_callers.planned(context, job, _WAY_ON) for job in jobs.values()]
         note = "The pods are removed as soon as they have asked."
         return Plan(self.name, context.target.uid, tuple(changes), note=note)
 
@@ -222,27 +217,6 @@ def _call(each: Exchange) -> CallAnswered:
         answer.mutual_tls,
         f"{question.method} {answer.text}".strip(),
     )
-
-
-def _unknown(caller: Asker) -> Change:
-    what = "a pod from the image of the sidecars, known once the web pods have them"
-    return Change.of_text(ref("Job", caller.job, caller.namespace), "run", what)
-
-
-def _change(context: Context, made: Object) -> Change:
-    """Return the change, which the API server was asked about.
-
-    Raises:
-        RunbookError: It would refuse the Job.
-    """
-    metadata = made["metadata"]
-    if context.cluster.get("batch/v1", "Job", metadata["name"], metadata["namespace"]) is None:
-        try:
-            context.cluster.apply(made, dry_run=True)
-        except ClusterRefused as error:
-            raise RunbookError(error.cause, _WAY_ON) from error
-    diff = object_diff(None, made)
-    return Change(reference(made), "run", diff.text, diff.digest)
 
 
 def _cells(each: Exchange) -> tuple[str, ...]:

@@ -9,11 +9,14 @@ __all__ = [
     "Speaks",
     "calling",
     "expected",
+    "foreseen",
     "job",
+    "made",
+    "planned",
     "speaks",
 ]
 
-from .asking import Calls, calling
+from .asking import Calls, calling, foreseen, made, planned
 from .expected import Expected, expected
 from .manifest import job
 from .model import Answer, Asker, Endpoint, Outcome, Question, Speaks, speaks

@@ -12,9 +12,17 @@ from typing import NamedTuple
 
 import httpx
 
-from runbook_lib.base import State
-from runbook_lib.cluster import Object, has_sidecar, name_of, pods
-from runbook_lib.lifecycle import Context
+from runbook_lib.base import ClusterRefused, RunbookError, State
+from runbook_lib.cluster import (
+    Object,
+    has_sidecar,
+    name_of,
+    object_diff,
+    pods,
+    ref,
+    reference,
+)
+from runbook_lib.lifecycle import Change, Context
 from runbook_lib.mesh.callers import speaking
 from runbook_lib.mesh.callers.manifest import CALLER, ports
 from runbook_lib.mesh.callers.model import Answer, Asker, Endpoint, Outcome, Question
@@ -186,7 +194,7 @@ def read_counts(stats: Iterable[Mapping[str, object]]) -> dict[tuple[str, int], 
 def calling(
     context: Context, jobs: Mapping[Asker, Object], servers: Sequence[Endpoint]
 ) -> Iterator[Calls]:
-    """Make callers, wait until they are ready, and remove them at the end, whatever happens.
+    """Make callers that can be asked through, and remove them at the end, whatever happens.
 
     Args:
         context: Where.
@@ -198,21 +206,43 @@ def calling(
         WaitFailed: A caller never will be.
         ClusterRefused: A Job is refused.
     """
+    with made(context, jobs, timeout=context.parameters.timeouts.policy) as found:
+        calls = Calls(context, found, servers)
+        try:
+            yield calls
+        finally:
+            calls.close()
+
+
+@contextmanager
+def made(
+    context: Context, jobs: Mapping[Asker, Object], *, timeout: float
+) -> Iterator[dict[Asker, Object]]:
+    """Make callers, wait until they are ready, and remove them at the end, whatever happens.
+
+    Args:
+        context: Where.
+        jobs: The callers' Jobs.
+        timeout: Seconds for each to become ready.
+
+    Yields:
+        The callers' pods.
+
+    Raises:
+        WaitTimeout: A caller is not ready in time; the error says why.
+        WaitFailed: A caller never will be.
+        ClusterRefused: A Job is refused.
+    """
     _remove(context, jobs.values())  # what a run that was killed has left
-    calls: Calls | None = None
     try:
         for manifest in jobs.values():
             context.cluster.apply(manifest)
-        found = {caller: _ready(context, caller, item) for caller, item in jobs.items()}
-        calls = Calls(context, found, servers)
-        yield calls
+        yield {caller: _ready(context, caller, item, timeout) for caller, item in jobs.items()}
     finally:
-        if calls is not None:
-            calls.close()
         _remove(context, jobs.values())
 
 
-def _ready(context: Context, caller: Asker, manifest: Object) -> Object:
+def _ready(context: Context, caller: Asker, manifest: Object, timeout: float) -> Object:
     """Wait until a caller's pod is ready, and return it."""
     cluster, name = context.cluster, name_of(manifest)
     ready: list[Object] = []
@@ -235,10 +265,37 @@ def _ready(context: Context, caller: Asker, manifest: Object) -> Object:
         caller.namespace,
         observe,
         labels={CALLER: name},
-        timeout=context.parameters.timeouts.policy,
+        timeout=timeout,
         on_change=context.waiting,
     )
     return ready[0]
+
+
+def planned(context: Context, made: Object, way_on: str) -> Change:
+    """Return the change that makes a caller, as the API server would take it.
+
+    Args:
+        context: Where.
+        made: The caller's Job.
+        way_on: What to do where the API server refuses it.
+
+    Raises:
+        RunbookError: It would refuse the Job.
+    """
+    metadata = made["metadata"]
+    if context.cluster.get("batch/v1", "Job", metadata["name"], metadata["namespace"]) is None:
+        try:
+            context.cluster.apply(made, dry_run=True)
+        except ClusterRefused as error:
+            raise RunbookError(error.cause, way_on) from error
+    diff = object_diff(None, made)
+    return Change(reference(made), "run", diff.text, diff.digest)
+
+
+def foreseen(caller: Asker) -> Change:
+    """Return the same before it is known what the caller is made of."""
+    what = "a pod from the image of the sidecars, known once there are some"
+    return Change.of_text(ref("Job", caller.job, caller.namespace), "run", what)
 
 
 def _remove(context: Context, manifests: Iterable[Object]) -> None:

@@ -152,7 +152,7 @@ class Situation:
         evidence = Journal(folder / "evidence.jsonl", run="r", step="s")
         parameters = lab_parameters()
         self.context = Context(parameters, LAB, cast("Cluster", self.cluster), evidence)
-        self.step: Step = injection.steps(parameters)[1]
+        self.step: Step = injection.steps(parameters)[-1]
 
     def plan(self) -> Plan:
         return self.step.plan(self.context)

@@ -173,7 +173,7 @@ def test_values_that_disable_the_injector_are_refused(tmp_path: Path) -> None:
 def test_chapter_02_does_not_label_a_namespace_that_istiod_leaves_out(tmp_path: Path) -> None:
     selectors = [{"matchLabels": {"team": "pet"}}]
     given = context(tmp_path, NAMESPACE, web_workload(), mesh(discoverySelectors=selectors))
-    label, _ = injection.steps(given.parameters)
+    _, label, _ = injection.steps(given.parameters)
     assert "discovery-selectors" in [each.name for each in label.obstacles(given) if each.refuses]
 
 

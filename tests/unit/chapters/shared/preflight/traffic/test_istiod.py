@@ -83,7 +83,7 @@ def test_the_restart_is_refused_for_both_what_is_closed_and_what_would_break(
     closing = policy("inside", policyTypes=["Egress"], egress=[TO_DNS])
     broken = service("db", {"port": 5432, "name": "http"}, selector=DATABASE)
     given = site(tmp_path, closing, broken)
-    _, restart = injection.steps(given.parameters)
+    *_, restart = injection.steps(given.parameters)
     assert [each.where for each in restart.obstacles(given)] == [
         "NetworkPolicy xnat/inside",
         "Service xnat/db",
