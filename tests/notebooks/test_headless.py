@@ -31,8 +31,8 @@ CHAPTERS = steps.regular()
 RESTART = ("02_label_namespace", "injection-restart")
 """A step whose change takes a while."""
 
-UNCHANGED = ("mutual-tls-asked", "authorization-asked", "kiali-readers")
-"""What these make they remove again; and on the lab no reader is named."""
+UNCHANGED = ("injection-canary", "mutual-tls-asked", "authorization-asked", "kiali-readers")
+"""What these make they remove again; on the lab no pod is tried, and no reader is named."""
 
 STEPS = [step.name for notebook in CHAPTERS for step in steps.of(notebook, lab_parameters())]
 OWN = {"GET": "200 XNAT stand-in: log in", "HEAD": "200", "POST": "302"}

@@ -42,7 +42,8 @@ class TryOnePod(Step):
         """Plan the pod, unless it is left out or there is nothing left to be restarted."""
         uid = context.target.uid
         if not context.parameters.tries_canary:
-            return Plan(self.name, uid, note=_LEFT_OUT)
+            left_out = context.parameters.application.canary is False
+            return Plan(self.name, uid, note=_LEFT_OUT if left_out else _NO_USERS)
         like = next((each for each in workloads.listed(context) if each.lacking), None)
         if like is None:
             return Plan(self.name, uid, note=_NOTHING)
@@ -86,7 +87,8 @@ class TryOnePod(Step):
         return Verification(self.name, (table.of_checks("A pod with a sidecar", checks),))
 
 
-_LEFT_OUT = "Not tried: application.canary is false, or left out where users are none."
+_LEFT_OUT = "Not tried: application.canary is false."
+_NO_USERS = "Not tried: the target is not production. application.canary: true asks for it."
 _NOTHING = "Nothing to try: no pod is to be replaced."
 _REMOVED = "The pod is removed as soon as it has been ready."
 
