@@ -13,6 +13,7 @@ __all__ = [
     "RESTARTED_AT",
     "RESTART_REASON",
     "REVISION_LABEL",
+    "WORKLOADS",
     "Cluster",
     "Everything",
     "KubeContext",
@@ -59,6 +60,7 @@ from .names import (
     RESTART_REASON,
     RESTARTED_AT,
     REVISION_LABEL,
+    WORKLOADS,
 )
 from .objects import (
     Object,

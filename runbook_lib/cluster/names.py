@@ -9,6 +9,8 @@ CUSTOM_KINDS = "apiextensions.k8s.io/v1"
 NETWORKING = "networking.k8s.io/v1"
 
 CRD = "CustomResourceDefinition"
+WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
+"""Kinds whose pods `kubectl rollout restart` replaces."""
 
 FIELD_MANAGER = "istio-runbook"
 """Owns the fields that the runbook applies."""

@@ -35,10 +35,11 @@ def annotations_of(item: Object) -> dict[str, str]:
 
 
 def matches(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
-    """Whether a label selector selects what carries these labels; an empty one selects everything.
+    """Whether a selector selects what carries these labels; an empty one selects everything.
 
     Args:
-        selector: With `matchLabels` and `matchExpressions`, either of which may be missing.
+        selector: A label selector, with `matchLabels` and `matchExpressions`, either of which may
+            be missing; or a term of a node selector, which knows two more operators.
         labels: The labels.
     """
     return (selector.get("matchLabels") or {}).items() <= labels.items() and all(
@@ -52,6 +53,10 @@ def _holds(operator: str, found: str | None, values: list[str]) -> bool:
         return found is not None
     if operator == "DoesNotExist":
         return found is None
+    if operator == "Gt":
+        return found is not None and int(found) > int(values[0])
+    if operator == "Lt":
+        return found is not None and int(found) < int(values[0])
     return (found in values) is (operator == "In")
 
 

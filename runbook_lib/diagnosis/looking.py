@@ -32,7 +32,7 @@ from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
 from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, injection, rollout, traffic
+from runbook_lib.mesh import has_ended, injection, of_revision, rollout, traffic
 from runbook_lib.parameters import ProbeParameters
 from runbook_lib.site import Expectation, Observed, Probe, probe
 from runbook_lib.tools import Istioctl
@@ -310,7 +310,8 @@ class Looker:
         return Token(*accounts.review(self._cluster, self._token))
 
     def _access_log(self) -> str:
-        found = self._cluster.get("v1", "ConfigMap", "istio", self._names[1])
+        name = of_revision(self._parameters, "istio")
+        found = self._cluster.get("v1", "ConfigMap", name, self._names[1])
         mesh = yaml.safe_load(((found or {}).get("data") or {}).get("mesh") or "{}") or {}
         if found is not None and not mesh.get("accessLogFile"):
             raise RunbookError(

@@ -259,8 +259,7 @@ class Observation:
 
     def wanted_workloads(self) -> Iterator[tuple[str, str, Object | None]]:
         """Yield kind, name and object of the workloads that the parameters name."""
-        for entry in self.parameters.application.restart_order:
-            kind, _, name = entry.partition("/")
+        for kind, name in self.parameters.application.workloads:
             yield kind, name, self.workload(kind, name)
 
     def _is_right(self, answer: SiteAnswer) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, repository_root
 from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs
-from runbook_lib.parameters import Checked, Parameters, handover
+from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
 if TYPE_CHECKING:
     from types import FrameType
@@ -252,14 +252,11 @@ def _failure(notebook: str, executed: Path, error: PapermillExecutionError) -> F
     return Failure(notebook, failed[0] if failed else "", error.ename, error.evalue, executed)
 
 
-_LONGEST = 7200
-"""Seconds for a rollout whose own limit follows from its probes."""
-
-
 def _cell_timeout(parameters: Parameters) -> int:
     """Return the seconds after which a cell is stuck: more than it may wait for by itself."""
     limits = parameters.timeouts
-    restarts = (limits.rollout or _LONGEST) * len(parameters.application.restart_order)
+    # Left out, a rollout's limit follows from its probes, which are not known here.
+    restarts = (limits.rollout or LONGEST) * len(parameters.application.restart_order)
     # The operator ends what it is at, then does what it is told, then its pods start.
     kiali = 3 * limits.kiali
     return max(limits.istiod, restarts, kiali, limits.autoscaler) + limits.policy + _MARGIN

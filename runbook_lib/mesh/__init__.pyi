@@ -19,6 +19,7 @@ __all__ = [
     "injection_label",
     "is_web",
     "istiod_name",
+    "of_revision",
     "own_policies",
     "progress",
     "selection_mistakes",
@@ -41,7 +42,7 @@ from .map import (
     Sidecar,
     WorkloadView,
 )
-from .names import OwnPolicy, injection_label, istiod_name, own_policies
+from .names import OwnPolicy, injection_label, istiod_name, of_revision, own_policies
 from .rollout import has_ended, progress
 from .traffic import SECURITY_API, Policies
 from .web import Selection, is_web, selection_mistakes, web_pods

@@ -167,7 +167,7 @@ _RULE = "DestinationRule"
 def needed(parameters: Parameters) -> list[str]:
     """Return the names of the workloads that the web workload depends on, in their order."""
     application = parameters.application
-    order = [name for _, _, name in (entry.partition("/") for entry in application.restart_order)]
+    order = [name for _, name in application.workloads]
     web = application.web.name
     return order[: order.index(web)] if web in order else order
 

@@ -55,8 +55,13 @@ def own_policies(parameters: Parameters) -> tuple[OwnPolicy, ...]:
 
 def istiod_name(parameters: Parameters) -> str:
     """The name of istiod's Deployment and Service, as its chart gives it: with the revision."""
+    return of_revision(parameters, "istiod")
+
+
+def of_revision(parameters: Parameters, name: str) -> str:
+    """Return what istiod's chart calls an object: revisions have their names at the end."""
     revision = parameters.istio.revision
-    return "istiod" if revision == "default" else f"istiod-{revision}"
+    return name if revision == "default" else f"{name}-{revision}"
 
 
 def injection_label(parameters: Parameters) -> tuple[str, str]:

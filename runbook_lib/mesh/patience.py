@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from runbook_lib.cluster import NETWORKING, Object, annotations_of, reference
+from runbook_lib.cluster import NETWORKING, Object, annotations_of
 from runbook_lib.lifecycle import Context
 
 LEAST = 600
@@ -59,17 +59,17 @@ def rollout_limit(context: Context, *workloads: Object | None) -> float:
     return LEAST + sum(seconds_to_replace(each) for each in workloads if each is not None)
 
 
-def seconds_until_served(context: Context) -> tuple[float, str]:
-    """Return how long a load balancer may take to send requests to a new web pod, and why.
+def seconds_until_served(context: Context) -> float:
+    """Return how long a load balancer may take to send requests to a new web pod.
 
     Health checks have to pass as often as its annotations say, or by default: every 15 seconds
     twice for an Application Load Balancer, every 10 seconds thrice for a Network Load Balancer. See
     https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/ingress/annotations/.
     """
-    return max(_health_checks(context), default=(0.0, ""))
+    return max(_health_checks(context), default=0.0)
 
 
-def _health_checks(context: Context) -> Iterator[tuple[float, str]]:
+def _health_checks(context: Context) -> Iterator[float]:
     namespace = context.parameters.application.namespace
     for ingress in context.cluster.list(NETWORKING, "Ingress", namespace):
         notes = annotations_of(ingress)
@@ -77,17 +77,13 @@ def _health_checks(context: Context) -> Iterator[tuple[float, str]]:
         if "alb" in named:
             interval = _number(notes.get(f"{_ALB}healthcheck-interval-seconds"), 15)
             count = _number(notes.get(f"{_ALB}healthy-threshold-count"), 2)
-            yield _checks(ingress, count, interval)
+            yield float(count * interval)
     for service in context.cluster.list("v1", "Service", namespace):
         notes = annotations_of(service)
         if service["spec"].get("type") == "LoadBalancer":
             interval = _number(notes.get(f"{_NLB}healthcheck-interval"), 10)
             count = _number(notes.get(f"{_NLB}healthcheck-healthy-threshold"), 3)
-            yield _checks(service, count, interval)
-
-
-def _checks(found: Object, count: int, interval: int) -> tuple[float, str]:
-    return float(count * interval), f"{reference(found)}: {count} checks, {interval} s apart"
+            yield float(count * interval)
 
 
 def _starting(container: Object) -> float:

@@ -129,8 +129,8 @@ def _workloads(
     roles: dict[tuple[str, str], Role] = {}
     if is_application:
         web = (str(application.web.kind), application.web.name)
-        order = (entry.partition("/") for entry in application.restart_order)
-        before = [(kind, name) for kind, _, name in order if name in needed(context.parameters)]
+        names = needed(context.parameters)
+        before = [place for place in application.workloads if place[1] in names]
         roles = {web: Role.WEB, **dict.fromkeys(before, Role.DEPENDENCY)}
         groups = {key: [] for key in roles}
     for pod in sorted(found, key=lambda pod: str(name_of(pod))):

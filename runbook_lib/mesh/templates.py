@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from runbook_lib.cluster import APPS, Object, name_of, place_of, pods, reference
+from runbook_lib.cluster import APPS, WORKLOADS, Object, name_of, place_of, pods, reference
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh.injection import wants_sidecar
 from runbook_lib.mesh.policy import Reason
 from runbook_lib.mesh.rollout import has_ended
+from runbook_lib.mesh.web import workload
 from runbook_lib.parameters import Parameters
 
-_WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 _ENDING = ("Job",)
 """What keeps pods that end by themselves."""
 
@@ -64,12 +64,12 @@ class Template:
         return place_of(self.keeper)[:2] == (web.kind, web.name)
 
 
-def of_workload(workload: Object, live: tuple[Object, ...] = ()) -> Template:
+def of_workload(keeper: Object, live: tuple[Object, ...] = ()) -> Template:
     """Return what a workload makes its pods of."""
-    kind, name, namespace = place_of(workload)
-    made = workload["spec"]["template"]
+    kind, name, namespace = place_of(keeper)
+    made = keeper["spec"]["template"]
     metadata = {**(made.get("metadata") or {}), "name": name, "namespace": namespace}
-    return Template(workload, {"kind": kind, "metadata": metadata, "spec": made["spec"]}, live)
+    return Template(keeper, {"kind": kind, "metadata": metadata, "spec": made["spec"]}, live)
 
 
 def meshed(context: Context) -> list[Template]:
@@ -80,9 +80,9 @@ def meshed(context: Context) -> list[Template]:
         if not has_ended(pod):
             kept.setdefault(pods.workload_of(pod), []).append(pod)
     found = [
-        of_workload(workload, tuple(kept.pop((kind, name_of(workload)), ())))
-        for kind in _WORKLOADS
-        for workload in cluster.list(APPS, kind, namespace)
+        of_workload(keeper, tuple(kept.pop((kind, name_of(keeper)), ())))
+        for kind in WORKLOADS
+        for keeper in cluster.list(APPS, kind, namespace)
     ]
     alone = [pod for (kind, _), own in kept.items() if kind not in _ENDING for pod in own]
     found += [Template(pod, pod, (pod,)) for pod in alone]
@@ -91,7 +91,5 @@ def meshed(context: Context) -> list[Template]:
 
 def web(context: Context) -> Template | None:
     """Return what the web pods are made of; None if there is no web workload."""
-    application = context.parameters.application
-    place = application.web.kind, application.web.name, application.namespace
-    workload = context.cluster.get(APPS, *place)
-    return of_workload(workload) if workload is not None else None
+    found = workload(context.cluster, context.parameters)
+    return of_workload(found) if found is not None else None

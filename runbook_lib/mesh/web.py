@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from runbook_lib.cluster import APPS, Cluster, Object, labels_of, pods, ref, reference
+from runbook_lib.cluster import APPS, WORKLOADS, Cluster, Object, labels_of, pods, ref, reference
 from runbook_lib.lifecycle import Context, Finding, Refused
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.parameters import Parameters
@@ -18,7 +18,6 @@ from runbook_lib.parameters import Parameters
 LABELS = "application.web.labels"
 """The parameter that names the labels; without it they are looked up."""
 
-_WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 _NO_EFFECT = "policies for the web pods would not reach all of them, and users would be locked out"
 
 
@@ -194,6 +193,6 @@ def selection_mistakes(context: Context) -> Iterator[Finding]:
     """Find that the labels for policies select other pods than those of the web workload."""
     cluster, parameters = context.cluster, context.parameters
     namespace = parameters.application.namespace
-    workloads = [item for kind in _WORKLOADS for item in cluster.list(APPS, kind, namespace)]
+    workloads = [item for kind in WORKLOADS for item in cluster.list(APPS, kind, namespace)]
     selection = Selection.of(parameters, workload(cluster, parameters))
     return selection.mistakes(parameters, cluster.list("v1", "Pod", namespace), workloads)

@@ -1,5 +1,6 @@
 __all__ = [
     "FILE_VARIABLE",
+    "LONGEST",
     "AuthorizationParameters",
     "Capabilities",
     "ChartParameters",
@@ -14,6 +15,7 @@ __all__ = [
 ]
 
 from .capabilities import Capabilities
+from .formats import LONGEST
 from .layers import Layer
 from .loading import FILE_VARIABLE, Checked, Origin
 from .model import (

@@ -282,5 +282,8 @@ Manifest = Annotated[str, AfterValidator(_manifest_location)]
 """A file that exists, or an http or https URL."""
 
 Methods = Annotated[tuple[Method, ...], Field(strict=False, min_length=1)]
-Seconds = Annotated[int, Field(ge=1, le=7200), BeforeValidator(_durations_in(1, "seconds"))]
+LONGEST = 7200
+"""Seconds that any limit may be."""
+
+Seconds = Annotated[int, Field(ge=1, le=LONGEST), BeforeValidator(_durations_in(1, "seconds"))]
 Minutes = Annotated[int, Field(ge=10, le=1440), BeforeValidator(_durations_in(60, "minutes"))]

@@ -116,6 +116,12 @@ class ApplicationParameters(StrictModel):
     verify_tls: bool = True
     ca_file: formats.ExistingFile | None = None
 
+    @property
+    def workloads(self) -> tuple[tuple[str, str], ...]:
+        """Kind and name of each entry of `restart_order`."""
+        places = (entry.partition("/") for entry in self.restart_order)
+        return tuple((kind, name) for kind, _, name in places)
+
 
 class ChartParameters(StrictModel):
     """A Helm release: its name, its chart, and the values that differ from the chart's."""

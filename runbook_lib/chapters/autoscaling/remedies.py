@@ -22,6 +22,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
 )
 from runbook_lib.cluster import (
     FIELD_MANAGER,
+    WORKLOADS,
     Object,
     live_object,
     object_diff,
@@ -34,8 +35,6 @@ from runbook_lib.mesh import rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
-
-_ROLLED_OUT = ("Deployment", "StatefulSet", "DaemonSet")
 
 _OTHER_REMEDY = "autoscaling.remedy: container-resource"
 """What looks at no sidecar, and so has none of these obstacles."""
@@ -118,7 +117,7 @@ def templates(context: Context) -> list[Object]:
 
 def _unreplaced(live: Object, target: Object) -> Iterator[Finding]:
     """Find why an autoscaler's pods would not be replaced by ones with a smaller sidecar."""
-    if target["kind"] in _ROLLED_OUT:
+    if target["kind"] in WORKLOADS:
         yield from rollout.held(target)
         return
     yield Finding(

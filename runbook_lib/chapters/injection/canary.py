@@ -71,8 +71,8 @@ class TryOnePod(Step):
         Raises:
             VerificationFailed: There is still something to restart, and no pod was tried.
         """
-        plan = self.plan(context)
         if self._seen is None:
+            plan = self.plan(context)
             if not plan.empty and context.parameters.mode == "apply":
                 raise VerificationFailed("no pod has been tried", "run the apply cell again")
             return Verification(self.name, note=plan.note)
@@ -81,7 +81,9 @@ class TryOnePod(Step):
         sidecar = pods.has_ready_sidecar(self._seen)
         checks = [
             Check("a node had room", "scheduled", bool(self._seen["spec"].get("nodeName"))),
-            Check(_INIT, "had its rights" if _INIT in done else "not there: Istio's CNI", ok=True),
+            Check(_INIT, "had its rights", ok=True)
+            if _INIT in done
+            else Check(_INIT, "not there: Istio's CNI plugin does its work", ok=None),
             Check(f"{PROXY} ready, by istiod", "yes" if sidecar else "no", sidecar),
         ]
         return Verification(self.name, (table.of_checks("A pod with a sidecar", checks),))
@@ -99,11 +101,10 @@ def _caller(context: Context) -> Asker:
 
 def _job(context: Context, workload: Object) -> Object:
     """Return the Job of the pod, whose image is that of the sidecar that it would get."""
-    like = injection.attempt(context, workload, sidecar=True)
     return job(
         _caller(context),
         (),
-        {**like, "spec": {**like["spec"], "nodeName": ""}},
+        injection.attempt(context, workload, sidecar=True),
         seconds=2 * patience.LEAST,
         revision=context.parameters.istio.revision,
     )

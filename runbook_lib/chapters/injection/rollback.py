@@ -167,8 +167,7 @@ def _restarts(context: Context) -> Iterator[_Restart]:
     """
     application = context.parameters.application
     covered: set[str] = set()
-    for entry in application.restart_order:
-        kind, _, name = entry.partition("/")
+    for kind, name in application.workloads:
         workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is None:
             continue

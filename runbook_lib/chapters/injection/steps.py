@@ -15,6 +15,7 @@ from runbook_lib.cluster import (
     INJECTION_LABEL,
     PROXY,
     REVISION_LABEL,
+    WORKLOADS,
     Object,
     labels_of,
     name_of,
@@ -43,7 +44,6 @@ from runbook_lib.mesh import (
 from runbook_lib.parameters import Parameters
 
 _LACK = f"has no {PROXY}"
-_RESTARTED = ("StatefulSet", "Deployment", "DaemonSet")
 
 
 class _LabelNamespace(Step):
@@ -235,12 +235,11 @@ def _restarts(context: Context) -> list[_Restart]:
 def _unlisted(context: Context) -> Iterator[Finding]:
     """Find pods that lack a sidecar, and that restarting the listed workloads does not replace."""
     application = context.parameters.application
-    covered = {name_of(pod) for each in workloads.listed(context) for pod in each.pods}
     found: dict[tuple[str, str], list[str]] = {}
     for pod in workloads.lacking(context.cluster.list("v1", "Pod", application.namespace)):
-        if name_of(pod) in covered or pods.is_leaving(pod):
-            continue
         keeper = pods.workload_of(pod)
+        if keeper in application.workloads or pods.is_leaving(pod):
+            continue
         if pods.is_of_job(pod):
             yield workloads.ending(context, pod, *keeper)
         else:
@@ -257,8 +256,8 @@ def _unlisted(context: Context) -> Iterator[Finding]:
             f"{_which_lack(kind, names)}, and it belongs to no workload in "
             "application.restart_order",
             "they would stay outside of the mesh",
-            opt_out if kind in _RESTARTED else anew,
-            parameter=f"application.restart_order: [{order}]" if kind in _RESTARTED else "",
+            opt_out if kind in WORKLOADS else anew,
+            parameter=f"application.restart_order: [{order}]" if kind in WORKLOADS else "",
         )
 
 

@@ -12,6 +12,7 @@ from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.chapters.shared.preflight.traffic import (
+    Closing,
     dependencies_past_sidecars,
     metrics_ports,
 )
@@ -43,9 +44,9 @@ class _PeerAuthenticationStep(Step):
         yield from selection_mistakes(context)
         yield from outsiders.cut_off(context)
         with suppress(Refused):  # of labels that are not known, which has been said
-            planned = [self.manifest(context)]
-            yield from metrics_ports(context, planned)
-            yield from dependencies_past_sidecars(context, planned)
+            closing = Closing.by(context, [self.manifest(context)])
+            yield from metrics_ports(context, closing)
+            yield from dependencies_past_sidecars(context, closing)
         yield from stale.sidecars(context)
         yield from preflight.policy_kept(context, lambda: self.manifest(context))
 

@@ -12,6 +12,7 @@ from runbook_lib.cluster import (
     APPS,
     PROXY,
     REVISION_LABEL,
+    WORKLOADS,
     Object,
     annotations_of,
     has_sidecar,
@@ -26,8 +27,6 @@ from runbook_lib.mesh import has_ended
 
 _STATUS = "sidecar.istio.io/status"
 """The injector writes into it, as JSON, of which revision it is."""
-
-_RESTARTED = ("Deployment", "StatefulSet", "DaemonSet")
 
 
 class _Sidecars(NamedTuple):
@@ -170,6 +169,6 @@ def _where(context: Context, names: list[str]) -> str:
 
 def _restart(context: Context, each: _Sidecars) -> str:
     namespace = context.parameters.application.namespace
-    if each.kind in _RESTARTED:
+    if each.kind in WORKLOADS:
         return f"kubectl --namespace {namespace} rollout restart {each.kind.lower()} {each.name}"
     return f"delete and create {ref(each.kind, each.name, namespace)} anew"

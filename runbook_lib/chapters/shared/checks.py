@@ -47,8 +47,7 @@ def starting_point(context: Context) -> Table:
     key, _ = injection_label(context.parameters)
     namespace = context.cluster.get("v1", "Namespace", application.namespace)
     checks = [Check(ref("Namespace", application.namespace), *_there(namespace))]
-    for entry in application.restart_order:
-        kind, _, name = entry.partition("/")
+    for kind, name in application.workloads:
         workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is None:
             found, ok = "missing", False
@@ -84,8 +83,7 @@ def selections(context: Context) -> Table:
         _selected("policies for the web pods", chosen.labels, pods, place),
         _selected(where, follows, pods, place),
     ]
-    for entry in application.restart_order:
-        kind, _, name = entry.partition("/")
+    for kind, name in application.workloads:
         workload = context.cluster.get(APPS, kind, name, application.namespace)
         labels = workload["spec"]["selector"].get("matchLabels") or {} if workload else {}
         where = ref(kind, name, application.namespace)

@@ -44,7 +44,7 @@ def prove_traffic(context: Context, *, replaced: bool = False) -> Table:
             url,
             traffic.expected_probes(parameters, own),
             timeout=parameters.timeouts.policy
-            + (patience.seconds_until_served(context)[0] if replaced else 0),
+            + (patience.seconds_until_served(context) if replaced else 0),
             probe_timeout=parameters.timeouts.probe,
             verify=context.verify_tls,
             on_change=context.waiting,

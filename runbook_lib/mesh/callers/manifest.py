@@ -7,8 +7,9 @@ from typing import Any
 
 import yaml
 
-from runbook_lib.cluster import INJECT, PROXY, REVISION_LABEL, Manifests, Object
+from runbook_lib.cluster import PROXY, Manifests, Object
 from runbook_lib.mesh.callers.model import Asker, Endpoint
+from runbook_lib.mesh.injection import marks
 
 CALLER = "istio-runbook/caller"
 """Label of a caller's pod; its value is the name of the Job."""
@@ -35,10 +36,10 @@ def job(
     manifest = _MANIFESTS.named("caller", caller.job, caller.namespace)
     spec = manifest["spec"]
     spec["activeDeadlineSeconds"] = seconds
-    labels = {CALLER: caller.job, INJECT: str(caller.sidecar).lower()}
-    if caller.sidecar and revision != "default":
-        labels[REVISION_LABEL] = revision
-    spec["template"]["metadata"]["labels"] = labels
+    spec["template"]["metadata"]["labels"] = {
+        CALLER: caller.job,
+        **marks(revision, sidecar=caller.sidecar),
+    }
     pod = spec["template"]["spec"]
     pod["serviceAccountName"] = caller.account
     if secrets := like["spec"].get("imagePullSecrets"):

@@ -72,6 +72,13 @@ def sidecar_resources(context: Context, template: Object) -> dict[str, dict[str,
     return found
 
 
+def marks(revision: str, *, sidecar: bool) -> dict[str, str]:
+    """Return the labels by which a pod asks for a sidecar of a revision, or for none."""
+    if not sidecar or revision == "default":
+        return {INJECT: str(sidecar).lower()}
+    return {INJECT: "true", REVISION_LABEL: revision}
+
+
 def attempt(context: Context, workload: Object, *, sidecar: bool) -> Object:
     """Ask for a pod of a workload as a dry run: the API server answers as for a real one.
 
@@ -87,10 +94,8 @@ def attempt(context: Context, workload: Object, *, sidecar: bool) -> Object:
         ClusterRefused: The API server, or a webhook that it asks, refuses the pod.
     """
     pod = rollout.trial_pod(workload, "with-sidecar" if sidecar else "without-sidecar")
-    labels = pod["metadata"]["labels"] = dict(pod["metadata"]["labels"])
-    labels[INJECT] = str(sidecar).lower()
-    if sidecar and (revision := context.parameters.istio.revision) != "default":
-        labels[REVISION_LABEL] = revision
+    asking = marks(context.parameters.istio.revision, sidecar=sidecar)
+    pod["metadata"]["labels"] = {**pod["metadata"]["labels"], **asking}
     if sidecar and injector(context) is None:
         resources = sidecar_resources(context, workload["spec"]["template"])
         spec = pod["spec"]
@@ -187,9 +192,7 @@ def check_webhook(context: Context) -> Check:
     namespace = context.parameters.application.namespace
     if context.cluster.get("v1", "Namespace", namespace) is None:
         namespace = "default"
-    labels = {INJECT: "true"}
-    if (revision := context.parameters.istio.revision) != "default":
-        labels[REVISION_LABEL] = revision
+    labels = marks(context.parameters.istio.revision, sidecar=True)
     pod = {
         "apiVersion": "v1",
         "kind": "Pod",

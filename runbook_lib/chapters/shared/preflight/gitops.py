@@ -272,8 +272,7 @@ def injection_undone(context: Context) -> Iterator[Finding]:
         return
     label = f"metadata.labels.{key}"
     yield from set_back(context, namespace, (label,), f"{label}: {value}", forced=False)
-    for each in application.restart_order:
-        kind, _, name = each.partition("/")
+    for kind, name in application.workloads:
         workload = context.cluster.get(APPS, kind, name, application.namespace)
         if workload is not None:
             change = "the annotations of its pod template that restart it"

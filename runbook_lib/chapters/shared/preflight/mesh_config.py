@@ -22,11 +22,12 @@ from runbook_lib.cluster import (
     Object,
     annotations_of,
     labels_of,
+    matches,
     ref,
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import injection_label, wants_sidecar
+from runbook_lib.mesh import injection_label, of_revision, wants_sidecar
 
 _VALUES = "istio.istiod.values"
 
@@ -67,8 +68,7 @@ def not_injected(context: Context) -> Iterator[Finding]:
     # Selectors often ask for the very label by which the namespace asks for sidecars.
     labels = {**labels_of(namespace), **dict([injection_label(parameters)])}
     yield from _judged(context, _mesh(context), lambda config: _unseen(context, config, labels))
-    for each in parameters.application.restart_order:
-        kind, _, name = each.partition("/")
+    for kind, name in parameters.application.workloads:
         workload = context.cluster.get(APPS, kind, name, parameters.application.namespace)
         if workload is not None and wants_sidecar(workload["spec"]["template"]):
             yield from _judged(context, _injector(context), partial(_left_out, workload))
@@ -129,7 +129,7 @@ def _injector(context: Context) -> tuple[_Config | None, _Config]:
 def _live(context: Context, name: str, key: str, fields: Sequence[str]) -> _Config | None:
     """Return what a ConfigMap of istiod's says; None if there is none that can be read."""
     istio = context.parameters.istio
-    own = name if istio.revision == "default" else f"{name}-{istio.revision}"
+    own = of_revision(context.parameters, name)
     found = context.cluster.get("v1", "ConfigMap", own, istio.namespace)
     try:
         content = yaml.safe_load(((found or {}).get("data") or {}).get(key, ""))
@@ -144,7 +144,7 @@ def _live(context: Context, name: str, key: str, fields: Sequence[str]) -> _Conf
 def _unseen(context: Context, config: _Config, labels: Mapping[str, str]) -> Finding | None:
     """Find that the mesh config's discovery selectors leave the application's namespace out."""
     selectors = config.content.get("discoverySelectors") or []
-    if not selectors or any(_selects(each, labels) for each in selectors):
+    if not selectors or any(matches(each, labels) for each in selectors):
         return None
     name = context.parameters.application.namespace
     plain = next((s["matchLabels"] for s in selectors if set(s) == {"matchLabels"}), None)
@@ -197,7 +197,7 @@ def _left_out(workload: Object, config: _Config) -> Finding | None:
     if mark.lower() in _YES:
         return None
     never, always = (
-        any(each and _selects(each, labels) for each in config.content.get(key) or [])
+        any(each and matches(each, labels) for each in config.content.get(key) or [])
         for key in ("neverInjectSelector", "alwaysInjectSelector")
     )
     if never:
@@ -215,24 +215,3 @@ def _left_out(workload: Object, config: _Config) -> Finding | None:
         parameter=f"{_VALUES}.{config.fields[key]}" if config.where == _VALUES else "",
         name="injector-config",
     )
-
-
-def _selects(selector: Object, labels: Mapping[str, str]) -> bool:
-    """Whether a label selector matches, as Kubernetes reads it; an empty one matches everything."""
-    wanted: Mapping[str, str] = selector.get("matchLabels") or {}
-    return wanted.items() <= labels.items() and all(
-        _holds(each, labels) for each in selector.get("matchExpressions") or []
-    )
-
-
-def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
-    key, values = expression["key"], expression.get("values") or []
-    match expression["operator"]:
-        case "In":
-            return labels.get(key) in values
-        case "NotIn":
-            return labels.get(key) not in values
-        case "Exists":
-            return key in labels
-        case _:  # DoesNotExist
-            return key not in labels

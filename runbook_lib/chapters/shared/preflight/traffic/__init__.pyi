@@ -1,4 +1,5 @@
 __all__ = [
+    "Closing",
     "dependencies_past_sidecars",
     "istiod_out_of_reach",
     "metrics_ports",
@@ -8,4 +9,4 @@ __all__ = [
 from .istiod import istiod_out_of_reach
 from .metrics import metrics_ports
 from .protocols import not_spoken
-from .strict import dependencies_past_sidecars
+from .strict import Closing, dependencies_past_sidecars

@@ -20,7 +20,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding
-from runbook_lib.mesh import templates
+from runbook_lib.mesh import of_revision
 from runbook_lib.mesh.policy import serves, spec_of, target
 from runbook_lib.mesh.templates import Template
 
@@ -33,20 +33,19 @@ _Sign = tuple[int, str]
 """A container port, and the field of a live object by which its metrics are read."""
 
 
-def metrics_ports(context: Context, planned: Sequence[Object]) -> Iterator[Finding]:
+def metrics_ports(context: Context, closing: Closing) -> Iterator[Finding]:
     """Find ports that metrics are read from, and that a step closes to callers without a sidecar.
 
     Args:
         context: Where.
-        planned: The PeerAuthentications of the step.
+        closing: What the step closes.
     """
     application = context.parameters.application
-    closing = Closing.by(context, planned)
     named = (application.web.port, *application.plaintext_ports)
     services = context.cluster.list("v1", "Service", application.namespace)
     monitors = {kind: _monitors(context, kind) for kind in ("PodMonitor", "ServiceMonitor")}
     merges = _mesh_merges(context)
-    for made in templates.meshed(context):
+    for made in closing.made:
         signs: dict[int, list[str]] = {}
         for port, sign in _signs(made, services, monitors, merges=merges):
             if closing.closes(made, port) and not (
@@ -124,7 +123,7 @@ def _merged(made: Template) -> list[int]:
 def _mesh_merges(context: Context) -> bool:
     """Whether sidecars read the metrics of their pods: istiod's configuration may say no."""
     istio = context.parameters.istio
-    name = "istio" if istio.revision == "default" else f"istio-{istio.revision}"
+    name = of_revision(context.parameters, "istio")
     live = context.cluster.get("v1", "ConfigMap", name, istio.namespace)
     if live is None:  # not installed yet
         mesh = istio.istiod.values.get("meshConfig")

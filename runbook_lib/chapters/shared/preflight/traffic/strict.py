@@ -29,14 +29,16 @@ class Closing:
     Attributes:
         before: Those in force.
         after: Those that will be.
+        made: What the application's pods are made of that are to have sidecars.
     """
 
     before: tuple[Object, ...]
     after: tuple[Object, ...]
+    made: tuple[Template, ...]
 
     @classmethod
     def by(cls, context: Context, planned: Sequence[Object]) -> Closing:
-        """Look up what is in force.
+        """Look up what is in force, and about which pods.
 
         Args:
             context: Where.
@@ -46,7 +48,7 @@ class Closing:
         before = found.peer_authentications
         places = [place_of(each) for each in planned]
         kept = (each for each in before if place_of(each) not in places)
-        return cls(before, (*kept, *planned))
+        return cls(before, (*kept, *planned), tuple(templates.meshed(context)))
 
     def closes(self, made: Template, port: int) -> bool:
         """Whether a port takes plaintext now and will not any more, once pods have sidecars."""
@@ -63,20 +65,19 @@ class Closing:
         return found.mode == STRICT
 
 
-def dependencies_past_sidecars(context: Context, planned: Sequence[Object]) -> Iterator[Finding]:
+def dependencies_past_sidecars(context: Context, closing: Closing) -> Iterator[Finding]:
     """Find calls of the web pods that go past their sidecars to what will insist on mutual TLS.
 
     Args:
         context: Where.
-        planned: The PeerAuthentications that will be in force.
+        closing: What will insist on it.
     """
     web = templates.web(context)
     if web is None:
         return
     callers = [web, *(Template(pod, pod) for pod in web_pods(context.cluster, context.parameters))]
-    closing = Closing.by(context, planned)
     names = needed(context.parameters)
-    made = [each for each in templates.meshed(context) if place_of(each.keeper)[1] in names]
+    made = [each for each in closing.made if place_of(each.keeper)[1] in names]
     for service in context.cluster.list("v1", "Service", context.parameters.application.namespace):
         for server in made:
             if not serves(service, server.pod):

@@ -41,11 +41,11 @@ class Listed:
 
 def named(context: Context) -> dict[str, Object | None]:
     """Return the workloads of `application.restart_order`, by what they are called."""
-    namespace = context.parameters.application.namespace
-    places = (each.partition("/") for each in context.parameters.application.restart_order)
+    application = context.parameters.application
+    namespace = application.namespace
     return {
         ref(kind, name, namespace): context.cluster.get(APPS, kind, name, namespace)
-        for kind, _, name in places
+        for kind, name in application.workloads
     }
 
 

@@ -5,18 +5,9 @@ Affinity to other pods and spreading are left out: they forbid more, and rarely 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
-from runbook_lib.cluster import Object, labels_of, name_of
-
-_OPERATORS: Mapping[str, Callable[[str | None, Sequence[str]], bool]] = {
-    "In": lambda found, values: found in values,
-    "NotIn": lambda found, values: found not in values,
-    "Exists": lambda found, _: found is not None,
-    "DoesNotExist": lambda found, _: found is None,
-    "Gt": lambda found, values: found is not None and int(found) > int(values[0]),
-    "Lt": lambda found, values: found is not None and int(found) < int(values[0]),
-}
+from runbook_lib.cluster import Object, labels_of, matches, name_of
 
 
 def takes(node: Object, spec: Object, selectors: Sequence[Object] = ()) -> bool:
@@ -59,16 +50,9 @@ def _tolerated(taint: Object, spec: Object) -> bool:
 
 
 def _selects(selector: Object, node: Object) -> bool:
-    """Whether one of a node selector's terms holds; each of its expressions has to."""
+    """Whether one of a node selector's terms holds."""
     return any(
-        all(_holds(each, labels_of(node)) for each in term.get("matchExpressions") or [])
-        and all(
-            _holds(each, {"metadata.name": name_of(node)}) for each in term.get("matchFields") or []
-        )
+        matches(term, labels_of(node))
+        and matches({"matchExpressions": term.get("matchFields")}, {"metadata.name": name_of(node)})
         for term in selector.get("nodeSelectorTerms") or []
     )
-
-
-def _holds(expression: Object, labels: Mapping[str, str]) -> bool:
-    found = labels.get(expression["key"])
-    return _OPERATORS[expression["operator"]](found, expression.get("values") or [])

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from runbook_lib.chapters.shared.preflight.wording import kubectl, risk
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
-from runbook_lib.cluster import Object, labels_of, name_of, namespace_of, pods, reference
+from runbook_lib.cluster import Object, labels_of, matches, name_of, namespace_of, pods, reference
 from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.mesh import patience
 
@@ -119,7 +119,8 @@ def away(context: Context, each: Listed) -> Iterator[Finding]:
         for budget in context.cluster.list(
             "policy/v1", "PodDisruptionBudget", namespace_of(each.workload)
         )
-        if _matches(budget["spec"].get("selector") or {}, labels_of(each.template))
+        if "selector" in budget["spec"]
+        and matches(budget["spec"]["selector"], labels_of(each.template))
     ]
     if budgets:
         effect += (
@@ -137,11 +138,6 @@ def away(context: Context, each: Listed) -> Iterator[Finding]:
 
 def _recreates(each: Listed) -> bool:
     return (each.workload["spec"].get("strategy") or {}).get("type") == "Recreate"
-
-
-def _matches(selector: Object, labels: Object) -> bool:
-    matching = selector.get("matchLabels") or {}
-    return bool(matching) and matching.items() <= labels.items()
 
 
 def _age(pod: Object) -> float:

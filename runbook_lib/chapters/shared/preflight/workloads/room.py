@@ -10,6 +10,7 @@ from runbook_lib.chapters.shared.preflight.wording import risk
 from runbook_lib.chapters.shared.preflight.workloads import nodes
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.chapters.shared.preflight.workloads.resources import (
+    RESOURCES,
     Amounts,
     add,
     asked,
@@ -66,7 +67,7 @@ def _free(node: Object, used: Mapping[str, Sequence[Object]], replaced: Object) 
     ]
     taken = add(others)
     allocatable = node["status"]["allocatable"]
-    return {r: number(allocatable[r]) - taken.get(r, Decimal(0)) for r in ("cpu", "memory")}
+    return {r: number(allocatable[r]) - taken.get(r, Decimal(0)) for r in RESOURCES}
 
 
 def _volumes_nodes(context: Context, pod: Object) -> list[Object]:

@@ -9,8 +9,9 @@ import pytest
 
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared.preflight.traffic.metrics import metrics_ports
+from runbook_lib.chapters.shared.preflight.traffic.strict import Closing
 from runbook_lib.cluster.objects import Object
-from runbook_lib.lifecycle import Severity
+from runbook_lib.lifecycle import Context, Finding, Severity
 from tests.unit.chapters.shared.preflight.traffic.site import (
     DATABASE,
     database,
@@ -20,6 +21,11 @@ from tests.unit.chapters.shared.preflight.traffic.site import (
 )
 from tests.unit.doubles.given_cluster import WEB, pod
 from tests.unit.samples import lab_parameters
+
+
+def found_by(context: Context, planned: list[Object]) -> list[Finding]:
+    return list(metrics_ports(context, Closing.by(context, planned)))
+
 
 STRICT = [manifest.strict_mutual_tls(lab_parameters())]
 EXCEPTION = [manifest.mutual_tls_exception(lab_parameters(), WEB)]
@@ -100,7 +106,7 @@ def exporting(**metadata: Any) -> Object:
 def test_a_metrics_port_of_the_database_is_named_with_its_sign(
     tmp_path: Path, objects: list[Object], field: str
 ) -> None:
-    (finding,) = metrics_ports(site(tmp_path, *objects), STRICT)
+    (finding,) = found_by(site(tmp_path, *objects), STRICT)
     assert (finding.name, finding.refuses) == ("metrics-ports", True)
     assert finding.where == "StatefulSet xnat/xnat-postgresql"
     assert "port 9187" in finding.what
@@ -108,7 +114,7 @@ def test_a_metrics_port_of_the_database_is_named_with_its_sign(
     assert finding.parameter == "application.accept: [metrics-ports]"
     assert "portLevelMtls" in finding.remedy
     # The exception is about the web pods alone.
-    assert list(metrics_ports(site(tmp_path, *objects), EXCEPTION)) == []
+    assert list(found_by(site(tmp_path, *objects), EXCEPTION)) == []
 
 
 NAMED = database({"containerPort": 9187, "name": "metrics"})
@@ -144,19 +150,19 @@ MERGED = {"prometheus.io/scrape": "true", "prometheus.io/port": "9187"}
     ],
 )
 def test_what_stays_as_it_is_says_nothing(tmp_path: Path, objects: list[Object]) -> None:
-    assert list(metrics_ports(site(tmp_path, *objects), STRICT)) == []
+    assert list(found_by(site(tmp_path, *objects), STRICT)) == []
 
 
 def test_the_web_pods_metrics_port_is_closed_unless_it_is_a_plaintext_port(tmp_path: Path) -> None:
     metrics = web({"containerPort": 9090, "name": "prometheus"})
     for planned in (STRICT, EXCEPTION):
-        (finding,) = metrics_ports(site(tmp_path, metrics), planned)
+        (finding,) = found_by(site(tmp_path, metrics), planned)
         assert "name it in application.plaintext_ports" in finding.remedy
-        assert list(metrics_ports(site(tmp_path, metrics, plaintext_ports=[9090]), planned)) == []
+        assert list(found_by(site(tmp_path, metrics, plaintext_ports=[9090]), planned)) == []
 
 
 def test_a_risk_that_is_accepted_is_a_note(tmp_path: Path) -> None:
-    (finding,) = metrics_ports(site(tmp_path, NAMED, accept=["metrics-ports"]), STRICT)
+    (finding,) = found_by(site(tmp_path, NAMED, accept=["metrics-ports"]), STRICT)
     assert finding.severity is Severity.NOTE
 
 
@@ -167,8 +173,8 @@ def test_where_the_mesh_does_not_merge_metrics_annotated_ports_are_closed(tmp_pa
         "data": {"mesh": "enablePrometheusMerge: false"},
     }
     annotated = database(EXPORTER, **MERGED)
-    assert list(metrics_ports(site(tmp_path, annotated), STRICT)) == []
-    (finding,) = metrics_ports(site(tmp_path, annotated, mesh), STRICT)
+    assert list(found_by(site(tmp_path, annotated), STRICT)) == []
+    (finding,) = found_by(site(tmp_path, annotated, mesh), STRICT)
     assert finding.evidence == (
         f"{DATABASE_MADE_OF}.metadata.annotations.prometheus.io/scrape: true",
     )
