@@ -117,7 +117,10 @@ def patch(lab: Lab, *operations: dict[str, Any]) -> None:
 
 def web_pod_is_late(lab: Lab) -> State:
     found = ("kubectl", "--namespace", "xnat", "get", "--output=json")
-    pod = json.loads(lab.run(*found, "pod/xnat-xnat-web-0"))
+    told = lab.run(*found, "--ignore-not-found", "pod/xnat-xnat-web-0")
+    if not told:  # Its successor is not made yet.
+        return State(False, "xnat-xnat-web-0 is not there")
+    pod = json.loads(told)
     newest = json.loads(lab.run(*found, "statefulset/xnat-xnat-web"))["status"]["updateRevision"]
     conditions = {each["type"]: each["status"] for each in pod["status"].get("conditions", [])}
     own = pod["metadata"]["labels"]["controller-revision-hash"]
