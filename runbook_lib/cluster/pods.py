@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,6 +42,28 @@ class Container:
     native_sidecar: bool
     problem: str
     waiting: str = ""
+
+
+def images(items: Iterable[Object]) -> tuple[str, ...]:
+    """Return the container images that nodes pull for pods and workloads, each once."""
+    found = (each.get("image", "") for item in items for each in _declared(item))
+    return tuple(dict.fromkeys(image for image in found if image))
+
+
+def image_of(item: Object, container: str) -> str:
+    """Return a container's image, of a pod or a workload; empty if it has no such container."""
+    found = (each.get("image", "") for each in _declared(item) if each["name"] == container)
+    return next(found, "")
+
+
+def _declared(item: Object) -> list[dict[str, Any]]:
+    """Return the containers of a pod or of a workload's template; none of other objects."""
+    spec = item.get("spec") or {}
+    spec = (spec.get("jobTemplate") or {}).get("spec") or spec  # of a CronJob
+    spec = (spec.get("template") or {}).get("spec") or spec
+    if not isinstance(spec.get("containers"), list):
+        return []
+    return [*(spec.get("initContainers") or []), *spec["containers"]]
 
 
 def workload_of(pod: Object) -> tuple[str, str]:

@@ -31,6 +31,9 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
+_HUB = re.compile(
+    r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
+)
 _VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
 # Istio reads cluster.local as the mesh's own trust domain, whatever its name is, see
 # https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/.
@@ -87,6 +90,16 @@ def _origin(value: str) -> str:
 def _path(value: str) -> str:
     if not value.startswith("/") or any(character.isspace() for character in value):
         raise problem(f"{value!r} is not a URL path", "begin with '/' and escape spaces as %20")
+    return value
+
+
+def _hub(value: str) -> str:
+    if not _HUB.fullmatch(value):
+        raise problem(
+            f"{value!r} is not a place of container images",
+            "write a registry and the path in it, without https://, an image's name or a tag: "
+            "registry.example.com/mirror/istio",
+        )
     return value
 
 
@@ -264,6 +277,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Percentage = Annotated[float, Field(ge=0, le=100)]
 Quantity = Annotated[str, AfterValidator(_quantity)]
 Version = Annotated[str, AfterValidator(_version)]
+Hub = Annotated[str, AfterValidator(_hub)]
+"""A registry of container images, and the path in it."""
 
 Origin = Annotated[str, AfterValidator(_origin)]
 """Scheme, host and port of a URL."""

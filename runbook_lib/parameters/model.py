@@ -151,6 +151,7 @@ class IstioParameters(StrictModel):
     namespace: LabelName = "istio-system"
     version: formats.Version | None = None
     chart_repository: formats.ChartRepository | None = formats.RELEASED_CHARTS
+    hub: formats.Hub | None = None
     base: BaseChartParameters = BaseChartParameters()
     istiod: IstiodChartParameters = IstiodChartParameters()
     revision: LabelName = "default"
@@ -219,6 +220,7 @@ class KialiParameters(StrictModel):
 
     operator_namespace: LabelName = "kiali-operator"
     chart_repository: formats.ChartRepository | None = formats.RELEASED_KIALI_CHARTS
+    hub: formats.Hub | None = None
     version: formats.Version | None = None
     operator: OperatorChartParameters = OperatorChartParameters()
     prometheus_manifest: formats.Manifest | None = None

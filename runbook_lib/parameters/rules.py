@@ -123,6 +123,13 @@ def _istio(parameters: Parameters) -> Iterator[Contradiction]:
             "both charts have the same release name",
             "use istio-base and istiod",
         )
+    given = layers.at(istio.istiod.values, ("global", "hub"))
+    if istio.hub is not None and given not in (None, istio.hub):
+        yield (
+            (*_VALUES, "global", "hub"),
+            f"it is {given}, and istio.hub is {istio.hub}",
+            "remove one of the two",
+        )
     yield from _proxy_values(parameters)
 
 

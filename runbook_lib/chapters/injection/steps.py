@@ -137,8 +137,12 @@ class _RestartWorkloads(Step):
         ]
         # Not among the changes: an approval holds however far it has come meanwhile.
         underway = ", ".join(restart.ref for restart in restarts if restart.underway)
-        note = f"Being replaced already, and only waited for: the pods of {underway}."
-        return Plan(self.name, context.target.uid, tuple(changes), note=note if underway else "")
+        notes = []
+        if underway:
+            notes.append(f"Being replaced already, and only waited for: the pods of {underway}.")
+        if changes and (image := injection.sidecar_image_for(context, restarts[0].workload)):
+            notes.append(f"Nodes pull {image} for the sidecars.")
+        return Plan(self.name, context.target.uid, tuple(changes), note=" ".join(notes))
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}

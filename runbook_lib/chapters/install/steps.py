@@ -84,7 +84,10 @@ class _InstallIstiod(Step):
 
     def plan(self, context: Context) -> Plan:
         require(self._in_the_way(context))
-        return Plan(self.name, context.target.uid, self._release.changes(context))
+        changes = self._release.changes(context)
+        image = injection.sidecar_image(self._release.rendered(context)) if changes else ""
+        note = f"Sidecars will be made of {image}, which nodes pull from notebook 02 on."
+        return Plan(self.name, context.target.uid, changes, note=note if image else "")
 
     def apply(self, context: Context, plan: Plan) -> None:
         self._release.apply(context, plan)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
@@ -84,7 +84,9 @@ class _InstallAddons(Step):
             return Plan(self.name, context.target.uid, note=note)
         desired, used = self._to_apply(context)
         note = " ".join([*used, _SAMPLES])
-        return objects.plan_objects(context, self.name, desired, note, own=True)
+        plan = objects.plan_objects(context, self.name, desired, note, own=True)
+        pulled = f"{note} Nodes pull {', '.join(pods.images(desired))}."
+        return plan if plan.empty else replace(plan, note=pulled)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._to_apply(context)[0])

@@ -36,6 +36,9 @@ def kiali(parameters: Parameters) -> Object:
     spec = manifest["spec"]
     spec["deployment"]["instance_name"] = desired.name
     spec["deployment"]["view_only_mode"] = desired.view_only
+    if desired.hub is not None:
+        image = {"image_name": f"{desired.hub}/kiali", "image_version": "operator_version"}
+        spec["deployment"].update(image)
     spec["server"]["web_root"] = desired.web_root
     services = spec["external_services"]
     services["prometheus"]["url"] = desired.prometheus_url or f"http://prometheus.{istio}:9090"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 from runbook_lib.base import WaitFailed, WaitTimeout, wait
 from runbook_lib.chapters.kiali import access as kiali_access
@@ -138,7 +140,11 @@ class _DescribeKiali(Step):
         return self._plan(context)
 
     def _plan(self, context: Context) -> Plan:
-        return objects.plan_objects(context, self.name, [_wanted(context, again=True)], own=True)
+        wanted = [_wanted(context, again=True)]
+        plan = objects.plan_objects(context, self.name, wanted, own=True)
+        hub = context.parameters.kiali.hub or "quay.io/kiali"
+        pulled = f"The operator has nodes pull {hub}/kiali of its own version."
+        return plan if plan.empty else replace(plan, note=pulled)
 
     def apply(self, context: Context, plan: Plan) -> None:
         desired = _wanted(context, again=True)
@@ -296,7 +302,20 @@ def operator_release(parameters: Parameters) -> ReleasePlanner:
         kiali.version,
         parameters.timeouts.kiali,
     )
-    return ReleasePlanner(kiali.operator, source)
+    return ReleasePlanner(kiali.operator, source, _from_hub(parameters))
+
+
+def _from_hub(parameters: Parameters) -> dict[str, Any]:
+    """Return the values that take the images from elsewhere than Kiali's own registry.
+
+    See https://kiali.io/docs/installation/installation-guide/advanced-install-options/.
+    """
+    kiali = parameters.kiali
+    if kiali.hub is None:
+        return {}
+    given = kiali.operator.values.get("image") or {}
+    image = {**given, "repo": f"{kiali.hub}/kiali-operator"}
+    return {"image": image, "allowAdHocKialiImage": True}
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

@@ -57,7 +57,7 @@ def sidecars(context: Context) -> Iterator[Finding]:
             yield _orphaned(context, each, names)
         elif each.revision != own:
             yield _of_another(context, each, names, istiod)
-        elif older := _older(each.image, _image(istiod, "discovery")):
+        elif older := _older(each.image, pods.image_of(istiod, "discovery")):
             yield Finding(
                 _where(context, names),
                 f"the sidecar is {older} of istiod",
@@ -66,7 +66,7 @@ def sidecars(context: Context) -> Iterator[Finding]:
                 f"replace the pods: {_restart(context, each)}",
                 (
                     f"image of {PROXY}: {each.image}",
-                    f"image of {reference(istiod)}: {_image(istiod, 'discovery')}",
+                    f"image of {reference(istiod)}: {pods.image_of(istiod, 'discovery')}",
                 ),
                 severity=Severity.NOTE,
                 name="stale-sidecar",
@@ -116,7 +116,7 @@ def _sidecars(context: Context) -> Mapping[_Sidecars, list[str]]:
         if not has_sidecar(pod) or has_ended(pod) or pods.is_leaving(pod):
             continue
         for revision, sign in _revision(pod):
-            key = _Sidecars(*pods.workload_of(pod), revision, sign, _image(pod, PROXY))
+            key = _Sidecars(*pods.workload_of(pod), revision, sign, pods.image_of(pod, PROXY))
             found.setdefault(key, []).append(name_of(pod))
     return found
 
@@ -142,13 +142,6 @@ def _istiods(context: Context) -> dict[str, Object]:
     home = context.parameters.istio.namespace
     ordered = sorted(found, key=lambda item: item["metadata"].get("namespace") == home)
     return {labels_of(item).get(REVISION_LABEL, "default"): item for item in ordered}
-
-
-def _image(item: Object, container: str) -> str:
-    """Return a container's image, of a pod or a Deployment; empty if it has no such container."""
-    spec = item["spec"].get("template", item)["spec"]
-    every = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
-    return next((str(c.get("image", "")) for c in every if c["name"] == container), "")
 
 
 def _older(sidecar: str, istiod: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterable
 from typing import Any
 
 from runbook_lib.base import ClusterRefused, RunbookError
@@ -52,6 +55,40 @@ def injector(context: Context) -> Object | None:
         if same and any(name.endswith(_INJECTOR) for name in names):
             return item
     return None
+
+
+def sidecar_image_for(context: Context, workload: Object) -> str:
+    """Return the image of the sidecar that a workload's new pod would get; empty if none is known.
+
+    Until there is an istiod, and where it or the API server refuses the pod, none is.
+    """
+    if injector(context) is None:
+        return ""
+    try:
+        return pods.image_of(attempt(context, workload, sidecar=True), PROXY)
+    except ClusterRefused:
+        return ""
+
+
+def sidecar_image(rendered: Iterable[Object]) -> str:
+    """Return the image of the sidecars that an istiod would inject; empty if it cannot be told.
+
+    As `ProxyImage` in https://github.com/istio/istio/blob/master/pkg/kube/inject/inject.go.
+
+    Args:
+        rendered: The objects of istiod's chart, among them the ConfigMap of the injector's values.
+    """
+    for item in rendered:
+        if item["kind"] == "ConfigMap" and "values" in (data := item.get("data") or {}):
+            settings = json.loads(data["values"]).get("global", {})
+            name = settings.get("proxy", {}).get("image", "")
+            if "/" in name or not name:
+                return str(name)
+            tag = str(settings.get("tag", ""))
+            if variant := settings.get("variant"):
+                tag = f"{re.sub('-(distroless|debug)$', '', tag)}-{variant}"
+            return f"{settings.get('hub', '')}/{name}:{tag}"
+    return ""
 
 
 def sidecar_resources(context: Context, template: Object) -> dict[str, dict[str, str]]:

@@ -26,6 +26,9 @@ def istiod_release(parameters: Parameters) -> ReleasePlanner:
     """
     istio = parameters.istio
     source, values = _from_istio(parameters, istio.istiod)
+    if istio.hub is not None:
+        given = values.get("global", istio.istiod.values.get("global", {}))
+        values["global"] = {**given, "hub": istio.hub}
     if istio.revision != "default":
         values["revision"] = istio.revision
     return ReleasePlanner(istio.istiod, source, values, own_values=_mesh_config(parameters))

@@ -22,6 +22,7 @@ from runbook_lib.cluster import (
     live_object,
     merged,
     object_diff,
+    pods,
     reference,
 )
 from runbook_lib.lifecycle import Change, Check, Context, Finding, Plan, refusals, require
@@ -328,6 +329,7 @@ class ReleasePlanner:
     def _install(self, context: Context) -> Change:
         values = canonical_yaml(redact_value(self._values(context))).rstrip()
         names = [reference(item) for item in self.rendered(context)]
+        images = pods.images(self.rendered(context))
         text = "\n".join(
             [
                 f"chart {self._describe(context)}",
@@ -335,6 +337,8 @@ class ReleasePlanner:
                 *(f"  {line}" for line in values.splitlines()),
                 f"objects ({len(names)}):",
                 *(f"  create {name}" for name in names),
+                *([f"images that nodes pull ({len(images)}):"] if images else []),
+                *(f"  {image}" for image in images),
             ]
         )
         return Change(self.ref, "install", redact(text), _digest([text, self._content(context)]))
