@@ -11,12 +11,15 @@ __all__ = [
     "Case",
     "Change",
     "Check",
+    "Client",
     "Context",
     "Finding",
     "Gate",
     "GateAnswer",
     "GateDecision",
+    "Interruption",
     "LifeCycle",
+    "Loss",
     "NotebookStarted",
     "Plan",
     "PodsAsked",
@@ -65,6 +68,7 @@ from .events import (
 )
 from .finding import Finding, Refused, Severity, refusals, require
 from .gate import APPROVE_VARIABLE, Gate, GateDecision, operator
+from .interruption import Client, Interruption, Loss
 from .lifecycle import Applied, LifeCycle, Proposal
 from .outcome import StepOutcome
 from .plan import Change, Plan

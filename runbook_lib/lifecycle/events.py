@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from runbook_lib.base import Event
+from runbook_lib.lifecycle.interruption import Interruption
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Action
 from runbook_lib.lifecycle.table import Table
@@ -56,6 +57,7 @@ class StepPlanned(Event, name="step-planned"):
         changes: What it would change.
         unpredictable: What cannot be known before it is done, and why.
         plan_only: Whether nothing more was asked for.
+        interruptions: What users lose meanwhile.
     """
 
     digest: str
@@ -63,6 +65,7 @@ class StepPlanned(Event, name="step-planned"):
     changes: tuple[PlannedChange, ...] = ()
     unpredictable: tuple[str, ...] = ()
     plan_only: bool = False
+    interruptions: tuple[Interruption, ...] = ()
 
 
 @dataclass(frozen=True)

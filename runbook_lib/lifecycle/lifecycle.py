@@ -127,6 +127,7 @@ class LifeCycle:
                     tuple(PlannedChange(c.ref, c.action, c.text) for c in plan.changes),
                     plan.unpredictable,
                     self.plan_only,
+                    plan.interruptions,
                 )
             )
         return Proposal(self.step, self._context.target, plan, self.left_out)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runbook_lib.cluster import ObjectDiff
+from runbook_lib.lifecycle.interruption import Interruption
 
 Action = Literal[
     "create",
@@ -71,6 +72,7 @@ class Plan:
         changes: In the order in which they will be made.
         unpredictable: What cannot be known before it is done, and why.
         note: Why there is nothing to do, or what else a reader should know.
+        interruptions: What users lose meanwhile.
     """
 
     step: str
@@ -78,6 +80,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     unpredictable: tuple[str, ...] = ()
     note: str = ""
+    interruptions: tuple[Interruption, ...] = ()
 
     @property
     def empty(self) -> bool:
@@ -92,12 +95,14 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 over the cluster, the step and every change: what an approval holds for."""
-        content = [
+        content: list[object] = [
             self.step,
             self.target_uid,
             [[change.ref, change.action, change.digest] for change in self.changes],
             list(self.unpredictable),
         ]
+        if self.interruptions:
+            content.append([each.key for each in self.interruptions])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
@@ -119,6 +124,7 @@ class Plan:
             f"\n{change.action} {change.ref}\n{_indent(change.text)}".rstrip()
             for change in self.changes
         ]
+        parts += [f"\ninterruption: {item}" for item in self.interruptions]
         parts += [f"\ncannot be predicted: {item}" for item in self.unpredictable]
         return "\n".join(parts)
 

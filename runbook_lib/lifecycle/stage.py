@@ -173,6 +173,8 @@ class Stage:
             if not self._covers(known.get((change.ref, change.action)), change)
         ]
         new += [item for item in plan.unpredictable if item not in shown.unpredictable]
+        announced = [each.key for each in shown.interruptions]
+        new += [str(each) for each in plan.interruptions if each.key not in announced]
         if new:
             raise PlanChanged(
                 f"{plan.step}: its plan holds what was not approved with {self.subject.name}: "
@@ -273,6 +275,7 @@ def _one(name: str, target_uid: str, plans: Sequence[Plan]) -> Plan:
         tuple(change for plan in plans for change in plan.changes),
         tuple(item for plan in plans for item in plan.unpredictable),
         " ".join(dict.fromkeys(plan.note for plan in plans if plan.note)),
+        tuple(each for plan in plans for each in plan.interruptions),
     )
 
 

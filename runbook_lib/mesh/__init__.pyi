@@ -19,7 +19,9 @@ __all__ = [
     "injection_label",
     "is_web",
     "istiod_name",
+    "of_replacement",
     "of_revision",
+    "outside",
     "own_policies",
     "progress",
     "selection_mistakes",
@@ -28,6 +30,7 @@ __all__ = [
 ]
 
 from .injection import wants_sidecar
+from .interruptions import of_replacement, outside
 from .map import (
     BASIS_MEANINGS,
     EDGE,

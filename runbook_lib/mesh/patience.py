@@ -5,8 +5,9 @@ A limit that is shorter would call a restart failed that only takes its time.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from runbook_lib.cluster import NETWORKING, Object, annotations_of
 from runbook_lib.lifecycle import Context
@@ -45,6 +46,40 @@ def seconds_to_replace(workload: Object) -> float:
         step = max(1, _share(unavailable, replicas, up=False) + _share(surge, replicas, up=True))
         return float(math.ceil(replicas / step) * (start + grace))
     return float(replicas * (grace + start))
+
+
+def seconds_away(workload: Object, found: Iterable[Object]) -> int:
+    """Return how long a workload of one pod is away while that is replaced.
+
+    The new pod will take as long to start as the one before did; where that cannot be told, as long
+    as its probes allow. The old one has its grace period to end.
+
+    Args:
+        workload: As it is.
+        found: Its pods.
+    """
+    spec = workload["spec"]["template"]["spec"]
+    took = [seconds for pod in found if (seconds := _took_to_start(pod)) is not None]
+    start = max(took) if took else seconds_to_start(workload["spec"]["template"])
+    grace: int = spec.get("terminationGracePeriodSeconds", _GRACE)
+    return math.ceil(start) + grace
+
+
+def _took_to_start(pod: Object) -> float | None:
+    """Return the seconds from a pod's creation until it was ready; None if it was so again since.
+
+    A container that was restarted has made the pod ready anew.
+    """
+    status = pod.get("status") or {}
+    if any(each.get("restartCount") for each in status.get("containerStatuses") or []):
+        return None
+    created = pod["metadata"].get("creationTimestamp")
+    for condition in status.get("conditions") or []:
+        since = condition.get("lastTransitionTime")
+        if condition["type"] == "Ready" and condition["status"] == "True" and created and since:
+            ready, made = map(dt.datetime.fromisoformat, (since, created))
+            return (ready - made).total_seconds()
+    return None
 
 
 def rollout_limit(context: Context, *workloads: Object | None) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from runbook_lib.chapters.autoscaling import autoscalers
 from runbook_lib.chapters.autoscaling import handover as autoscaler_handover
@@ -21,6 +21,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
     words,
 )
 from runbook_lib.cluster import (
+    APPS,
     FIELD_MANAGER,
     WORKLOADS,
     Object,
@@ -30,8 +31,8 @@ from runbook_lib.cluster import (
     reference,
     without_fields,
 )
-from runbook_lib.lifecycle import Change, Context, Finding, require
-from runbook_lib.mesh import rollout
+from runbook_lib.lifecycle import Change, Context, Finding, Interruption, require
+from runbook_lib.mesh import of_replacement, rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
@@ -175,6 +176,22 @@ def template_changes(context: Context) -> tuple[tuple[Change, ...], tuple[str, .
         changes.append(Change.of_object(diff))
         unknown.append(autoscaler_trial.require_accepted(context, there, changed))
     return tuple(changes), tuple(filter(None, unknown))
+
+
+def interruptions(context: Context, changes: Iterable[Change]) -> tuple[Interruption, ...]:
+    """Return what users lose while templates change: their pods are replaced."""
+    changed = {change.ref for change in changes}
+    application = context.parameters.application
+    found = (
+        context.cluster.get(APPS, kind, name, application.namespace)
+        for kind, name in application.workloads
+    )
+    return tuple(
+        each
+        for workload in found
+        if workload is not None and reference(workload) in changed
+        for each in of_replacement(context, workload)
+    )
 
 
 def annotated(context: Context) -> list[Object]:

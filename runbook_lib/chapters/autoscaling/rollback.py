@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from runbook_lib.chapters.autoscaling import autoscalers, remedies
-from runbook_lib.chapters.shared import RollbackStep, only_web_pod_is_replaced
+from runbook_lib.chapters.shared import RollbackStep
 from runbook_lib.cluster import ref
 from runbook_lib.lifecycle import Check, Context, Plan, Verification, table
 from runbook_lib.parameters import Parameters
@@ -21,7 +21,9 @@ class _RestoreAutoscalers(RollbackStep):
     undo = "run 03_autoscaling again"
 
     def plan_removal(self, context: Context) -> Plan:
-        return Plan(self.name, context.target.uid, remedies.restore_changes(context))
+        changes = remedies.restore_changes(context)
+        lost = remedies.interruptions(context, changes)
+        return Plan(self.name, context.target.uid, changes, interruptions=lost)
 
     def remove(self, context: Context, plan: Plan) -> None:
         remedies.restore(context, {change.ref for change in plan.changes})
@@ -40,9 +42,6 @@ class _RestoreAutoscalers(RollbackStep):
         ]
         checks.append(Check("remedies in place", ", ".join(sorted(left)) or "none", not left))
         return Verification(self.name, (table.of_checks("Autoscalers", checks),))
-
-    def expected_interruption(self, context: Context, plan: Plan) -> str:
-        return only_web_pod_is_replaced(context, plan)
 
 
 def steps(_parameters: Parameters) -> tuple[RollbackStep, ...]:

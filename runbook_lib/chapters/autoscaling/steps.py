@@ -90,7 +90,8 @@ class _MendAutoscalers(Step):
             known = any(s.state is not Shift.UNKNOWN for _, s, _ in found.compared)
             sentences.insert(0, "No sidecar moves a point." if known else found.nothing)
         note = " ".join(filter(None, sentences))
-        return Plan(self.name, context.target.uid, changes, unpredictable, note)
+        lost = remedies.interruptions(context, changes)
+        return Plan(self.name, context.target.uid, changes, unpredictable, note, lost)
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}

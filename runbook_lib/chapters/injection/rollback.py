@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from runbook_lib.base import wait
 from runbook_lib.chapters.injection import manifest
-from runbook_lib.chapters.shared import RollbackStep, objects, observe, only_web_pod_is_replaced
+from runbook_lib.chapters.shared import RollbackStep, objects, observe
 from runbook_lib.cluster import (
     APPS,
     PROXY,
@@ -33,7 +33,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import injection, injection_label, patience, rollout
+from runbook_lib.mesh import injection, injection_label, of_replacement, patience, rollout
 from runbook_lib.parameters import Parameters
 
 _REASON = "istio-runbook: the pods leave the mesh"
@@ -78,9 +78,16 @@ class _RemoveSidecars(RollbackStep):
     def plan_removal(self, context: Context) -> Plan:
         planned = objects.plan_objects(context, self.name, self._label(context))
         left = "" if planned.changes else _label_of_others(context)
-        restarts = [_change(context, restart) for restart in _restarts(context)]
-        note = f"It stays: {left}." if left else ""
-        return Plan(self.name, context.target.uid, (*planned.changes, *restarts), note=note)
+        restarts = list(_restarts(context))
+        changes = (_change(context, restart) for restart in restarts)
+        lost = (each for restart in restarts for each in of_replacement(context, restart.workload))
+        return Plan(
+            self.name,
+            context.target.uid,
+            (*planned.changes, *changes),
+            note=f"It stays: {left}." if left else "",
+            interruptions=tuple(lost),
+        )
 
     def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
         namespace = context.parameters.application.namespace
@@ -141,9 +148,6 @@ class _RemoveSidecars(RollbackStep):
             self.traffic(context),
         )
         return Verification(self.name, tables)
-
-    def expected_interruption(self, context: Context, plan: Plan) -> str:
-        return only_web_pod_is_replaced(context, plan)
 
     @staticmethod
     def _label(context: Context) -> list[Object]:

@@ -37,6 +37,7 @@ from runbook_lib.lifecycle import (
 from runbook_lib.mesh import (
     injection,
     injection_label,
+    of_replacement,
     patience,
     rollout,
     selection_mistakes,
@@ -142,7 +143,19 @@ class _RestartWorkloads(Step):
             notes.append(f"Being replaced already, and only waited for: the pods of {underway}.")
         if changes and (image := injection.sidecar_image_for(context, restarts[0].workload)):
             notes.append(f"Nodes pull {image} for the sidecars.")
-        return Plan(self.name, context.target.uid, tuple(changes), note=" ".join(notes))
+        interruptions = (
+            each
+            for restart in restarts
+            if not restart.underway
+            for each in of_replacement(context, restart.workload)
+        )
+        return Plan(
+            self.name,
+            context.target.uid,
+            tuple(changes),
+            note=" ".join(notes),
+            interruptions=tuple(interruptions),
+        )
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}

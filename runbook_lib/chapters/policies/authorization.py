@@ -11,8 +11,11 @@ from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, pref
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
+    Client,
     Context,
     Finding,
+    Interruption,
+    Loss,
     Plan,
     Step,
     Verification,
@@ -119,9 +122,10 @@ class _AllowMethods(Step):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
         manifests = [self._manifest(context)]
-        return objects.plan_objects(
+        plan = objects.plan_objects(
             context, self.name, manifests, _note_on_ports(context), own=True
         )
+        return replace(plan, interruptions=() if plan.empty else tuple(self._lost()))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context)])
@@ -142,6 +146,21 @@ class _AllowMethods(Step):
                 *dicom.prove(context),
             ),
         )
+
+    def _lost(self) -> Iterator[Interruption]:
+        """Announce what a stage forbids that the next one allows."""
+        if self._dry_run or self._last:
+            return
+        later = [each for each in self._final.methods if each not in self._methods]
+        if later:
+            yield Interruption(
+                (Client.BROWSER, Client.REST, Client.UPLOAD),
+                Loss.DEPENDENT,
+                f"{', '.join(later)} is answered 403, so no one can log in",
+                f"this stage allows {', '.join(self._methods)} alone",
+                None,
+                "until authorization-methods is applied",
+            )
 
     def _manifest(self, context: Context) -> Object:
         parameters = context.parameters

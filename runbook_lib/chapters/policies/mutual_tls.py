@@ -21,6 +21,8 @@ from runbook_lib.lifecycle import (
     Check,
     Context,
     Finding,
+    Interruption,
+    Loss,
     Plan,
     Refused,
     Step,
@@ -28,7 +30,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import selection_mistakes, sidecars, web
+from runbook_lib.mesh import outside, selection_mistakes, sidecars, web
 from runbook_lib.mesh.policy import DISABLE, sent_to_port
 from runbook_lib.parameters import Parameters
 
@@ -89,6 +91,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     undo = "set its mode to PERMISSIVE, look at the traffic, then delete it"
 
     def __init__(self, *, exception_first: bool) -> None:
+        self._exception_first = exception_first
         self.risk = (
             "callers inside the cluster without a sidecar get no answer any more"
             if exception_first
@@ -109,7 +112,8 @@ class _StrictMutualTls(_PeerAuthenticationStep):
             return plan
         # Part of what is approved: whose plaintext is refused is for a person to judge.
         unpredictable = (*plan.unpredictable, *_other_callers(context), *_left_open(context))
-        return replace(plan, unpredictable=unpredictable)
+        lost = () if self._exception_first else (_until_exception(context),)
+        return replace(plan, unpredictable=unpredictable, interruptions=lost)
 
 
 class _MutualTlsException(_PeerAuthenticationStep):
@@ -146,6 +150,18 @@ def _calls_that_fail(context: Context) -> Iterator[str]:
             f"{reference(rule)} has them use mutual TLS, which the port will do without, so they "
             "get 503 until notebook 05_authorization changes it"
         )
+
+
+def _until_exception(context: Context) -> Interruption:
+    """Announce what STRICT does to the site where the exception comes after it."""
+    return Interruption(
+        outside(context),
+        Loss.EVERYTHING,
+        "no answer: the load balancer says 502",
+        "it speaks plaintext, which every port refuses",
+        None,
+        "until mutual-tls-exception is applied",
+    )
 
 
 def _other_callers(context: Context) -> Iterator[str]:

@@ -4,8 +4,7 @@ __all__ = [
     "gone",
     "interruptions",
     "kept",
-    "only_web_pod_is_replaced",
 ]
 
 from .chapter import Chapter
-from .rollback import RollbackStep, gone, interruptions, kept, only_web_pod_is_replaced
+from .rollback import RollbackStep, gone, interruptions, kept

@@ -8,11 +8,12 @@ from dataclasses import replace
 
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.shared import observe
-from runbook_lib.cluster import APPS, Object, live_object, ownership, ref, reference
+from runbook_lib.cluster import Object, live_object, ownership, reference
 from runbook_lib.lifecycle import (
     Check,
     Context,
     Finding,
+    Loss,
     Plan,
     Record,
     Refused,
@@ -32,6 +33,9 @@ _UNPROVED = (
     "What is marked NO above was so before this step changed anything in this run: it is shown "
     "and not judged."
 )
+
+_NOTICED = (Loss.EVERYTHING, Loss.SINGLE_REQUESTS)
+"""What even a request that needs nothing but a web pod may meet."""
 
 _HARMLESS = ("GET", "HEAD")
 """Methods that change nothing, so they can be sent as often as one likes."""
@@ -81,7 +85,9 @@ class RollbackStep(Step):
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Make the changes while asking from outside, and record the answers as evidence."""
-        self._interruption = self.expected_interruption(context, plan)
+        self._interruption = "; ".join(
+            dict.fromkeys(each.why for each in plan.interruptions if each.loss in _NOTICED)
+        )
         # Once right it has to be right again, also if this step itself has broken it meanwhile.
         self._answered_before |= _shown(lambda: observe.look_at_traffic(context)).proved
         self._modes_before |= _shown(lambda: sidecars.look_at_modes(context)).ok
@@ -146,10 +152,6 @@ class RollbackStep(Step):
     def dangers(self, context: Context, plan: Plan) -> Iterable[Finding]:  # noqa: ARG002
         """Find what would be dangerous about this plan as things are, without changing anything."""
         return ()
-
-    def expected_interruption(self, context: Context, plan: Plan) -> str:  # noqa: ARG002
-        """Say why requests must fail while this plan is applied; empty if none may."""
-        return ""
 
     def why_it_stays(self, context: Context) -> str:
         """Say why nothing is taken back; empty if it is."""
@@ -222,18 +224,6 @@ def gone(context: Context, item: Object) -> Check:
     if not ownership.is_own(found):
         return Check(reference(item), f"stays: {ownership.makers(found)} made it", ok=None)
     return Check(reference(item), "still there", ok=False)
-
-
-def only_web_pod_is_replaced(context: Context, plan: Plan) -> str:
-    """Say that the plan replaces the application's only web pod; empty if it does not."""
-    application = context.parameters.application
-    web = application.web
-    if ref(web.kind, web.name, application.namespace) not in {c.ref for c in plan.changes}:
-        return ""
-    workload = context.cluster.get(APPS, web.kind, web.name, application.namespace) or {}
-    if (workload.get("spec") or {}).get("replicas", 1) > 1:
-        return ""
-    return "the only web pod was replaced"
 
 
 def _as_note(finding: Finding) -> Finding:

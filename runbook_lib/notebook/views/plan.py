@@ -51,6 +51,7 @@ def plan_html(plan: Plan) -> str:
     if plan.note:
         parts.append(f"<p>{escape(plan.note)}</p>")
     parts += map(_change_html, plan.changes)
+    parts += [f"<p>⏸ Interruption: {escape(str(item))}</p>" for item in plan.interruptions]
     parts += [f"<p>⚠ Cannot be predicted: {escape(item)}</p>" for item in plan.unpredictable]
     return f"{_STYLE}<div class='rb-plan'>{''.join(parts)}</div>"
 

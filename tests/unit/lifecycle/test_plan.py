@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from runbook_lib.cluster.diff import object_diff
+from runbook_lib.lifecycle.interruption import Client, Interruption, Loss
 from runbook_lib.lifecycle.plan import Change, Plan
 
+AWAY = Interruption((Client.DEVICE,), Loss.EVERYTHING, "no answer", "it is away", 30)
 STRICT = Change.of_text("PeerAuthentication a/b", "create", "+mode: STRICT")
 PLAN = Plan("strict", "uid-1", (STRICT,))
 
@@ -28,6 +30,7 @@ def test_equal_plans_have_equal_digests() -> None:
         replace(PLAN, changes=(replace(STRICT, ref="PeerAuthentication a/c"),)),
         replace(PLAN, changes=(replace(STRICT, digest="other"),)),
         replace(PLAN, unpredictable=("something",)),
+        replace(PLAN, interruptions=(AWAY,)),
     ],
 )
 def test_any_difference_changes_the_digest(other: Plan) -> None:
@@ -79,3 +82,11 @@ def test_the_text_shows_every_change_and_what_is_unknown() -> None:
     assert "create PeerAuthentication a/b\n  +mode: STRICT" in text
     assert "cannot be predicted: the server's defaults" in text
     assert PLAN.summary == "create PeerAuthentication a/b"
+
+
+def test_an_estimate_that_is_made_anew_does_not_void_an_approval() -> None:
+    first, second = (
+        replace(PLAN, interruptions=(replace(AWAY, seconds=seconds),)) for seconds in (30, 31)
+    )
+    assert first.digest == second.digest
+    assert "imaging devices: no answer, up to 30 s (it is away)" in str(first)

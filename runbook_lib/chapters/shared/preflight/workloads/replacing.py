@@ -9,7 +9,7 @@ from runbook_lib.chapters.shared.preflight.wording import kubectl, risk
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.cluster import Object, labels_of, matches, name_of, namespace_of, pods, reference
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import patience
+from runbook_lib.mesh import of_replacement, patience
 
 _REVISION = "controller-revision-hash"
 
@@ -106,13 +106,11 @@ def away(context: Context, each: Listed) -> Iterator[Finding]:
     """Say for how long a workload is away while its pods are replaced."""
     if not each.lacking:
         return
-    kind, replicas = each.workload["kind"], each.workload["spec"].get("replicas", 1)
+    lost = [each.what for each in of_replacement(context, each.workload)]
+    # By its probes: how long the last start took would differ from one look to the next.
     seconds = round(patience.seconds_to_replace(each.workload))
-    alone = replicas == 1 and (kind != "Deployment" or _recreates(each))
-    effect = (
-        f"it has one pod: until the new one is ready, by its probes up to {seconds} s, it is away"
-        if alone
-        else f"its {replicas} pods are replaced in turn, by their probes within {seconds} s"
+    effect = "; ".join(
+        [*(lost or ["its pods are replaced in turn"]), f"within {seconds} s by its probes"]
     )
     budgets = [
         name_of(budget)
@@ -134,10 +132,6 @@ def away(context: Context, each: Listed) -> Iterator[Finding]:
         "choose a time when that may be",
         severity=Severity.NOTE,
     )
-
-
-def _recreates(each: Listed) -> bool:
-    return (each.workload["spec"].get("strategy") or {}).get("type") == "Recreate"
 
 
 def _age(pod: Object) -> float:

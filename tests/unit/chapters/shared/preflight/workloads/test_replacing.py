@@ -115,5 +115,6 @@ def test_how_long_a_single_pod_is_away_is_said(tmp_path: Path) -> None:
         for each in workloads.before_restart(found)
         if each.where.endswith(WEB) and "restarted" in each.what
     )
-    assert said.effect.startswith("it has one pod: until the new one is ready")
+    assert said.effect.startswith("no answer: the load balancer says 502")
+    assert "by its probes" in said.effect
     assert "PodDisruptionBudget web does not hold a restart up" in said.effect
