@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-pods test-container docker chromium format outputs constraints clean
+.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-pods test-container docker chromium format outputs constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -57,7 +57,7 @@ unit: $(READY) ## Test the pure logic
 
 system: $(READY) ## Test notebooks and lab together
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) $(PARALLEL) tests/notebooks tests/lab
+	$(PYTEST) $(PARALLEL) tests/notebooks tests/lab tests/soak
 
 test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build
@@ -74,6 +74,12 @@ KILLS ?= 30
 test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_KILLS=$(KILLS) $(PYTEST) tests/notebooks/test_interrupted.py
+
+SOAK_ROUNDS ?= 30
+SOAK_SEED ?= 0
+test-soak: $(READY) ## Use the site without a pause while SOAK_ROUNDS runs meet harm; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	SOAK_ROUNDS=$(SOAK_ROUNDS) SOAK_SEED=$(SOAK_SEED) $(PYTEST) -rP tests/soak
 
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test

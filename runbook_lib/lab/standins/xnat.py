@@ -48,6 +48,9 @@ DATABASE_TIMEOUT = 5.0
 LARGEST_UPLOAD = 2**40
 """In bytes; Tornado takes 100 MiB unless it is told otherwise."""
 
+_sessions: set[str] = set()
+"""The ids of those that began here: as with Tomcat, a session lives and dies with its pod."""
+
 _DATABASE_ERRORS = (OSError, asyncpg.PostgresError, asyncpg.InterfaceError)
 
 
@@ -84,16 +87,20 @@ class Session(RequestHandler):
     """The session as REST clients use it."""
 
     async def get(self) -> None:
-        """Begin a session and answer with its id."""
-        session = await begin_session(GUEST)
-        self.set_cookie(COOKIE, session)
+        """Answer with the id of the cookie's session, or else begin one."""
+        session = self.get_cookie(COOKIE, "")
+        if session not in _sessions:
+            session = await begin_session(GUEST)
+            self.set_cookie(COOKIE, session)
         self.finish(session)
 
     post = get
 
     async def delete(self) -> None:
         """End the session of the cookie."""
-        await _execute("DELETE FROM sessions WHERE id = $1", self.get_cookie(COOKIE, ""))
+        session = self.get_cookie(COOKIE, "")
+        await _execute("DELETE FROM sessions WHERE id = $1", session)
+        _sessions.discard(session)
         self.clear_cookie(COOKIE)
 
 
@@ -135,6 +142,7 @@ async def begin_session(username: str) -> str:
     """
     session = secrets.token_hex(16).upper()
     await _execute("INSERT INTO sessions (id, username) VALUES ($1, $2)", session, username)
+    _sessions.add(session)
     return session
 
 

@@ -1,0 +1,157 @@
+"""The whole safe story and the way back, while clients never pause.
+
+`make test-soak` repeats it with what is known to harm a site put in at random: SOAK_ROUNDS rounds,
+from the seed SOAK_SEED, which is printed.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from runbook_lib.base import ExitCode
+from runbook_lib.base.wait import State, until
+from runbook_lib.lifecycle import Client
+from runbook_lib.site import dicom
+from tests.labs import Lab
+from tests.notebooks.headless import Run, run
+from tests.soak import inputs, judging
+from tests.soak.clients import Attempt, Browser, Device, Rest, Upload, at_work
+
+pytestmark = [
+    *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
+    pytest.mark.timeout(900),
+]
+
+METHODS = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]
+
+PARAMETERS: dict[str, Any] = {
+    "target": {"kind": "lab"},
+    "story": "safe",
+    "application": {
+        "probes": [
+            {"method": "GET", "path": "/app/template/Login.vm", "status": 200},
+            {"method": "HEAD", "path": "/app/template/Login.vm", "status": 200},
+            {"method": "POST", "path": "/login", "status": 302},
+            {"method": "PUT", "path": "/data/projects", "status": 200},
+            {"method": "DELETE", "path": "/data/projects", "status": 200},
+            {"method": "OPTIONS", "path": "/data/projects", "status": 200},
+            {"method": "PATCH", "path": "/data/projects", "status": 200},
+        ],
+        "canary": True,
+    },
+    "authorization": {"methods": METHODS, "denied_method": "PATCH"},
+}
+"""The safe story with the methods that clusters have by default."""
+
+
+@pytest.fixture(scope="module")
+def two_replicas(lab: Lab) -> Lab:
+    """A site with two web pods, without a mesh."""
+    workload = "statefulset/xnat-xnat-web"
+    lab.run("kubectl", "-n", "xnat", "scale", "--replicas=2", workload)
+    lab.run("kubectl", "-n", "xnat", "rollout", "status", workload, "--timeout=60s")
+    host, port = receiver(lab)
+    until("devices to be answered", lambda: State(dicom.echo(host, port).answered, ""), timeout=30)
+    return lab
+
+
+def receiver(lab: Lab) -> tuple[str, int]:
+    """Where imaging devices call."""
+    port = lab.run(
+        *("kubectl", "-n", "xnat", "get", "service", "xnat-xnat-web-dicom-scp"),
+        "--output=jsonpath={.spec.ports[0].nodePort}",
+    )
+    address = lab.run(
+        *("kubectl", "get", "node"),
+        '--output=jsonpath={.items[0].status.addresses[?(@.type=="ExternalIP")].address}',
+    )
+    return address, int(port)
+
+
+def test_what_clients_notice_was_announced(two_replicas: Lab, tmp_path: Path) -> None:
+    parameters = tmp_path / "parameters.yaml"
+    parameters.write_text(yaml.safe_dump(PARAMETERS))
+    back = tmp_path / "back.yaml"
+    back.write_text(yaml.safe_dump({**PARAMETERS, "rollback": {"kinds": True}}))
+    clients = at(two_replicas)
+    with at_work(clients):
+        there = run(two_replicas, tmp_path / "there", "-f", str(parameters))
+        assert there.code == ExitCode.DONE, there.output
+        back_again = run(
+            two_replicas, tmp_path / "back", "-f", str(back), "--notebook", "90_rollback"
+        )
+        assert back_again.code == ExitCode.DONE, back_again.output
+    attempts = [attempt for each in clients for attempt in each.attempts]
+    seen = judged(attempts, there, back_again)
+    # The database was away, and web pods were replaced: somebody has to have noticed.
+    assert {each.first.client for each in seen} >= {Client.BROWSER, Client.REST}
+    counted = Counter(attempt.client for attempt in attempts)
+    assert all(counted[client] >= 10 for client in Client), counted
+
+
+def judged(attempts: list[Attempt], *runs: Run) -> list[judging.Outage]:
+    """All outages; none may be there that no run announced."""
+    announced = [window for each in runs for window in judging.windows(each.entries)]
+    found = list(judging.outages(attempts))
+    print(*map(str, found), sep="\n")
+    for window in announced:
+        print(window.step, *map(str, window.announced), sep="\n  ")
+    assert judging.unannounced(found, announced) == []
+    return found
+
+
+SEED = int(os.environ.get("SOAK_SEED", "0")) or random.SystemRandom().randrange(1, 10**6)
+ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
+
+
+@pytest.mark.parametrize("number", range(ROUNDS))
+def test_a_site_is_never_worse_after_a_run_than_before(
+    make_lab: Callable[[str], Lab], tmp_path: Path, number: int
+) -> None:
+    chosen = inputs.drawn(random.Random(f"{SEED}-{number}"))
+    print(f"SOAK_SEED={SEED}, round {number}:", *(each.name for each in chosen), sep="\n  ")
+    lab = make_lab(f"soak-{number}")
+    given = tmp_path / "parameters.yaml"
+    given.write_text(yaml.safe_dump(inputs.parameters(chosen, PARAMETERS)))
+    if any(each.installed for each in chosen):
+        install = tmp_path / "install.yaml"
+        install.write_text(yaml.safe_dump(PARAMETERS))
+        only = ("--notebook", "01_install_istio")
+        done = run(lab, tmp_path / "installing", "-f", str(install), *only)
+        assert done.code == ExitCode.DONE, done.output
+    for each in chosen:
+        each.put_in(lab)
+    before = working(lab)
+    clients = at(lab)
+    with at_work(clients):
+        done = run(lab, tmp_path / "run", "-f", str(given))
+    print(f"ended with {done.code}")
+    after = working(lab)
+    assert before <= after, f"{before - after} worked before\n{done.output}"
+    judged([attempt for each in clients for attempt in each.attempts], done)
+
+
+def at(lab: Lab) -> tuple[Browser, Rest, Upload, Device]:
+    """A client of each kind."""
+    url, (host, port) = lab.state.url, receiver(lab)
+    return Browser(url), Rest(url), Upload(url), Device(url, host=host, port=port)
+
+
+def working(lab: Lab) -> set[str]:
+    """What of the site works, when it is tried up to three times."""
+    found: set[str] = set()
+    for _ in range(3):
+        clients = at(lab)
+        for client in clients:
+            client.once()
+            client.once()  # a browser logs in first
+        found |= {a.what for each in clients for a in each.attempts if not a.problem}
+    return found
