@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
@@ -210,3 +211,4 @@ def at_work(clients: Sequence[_Endless]) -> Iterator[None]:
         finally:
             for each in clients:
                 each.leaving.set()
+    gc.collect()  # pynetdicom leaves sockets of refused associations to it
