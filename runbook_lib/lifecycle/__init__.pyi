@@ -7,12 +7,14 @@ __all__ = [
     "ApprovalVoid",
     "Approvals",
     "Asked",
+    "Before",
     "CallAnswered",
     "Case",
     "Change",
     "Check",
     "Context",
     "Finding",
+    "Former",
     "Gate",
     "GateAnswer",
     "GateDecision",
@@ -24,6 +26,7 @@ __all__ = [
     "Proposal",
     "Record",
     "Refused",
+    "Revertible",
     "Row",
     "Ruling",
     "Sampled",
@@ -49,6 +52,7 @@ __all__ = [
 ]
 
 from .approvals import Approvals, Case, GateAnswer, Ruling
+from .before import Before, Former
 from .context import Context
 from .events import (
     Answered,
@@ -71,6 +75,6 @@ from .plan import Change, Plan
 from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
 from .stage import Asked, Stage
-from .step import Step, Subject, Verification
+from .step import Revertible, Step, Subject, Verification
 from .table import Check, Row, Table, aligned, of_checks, yes_no
 from .target import Target

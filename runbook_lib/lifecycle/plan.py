@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from runbook_lib.cluster import ObjectDiff
@@ -70,6 +70,7 @@ class Plan:
         target_uid: The cluster's UID.
         changes: In the order in which they will be made.
         unpredictable: What cannot be known before it is done, and why.
+        fallback: What happens if it is not verified; empty where nothing lasting is changed.
         note: Why there is nothing to do, or what else a reader should know.
     """
 
@@ -78,6 +79,7 @@ class Plan:
     changes: tuple[Change, ...] = ()
     unpredictable: tuple[str, ...] = ()
     note: str = ""
+    fallback: str = field(default="", kw_only=True)
 
     @property
     def empty(self) -> bool:
@@ -91,12 +93,13 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the cluster, the step and every change: what an approval holds for."""
+        """SHA-256 over the cluster, the step, every change and its fallback: what is approved."""
         content = [
             self.step,
             self.target_uid,
             [[change.ref, change.action, change.digest] for change in self.changes],
             list(self.unpredictable),
+            self.fallback,
         ]
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
@@ -120,6 +123,8 @@ class Plan:
             for change in self.changes
         ]
         parts += [f"\ncannot be predicted: {item}" for item in self.unpredictable]
+        if self.fallback:
+            parts.append(f"\nIf it is not verified: {self.fallback}")
         return "\n".join(parts)
 
 
