@@ -130,19 +130,19 @@ def take_back(attempts: Sequence[StepRecord], steps: Sequence[Step], context: Co
             taken[attempt.step].restore(_of(attempt, context), _before(attempt))
             left.pop(0)
     except (Exception, KeyboardInterrupt) as error:
-        return leave(left, _reason(error), context.journal)
+        return leave(left, reason(error), context.journal)
     first = attempts[-1]
     objects = tuple(former.text for each in attempts for former in _before(each).objects)
     try:
         seen = taken[first.step].verify_restored(_of(first, context), _before(first))
         why = "" if seen.ok else str(seen)
     except (Exception, KeyboardInterrupt) as error:
-        seen, why = Verification(first.step), _reason(error)
+        seen, why = Verification(first.step), reason(error)
     if why:
         latest = attempts[0]
-        reason = f"{', '.join(objects)}: back, and yet the site is not as it was: {why}"
-        context.journal.of_step(latest.step, latest.notebook).record(StepLeft(reason, ""))
-        return Aftermath(f"Taken back, and not proved: {reason}")
+        text = f"{', '.join(objects)}: taken back, and not proved: {why}"
+        context.journal.of_step(latest.step, latest.notebook).record(StepLeft(text, ""))
+        return Aftermath(text)
     for attempt in attempts:
         own = tuple(former.text for former in _before(attempt).objects)
         tables = seen.tables if attempt is first else ()
@@ -170,7 +170,8 @@ def _refuse_masked(attempt: StepRecord) -> None:
             )
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Say in words why something was not taken back."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted while taking back"
     return getattr(error, "cause", "") or f"{type(error).__name__}: {error}"

@@ -52,6 +52,8 @@ def plan_html(plan: Plan) -> str:
         parts.append(f"<p>{escape(plan.note)}</p>")
     parts += map(_change_html, plan.changes)
     parts += [f"<p>⚠ Cannot be predicted: {escape(item)}</p>" for item in plan.unpredictable]
+    if plan.fallback:
+        parts.append(f"<p>If it is not verified: {escape(plan.fallback)}</p>")
     return f"{_STYLE}<div class='rb-plan'>{''.join(parts)}</div>"
 
 
