@@ -105,6 +105,8 @@ def summary_table(result: Result) -> Table:
 
 def changed_text(step: StepRecord) -> str:
     """Say how much a step changed."""
+    if step.taken_back:
+        return "nothing"
     if step.changed:
         return "1 change" if len(step.changed) == 1 else f"{len(step.changed)} changes"
     if step.touched and step.applied is None:

@@ -75,7 +75,7 @@ class RevertibleStep(Revertible):
         changing = {change.ref for change in plan.lasting}
         found = [item for item in self.manifests(context) if reference(item) in changing]
         try:
-            served = observe.look_at_traffic(context).proved
+            served = all(each.ok for each in self._look(context))
         except RunbookError:  # a policy of others that cannot be judged
             served = False
         return Before(tuple(self._former(context, item) for item in found), served)
@@ -114,12 +114,16 @@ class RevertibleStep(Revertible):
         if before.served:
             seen = tuple(self.effects(context))
         else:
-            seen = (replace(observe.look_at_traffic(context), counts=False),)
+            seen = tuple(replace(each, counts=False) for each in self._look(context))
         checks = []
         for former in before.objects:
             same = self.part(live_object(context.cluster, former.item)) == former.manifest
             checks.append(Check(former.ref, "as before" if same else "not as before", same))
         return Verification(self.name, (table.of_checks("Taken back", checks), *seen))
+
+    @staticmethod
+    def _look(context: Context) -> tuple[Table, ...]:
+        return observe.look_at_traffic(context), *dicom.look(context)
 
     def _former(self, context: Context, item: Object) -> Former:
         desired = self.part(context.cluster.apply(item, dry_run=True))
