@@ -72,7 +72,7 @@ def reading(mesh: Lab, step: MakeStep) -> Iterator[LifeCycle]:
     yield cycle
     policy = ("authorizationpolicy", "xnat-all")
     mesh.run("kubectl", "-n", "xnat", "delete", *policy, "--wait", "--ignore-not-found")
-    mesh.until_answer("POST", 302, timeout=30)
+    mesh.until_answer("POST", 200, timeout=30)
 
 
 def fields_of(mesh: Lab, kind: str, name: str, namespace: str) -> Any:
