@@ -223,11 +223,17 @@ class LifeCycle:
     def _unfinished(self) -> tuple[StepRecord, ...]:
         """Return what this notebook has changed and not brought to an end, the latest first."""
         journal, folder = self._context.journal, self._context.journal.path.parent
-        interim = reverting.interim(cycle.step for cycle in (*self._earlier, self))
         attempts = record.of(journal.path).attempts
-        if interim:  # whoever approves at a button begins a run with each of them
+        changed = {attempt.step for attempt in attempts if attempt.touched}
+        waiting = {
+            cycle.step.name
+            for cycle in self._earlier
+            if cycle.step.interim and cycle.outcome is StepOutcome.VERIFIED
+        }
+        if waiting - changed:  # an earlier run did it: each approval at a button begins a new one
             uid = self._context.target.uid
             attempts = (*runs.attempts_on(folder.parent, uid, before=folder.name), *attempts)
+        interim = reverting.interim(cycle.step for cycle in (*self._earlier, self))
         return reverting.unfinished(attempts, journal.notebook, interim)
 
     def _unchanged(self, shown: Plan) -> Plan:
