@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import MASK, Journal, RunbookError
-from runbook_lib.lifecycle.before import Before
+from runbook_lib.lifecycle.before import Before, Former
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import StepLeft, StepTakenBack
 from runbook_lib.lifecycle.outcome import StepOutcome
@@ -124,32 +124,38 @@ def take_back(attempts: Sequence[StepRecord], steps: Sequence[Step], context: Co
     left = list(attempts)
     try:
         context.target.verify_same(context.cluster)
+        # All of it before the first: half of the way back may be worse than none.
+        known: set[str] = set()
+        for attempt in attempts:
+            # Of an object that two of them changed only the later change can be seen.
+            objects = tuple(o for o in _before(attempt).objects if o.ref not in known)
+            _refuse_masked(objects)
+            latest = replace(_before(attempt), objects=objects)
+            taken[attempt.step].refuse_changed(_of(attempt, context), latest)
+            known |= {former.ref for former in objects}
         while left:
             attempt = left[0]
-            _refuse_masked(attempt)
             taken[attempt.step].restore(_of(attempt, context), _before(attempt))
             left.pop(0)
     except (Exception, KeyboardInterrupt) as error:
         return leave(left, reason(error), context.journal)
     first = attempts[-1]
-    objects = tuple(former.text for each in attempts for former in _before(each).objects)
+    texts = dict.fromkeys(former.text for each in attempts for former in _before(each).objects)
     try:
         seen = taken[first.step].verify_restored(_of(first, context), _before(first))
         why = "" if seen.ok else str(seen)
     except (Exception, KeyboardInterrupt) as error:
         seen, why = Verification(first.step), reason(error)
     if why:
-        latest = attempts[0]
-        text = f"{', '.join(objects)}: taken back, and not proved: {why}"
-        context.journal.of_step(latest.step, latest.notebook).record(StepLeft(text, ""))
+        text = f"{', '.join(texts)}: taken back, and not proved: {why}"
+        _of(attempts[0], context).journal.record(StepLeft(text, ""))
         return Aftermath(text)
     for attempt in attempts:
         own = tuple(former.text for former in _before(attempt).objects)
         tables = seen.tables if attempt is first else ()
-        journal = context.journal.of_step(attempt.step, attempt.notebook)
-        journal.record(StepTakenBack(own, tables))
+        _of(attempt, context).journal.record(StepTakenBack(own, tables))
     names = tuple(dict.fromkeys(each.step for each in attempts))
-    return Aftermath(f"Taken back, and proved: {', '.join(dict.fromkeys(objects))}.", names)
+    return Aftermath(f"Taken back, and proved: {', '.join(texts)}.", names)
 
 
 def _before(attempt: StepRecord) -> Before:
@@ -161,9 +167,9 @@ def _of(attempt: StepRecord, context: Context) -> Context:
     return replace(context, journal=context.journal.of_step(attempt.step, attempt.notebook))
 
 
-def _refuse_masked(attempt: StepRecord) -> None:
+def _refuse_masked(objects: Iterable[Former]) -> None:
     """Refuse what the evidence does not hold as it was: it keeps no secrets."""
-    for former in _before(attempt).objects:
+    for former in objects:
         if MASK in str(former.manifest):
             raise RunbookError(
                 f"{former.ref}: its former content looks secret, and is not recorded"

@@ -120,11 +120,19 @@ class Revertible(Step):
         """Return what `plan` is about to change, as it is now."""
 
     @abstractmethod
+    def refuse_changed(self, context: Context, before: Before) -> None:
+        """Look whether all of it is as this step made it, or as it was.
+
+        Raises:
+            RunbookError: It is not: others changed it since.
+        """
+
+    @abstractmethod
     def restore(self, context: Context, before: Before) -> None:
         """Put it back; what is so already stays.
 
         Raises:
-            RunbookError: It is not as this step made it: others changed it, and it stays as it is.
+            RunbookError: Others changed it at this very moment, and it stays as it is.
         """
 
     @abstractmethod

@@ -26,6 +26,7 @@ def step(mesh: Lab, tmp_path: Path) -> MakeStep:
     journal = runs.open_journal(tmp_path / "runs" / "r", "notebook")
 
     def make(name: str, **given: Any) -> LifeCycle:
+        given["application"] = {"dicom": None}  # which takes its time
         context = replace(mesh.context(tmp_path, **given), journal=journal)
         gate = Gate(context.target, Approvals(), environ={})
         return LifeCycle(named(context, name), context, gate)
@@ -92,7 +93,7 @@ def test_a_policy_that_did_not_exist_is_gone_again_and_the_site_answers_as_befor
     mesh: Lab, step: MakeStep, foreign: Callable[..., None]
 ) -> None:
     foreign("PeerAuthentication", portLevelMtls={"8080": {"mode": "PERMISSIVE"}})
-    cycle = step("mutual-tls-strict", on_failure="revert", timeouts={"policy": 8})
+    cycle = step("mutual-tls-strict", on_failure="revert", timeouts={"policy": 5})
     shown = str(cycle.plan().plan)
     assert "PeerAuthentication istio-system/default is removed again" in shown
     with pytest.raises(RunbookError, match="Taken back, and proved: PeerAuthentication"):
@@ -109,7 +110,7 @@ def test_a_policy_at_an_earlier_stage_is_at_it_again_and_still_the_runbooks_own(
 ) -> None:
     before = fields_of(mesh, "authorizationpolicy", "xnat-all", "xnat")
     deny_post(foreign)
-    final = step("authorization-methods", on_failure="revert", timeouts={"policy": 8})
+    final = step("authorization-methods", on_failure="revert", timeouts={"policy": 5})
     with pytest.raises(VerificationFailed, match=r"other-team(?s:.*)Taken back, and proved"):
         take(final)
     assert final.outcome is StepOutcome.TAKEN_BACK

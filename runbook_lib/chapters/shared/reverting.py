@@ -80,6 +80,15 @@ class RevertibleStep(Revertible):
             served = False
         return Before(tuple(self._former(context, item) for item in found), served)
 
+    def refuse_changed(self, context: Context, before: Before) -> None:
+        """Look whether each object is as this step made it, or as it was.
+
+        Raises:
+            RunbookError: One is not.
+        """
+        for former in before.objects:
+            self._to_restore(context, former)
+
     def restore(self, context: Context, before: Before) -> None:
         """Put the objects back: delete those that were not there, apply the others as they were.
 
@@ -87,18 +96,14 @@ class RevertibleStep(Revertible):
             RunbookError: One is not as this step made it.
         """
         for former in reversed(before.objects):
-            live = live_object(context.cluster, former.item)
-            if self.part(live) == former.manifest:
+            live = self._to_restore(context, former)
+            if live is None:
                 continue
-            if live is None or _digest(self.part(live)) != former.planned:
-                raise RunbookError(f"others have changed {former.ref} since")
             # From here on the API server sees to it that no one else changes it in between.
             only = {key: live["metadata"][key] for key in ("uid", "resourceVersion")}
             if former.manifest is not None:
                 context.cluster.apply(merged(former.manifest, {"metadata": only}))
                 continue
-            if others := ownership.changed_by(live):
-                raise RunbookError(f"{', '.join(others)} manages fields of {former.ref} as well")
             where = former.item["metadata"]
             place = (former.item["apiVersion"], former.item["kind"], where["name"])
             context.cluster.delete(*place, where["namespace"], only=only)
@@ -120,6 +125,17 @@ class RevertibleStep(Revertible):
             same = self.part(live_object(context.cluster, former.item)) == former.manifest
             checks.append(Check(former.ref, "as before" if same else "not as before", same))
         return Verification(self.name, (table.of_checks("Taken back", checks), *seen))
+
+    def _to_restore(self, context: Context, former: Former) -> Object | None:
+        """Return the object as this step made it; None if it is as it was."""
+        live = live_object(context.cluster, former.item)
+        if self.part(live) == former.manifest:
+            return None
+        if live is None or _digest(self.part(live)) != former.planned:
+            raise RunbookError(f"others have changed {former.ref} since")
+        if former.manifest is None and (others := ownership.changed_by(live)):
+            raise RunbookError(f"{', '.join(others)} manages fields of {former.ref} as well")
+        return live
 
     @staticmethod
     def _look(context: Context) -> tuple[Table, ...]:

@@ -48,6 +48,7 @@ class ARevertibleLabel(ALabel, Revertible):
         super().__init__(name, cluster)
         self.interim = interim
         self.verifying: Callable[[], None] = lambda: None
+        self.looking: Callable[[], None] = lambda: None
         self.restoring: Callable[[], None] = lambda: None
 
     def verify(self, context: Context) -> Verification:
@@ -56,6 +57,9 @@ class ARevertibleLabel(ALabel, Revertible):
 
     def before(self, _context: Context, _plan: Plan) -> Before:
         return Before((Former(self.name, {}, None, "", f"remove {self.name}"),), served=True)
+
+    def refuse_changed(self, _context: Context, _before: Before) -> None:
+        self.looking()
 
     def restore(self, _context: Context, _before: Before) -> None:
         self.restoring()

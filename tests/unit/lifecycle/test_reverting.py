@@ -193,11 +193,15 @@ def test_stop_leaves_it_and_prints_the_one_command_for_all_of_it(tmp_path: Path)
     assert kernel.events(StepLeft) == [("exception", StepLeft("on_failure is stop", command))]
 
 
-def test_what_others_changed_stays_and_so_does_what_lies_beneath_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("theirs", ["strict", "exception"])
+def test_if_others_changed_a_part_of_it_nothing_of_it_is_taken_back(
+    tmp_path: Path, theirs: str
+) -> None:
     kernel = Kernel(tmp_path)
     take(kernel.first)
     kernel.exception.verifying = raising(NOT_SEEN)
-    kernel.exception.restoring = raising(RunbookError("others have changed exception since"))
+    changed = {"strict": kernel.strict, "exception": kernel.exception}[theirs]
+    changed.looking = raising(RunbookError(f"others have changed {theirs} since"))
     with pytest.raises(VerificationFailed, match="remove exception && remove strict"):
         take(kernel.second)
     assert kernel.cluster == {"strict", "exception"}
