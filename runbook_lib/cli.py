@@ -115,6 +115,8 @@ def run(
     with progress.follow(folder, total, console):
         result = runner.execute(notebooks, given, folder, approve=approve)
     lines = [] if result.ended_by else [progress.conclusion(result)]
+    if result.went_back:
+        lines.append(result.went_back)
     if result.broken_off:
         lines += interruption.describe(runs.record_of(folder), checked)
     console.print()

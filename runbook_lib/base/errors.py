@@ -30,10 +30,17 @@ class RunbookError(Exception):
     def __init__(self, cause: str, remedy: str = "") -> None:
         self.cause = redact(cause)
         self.remedy = redact(remedy)
+        self._notes: list[str] = []
         super().__init__("\n".join(self._lines()))
 
     def _lines(self) -> list[str]:
-        return [self.cause, f"→ {self.remedy}"] if self.remedy else [self.cause]
+        remedy = [f"→ {self.remedy}"] if self.remedy else []
+        return [self.cause, *remedy, *self._notes]
+
+    def add_note(self, note: str) -> None:
+        """Say more at the end, where nothing that comes before can hide it."""
+        self._notes.append(redact(note))
+        self.args = ("\n".join(self._lines()),)
 
     def put_before(self, place: str) -> None:
         """Say where it happened, in front of what happened."""

@@ -32,7 +32,7 @@ _MEANINGS = {
     ExitCode.BAD_INPUT: "bad input: nothing was touched",
     ExitCode.NOT_APPROVED: "not approved",
     ExitCode.REFUSED: "refused before the first change",
-    ExitCode.TAKEN_BACK: "failed and taken back (reserved: no command does so yet)",
+    ExitCode.TAKEN_BACK: "failed and taken back: all that failed is as it was before",
     ExitCode.DRIFT: "drift (reserved: no command looks for it yet)",
     ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",

@@ -84,11 +84,12 @@ class Journal:
             step: Which step they are about.
         """
         self.path = Path(path)
-        self._run, self._notebook, self._step = run, notebook, step
+        self.notebook = notebook
+        self._run, self._step = run, step
 
     def of_step(self, step: str, notebook: str = "") -> Journal:
         """The same journal, for events about one step, of another notebook if one is named."""
-        where = notebook or self._notebook
+        where = notebook or self.notebook
         return Journal(self.path, run=self._run, notebook=where, step=step)
 
     def record(self, event: Event) -> None:
@@ -98,7 +99,7 @@ class Journal:
             RunbookError: The file cannot be written.
         """
         moment = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        where = {"notebook": self._notebook, "step": self._step}
+        where = {"notebook": self.notebook, "step": self._step}
         stamp = {"time": moment, "run": self._run, "event": event.name}
         entry = {**stamp, **{key: text for key, text in where.items() if text}, **asdict(event)}
         plain = json.loads(json.dumps(entry, default=_plain))

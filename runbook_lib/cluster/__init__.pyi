@@ -34,6 +34,7 @@ __all__ = [
     "merged",
     "name_of",
     "namespace_of",
+    "normalise",
     "object_diff",
     "place_of",
     "ref",
@@ -43,7 +44,7 @@ __all__ = [
 
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, KubeContext, api_errors, contexts, is_loopback
-from .diff import ObjectDiff, canonical_yaml, object_diff
+from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields
 from .names import (

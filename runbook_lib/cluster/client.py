@@ -201,8 +201,28 @@ class Cluster:
             raise conflict(target, error) or error from error.__cause__
         return result
 
-    def delete(self, api_version: str, kind: str, name: str, namespace: str | None = None) -> bool:
-        """Delete an object; return whether there was one. What it owns is collected later."""
+    def delete(
+        self,
+        api_version: str,
+        kind: str,
+        name: str,
+        namespace: str | None = None,
+        *,
+        only: Mapping[str, str] | None = None,
+    ) -> bool:
+        """Delete an object; return whether there was one. What it owns is collected later.
+
+        Args:
+            api_version: Its API version.
+            kind: Its kind.
+            name: Its name.
+            namespace: Its namespace.
+            only: The `uid` and `resourceVersion` that it must still have.
+
+        Raises:
+            ClusterRefused: It is not that one any more (status 409), for example.
+        """
+        options = {"preconditions": dict(only)} if only else {}
         resource = self._resource(api_version, kind)
         try:
             with self._errors(f"delete {ref(kind, name, namespace)}"):
@@ -210,7 +230,7 @@ class Cluster:
                     resource.delete,
                     name=name,
                     namespace=namespace,
-                    propagation_policy="Background",
+                    body={**options, "propagationPolicy": "Background"},
                 )
         except ClusterRefused as error:
             if error.status == 404:

@@ -1,9 +1,21 @@
-"""Say where an interrupted run left the cluster and the site."""
+"""What an interrupted run left on the cluster: taken back if asked for, and said in any case."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from runbook_lib import chapters as steps
-from runbook_lib.lifecycle import Record, StepOutcome, StepRecord
+from runbook_lib.base import RunbookError, TargetChanged
+from runbook_lib.cluster import Cluster
+from runbook_lib.lifecycle import (
+    Context,
+    Record,
+    StepOutcome,
+    StepRecord,
+    reverting,
+    runs,
+    target,
+)
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import probe
 
@@ -15,7 +27,41 @@ _REACHED = {
     StepOutcome.APPLIED: "after {step} was applied and before it was verified",
     StepOutcome.VERIFIED: "after {step} was verified",
     StepOutcome.FAILED: "after {step} failed",
+    StepOutcome.TAKEN_BACK: "and taken back: {step}",
 }
+
+
+def go_back(folder: Path, parameters: Parameters) -> str:
+    """Take back what a run that did not reach its end left unfinished, or say how that is done.
+
+    The runner does it, because it outlives a kernel that was killed.
+
+    Args:
+        folder: The run's, whose kernels have ended.
+        parameters: The run's parameters.
+
+    Returns:
+        What came of it, for people; empty if there was nothing, or if a kernel has said it.
+    """
+    run = runs.record_of(folder)
+    notebook = run.attempts[-1].notebook if run.attempts else ""
+    if not notebook or parameters.mode == "plan":
+        return ""
+    taken = steps.of(notebook, parameters)
+    left = reverting.unfinished(run.attempts, notebook, reverting.interim(taken))
+    if not left or left[0].left:
+        return ""
+    journal = runs.open_journal(folder, notebook)
+    if not parameters.reverts:
+        return reverting.leave(left, "on_failure is stop", journal).text
+    try:
+        pinned = target.resolve(parameters)
+        if run.started is None or run.started.uid != pinned.uid:
+            raise TargetChanged(f"{pinned.name} is not the cluster that this run has changed")
+    except (RunbookError, KeyboardInterrupt) as error:
+        return reverting.leave(left, reverting.reason(error), journal).text
+    context = Context(parameters, pinned, Cluster.of(pinned), journal)
+    return reverting.take_back(left, taken, context).text
 
 
 def describe(run: Record, parameters: Parameters) -> list[str]:
@@ -31,9 +77,11 @@ def describe(run: Record, parameters: Parameters) -> list[str]:
     last = changing[-1]
     lines = [f"Interrupted {_REACHED[last.outcome].format(step=last.step)}."]
     url = run.started.url if run.started else ""
-    undo = _undo(last, parameters)
+    way_back = f", or take {last.step} back: {_undo(last, parameters)}"
+    if last.left or last.outcome is StepOutcome.TAKEN_BACK:
+        way_back = ""  # it was tried, and said
     if not url:
-        lines.append(f"What was done so far stays: run again to go on, or take it back: {undo}.")
+        lines.append(f"Run again to go on{way_back}.")
         return lines
     desired = parameters.application.probes[0]
     application = parameters.application
@@ -50,7 +98,7 @@ def describe(run: Record, parameters: Parameters) -> list[str]:
     else:
         lines.append(
             f"{found}, and should with {desired.status}: users cannot work. "
-            f"Run again to go on, or take {last.step} back: {undo}."
+            f"Run again to go on{way_back}."
         )
     return lines
 

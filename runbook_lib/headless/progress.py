@@ -19,7 +19,9 @@ from runbook_lib.lifecycle.events import (
     StepApplied,
     StepApplying,
     StepFailed,
+    StepLeft,
     StepPlanned,
+    StepTakenBack,
     StepVerified,
     Waiting,
 )
@@ -35,6 +37,7 @@ _STYLES = {
     StepOutcome.APPLIED: "red",
     StepOutcome.INTERRUPTED: "red",
     StepOutcome.FAILED: "red",
+    StepOutcome.TAKEN_BACK: "yellow",
 }
 
 
@@ -102,6 +105,8 @@ def summary_table(result: Result) -> Table:
 
 def changed_text(step: StepRecord) -> str:
     """Say how much a step changed."""
+    if step.taken_back:
+        return "nothing"
     if step.changed:
         return "1 change" if len(step.changed) == 1 else f"{len(step.changed)} changes"
     if step.touched and step.applied is None:
@@ -179,16 +184,25 @@ class _View:
                 self._line(step, f"verified; {', '.join(step.changed) or 'nothing to change'}")
             case StepFailed(outcome=StepOutcome.FAILED) as failed:
                 self._line(step, f"{failed.phase} failed: {failed.error}")
+            case StepTakenBack() as taken:
+                self._more(step, f"taken back: {', '.join(taken.objects)}")
+            case StepLeft() as left:
+                self._more(step, f"not taken back: {left.reason.splitlines()[0]}")
             case StepFailed(outcome=StepOutcome.NOT_APPROVED | StepOutcome.REFUSED) as failed:
                 self._line(
                     step, f"{failed.outcome}: {(failed.cause or failed.error).splitlines()[0]}"
                 )
 
     def _line(self, step: StepRecord, text: str) -> None:
+        """Show a step that comes no further."""
+        self._more(step, text)
+        self._bar.advance(self._task)
+
+    def _more(self, step: StepRecord, text: str) -> None:
+        """Show what became of a step."""
         style, sign = _STYLES.get(step.outcome, "dim"), step.outcome.sign
         said = escape(f"{step.step}: {text}")
         self._console.print(f"  [{style}]{sign}[/] {said}", highlight=False)
-        self._bar.advance(self._task)
 
     def _describe(self, text: str) -> None:
         width = max(20, self._console.width - 50)

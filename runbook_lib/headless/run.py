@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal, NoReturn
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, repository_root
+from runbook_lib.headless import interruption
 from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
@@ -69,6 +70,7 @@ class Result:
         steps: Every step that its notebooks take, in order.
         failure: Why it did not reach its end; None if it did, or if a signal ended it.
         ended_by: That signal.
+        went_back: What became of what a run left unfinished; empty if there was nothing.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class Result:
     steps: tuple[StepRecord, ...]
     failure: Failure | None = None
     ended_by: Signals | None = None
+    went_back: str = ""
 
     @property
     def complete(self) -> bool:
@@ -107,7 +110,10 @@ class Result:
         if StepOutcome.NOT_APPROVED in outcomes:
             return ExitCode.NOT_APPROVED
         if any(step.touched for step in self.steps):
-            return ExitCode.FAILED
+            back = StepOutcome.TAKEN_BACK in outcomes and not any(
+                step.touched and step.outcome is StepOutcome.FAILED for step in self.steps
+            )
+            return ExitCode.TAKEN_BACK if back else ExitCode.FAILED
         if self.failure and self.failure.error in _BAD_INPUT:
             return ExitCode.BAD_INPUT
         return ExitCode.REFUSED if StepOutcome.REFUSED in outcomes else ExitCode.FAILED
@@ -153,6 +159,7 @@ def execute(
         RunbookError: The folder cannot be written to.
     """
     failure, ended_by, parameters = None, None, checked.parameters
+    went_back = ""
     variables = {
         runs.RUN_DIRECTORY_VARIABLE: str(folder),
         runs.NOTEBOOKS_VARIABLE: " ".join(notebooks),
@@ -168,8 +175,10 @@ def execute(
                     ended_by = Signals.SIGTERM
                 except KeyboardInterrupt:
                     ended_by = Signals.SIGINT
+        if failure or ended_by:
+            went_back = interruption.go_back(folder, parameters)
         reached = results(notebooks, parameters, runs.record_of(folder))
-        result = Result(folder, parameters.mode, reached, failure, ended_by)
+        result = Result(folder, parameters.mode, reached, failure, ended_by, went_back)
         text = json.dumps(_summary(result), indent=2, default=str)
         (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
     return result
@@ -235,7 +244,7 @@ def _execute_one(
         return _failure(notebook, executed, error)
     # A cell that never ends, or a kernel that died or did not start.
     except (CellControlSignal, RuntimeError) as error:
-        message = f"{str(error).strip()}\n→ what was done so far stays; run again to go on"
+        message = f"{str(error).strip()}\n→ run again to go on"
         return Failure(notebook, "", type(error).__name__, message, executed)
     return None
 

@@ -7,6 +7,7 @@ __all__ = [
     "ApprovalVoid",
     "Approvals",
     "Asked",
+    "Before",
     "CallAnswered",
     "Case",
     "Change",
@@ -14,6 +15,7 @@ __all__ = [
     "Client",
     "Context",
     "Finding",
+    "Former",
     "Gate",
     "GateAnswer",
     "GateDecision",
@@ -27,6 +29,7 @@ __all__ = [
     "Proposal",
     "Record",
     "Refused",
+    "Revertible",
     "Row",
     "Ruling",
     "Sampled",
@@ -52,6 +55,7 @@ __all__ = [
 ]
 
 from .approvals import Approvals, Case, GateAnswer, Ruling
+from .before import Before, Former
 from .context import Context
 from .events import (
     Answered,
@@ -75,6 +79,6 @@ from .plan import Change, Plan
 from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
 from .stage import Asked, Stage
-from .step import Step, Subject, Verification
+from .step import Revertible, Step, Subject, Verification
 from .table import Check, Row, Table, aligned, of_checks, yes_no
 from .target import Target

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Literal
 
 from runbook_lib.base import Event
+from runbook_lib.lifecycle.before import Before
 from runbook_lib.lifecycle.interruption import Interruption
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Action
@@ -58,6 +59,7 @@ class StepPlanned(Event, name="step-planned"):
         unpredictable: What cannot be known before it is done, and why.
         plan_only: Whether nothing more was asked for.
         interruptions: What users lose meanwhile.
+        fallback: What happens if it is not verified.
     """
 
     digest: str
@@ -66,6 +68,7 @@ class StepPlanned(Event, name="step-planned"):
     unpredictable: tuple[str, ...] = ()
     plan_only: bool = False
     interruptions: tuple[Interruption, ...] = ()
+    fallback: str = ""
 
 
 @dataclass(frozen=True)
@@ -111,9 +114,15 @@ class ApprovalVoid(Event, name="approval-void"):
 
 @dataclass(frozen=True)
 class StepApplying(Event, name="step-applying"):
-    """The changes of the plan with this digest begin now."""
+    """The changes of the plan with this digest begin now.
+
+    Attributes:
+        digest: The plan's.
+        before: Where it can go back to; None if it cannot.
+    """
 
     digest: str
+    before: Before | None = None
 
 
 @dataclass(frozen=True)
@@ -163,6 +172,32 @@ class StepFailed(Event, name="step-failed"):
     error: str
     cause: str = ""
     remedy: str = ""
+
+
+@dataclass(frozen=True)
+class StepTakenBack(Event, name="step-taken-back"):
+    """What a step had changed is as it was before, and that was proved.
+
+    Attributes:
+        objects: What was taken back, in words.
+        tables: What was seen.
+    """
+
+    objects: tuple[str, ...]
+    tables: tuple[Table, ...] = ()
+
+
+@dataclass(frozen=True)
+class StepLeft(Event, name="step-left"):
+    """What a step that failed has changed was not taken back.
+
+    Attributes:
+        reason: Why not.
+        command: What does it by hand, in a shell; empty if all is as it was, and the site is not.
+    """
+
+    reason: str
+    command: str
 
 
 @dataclass(frozen=True)

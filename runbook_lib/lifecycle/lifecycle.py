@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
+from runbook_lib.lifecycle import record, reverting, runs
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import (
     Phase,
@@ -22,7 +23,8 @@ from runbook_lib.lifecycle.events import (
 from runbook_lib.lifecycle.gate import Gate, GateDecision
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.plan import Plan
-from runbook_lib.lifecycle.step import Step, Subject, Verification
+from runbook_lib.lifecycle.record import StepRecord
+from runbook_lib.lifecycle.step import Revertible, Step, Subject, Verification
 from runbook_lib.lifecycle.target import Target
 
 
@@ -111,14 +113,14 @@ class LifeCycle:
     def look(self) -> Plan:
         """Plan as in plan mode: nothing is refused, and nothing recorded."""
         looking = self._context.parameters.model_copy(update={"mode": "plan"})
-        return self.step.plan(replace(self._context, parameters=looking))
+        return self._planned(replace(self._context, parameters=looking))
 
     def plan(self) -> Proposal:
         """Find out what would change, and show it. Nothing is changed."""
         self._refuse_stale_or_failed()
         self.outcome = StepOutcome.NOT_RUN
         with self._phase("plan"):
-            plan = self.step.plan(self._context)
+            plan = self._planned(self._context)
             self._plan, self.outcome = plan, StepOutcome.PLANNED
             self._record(
                 StepPlanned(
@@ -128,6 +130,7 @@ class LifeCycle:
                     plan.unpredictable,
                     self.plan_only,
                     plan.interruptions,
+                    plan.fallback,
                 )
             )
         return Proposal(self.step, self._context.target, plan, self.left_out)
@@ -167,7 +170,10 @@ class LifeCycle:
             plan = self._unchanged(shown)
             started = time.monotonic()
             if not plan.empty:
-                self._record(StepApplying(plan.digest))
+                before = None
+                if isinstance(self.step, Revertible):
+                    before = self.step.before(self._context, plan)
+                self._record(StepApplying(plan.digest, before))
                 self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
                 self.step.apply(self._context, plan)
                 self._gate.applied(plan)
@@ -203,9 +209,37 @@ class LifeCycle:
             self.outcome = StepOutcome.VERIFIED
         return result
 
+    def _planned(self, context: Context) -> Plan:
+        """Plan, and add what happens if it is not verified: an approval covers that as well."""
+        plan, parameters = self.step.plan(context), context.parameters
+        with_it: dict[str, None] = {}
+        if isinstance(self.step, Revertible) and plan.lasting and parameters.mode == "apply":
+            with_it = dict.fromkeys(each.step for each in self._unfinished())
+            with_it.pop(self.step.name, None)
+        text = reverting.fallback(
+            self.step, plan, reverts=parameters.reverts, with_it=tuple(with_it)
+        )
+        return replace(plan, fallback=text)
+
+    def _unfinished(self) -> tuple[StepRecord, ...]:
+        """Return what this notebook has changed and not brought to an end, the latest first."""
+        journal, folder = self._context.journal, self._context.journal.path.parent
+        attempts = record.of(journal.path).attempts
+        changed = {attempt.step for attempt in attempts if attempt.touched}
+        waiting = {
+            cycle.step.name
+            for cycle in self._earlier
+            if cycle.step.interim and cycle.outcome is StepOutcome.VERIFIED
+        }
+        if waiting - changed:  # an earlier run did it: each approval at a button begins a new one
+            uid = self._context.target.uid
+            attempts = (*runs.attempts_on(folder.parent, uid, before=folder.name), *attempts)
+        interim = reverting.interim(cycle.step for cycle in (*self._earlier, self))
+        return reverting.unfinished(attempts, journal.notebook, interim)
+
     def _unchanged(self, shown: Plan) -> Plan:
         """Plan again; an approval holds for nothing but what was shown."""
-        plan = self.step.plan(self._context)
+        plan = self._planned(self._context)
         if plan.digest == shown.digest:
             return plan
         if not shown.empty:
@@ -268,7 +302,28 @@ class LifeCycle:
                     getattr(error, "remedy", ""),
                 )
             )
+            if self._context.parameters.mode == "apply":
+                self._go_back(error, outcome)
             raise
+
+    def _go_back(self, error: BaseException, outcome: StepOutcome) -> None:
+        """Take back what the failure leaves unfinished, or say how; the error tells of it."""
+        attempts = self._unfinished()
+        if not attempts:
+            return
+        if outcome is StepOutcome.NOT_APPROVED:  # a person decides, and may go on
+            error.add_note(reverting.waiting(attempts))
+            return
+        cycles = (*self._earlier, self)
+        if self._context.parameters.reverts:
+            steps = [cycle.step for cycle in cycles]
+            came = reverting.take_back(attempts, steps, self._context)
+        else:
+            came = reverting.leave(attempts, "on_failure is stop", self._context.journal)
+        error.add_note(came.text)
+        for cycle in cycles:
+            if cycle.step.name in came.taken_back:
+                cycle.outcome = StepOutcome.TAKEN_BACK
 
 
 _UNTOUCHED = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)

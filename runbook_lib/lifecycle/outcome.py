@@ -10,7 +10,8 @@ class StepOutcome(StrEnum):
 
     `REFUSED` and `NOT_APPROVED` changed nothing; `FAILED` may have changed something.
     `INTERRUPTED` means that its change began and nothing says how it ended: the kernel died, or is
-    still at it. `APPLIED` was changed, and its effect was not proved.
+    still at it. `APPLIED` was changed, and its effect was not proved. `TAKEN_BACK` failed, or a
+    step that had to follow it did, and what it had changed was proved to be as before.
     """
 
     NOT_RUN = "not run"
@@ -22,6 +23,7 @@ class StepOutcome(StrEnum):
     APPLIED = "applied"
     VERIFIED = "verified"
     FAILED = "failed"
+    TAKEN_BACK = "taken back"
 
     @property
     def sign(self) -> str:
@@ -36,7 +38,12 @@ class StepOutcome(StrEnum):
     @property
     def stopped(self) -> bool:
         """Whether steps that build on this one cannot go on."""
-        return self in (StepOutcome.REFUSED, StepOutcome.INTERRUPTED, StepOutcome.FAILED)
+        return self in (
+            StepOutcome.REFUSED,
+            StepOutcome.INTERRUPTED,
+            StepOutcome.FAILED,
+            StepOutcome.TAKEN_BACK,
+        )
 
     @property
     def unproved(self) -> bool:
@@ -54,9 +61,11 @@ _SIGNS = {
     StepOutcome.APPLIED: "●",
     StepOutcome.VERIFIED: "✓",
     StepOutcome.FAILED: "✗",
+    StepOutcome.TAKEN_BACK: "↶",
 }
 
 _TEXTS = {
     StepOutcome.INTERRUPTED: "interrupted while applying: state unknown, run again",
     StepOutcome.APPLIED: "applied, not verified",
+    StepOutcome.TAKEN_BACK: "taken back after a failure: all is as before",
 }

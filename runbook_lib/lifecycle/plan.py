@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from runbook_lib.cluster import ObjectDiff
@@ -71,6 +71,7 @@ class Plan:
         target_uid: The cluster's UID.
         changes: In the order in which they will be made.
         unpredictable: What cannot be known before it is done, and why.
+        fallback: What happens if it is not verified; empty where nothing lasting is changed.
         note: Why there is nothing to do, or what else a reader should know.
         interruptions: What users lose meanwhile.
     """
@@ -80,7 +81,8 @@ class Plan:
     changes: tuple[Change, ...] = ()
     unpredictable: tuple[str, ...] = ()
     note: str = ""
-    interruptions: tuple[Interruption, ...] = ()
+    interruptions: tuple[Interruption, ...] = field(default=(), kw_only=True)
+    fallback: str = field(default="", kw_only=True)
 
     @property
     def empty(self) -> bool:
@@ -94,15 +96,15 @@ class Plan:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the cluster, the step and every change: what an approval holds for."""
-        content: list[object] = [
+        """SHA-256 over all that is approved: cluster, step, changes, interruptions and fallback."""
+        content = [
             self.step,
             self.target_uid,
             [[change.ref, change.action, change.digest] for change in self.changes],
             list(self.unpredictable),
+            [each.key for each in self.interruptions],
+            self.fallback,
         ]
-        if self.interruptions:
-            content.append([each.key for each in self.interruptions])
         return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
     @property
@@ -126,6 +128,8 @@ class Plan:
         ]
         parts += [f"\ninterruption: {item}" for item in self.interruptions]
         parts += [f"\ncannot be predicted: {item}" for item in self.unpredictable]
+        if self.fallback:
+            parts.append(f"\nIf it is not verified: {self.fallback}")
         return "\n".join(parts)
 
 

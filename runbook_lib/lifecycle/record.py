@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from runbook_lib.base import Entry, Event, journal
+from runbook_lib.lifecycle.before import Before
 from runbook_lib.lifecycle.events import (
     NotebookStarted,
     PodsAsked,
@@ -17,8 +18,10 @@ from runbook_lib.lifecycle.events import (
     StepApplying,
     StepApproved,
     StepFailed,
+    StepLeft,
     StepPlanned,
     StepSkipped,
+    StepTakenBack,
     StepVerified,
 )
 from runbook_lib.lifecycle.outcome import StepOutcome
@@ -39,6 +42,10 @@ class StepRecord:
         applied_at: When that was done.
         verified: What proved it.
         failed: Why it came no further; None again once it did.
+        before: Where it can go back to; None if it cannot, or changed nothing.
+        taken_back: What was taken back of it.
+        taken_back_at: When that was done.
+        left: Why nothing was taken back, where that was tried or asked for.
         sampled: The answers from outside meanwhile.
     """
 
@@ -53,6 +60,10 @@ class StepRecord:
     verified: StepVerified | None = None
     failed: StepFailed | None = None
     sampled: Sampled | None = None
+    before: Before | None = None
+    taken_back: StepTakenBack | None = None
+    taken_back_at: datetime | None = None
+    left: StepLeft | None = None
 
     @property
     def changed(self) -> tuple[str, ...]:
@@ -84,8 +95,8 @@ class StepRecord:
                 return replace(self, approved=approved, outcome=StepOutcome.PLANNED, failed=None)
             case StepSkipped():
                 return replace(self, outcome=StepOutcome.SKIPPED, failed=None)
-            case StepApplying():
-                begun = replace(self, changing_since=entry.at, failed=None)
+            case StepApplying(before=before):
+                begun = replace(self, changing_since=entry.at, failed=None, before=before)
                 return replace(begun, outcome=StepOutcome.INTERRUPTED)
             case StepApplied() as applied:
                 done = replace(self, applied=applied, applied_at=entry.at, failed=None)
@@ -94,6 +105,11 @@ class StepRecord:
                 return replace(self, verified=verified, outcome=StepOutcome.VERIFIED, failed=None)
             case StepFailed() as failed:
                 return replace(self, failed=failed, outcome=failed.outcome)
+            case StepTakenBack() as taken:
+                back = replace(self, taken_back=taken, taken_back_at=entry.at, left=None)
+                return replace(back, outcome=StepOutcome.TAKEN_BACK)
+            case StepLeft() as left:
+                return replace(self, left=left)
             case Sampled() as sampled:
                 return replace(self, sampled=sampled)
             case _:

@@ -103,6 +103,25 @@ def record_of(folder: Path) -> record.Record:
     return record.of(folder / EVIDENCE)
 
 
+def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepRecord, ...]:
+    """Return the attempts at steps that runs made on one cluster, oldest first.
+
+    Args:
+        root: The folder that holds the run folders.
+        uid: The cluster's; a run works on one only.
+        before: The name of a run: only those that began before it.
+    """
+    # Run folders are named after the time.
+    folders = sorted(path.parent for path in root.glob(f"*/{EVIDENCE}"))
+    records = (record_of(folder) for folder in folders if not before or folder.name < before)
+    return tuple(
+        attempt
+        for run in records
+        if run.started is not None and run.started.uid == uid
+        for attempt in run.attempts
+    )
+
+
 def pin_target(journal: Journal, target: Target, parameters: Parameters) -> None:
     """Record that a notebook starts, and on which cluster; a run's first decides for the others.
 

@@ -275,7 +275,8 @@ def _one(name: str, target_uid: str, plans: Sequence[Plan]) -> Plan:
         tuple(change for plan in plans for change in plan.changes),
         tuple(item for plan in plans for item in plan.unpredictable),
         " ".join(dict.fromkeys(plan.note for plan in plans if plan.note)),
-        tuple(each for plan in plans for each in plan.interruptions),
+        interruptions=tuple(each for plan in plans for each in plan.interruptions),
+        fallback="; ".join(dict.fromkeys(plan.fallback for plan in plans if plan.fallback)),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
+from runbook_lib.lifecycle.before import Before
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Finding, refusals
 from runbook_lib.lifecycle.plan import Plan
@@ -64,7 +65,15 @@ class Subject(Protocol):
 
 
 class Step(ABC):
-    """One change to the cluster; its attributes are those of a `Subject`."""
+    """One change to the cluster.
+
+    Attributes:
+        name, title, why, takes, risk, undo: As in `Subject`.
+        interim: Whether users are cut off from something until a later step of the same notebook:
+            if that one fails, this one is taken back with it.
+    """
+
+    interim = False
 
     name: str
     title: str
@@ -100,4 +109,36 @@ class Step(ABC):
 
         Raises:
             VerificationFailed: It could not be proved in time.
+        """
+
+
+class Revertible(Step):
+    """A step that can put back what it has changed; all it needs for that is in the evidence."""
+
+    @abstractmethod
+    def before(self, context: Context, plan: Plan) -> Before:
+        """Return what `plan` is about to change, as it is now."""
+
+    @abstractmethod
+    def refuse_changed(self, context: Context, before: Before) -> None:
+        """Look whether all of it is as this step made it, or as it was.
+
+        Raises:
+            RunbookError: It is not: others changed it since.
+        """
+
+    @abstractmethod
+    def restore(self, context: Context, before: Before) -> None:
+        """Put it back; what is so already stays.
+
+        Raises:
+            RunbookError: Others changed it at this very moment, and it stays as it is.
+        """
+
+    @abstractmethod
+    def verify_restored(self, context: Context, before: Before) -> Verification:
+        """Prove that it is as it was.
+
+        Raises:
+            RunbookError: It could not be proved in time.
         """

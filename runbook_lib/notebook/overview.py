@@ -9,7 +9,15 @@ from pathlib import Path
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import RunbookError
-from runbook_lib.lifecycle import EVIDENCE, Context, Step, StepOutcome, Table, record
+from runbook_lib.lifecycle import (
+    Context,
+    Step,
+    StepOutcome,
+    StepRecord,
+    Table,
+    reverting,
+    runs,
+)
 
 
 class Progress(StrEnum):
@@ -19,6 +27,7 @@ class Progress(StrEnum):
     TO_DO = "○ to do"
     CHANGED = "≠ changed since"
     UNPROVED = "! not proved"
+    TAKEN_BACK = "↶ taken back"
     UNKNOWN = "? cannot tell"
 
 
@@ -62,53 +71,53 @@ class Overview:
         return str(Table.shown("Steps", columns, rows))
 
 
-def of(context: Context, runs: Path) -> Overview:
+def of(context: Context, root: Path) -> Overview:
     """Plan every step read-only and compare with the records of earlier runs.
 
     Args:
         context: Where to look.
-        runs: The folder that holds the run folders.
+        root: The folder that holds the run folders.
     """
     looking = replace(context, parameters=context.parameters.model_copy(update={"mode": "plan"}))
-    earlier = earlier_outcomes(runs, context.target.uid)
-    return Overview(
-        tuple(
-            _observe(looking, notebook, step, earlier.get(step.name, ()))
-            for notebook in steps.regular()
-            for step in steps.of(notebook, context.parameters)
-        )
-    )
-
-
-def earlier_outcomes(runs: Path, uid: str) -> dict[str, list[StepOutcome]]:
-    """Return by step what came of it whenever a run changed or verified it, oldest first.
-
-    Args:
-        runs: The folder that holds the run folders.
-        uid: The cluster's; a run works on one only.
-    """
-    found: dict[str, list[StepOutcome]] = {}
-    # Run folders are named after the time.
-    for run in map(record.of, sorted(runs.glob(f"*/{EVIDENCE}"))):
-        if run.started is None or run.started.uid != uid:
-            continue
-        for attempt in run.attempts:
-            if attempt.touched or attempt.outcome is StepOutcome.VERIFIED:
-                found.setdefault(attempt.step, []).append(attempt.outcome)
-    return found
+    attempts = runs.attempts_on(root, context.target.uid)
+    rows: list[StepProgress] = []
+    for notebook in steps.regular():
+        taken = steps.of(notebook, context.parameters)
+        left = reverting.unfinished(attempts, notebook, reverting.interim(taken))
+        for step in taken:
+            earlier = [
+                attempt.outcome
+                for attempt in attempts
+                if attempt.step == step.name
+                and (attempt.touched or attempt.outcome is StepOutcome.VERIFIED)
+            ]
+            own = [attempt for attempt in left if attempt.step == step.name]
+            rows.append(_observe(looking, notebook, step, earlier, own))
+    return Overview(tuple(rows))
 
 
 def _observe(
-    context: Context, notebook: str, step: Step, earlier: Sequence[StepOutcome]
+    context: Context,
+    notebook: str,
+    step: Step,
+    earlier: Sequence[StepOutcome],
+    left: Sequence[StepRecord],
 ) -> StepProgress:
     try:
         plan = step.plan(context)
     except RunbookError as error:
         return StepProgress(notebook, step, Progress.UNKNOWN, error.cause.split("\n")[0])
     to_do = "" if plan.empty else plan.summary
-    if earlier and earlier[-1].unproved:
-        detail = "; ".join(filter(None, [earlier[-1].text, to_do]))
+    last = earlier[-1] if earlier else StepOutcome.NOT_RUN
+    # What is left of it is still there: nothing of it would have to be made.
+    held = left if plan.empty else ()
+    if last.unproved or held:
+        back = f"take it back: {reverting.command(held)}" if held else ""
+        waits = "waits for the next step" if last is StepOutcome.VERIFIED else last.text
+        detail = "; ".join(filter(None, [waits, to_do, back]))
         return StepProgress(notebook, step, Progress.UNPROVED, detail)
+    if last is StepOutcome.TAKEN_BACK:
+        return StepProgress(notebook, step, Progress.TAKEN_BACK, to_do)
     # What leaves nothing behind is done once it was verified: the cluster cannot tell.
     proved = not plan.lasting and StepOutcome.VERIFIED in earlier
     if plan.empty or proved:

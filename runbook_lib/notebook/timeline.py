@@ -30,12 +30,12 @@ def answer_text(answer: Answered) -> str:
 
 @dataclass(frozen=True)
 class StepChange:
-    """A step that changed something, or may have.
+    """A step that changed something, or may have; or that was taken back.
 
     Attributes:
         at: When it was done, or when it began if nothing says how it ended; in UTC.
         step: Its name.
-        what: What it changed, or why that cannot be told.
+        what: What it changed, or why that cannot be told; or what was taken back.
     """
 
     at: datetime
@@ -147,7 +147,7 @@ class Timeline:
 
 def of(run: Record) -> Timeline:
     """Return the timeline of a run; rounds without a difference are put together."""
-    changes = [_change(attempt) for attempt in run.attempts if attempt.touched]
+    changes = [each for attempt in run.attempts if attempt.touched for each in _changes(attempt)]
     happened: list[StepChange | tuple[datetime, Probed]] = [*changes, *run.probes]
     entries: list[StepChange | Answers] = []
     changed: datetime | None = None
@@ -173,11 +173,14 @@ def _moment(each: StepChange | tuple[datetime, Probed]) -> datetime:
     return each.at if isinstance(each, StepChange) else each[0]
 
 
-def _change(attempt: StepRecord) -> StepChange:
+def _changes(attempt: StepRecord) -> Iterator[StepChange]:
     at = attempt.applied_at or attempt.changing_since
     assert at is not None, "a step that changed something did so at some time"
     # Applied and proved or not: what was changed is known. Else only how it ended is.
-    return StepChange(at, attempt.step, attempt.changed or (attempt.outcome.text,))
+    yield StepChange(at, attempt.step, attempt.changed or (attempt.outcome.text,))
+    if attempt.taken_back and attempt.taken_back_at:
+        objects = ", ".join(attempt.taken_back.objects)
+        yield StepChange(attempt.taken_back_at, attempt.step, (f"taken back: {objects}",))
 
 
 def _round(at: datetime, probed: Probed, changed: datetime | None) -> Answers:

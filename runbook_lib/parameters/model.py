@@ -272,7 +272,13 @@ class Parameters(StrictModel):
     rollback: RollbackParameters = RollbackParameters()
     story: Literal["documented", "safe"] = "safe"
     mode: Literal["apply", "plan"] = "apply"
+    on_failure: Literal["revert", "stop"] | None = None
     timeouts: TimeoutParameters = TimeoutParameters()
+
+    @property
+    def reverts(self) -> bool:
+        """Whether a step that fails is taken back, where it can be."""
+        return (self.on_failure or ("revert" if self.target.production else "stop")) == "revert"
 
     @property
     def tries_canary(self) -> bool:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from runbook_lib.cluster.objects import Object
+from runbook_lib.lifecycle.before import Before, Former
 from runbook_lib.lifecycle.events import (
     NotebookStarted,
     Phase,
@@ -12,8 +14,10 @@ from runbook_lib.lifecycle.events import (
     StepApplying,
     StepApproved,
     StepFailed,
+    StepLeft,
     StepPlanned,
     StepSkipped,
+    StepTakenBack,
     StepVerified,
 )
 from runbook_lib.lifecycle.outcome import StepOutcome
@@ -67,3 +71,17 @@ def failed(
 ) -> StepFailed:
     """A step that came no further."""
     return StepFailed(outcome, phase, error, cause, remedy)
+
+
+def former(ref: str = "Thing a/b", manifest: Object | None = None) -> Former:
+    """There was no such thing before, unless a manifest of it is given."""
+    return Former(ref, {"kind": "Thing"}, manifest, DIGEST, f"kubectl delete {ref}")
+
+
+def applying(*objects: Former) -> StepApplying:
+    """A change begins that can be taken back; of one thing by default."""
+    return StepApplying(DIGEST, Before(objects or (former(),), served=True))
+
+
+TAKEN_BACK = StepTakenBack(("Thing a/b (there was none)",))
+LEFT = StepLeft("others have changed Thing a/b since", "kubectl delete 'Thing a/b'")

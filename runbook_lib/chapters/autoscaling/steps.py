@@ -91,7 +91,7 @@ class _MendAutoscalers(Step):
             sentences.insert(0, "No sidecar moves a point." if known else found.nothing)
         note = " ".join(filter(None, sentences))
         lost = remedies.interruptions(context, changes)
-        return Plan(self.name, context.target.uid, changes, unpredictable, note, lost)
+        return Plan(self.name, context.target.uid, changes, unpredictable, note, interruptions=lost)
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from runbook_lib.base import wait
+from runbook_lib.base import ClusterRefused, wait
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.shared import RollbackStep, objects, observe
 from runbook_lib.cluster import (
@@ -105,7 +105,7 @@ class _RemoveSidecars(RollbackStep):
 
     def remove(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._label(context))
-        _wait_until_nothing_is_injected(context)
+        wait_until_nothing_is_injected(context)
         planned = {change.ref for change in plan.changes}
         for restart in _restarts(context):
             if restart.ref not in planned:
@@ -227,11 +227,14 @@ def _label_of_others(context: Context) -> str:
     return f"the namespace carries the label {key}, which this runbook did not set ({who})"
 
 
-def _wait_until_nothing_is_injected(context: Context) -> None:
+def wait_until_nothing_is_injected(context: Context) -> None:
     """Wait until API servers have taken the label's absence up: each keeps a copy of namespaces."""
 
     def observe() -> wait.State:
-        found = injection.check_new_pod(context, injected=False)
+        try:
+            found = injection.check_new_pod(context, injected=False)
+        except ClusterRefused as error:  # by a webhook that does not answer, and is asked still
+            return wait.State(False, error.cause)
         # Where it cannot be told, the first pod that is created with a sidecar ends the restart.
         return wait.State(found.ok is not False, f"{found.subject}: {found.found}")
 

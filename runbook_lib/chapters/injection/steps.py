@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from runbook_lib.base import State
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.injection.canary import TryOnePod
-from runbook_lib.chapters.shared import objects, observe, preflight
+from runbook_lib.chapters.injection.rollback import wait_until_nothing_is_injected
+from runbook_lib.chapters.shared import RevertibleStep, objects, observe, preflight, reverting
 from runbook_lib.chapters.shared.preflight import traffic, workloads
 from runbook_lib.cluster import (
     INJECT,
@@ -18,10 +19,12 @@ from runbook_lib.cluster import (
     WORKLOADS,
     Object,
     labels_of,
+    merged,
     name_of,
     place_of,
     pods,
     ref,
+    without_fields,
 )
 from runbook_lib.lifecycle import (
     Change,
@@ -30,6 +33,7 @@ from runbook_lib.lifecycle import (
     Finding,
     Plan,
     Step,
+    Table,
     Verification,
     require,
     table,
@@ -47,7 +51,7 @@ from runbook_lib.parameters import Parameters
 _LACK = f"has no {PROXY}"
 
 
-class _LabelNamespace(Step):
+class _LabelNamespace(RevertibleStep):
     """Ask for sidecars in the application's namespace."""
 
     name = "injection-label"
@@ -66,12 +70,10 @@ class _LabelNamespace(Step):
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
-        return objects.plan_objects(
-            context, self.name, [manifest.labelled_namespace(context.parameters)]
-        )
+        return objects.plan_objects(context, self.name, self.manifests(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [manifest.labelled_namespace(context.parameters)])
+        objects.apply_objects(context, plan, self.manifests(context))
 
     def verify(self, context: Context) -> Verification:
         namespace = context.cluster.get("v1", "Namespace", context.parameters.application.namespace)
@@ -83,6 +85,29 @@ class _LabelNamespace(Step):
         ]
         title = ref("Namespace", context.parameters.application.namespace)
         return Verification(self.name, (table.of_checks(title, checks),))
+
+    def manifests(self, context: Context) -> list[Object]:
+        return [manifest.labelled_namespace(context.parameters)]
+
+    def part(self, item: Object | None) -> Object | None:
+        """Return the namespace with the labels that ask for sidecars, and nothing else."""
+        if item is None:
+            return None
+        named, labels = without_fields(item), labels_of(item)
+        own = {key: labels[key] for key in (INJECTION_LABEL, REVISION_LABEL) if key in labels}
+        return merged(named, {"metadata": {"labels": own}}) if own else named
+
+    def command(self, context: Context, item: Object, manifest: Object | None) -> str:
+        if manifest is None or labels_of(manifest):
+            return super().command(context, item, manifest)
+        key, _ = injection_label(context.parameters)
+        return reverting.kubectl(context, "label", "namespace", name_of(item), f"{key}-")
+
+    def effects(self, context: Context) -> Iterator[Table]:
+        wait_until_nothing_is_injected(context)
+        new_pod = injection.check_new_pod(context, injected=False)
+        yield table.of_checks("Sidecars", [new_pod])
+        yield observe.prove_traffic(context)
 
 
 @dataclass(frozen=True)

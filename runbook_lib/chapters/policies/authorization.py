@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -18,6 +18,7 @@ from runbook_lib.lifecycle import (
     Loss,
     Plan,
     Step,
+    Table,
     Verification,
     refusals,
     require,
@@ -34,7 +35,7 @@ from runbook_lib.mesh.policy import (
 from runbook_lib.parameters import AuthorizationParameters, Parameters
 
 
-class _RouteToWeb(Step):
+class _RouteToWeb(RevertibleStep):
     """Tell sidecars how to call the web Service."""
 
     name = "authorization-destination-rule"
@@ -52,13 +53,12 @@ class _RouteToWeb(Step):
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))
-        manifests = [self._manifest(context)]
         return objects.plan_objects(
-            context, self.name, manifests, _note_on_ports(context), own=True
+            context, self.name, self.manifests(context), _note_on_ports(context), own=True
         )
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [self._manifest(context)])
+        objects.apply_objects(context, plan, self.manifests(context))
 
     def verify(self, context: Context) -> Verification:
         desired = self._manifest(context)
@@ -76,11 +76,14 @@ class _RouteToWeb(Step):
         tables = table.of_checks("DestinationRule", checks), observe.prove_traffic(context)
         return Verification(self.name, tables)
 
+    def manifests(self, context: Context) -> list[Object]:
+        return [self._manifest(context)]
+
     def _manifest(self, context: Context) -> Object:
         return manifest.destination_rule(context.parameters, service_ports(context))
 
 
-class _AllowMethods(Step):
+class _AllowMethods(RevertibleStep):
     """Let only some methods reach the web container."""
 
     def __init__(
@@ -107,6 +110,7 @@ class _AllowMethods(Step):
         self._rules = final.rules if last or dry_run else ()
         self._dry_run = dry_run
         self._last = last
+        self.interim = not (last or dry_run)
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         if not self._is_surpassed(context):
@@ -121,14 +125,13 @@ class _AllowMethods(Step):
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
-        manifests = [self._manifest(context)]
         plan = objects.plan_objects(
-            context, self.name, manifests, _note_on_ports(context), own=True
+            context, self.name, self.manifests(context), _note_on_ports(context), own=True
         )
         return replace(plan, interruptions=() if plan.empty else tuple(self._lost()))
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [self._manifest(context)])
+        objects.apply_objects(context, plan, self.manifests(context))
 
     def verify(self, context: Context) -> Verification:
         desired = self._manifest(context)
@@ -136,16 +139,16 @@ class _AllowMethods(Step):
         ok = surpassed or objects.in_place(context, desired)
         found = "as planned" if ok else "missing or changed"
         checks = [Check(reference(desired), "at a later stage" if surpassed else found, ok)]
-        return Verification(
-            self.name,
-            (
-                table.of_checks("Policy", checks),
-                observe.authorization_policy_table(context),
-                sidecars.prove_authorization(context),
-                observe.prove_traffic(context),
-                *dicom.prove(context),
-            ),
-        )
+        policy = table.of_checks("Policy", checks)
+        return Verification(self.name, (policy, *self.effects(context)))
+
+    def effects(self, context: Context) -> Iterator[Table]:
+        yield observe.authorization_policy_table(context)
+        yield sidecars.prove_authorization(context)
+        yield from super().effects(context)
+
+    def manifests(self, context: Context) -> list[Object]:
+        return [self._manifest(context)]
 
     def _lost(self) -> Iterator[Interruption]:
         """Announce what a stage forbids that the next one allows."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
 from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.chapters.shared.preflight.traffic import (
     Closing,
@@ -26,6 +26,7 @@ from runbook_lib.lifecycle import (
     Plan,
     Refused,
     Step,
+    Table,
     Verification,
     require,
     table,
@@ -35,12 +36,15 @@ from runbook_lib.mesh.policy import DISABLE, sent_to_port
 from runbook_lib.parameters import Parameters
 
 
-class _PeerAuthenticationStep(Step):
+class _PeerAuthenticationStep(RevertibleStep):
     """Apply one PeerAuthentication and prove the traffic that results."""
 
     @abstractmethod
     def manifest(self, context: Context) -> Object:
         """The PeerAuthentication."""
+
+    def manifests(self, context: Context) -> list[Object]:
+        return [self.manifest(context)]
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from selection_mistakes(context)
@@ -58,27 +62,23 @@ class _PeerAuthenticationStep(Step):
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
-        desired = [self.manifest(context)]
-        return objects.plan_objects(context, self.name, desired, note, own=True)
+        return objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
 
     def apply(self, context: Context, plan: Plan) -> None:
-        objects.apply_objects(context, plan, [self.manifest(context)])
+        objects.apply_objects(context, plan, self.manifests(context))
 
     def verify(self, context: Context) -> Verification:
         desired = self.manifest(context)
         in_place = objects.in_place(context, desired)
         found = "as planned" if in_place else "missing or changed"
         checks = [Check(reference(desired), found, in_place)]
-        return Verification(
-            self.name,
-            (
-                table.of_checks("Policy", checks),
-                observe.peer_authentication_table(context),
-                sidecars.prove_modes(context),
-                observe.prove_traffic(context),
-                *dicom.prove(context),
-            ),
-        )
+        policy = table.of_checks("Policy", checks)
+        return Verification(self.name, (policy, *self.effects(context)))
+
+    def effects(self, context: Context) -> Iterator[Table]:
+        yield observe.peer_authentication_table(context)
+        yield sidecars.prove_modes(context)
+        yield from super().effects(context)
 
 
 class _StrictMutualTls(_PeerAuthenticationStep):
@@ -91,7 +91,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
     undo = "set its mode to PERMISSIVE, look at the traffic, then delete it"
 
     def __init__(self, *, exception_first: bool) -> None:
-        self._exception_first = exception_first
+        self.interim = not exception_first
         self.risk = (
             "callers inside the cluster without a sidecar get no answer any more"
             if exception_first
@@ -112,7 +112,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
             return plan
         # Part of what is approved: whose plaintext is refused is for a person to judge.
         unpredictable = (*plan.unpredictable, *_other_callers(context), *_left_open(context))
-        lost = () if self._exception_first else (_until_exception(context),)
+        lost = (_until_exception(context),) if self.interim else ()
         return replace(plan, unpredictable=unpredictable, interruptions=lost)
 
 

@@ -1,5 +1,6 @@
 __all__ = [
     "Chapter",
+    "RevertibleStep",
     "RollbackStep",
     "gone",
     "interruptions",
@@ -7,4 +8,5 @@ __all__ = [
 ]
 
 from .chapter import Chapter
+from .reverting import RevertibleStep
 from .rollback import RollbackStep, gone, interruptions, kept

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from runbook_lib.base import VerificationFailed, WaitTimeout, wait
@@ -41,18 +41,15 @@ def prove(context: Context) -> tuple[Table, ...]:
     Raises:
         VerificationFailed: They are not in time; the error shows the table.
     """
-    given = context.parameters.application.dicom
-    if given is None:
+    ask = _asking(context)
+    if ask is None:
         return ()
-    doors = list(_doors(context, given))
-    open_ = _should_be_open(context, given.port)
-    seen = Table(_TITLE, ("door", "found", "expected"), ())
+    seen = Table(_TITLE, (), ())
 
     def observe() -> wait.State:
         nonlocal seen
-        rows = tuple(_asked(context, given, door, open_=open_) for door in doors)
-        seen = Table(seen.title, seen.columns, rows)
-        return wait.State(seen.ok, "; ".join(": ".join(row.cells[:2]) for row in rows))
+        seen = ask()
+        return wait.State(seen.ok, "; ".join(": ".join(row.cells[:2]) for row in seen.rows))
 
     try:
         wait.until(
@@ -70,6 +67,27 @@ def prove(context: Context) -> tuple[Table, ...]:
             "another address in application.dicom.address, or leave application.dicom out",
         ) from error
     return (seen,)
+
+
+def look(context: Context) -> tuple[Table, ...]:
+    """Ask once, and return the answers as `prove` does."""
+    ask = _asking(context)
+    return () if ask is None else (ask(),)
+
+
+def _asking(context: Context) -> Callable[[], Table] | None:
+    """Return what asks at every door once; None where the parameters name no DICOM."""
+    given = context.parameters.application.dicom
+    if given is None:
+        return None
+    doors = list(_doors(context, given))
+    open_ = _should_be_open(context, given.port)
+
+    def ask() -> Table:
+        rows = tuple(_asked(context, given, door, open_=open_) for door in doors)
+        return Table(_TITLE, ("door", "found", "expected"), rows)
+
+    return ask
 
 
 def _asked(context: Context, given: DicomParameters, door: _Door, *, open_: bool | None) -> Row:

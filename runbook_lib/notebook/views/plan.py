@@ -53,6 +53,8 @@ def plan_html(plan: Plan) -> str:
     parts += map(_change_html, plan.changes)
     parts += [f"<p>⏸ Interruption: {escape(str(item))}</p>" for item in plan.interruptions]
     parts += [f"<p>⚠ Cannot be predicted: {escape(item)}</p>" for item in plan.unpredictable]
+    if plan.fallback:
+        parts.append(f"<p>If it is not verified: {escape(plan.fallback)}</p>")
     return f"{_STYLE}<div class='rb-plan'>{''.join(parts)}</div>"
 
 

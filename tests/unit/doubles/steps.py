@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from runbook_lib.lifecycle.before import Before, Former
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
-from runbook_lib.lifecycle.step import Step, Verification
+from runbook_lib.lifecycle.step import Revertible, Step, Verification
 from runbook_lib.lifecycle.table import Row, Table
 from tests.unit.samples import LAB
 
@@ -37,6 +38,36 @@ class ALabel(Step):
     def verify(self, _context: Context) -> Verification:
         there = self.name in self.cluster
         table = Table("", ("name",), (Row((self.name,), there),))
+        return Verification(self.name, (table,))
+
+
+class ARevertibleLabel(ALabel, Revertible):
+    """The same, and its name can be taken away again unless somebody renamed it."""
+
+    def __init__(self, name: str, cluster: set[str], *, interim: bool = False) -> None:
+        super().__init__(name, cluster)
+        self.interim = interim
+        self.verifying: Callable[[], None] = lambda: None
+        self.looking: Callable[[], None] = lambda: None
+        self.restoring: Callable[[], None] = lambda: None
+
+    def verify(self, context: Context) -> Verification:
+        self.verifying()
+        return super().verify(context)
+
+    def before(self, _context: Context, _plan: Plan) -> Before:
+        return Before((Former(self.name, {}, None, "", f"remove {self.name}"),), served=True)
+
+    def refuse_changed(self, _context: Context, _before: Before) -> None:
+        self.looking()
+
+    def restore(self, _context: Context, _before: Before) -> None:
+        self.restoring()
+        self.cluster.discard(self.name)
+
+    def verify_restored(self, _context: Context, _before: Before) -> Verification:
+        gone = self.name not in self.cluster
+        table = Table("back", ("name",), (Row((self.name,), gone),))
         return Verification(self.name, (table,))
 
 

@@ -12,7 +12,16 @@ import pytest
 from runbook_lib.base.journal import Journal
 from runbook_lib.headless import interruption
 from runbook_lib.lifecycle import runs
-from tests.unit.events import APPLYING, APPROVED, applied, planned, started, verified
+from tests.unit.events import (
+    APPLYING,
+    APPROVED,
+    TAKEN_BACK,
+    applied,
+    applying,
+    planned,
+    started,
+    verified,
+)
 from tests.unit.samples import lab_parameters
 
 
@@ -100,6 +109,57 @@ def test_an_approval_alone_changed_nothing(
     for event in (planned("X"), APPROVED):
         step.record(event)
     assert "before this run changed anything" in described(tmp_path)
+
+
+def test_what_was_taken_back_is_not_offered_again(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    site.status = 502  # type: ignore[attr-defined] # for the handler
+    step = begun(tmp_path, site)
+    for event in (planned("X"), APPROVED, applying(), TAKEN_BACK):
+        step.record(event)
+    text = described(tmp_path)
+    assert "Interrupted and taken back: mutual-tls-strict." in text
+    assert "should with 200: users cannot work. Run again to go on." in text
+
+
+def left_at_502(folder: Path, site: http.server.ThreadingHTTPServer) -> Journal:
+    step = begun(folder, site)
+    for event in (planned("X"), APPROVED, applying(), applied("create X"), verified()):
+        step.record(event)
+    return step
+
+
+def test_where_a_run_is_to_stop_the_command_is_printed_and_recorded(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    left_at_502(tmp_path, site)
+    parameters = lab_parameters(on_failure="stop")
+    said = interruption.go_back(tmp_path, parameters)
+    assert said == (
+        "Not taken back: on_failure is stop. This takes it back:\n  kubectl delete Thing a/b"
+    )
+    assert runs.record_of(tmp_path).steps[0].left is not None
+    assert interruption.go_back(tmp_path, parameters) == "", "it is said once"
+
+
+def test_what_a_run_has_proved_stays_whatever_ends_it(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    exception = left_at_502(tmp_path, site).of_step("mutual-tls-exception")
+    for event in (planned(), verified()):
+        exception.record(event)
+    assert interruption.go_back(tmp_path, lab_parameters(on_failure="revert")) == ""
+
+
+def test_a_cluster_that_cannot_be_reached_leaves_the_command(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    left_at_502(tmp_path, site)
+    gone = lab_parameters(on_failure="revert", target={"lab": "no-such-lab"})
+    said = interruption.go_back(tmp_path, gone)
+    assert "Not taken back: lab 'no-such-lab' is not running" in said
+    assert "kubectl delete Thing a/b" in said
 
 
 def test_a_run_without_evidence_changed_nothing(tmp_path: Path) -> None:

@@ -15,7 +15,19 @@ from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.events import StepPlanned, Waiting
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import StepRecord
-from tests.unit.events import APPLYING, APPROVED, AT, applied, failed, planned, started, verified
+from tests.unit.events import (
+    APPLYING,
+    APPROVED,
+    AT,
+    LEFT,
+    TAKEN_BACK,
+    applied,
+    applying,
+    failed,
+    planned,
+    started,
+    verified,
+)
 
 
 def step(outcome: StepOutcome, *changed: str, plan: StepPlanned | None = None) -> StepRecord:
@@ -150,3 +162,18 @@ def test_the_summary_says_that_an_interrupted_step_may_have_changed_anything() -
     broken = StepRecord("04_mutual_tls", "strict", StepOutcome.INTERRUPTED, changing_since=AT)
     text = table_text(Result(Path("x"), "apply", (broken,)))
     assert "strict  interrupted  unknown" in text
+
+
+def test_what_became_of_a_failed_change_gets_a_line_of_its_own(tmp_path: Path) -> None:
+    console, written = text_console()
+    with progress.follow(tmp_path, 1, console):
+        step = runs.open_journal(tmp_path, "n").of_step("s")
+        for event in (planned("X"), APPROVED, applying(), failed(), LEFT, TAKEN_BACK):
+            step.record(event)
+    assert written.getvalue().splitlines() == [
+        "  ✗ s: apply failed: WaitTimeout",
+        "  ✗ s: not taken back: others have changed Thing a/b since",
+        "  ↶ s: taken back: Thing a/b (there was none)",
+    ]
+    (back,) = runs.record_of(tmp_path).steps
+    assert progress.changed_text(back) == "nothing"

@@ -12,8 +12,11 @@ from runbook_lib.lifecycle.table import Row, Table
 from tests.unit.events import (
     APPLYING,
     APPROVED,
+    LEFT,
     SKIPPED,
+    TAKEN_BACK,
     applied,
+    applying,
     failed,
     planned,
     started,
@@ -103,3 +106,17 @@ def test_lines_that_are_lost_are_named(tmp_path: Path) -> None:
 
 def test_a_run_without_events_has_a_report(tmp_path: Path) -> None:
     assert "0 of 0 steps verified" in report.write(tmp_path).read_text()
+
+
+def test_what_was_taken_back_says_so_beside_why(tmp_path: Path) -> None:
+    why = failed(cause="the site answers 502")
+    page = _page(tmp_path, PLANNED, APPROVED, applying(), why, TAKEN_BACK)
+    assert "↶ taken back after a failure" in page
+    assert "the site answers 502" in page
+    assert "and proved:</strong> Thing a/b (there was none)" in page
+
+
+def test_what_was_left_shows_the_command(tmp_path: Path) -> None:
+    page = _page(tmp_path, PLANNED, APPROVED, applying(), failed(), LEFT)
+    assert "others have changed Thing a/b since" in page
+    assert "<pre>kubectl delete &#39;Thing a/b&#39;</pre>" in page

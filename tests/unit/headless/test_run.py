@@ -71,6 +71,7 @@ def step(number: int, outcome: StepOutcome) -> StepRecord:
         StepOutcome.APPLIED,
         StepOutcome.VERIFIED,
         StepOutcome.FAILED,
+        StepOutcome.TAKEN_BACK,
     )
     return StepRecord(
         "n", f"s{number}", outcome, planned("X"), changing_since=AT if changing else None
@@ -107,6 +108,11 @@ def result(
         (result(StepOutcome.VERIFIED, StepOutcome.NOT_APPROVED, error="NotApproved"), 3),
         (result(StepOutcome.REFUSED, StepOutcome.NOT_RUN, error="RunbookError"), 4),
         (result(StepOutcome.PLANNED, StepOutcome.REFUSED, mode="plan", error="ApplyConflict"), 4),
+        (result(StepOutcome.TAKEN_BACK, StepOutcome.TAKEN_BACK, error="WaitTimeout"), 5),
+        (result(StepOutcome.TAKEN_BACK, StepOutcome.NOT_RUN, error="DeadKernelError"), 5),
+        (result(StepOutcome.TAKEN_BACK, StepOutcome.REFUSED, error="Refused"), 5),
+        (result(StepOutcome.FAILED, StepOutcome.TAKEN_BACK, error="WaitTimeout"), 1),
+        (result(StepOutcome.TAKEN_BACK, ended_by=Signals.SIGINT), 130),
         (result(StepOutcome.VERIFIED, StepOutcome.INTERRUPTED, error="DeadKernelError"), 8),
         (result(StepOutcome.VERIFIED, StepOutcome.APPLIED, error="DeadKernelError"), 8),
         (result(StepOutcome.INTERRUPTED, ended_by=Signals.SIGINT), 130),

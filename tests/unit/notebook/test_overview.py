@@ -17,7 +17,17 @@ from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.notebook import display, overview
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
-from tests.unit.events import APPLYING, APPROVED, applied, planned, started, verified
+from tests.unit.events import (
+    APPLYING,
+    APPROVED,
+    TAKEN_BACK,
+    applied,
+    applying,
+    failed,
+    planned,
+    started,
+    verified,
+)
 from tests.unit.samples import LAB, lab_parameters
 
 UID = LAB.uid
@@ -159,3 +169,36 @@ def test_what_runs_only_on_request_is_not_to_do(
     chapter = _with("90_x", _Planned("s", _changing("s")), on_request=True)
     monkeypatch.setattr(steps, "CHAPTERS", chapter)
     assert overview.of(_context(tmp_path), tmp_path).rows == ()
+
+
+LEFT_THERE = "take it back: kubectl delete Thing a/b"
+
+
+@pytest.mark.parametrize(
+    ("events", "said"),
+    [
+        ((), f"interrupted while applying: state unknown, run again; {LEFT_THERE}"),
+        ((applied("create X"),), f"applied, not verified; {LEFT_THERE}"),
+        ((failed(),), f"failed; {LEFT_THERE}"),
+        ((applied("create X"), verified()), f"waits for the next step; {LEFT_THERE}"),
+    ],
+)
+def test_what_a_dead_kernel_left_is_shown_with_the_command_while_it_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, events: tuple[Event, ...], said: str
+) -> None:
+    monkeypatch.setattr(_Planned, "interim", True)
+    monkeypatch.setattr(steps, "CHAPTERS", _with("n", _Planned("s", Plan("s", UID))))
+    _recorded(tmp_path / "1", "s", UID, planned("X"), APPROVED, applying(), *events)
+    (row,) = overview.of(_context(tmp_path), tmp_path).rows
+    assert (row.progress, row.detail) == (Progress.UNPROVED, said)
+    monkeypatch.setattr(steps, "CHAPTERS", _with("n", _Planned("s", _changing("s"))))
+    (gone,) = overview.of(_context(tmp_path), tmp_path).rows
+    assert "kubectl" not in gone.detail
+
+
+def test_what_was_taken_back_is_to_do_and_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _recorded(tmp_path / "1", "s", UID, planned("X"), applying(), failed(), TAKEN_BACK)
+    row = _row(tmp_path, monkeypatch, _changing("s"))
+    assert (row.progress, row.detail) == (Progress.TAKEN_BACK, "create Thing a/b")

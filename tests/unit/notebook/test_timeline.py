@@ -11,7 +11,16 @@ from runbook_lib.lifecycle.events import Answered, Probed
 from runbook_lib.notebook import timeline
 from runbook_lib.notebook.pictures.timeline import timeline_html
 from runbook_lib.notebook.timeline import Answers, StepChange, Timeline, answer_text
-from tests.unit.events import APPLYING, APPROVED, applied, failed, planned, started
+from tests.unit.events import (
+    APPLYING,
+    APPROVED,
+    TAKEN_BACK,
+    applied,
+    applying,
+    failed,
+    planned,
+    started,
+)
 
 RBAC = "403 RBAC: access denied"
 
@@ -211,3 +220,14 @@ class TestPicture:
         words = Words(timeline_html(of())).words
 
         assert words.count("Nothing was asked or changed yet.") == 2
+
+
+def test_taking_a_change_back_is_a_change_of_its_own() -> None:
+    events = (planned("X"), applying(), applied("create X"), failed(phase="verify"), TAKEN_BACK)
+    found = of(*(entry(second, event, "strict") for second, event in enumerate(events)))
+    assert [
+        (each.at.second, each.text) for each in found.entries if isinstance(each, StepChange)
+    ] == [
+        (2, "strict: create X"),
+        (4, "strict: taken back: Thing a/b (there was none)"),
+    ]
