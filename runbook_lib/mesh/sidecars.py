@@ -120,7 +120,7 @@ def _modes(context: Context) -> _Found:
     in_force = traffic.policies_in_force(context.cluster, parameters)
     own = traffic.of_the_runbook(parameters, in_force)
     meshed = [pod for pod in _living(context) if has_sidecar(pod) and _ports(context, pod)]
-    for pod, listeners in _ask(context, meshed):
+    for pod, listeners in ask(context, meshed):
         name = name_of(pod)
         if isinstance(listeners, str):
             rows.append(Row((name, "-", "-", "cannot be asked"), ok=False))
@@ -162,7 +162,7 @@ def prove_authorization(context: Context) -> Table:
         if not web:
             wrong.append("there is no web pod")
         wrong += [f"{describe(pod)}: has no sidecar" for pod in web if not has_sidecar(pod)]
-        for pod, listeners in _ask(context, filter(has_sidecar, web)):
+        for pod, listeners in ask(context, filter(has_sidecar, web)):
             if isinstance(listeners, str):
                 wrong.append(listeners)
                 continue
@@ -226,7 +226,7 @@ def _wait(context: Context, look: Callable[[], _Found]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _ask(context: Context, meshed: Iterable[Object]) -> Iterator[tuple[Object, Any]]:
+def ask(context: Context, meshed: Iterable[Object]) -> Iterator[tuple[Object, Any]]:
     """Yield pods with their listeners, or with a text that names the pod and says why not.
 
     A pod that starts, or goes while it is asked, is a state and no failure.

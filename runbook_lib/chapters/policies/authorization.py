@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
+from runbook_lib.chapters.policies.observing import ReadDryRun
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import dicom, objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, live_object, reference
@@ -88,9 +89,20 @@ class _AllowMethods(Step):
         methods: Sequence[str],
         *,
         final: AuthorizationParameters,
-        dry_run: bool = False,
+        read: ReadDryRun | None = None,
         last: bool = False,
     ) -> None:
+        """Take methods and what to know about them.
+
+        Args:
+            name: The step's name.
+            title: What it does.
+            risk: What could go wrong.
+            methods: What everybody may use.
+            final: What the chapter ends in.
+            read: What tells whom it would refuse; None for the dry run itself.
+            last: Whether this is the last stage.
+        """
         self.name = name
         self.title = title
         self.why = (
@@ -101,8 +113,9 @@ class _AllowMethods(Step):
         self.undo = "delete the AuthorizationPolicy: then every method is allowed again"
         self._methods = tuple(methods)
         self._final = final
-        self._rules = final.rules if last or dry_run else ()
-        self._dry_run = dry_run
+        self._dry_run = read is None
+        self._rules = final.rules if last or self._dry_run else ()
+        self._read = read
         self._last = last
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
@@ -119,9 +132,10 @@ class _AllowMethods(Step):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
         manifests = [self._manifest(context)]
-        return objects.plan_objects(
+        planned = objects.plan_objects(
             context, self.name, manifests, _note_on_ports(context), own=True
         )
+        return planned if self._read is None else self._read.weighed(context, planned)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, [self._manifest(context)])
@@ -170,6 +184,7 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter in the order of the story: the safe one logs decisions before it enforces."""
     final = parameters.authorization
     allowed = ", ".join(final.methods) + (", and more to some sources" if final.rules else "")
+    read = ReadDryRun(parameters)
     if parameters.story == "safe":
         first = _AllowMethods(
             "authorization-dry-run",
@@ -177,7 +192,6 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
             "none for users: decisions are logged, not enforced",
             final.methods,
             final=final,
-            dry_run=True,
         )
     else:
         first = _AllowMethods(
@@ -186,6 +200,7 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
             "users cannot log in or change anything until the next stage",
             final.read_methods,
             final=final,
+            read=read,
         )
     last = _AllowMethods(
         "authorization-methods",
@@ -195,9 +210,10 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
         "every other method is answered with 403, also for health checks",
         final.methods,
         final=final,
+        read=read,
         last=True,
     )
-    return _RouteToWeb(), first, last, pod_to_pod.about_authorization()
+    return _RouteToWeb(), first, read, last, pod_to_pod.about_authorization()
 
 
 def _not_http(context: Context) -> Iterator[Finding]:
