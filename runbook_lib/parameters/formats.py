@@ -296,7 +296,7 @@ LONGEST = 7200
 """Seconds that any limit may be."""
 
 Seconds = Annotated[int, Field(ge=1, le=LONGEST), BeforeValidator(_durations_in(1, "seconds"))]
-UpToADay = Annotated[int, Field(ge=1, le=86_400), BeforeValidator(_durations_in(1, "seconds"))]
+UpToADay = Annotated[int, Field(ge=0, le=86_400), BeforeValidator(_durations_in(1, "seconds"))]
 """Seconds that something is watched for."""
 
 Minutes = Annotated[int, Field(ge=10, le=1440), BeforeValidator(_durations_in(60, "minutes"))]

@@ -120,6 +120,8 @@ def _why_not(context: Context) -> str:
     parameters = context.parameters
     if parameters.story != "safe":
         return "Who is refused is not looked at: the documented story has no dry run."
+    if not parameters.authorization.observe:
+        return "Who is refused is not looked at: authorization.observe is 0."
     named = manifest.authorization_policy(parameters, {}, parameters.authorization.methods)
     policy = live_object(context.cluster, named)
     if policy is None:

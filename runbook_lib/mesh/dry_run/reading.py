@@ -77,7 +77,7 @@ def _until_every_sidecar(context: Context, *, logs: bool) -> None:
             for pod, listeners in sidecars.ask(context, staying)
             if isinstance(listeners, str) or (LOG in json.dumps(listeners)) is not logs
         ]
-        return State(not late, f"not yet: {', '.join(late)}" if late else "every web pod's does")
+        return State(not late, f"not yet: {', '.join(late)}" if late else "all of them do")
 
     wait.until(
         f"the web pods' sidecars to {'begin' if logs else 'end'} logging the dry run",
