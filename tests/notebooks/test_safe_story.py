@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
 import pytest
 
 from runbook_lib.base.wait import State, until
@@ -162,7 +163,10 @@ def test_a_policy_that_would_lock_clients_out_is_not_enforced_unless_they_are_na
                 return State(access_logs(mesh) != before, "", failed=killed.poll() is not None)
 
             until("the sidecars to be told to log", observe, timeout=120)
-            killed.kill()
+            # With its kernel, which would remove it otherwise.
+            for each in (*psutil.Process(killed.pid).children(recursive=True), killed):
+                with suppress(psutil.NoSuchProcess):
+                    each.kill()
             killed.wait()
         assert "xnat-all-dry-run" in access_logs(mesh)
 
