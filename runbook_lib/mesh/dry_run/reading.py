@@ -19,9 +19,9 @@ from runbook_lib.base import (
 )
 from runbook_lib.cluster import PROXY, Cluster, Object, has_sidecar, name_of, pods
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import sidecars
 from runbook_lib.mesh.dry_run.manifest import LOG, logged
 from runbook_lib.mesh.dry_run.model import Decided, PodRead, Reading, Verdict
+from runbook_lib.mesh.listeners import listeners_of
 from runbook_lib.mesh.web import web_pods
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import OWN_HEADER, Expectation, Probe, probe
@@ -74,7 +74,7 @@ def _until_every_sidecar(context: Context, *, logs: bool) -> None:
         staying = (pod for pod in _meshed(context) if not pods.is_leaving(pod))
         late = [
             name_of(pod)
-            for pod, listeners in sidecars.ask(context, staying)
+            for pod, listeners in listeners_of(context, staying)
             if isinstance(listeners, str) or (LOG in json.dumps(listeners)) is not logs
         ]
         return State(not late, f"not yet: {', '.join(late)}" if late else "all of them do")
