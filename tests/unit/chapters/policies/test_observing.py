@@ -8,9 +8,12 @@ import pytest
 
 from runbook_lib.base.errors import VerificationFailed
 from runbook_lib.chapters.policies.observing import ReadDryRun
+from runbook_lib.chapters.policies.rollback import authorization_steps
+from runbook_lib.cluster import FIELD_MANAGER
 from runbook_lib.lifecycle import Change, Context, Plan, Refused
-from runbook_lib.mesh.dry_run import Decided, PodRead, Reading, Verdict
-from tests.unit.doubles.given_cluster import context
+from runbook_lib.mesh.dry_run import Decided, PodRead, Reading, Verdict, access_log
+from tests.unit.doubles.given_cluster import WEB, context
+from tests.unit.samples import lab_parameters
 
 PUT = Decided("PUT", "/data/projects/*", Verdict.REFUSED)
 DELETE = Decided("DELETE", "/data/JSESSION", Verdict.REFUSED)
@@ -140,3 +143,14 @@ def test_without_a_dry_run_nothing_is_planned_and_that_is_said(
     assert said in plan.note
     step.apply(given, plan)
     assert said in step.verify(given).headline
+
+
+def test_a_log_that_a_killed_run_left_goes_with_the_next_run_and_with_the_rollback(
+    tmp_path: Path,
+) -> None:
+    left = access_log(lab_parameters(), WEB)
+    left["metadata"]["managedFields"] = [{"manager": FIELD_MANAGER, "fieldsV1": {}}]
+    given = context(tmp_path, left, story="documented")
+    (back,) = authorization_steps(given.parameters)
+    for plan in (ReadDryRun(given.parameters).plan(given), back.plan_removal(given)):
+        assert plan.summary == "delete EnvoyFilter xnat/xnat-all-dry-run"
