@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from runbook_lib.base import (
     ClusterRefused,
@@ -188,18 +188,15 @@ class _Log:
         self.counts: Counter[Decided] = Counter()
         self.own = 0
         self.gap = ""
-        before = self._lines(cluster, lines=1) if from_now else []
+        before = self._lines(cluster, lines=1) if from_now else None
         self._last = before[-1] if before else ""
 
     def read(self, context: Context) -> None:
         """Read what is new; the line that was read last must still be there."""
-        try:
-            found = self._lines(context.cluster, since=_second(self._last))
-        except ClusterRefused as error:
-            if error.status not in (400, 404):  # it starts, or it has just gone
-                raise
+        found = self._lines(context.cluster, since=_shortly_before(self._last))
+        if found is None:
             return
-        new = list(_after(self._last, found))
+        new = _after(self._last, found)
         if len(new) == len(found) and self._last:
             self.gap = "a part of its log is gone: it was rotated, or istio-proxy was restarted"
         self._last = found[-1] if found else self._last
@@ -212,10 +209,18 @@ class _Log:
                 self.counts[found.decided] += not found.own
         self.counts = +self.counts
 
-    def _lines(self, cluster: Cluster, *, lines: int | None = None, since: str = "") -> list[str]:
-        return cluster.logs(
-            self._namespace, self.name, PROXY, lines=lines, since=since, timestamps=True
-        )
+    def _lines(
+        self, cluster: Cluster, *, lines: int | None = None, since: str = ""
+    ) -> list[str] | None:
+        """Return lines of the log; None of a pod that starts, or has just gone."""
+        try:
+            return cluster.logs(
+                self._namespace, self.name, PROXY, lines=lines, since=since, timestamps=True
+            )
+        except ClusterRefused as error:
+            if error.status not in (400, 404):
+                raise
+            return None
 
 
 def _after(last: str, lines: list[str]) -> list[str]:
@@ -226,11 +231,14 @@ def _after(last: str, lines: list[str]) -> list[str]:
     return lines
 
 
-def _second(line: str) -> str:
-    """Return the second in which a line was written, as the API takes it; empty for no line."""
+def _shortly_before(line: str) -> str:
+    """Return a second before a line was written, as the API takes it; empty for no line.
+
+    Lines of the two streams of a container may be a little out of order.
+    """
     if not line:
         return ""
-    moment = datetime.fromisoformat(line.partition(" ")[0])
+    moment = datetime.fromisoformat(line.partition(" ")[0]) - timedelta(seconds=1)
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 

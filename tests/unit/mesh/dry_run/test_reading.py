@@ -171,8 +171,8 @@ def test_a_pod_that_ends_is_said_and_one_that_takes_its_name_is_read_as_a_whole(
 def test_a_pod_whose_log_cannot_be_read_is_waited_for_but_not_a_missing_permission(
     given: Context, cluster: Logging
 ) -> None:
-    logs = _Logs(given)
     cluster.lines["web-1"] = ClusterRefused("waiting to start", "", status=400, reason="BadRequest")
+    logs = _Logs(given)
     logs.read()
     cluster.lines["web-1"] = []
     cluster.write("web-1", WRITTEN, second=3)
