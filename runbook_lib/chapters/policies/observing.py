@@ -145,7 +145,7 @@ def _refusal(reading: Reading, unnamed: list[Decided], where: str) -> Finding:
     entries = ", ".join(f"{{method: {each.method}, path: {each.path}}}" for each in unnamed)
     return Finding(
         where,
-        f"{len(unnamed)} kinds of requests that are made would be refused",
+        "requests that are made now would be refused",
         "whoever makes them would be locked out",
         "add what your users need to authorization.methods",
         tuple(f"{each.text}: {reading.counts[each]} in {reading.seconds} s" for each in unnamed),
