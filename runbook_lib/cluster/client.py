@@ -287,14 +287,35 @@ class Cluster:
         events = sorted(answer["items"], key=_last_seen)
         return [KubeEvent.of(event) for event in events]
 
-    def logs(self, namespace: str, pod: str, container: str, *, lines: int) -> Texts:
-        """Return the last lines that a container wrote, redacted."""
+    def logs(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        *,
+        lines: int | None = None,
+        since: str = "",
+        timestamps: bool = False,
+    ) -> Texts:
+        """Return what a container wrote, redacted.
+
+        Args:
+            namespace: The pod's namespace.
+            pod: Its name.
+            container: The container's name.
+            lines: Only so many lines, the last ones.
+            since: Only what was written from this second on, such as `2026-01-02T03:04:05Z`.
+            timestamps: Whether each line begins with the moment at which it was written.
+        """
+        asked = {"container": container, "tailLines": lines, "sinceTime": since}
+        if timestamps:
+            asked["timestamps"] = "true"
         path = f"/api/v1/namespaces/{namespace}/pods/{pod}/log"
         with self._errors(f"read the log of {namespace}/{pod} {container}"):
             answer = self.dynamic.request(
                 "get",
                 path,
-                query_params=[("container", container), ("tailLines", lines)],
+                query_params=[(key, value) for key, value in asked.items() if value],
                 header_params={"Accept": "*/*"},
                 serialize=False,  # a line may be JSON, and is text all the same
                 _request_timeout=REQUEST_TIMEOUT,

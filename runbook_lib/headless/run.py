@@ -268,7 +268,9 @@ def _cell_timeout(parameters: Parameters) -> int:
     restarts = (limits.rollout or LONGEST) * len(parameters.application.restart_order)
     # The operator ends what it is at, then does what it is told, then its pods start.
     kiali = 3 * limits.kiali
-    return max(limits.istiod, restarts, kiali, limits.autoscaler) + limits.policy + _MARGIN
+    observed = parameters.authorization.observe
+    longest = max(limits.istiod, restarts, kiali, limits.autoscaler, observed)
+    return longest + 3 * limits.policy + _MARGIN
 
 
 @contextmanager

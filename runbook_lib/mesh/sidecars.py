@@ -7,11 +7,10 @@ answers from outside come from one of several replicas.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runbook_lib.base import CommandError, wait
+from runbook_lib.base import wait
 from runbook_lib.cluster import (
     PROXY,
     Object,
@@ -24,6 +23,7 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import traffic
+from runbook_lib.mesh.listeners import Listener, is_inbound, listeners_of
 from runbook_lib.mesh.policy import (
     DISABLE,
     EVERYTHING,
@@ -36,8 +36,6 @@ from runbook_lib.mesh.policy import (
 )
 from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.mesh.web import is_web
-
-Listener = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,6 @@ class _Found:
     rows: list[Row]
     wrong: list[str]
     lasting: str = ""
-
-
-_LIMIT = 15.0
-"""Seconds to ask one sidecar: one that does not answer must not use up the time for all."""
-
-_AT_ONCE = 8
 
 
 def accepts_plaintext(listeners: Sequence[Listener], port: int) -> bool:
@@ -120,7 +112,7 @@ def _modes(context: Context) -> _Found:
     in_force = traffic.policies_in_force(context.cluster, parameters)
     own = traffic.of_the_runbook(parameters, in_force)
     meshed = [pod for pod in _living(context) if has_sidecar(pod) and _ports(context, pod)]
-    for pod, listeners in _ask(context, meshed):
+    for pod, listeners in listeners_of(context, meshed):
         name = name_of(pod)
         if isinstance(listeners, str):
             rows.append(Row((name, "-", "-", "cannot be asked"), ok=False))
@@ -162,7 +154,7 @@ def prove_authorization(context: Context) -> Table:
         if not web:
             wrong.append("there is no web pod")
         wrong += [f"{describe(pod)}: has no sidecar" for pod in web if not has_sidecar(pod)]
-        for pod, listeners in _ask(context, filter(has_sidecar, web)):
+        for pod, listeners in listeners_of(context, filter(has_sidecar, web)):
             if isinstance(listeners, str):
                 wrong.append(listeners)
                 continue
@@ -226,30 +218,6 @@ def _wait(context: Context, look: Callable[[], _Found]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def _ask(context: Context, meshed: Iterable[Object]) -> Iterator[tuple[Object, Any]]:
-    """Yield pods with their listeners, or with a text that names the pod and says why not.
-
-    A pod that starts, or goes while it is asked, is a state and no failure.
-    """
-    namespace = context.parameters.application.namespace
-    istioctl = context.istioctl.within(min(_LIMIT, context.parameters.timeouts.policy))
-
-    def ask(pod: Object) -> list[Listener] | str:
-        name = name_of(pod)
-        try:
-            listeners = istioctl.proxy_config_listeners_json(name, namespace=namespace)
-        except CommandError as error:
-            last = error.stderr.strip().splitlines()[-1:] or [error.cause.split("\n")[0]]
-            return f"{describe(pod)}: its sidecar cannot be asked: {last[0]}"
-        if not any(map(_is_inbound, listeners)):
-            return f"{describe(pod)}: its sidecar has no listeners yet"
-        return listeners
-
-    asked = list(meshed)
-    with ThreadPoolExecutor(_AT_ONCE) as threads:
-        yield from zip(asked, threads.map(ask, asked), strict=True)
-
-
 def _living(context: Context) -> list[Object]:
     """Return the application's pods that are there to stay."""
     found = context.cluster.list("v1", "Pod", context.parameters.application.namespace)
@@ -264,10 +232,6 @@ def _ports(context: Context, pod: Object) -> list[int]:
     return list(dict.fromkeys((*ports(pod), *known)))
 
 
-def _is_inbound(listener: Listener) -> bool:
-    return listener.get("trafficDirection") == "INBOUND"
-
-
 def _chains(listeners: Sequence[Listener], port: int) -> list[Object]:
     """Return the inbound filter chains for a port.
 
@@ -276,7 +240,7 @@ def _chains(listeners: Sequence[Listener], port: int) -> list[Object]:
     chains = [
         (chain, (chain.get("filterChainMatch") or {}).get("destinationPort"))
         for listener in listeners
-        if _is_inbound(listener)
+        if is_inbound(listener)
         for chain in listener.get("filterChains") or []
     ]
     exact = [chain for chain, number in chains if number == port]

@@ -10,6 +10,7 @@ __all__ = [
     "Origin",
     "Parameters",
     "ProbeParameters",
+    "RefusedParameters",
     "Risk",
     "RuleParameters",
 ]
@@ -24,6 +25,7 @@ from .model import (
     DicomParameters,
     Parameters,
     ProbeParameters,
+    RefusedParameters,
     Risk,
     RuleParameters,
 )

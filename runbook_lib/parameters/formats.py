@@ -103,6 +103,13 @@ def _hub(value: str) -> str:
     return value
 
 
+def _any_method(value: str) -> str:
+    # As RFC 9110 has it, a method is in capitals; WebDAV has some of more than one word.
+    if not re.fullmatch(r"[A-Z]+(-[A-Z]+)*", value):
+        raise problem(f"{value!r} is not an HTTP method", "write it in capitals, such as PROPFIND")
+    return value
+
+
 def _version(value: str) -> str:
     if not _VERSION.fullmatch(value):
         raise problem(f"{value!r} is not a version", "write three numbers, such as 1.31.1")
@@ -296,9 +303,15 @@ ExistingFile = Annotated[Path, Field(strict=False), AfterValidator(_existing_fil
 Manifest = Annotated[str, AfterValidator(_manifest_location)]
 """A file that exists, or an http or https URL."""
 
+AnyMethod = Annotated[str, AfterValidator(_any_method)]
+"""A method that clients may use, also one that no policy of this runbook allows."""
+
 Methods = Annotated[tuple[Method, ...], Field(strict=False, min_length=1)]
 LONGEST = 7200
 """Seconds that any limit may be."""
 
 Seconds = Annotated[int, Field(ge=1, le=LONGEST), BeforeValidator(_durations_in(1, "seconds"))]
+UpToADay = Annotated[int, Field(ge=0, le=86_400), BeforeValidator(_durations_in(1, "seconds"))]
+"""Seconds that something is watched for."""
+
 Minutes = Annotated[int, Field(ge=10, le=1440), BeforeValidator(_durations_in(60, "minutes"))]

@@ -176,15 +176,39 @@ class RuleParameters(StrictModel):
     principals: Annotated[tuple[formats.Principal, ...], Field(strict=False)] = ()
 
 
+class RefusedParameters(StrictModel):
+    """Requests that the policy may refuse; in `path` a `*` at the end stands for any rest."""
+
+    method: formats.AnyMethod
+    path: formats.UrlPath = "/*"
+
+    @property
+    def text(self) -> str:
+        """The request in words, such as `PUT /data/projects/*`."""
+        return f"{self.method} {self.path}"
+
+    def covers(self, method: str, path: str) -> bool:
+        """Whether it names this request, by a path as the reading of the dry run shows it."""
+        rest = self.path.endswith("*")
+        fits = path.startswith(self.path[:-1]) if rest else path == self.path
+        return fits and method == self.method
+
+
 class AuthorizationParameters(StrictModel):
-    """Names, and the methods that the policy allows: first `read_methods`, then `methods`."""
+    """Names, and the methods that the policy allows: first `read_methods`, then `methods`.
+
+    In the safe story the dry run is read for `observe` seconds, and the policy is enforced if it
+    would refuse nothing but what `refuse` names.
+    """
 
     policy: Name = "xnat-all"
     destination_rule: Name = "xnat-xnat-web"
     read_methods: Methods = ("GET", "HEAD")
-    methods: Methods = ("GET", "HEAD", "POST")
-    denied_method: Method = "DELETE"
+    methods: Methods = ("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS")
+    denied_method: Method = "PATCH"
     rules: Annotated[tuple[RuleParameters, ...], Field(strict=False)] = ()
+    observe: formats.UpToADay = 600
+    refuse: Annotated[tuple[RefusedParameters, ...], Field(strict=False)] = ()
 
 
 class ProxyResources(StrictModel):

@@ -9,7 +9,7 @@ from typing import Any
 from runbook_lib.base import Location, yaml_source
 from runbook_lib.parameters import layers
 from runbook_lib.parameters.capabilities import LAB_FILE
-from runbook_lib.parameters.model import Parameters
+from runbook_lib.parameters.model import AuthorizationParameters, Parameters
 
 Contradiction = tuple[Location, str, str]
 """Where, what is wrong, and the remedy."""
@@ -187,6 +187,7 @@ def _authorization(parameters: Parameters) -> Iterator[Contradiction]:
             "choose a method that stays forbidden: its 403 is the proof that the policy works",
         )
     yield from _sources(parameters)
+    yield from _refused(authorization)
     probed = {probe.method for probe in parameters.application.probes}
     if not probed:  # then it is their lack that is said
         return
@@ -229,6 +230,21 @@ def _sources(parameters: Parameters) -> Iterator[Contradiction]:
                     f"{method} is authorization.denied_method, which no one may use",
                     "choose another denied_method",
                 )
+
+
+def _refused(authorization: AuthorizationParameters) -> Iterator[Contradiction]:
+    """Requests named as refused that are allowed, or named already."""
+    named = authorization.refuse
+    for index, refused in enumerate(named):
+        where: Location = ("authorization", "refuse", index)
+        if refused.method in authorization.methods:
+            yield (
+                (*where, "method"),
+                f"everybody may use {refused.method}, by authorization.methods",
+                "remove it here or there",
+            )
+        elif any(each.covers(refused.method, refused.path) for each in named[:index]):
+            yield where, f"{refused.text} is named already by a line above", "remove one"
 
 
 def _autoscaling(parameters: Parameters) -> Iterator[Contradiction]:

@@ -1,4 +1,5 @@
 __all__ = [
+    "OWN_HEADER",
     "Expectation",
     "Observed",
     "Probe",
@@ -7,5 +8,5 @@ __all__ = [
     "Samples",
 ]
 
-from .probe import Expectation, Observed, Probe, ProbeTable
+from .probe import OWN_HEADER, Expectation, Observed, Probe, ProbeTable
 from .sampling import Sampler, Samples

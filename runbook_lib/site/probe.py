@@ -19,6 +19,9 @@ from runbook_lib.base import VerificationFailed, WaitTimeout, wait
 from runbook_lib.base.redact import redact
 from runbook_lib.cluster import is_loopback
 
+OWN_HEADER = "x-istio-runbook"
+"""Marks every request of the runbook's own."""
+
 _EXCERPT = 60
 _INTERVAL = 0.1
 
@@ -149,7 +152,7 @@ def send(
             answer = client.request(
                 probe.method,
                 url.rstrip("/") + probe.path,
-                headers={**(headers or {}), "Connection": "close"},
+                headers={**(headers or {}), OWN_HEADER: "yes", "Connection": "close"},
             )
     except httpx.HTTPError as error:
         return Observed(probe.method, None, error=_explain(error, timeout))

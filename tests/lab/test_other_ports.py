@@ -40,10 +40,10 @@ def make(mesh: Lab, tmp_path: Path) -> Iterator[MakeContext]:
 
 
 def steps(context: Context) -> list[Any]:
-    return [
-        *mutual_tls.steps(context.parameters)[:-1],
-        *authorization.steps(context.parameters)[:-1],
-    ]
+    """The steps that change policies."""
+    *both, _asked = mutual_tls.steps(context.parameters)
+    route, tried, _read, enforced, _asked = authorization.steps(context.parameters)
+    return [*both, route, tried, enforced]
 
 
 def carry_out(context: Context) -> list[Verification]:

@@ -31,7 +31,10 @@ CHAPTERS = steps.regular()
 RESTART = ("02_label_namespace", "injection-restart")
 """A step whose change takes a while."""
 
-UNCHANGED = ("injection-canary", "mutual-tls-asked", "authorization-asked", "kiali-readers")
+UNCHANGED = (
+    *("injection-canary", "mutual-tls-asked", "authorization-dry-run-read", "authorization-asked"),
+    "kiali-readers",
+)
 """What these make they remove again; on the lab no pod is tried, and no reader is named."""
 
 STEPS = [step.name for notebook in CHAPTERS for step in steps.of(notebook, lab_parameters())]

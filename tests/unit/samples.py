@@ -34,14 +34,18 @@ PRODUCTION = Target(
 )
 
 
+def _probes(**answers: int) -> list[dict[str, Any]]:
+    return [{"method": m, "path": "/", "status": status} for m, status in answers.items()]
+
+
+LAB_PROBES = _probes(GET=200, HEAD=200, POST=200, DELETE=405)
+"""One for each method of the lab's policy, and for the one that it denies."""
+
 CLUSTER: dict[str, Any] = {
     "target": {"kind": "cluster", "context": "staging"},
     "application": {
         "url": "https://xnat.example.com",
-        "probes": [
-            {"method": method, "path": "/", "status": status}
-            for method, status in (("GET", 200), ("HEAD", 200), ("POST", 200), ("DELETE", 405))
-        ],
+        "probes": [*LAB_PROBES, *_probes(PUT=405, OPTIONS=200, PATCH=501)],
     },
 }
 """The parameters that a cluster has no defaults for."""
@@ -54,6 +58,6 @@ def from_mapping(data: Mapping[str, Any], source: str = "the parameters") -> Par
 
 def lab_parameters(**given: Any) -> Parameters:
     """The lab's defaults with some keys given, and with a site of one page and one port."""
-    plain = {"plaintext_ports": [], "dicom": None, "probes": CLUSTER["application"]["probes"]}
+    plain = {"plaintext_ports": [], "dicom": None, "probes": LAB_PROBES}
     application = {**plain, **given.pop("application", {})}
     return from_mapping({**given, "application": application})

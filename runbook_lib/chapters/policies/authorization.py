@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
+from runbook_lib.chapters.policies.observing import ReadDryRun
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
 from runbook_lib.cluster import Object, live_object, reference
@@ -94,9 +95,20 @@ class _AllowMethods(RevertibleStep):
         methods: Sequence[str],
         *,
         final: AuthorizationParameters,
-        dry_run: bool = False,
+        read: ReadDryRun | None = None,
         last: bool = False,
     ) -> None:
+        """Take methods and what to know about them.
+
+        Args:
+            name: The step's name.
+            title: What it does.
+            risk: What could go wrong.
+            methods: What everybody may use.
+            final: What the chapter ends in.
+            read: What tells whom it would refuse; None for the dry run itself.
+            last: Whether this is the last stage.
+        """
         self.name = name
         self.title = title
         self.why = (
@@ -107,10 +119,11 @@ class _AllowMethods(RevertibleStep):
         self.undo = "delete the AuthorizationPolicy: then every method is allowed again"
         self._methods = tuple(methods)
         self._final = final
-        self._rules = final.rules if last or dry_run else ()
-        self._dry_run = dry_run
+        self._dry_run = read is None
+        self._rules = final.rules if last or self._dry_run else ()
+        self._read = read
         self._last = last
-        self.interim = not (last or dry_run)
+        self.interim = not (last or self._dry_run)
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         if not self._is_surpassed(context):
@@ -128,7 +141,10 @@ class _AllowMethods(RevertibleStep):
         plan = objects.plan_objects(
             context, self.name, self.manifests(context), _note_on_ports(context), own=True
         )
-        return replace(plan, interruptions=() if plan.empty else tuple(self._lost()))
+        if plan.empty:
+            return plan
+        plan = replace(plan, interruptions=tuple(self._lost()))
+        return plan if self._read is None else self._read.weighed(context, plan)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self.manifests(context))
@@ -192,6 +208,7 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter in the order of the story: the safe one logs decisions before it enforces."""
     final = parameters.authorization
     allowed = ", ".join(final.methods) + (", and more to some sources" if final.rules else "")
+    read = ReadDryRun(parameters)
     if parameters.story == "safe":
         first = _AllowMethods(
             "authorization-dry-run",
@@ -199,7 +216,6 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
             "none for users: decisions are logged, not enforced",
             final.methods,
             final=final,
-            dry_run=True,
         )
     else:
         first = _AllowMethods(
@@ -208,6 +224,7 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
             "users cannot log in or change anything until the next stage",
             final.read_methods,
             final=final,
+            read=read,
         )
     last = _AllowMethods(
         "authorization-methods",
@@ -217,9 +234,10 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
         "every other method is answered with 403, also for health checks",
         final.methods,
         final=final,
+        read=read,
         last=True,
     )
-    return _RouteToWeb(), first, last, pod_to_pod.about_authorization()
+    return _RouteToWeb(), first, read, last, pod_to_pod.about_authorization()
 
 
 def _not_http(context: Context) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared import RollbackStep, gone, objects, observe
 from runbook_lib.cluster import Object, live_object, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Severity, Verification, table
-from runbook_lib.mesh import traffic
+from runbook_lib.mesh import dry_run, traffic
 from runbook_lib.parameters import Parameters
 
 
@@ -50,6 +50,7 @@ class _RemoveAuthorization(RollbackStep):
         return [
             manifest.authorization_policy(parameters, {}, methods),
             manifest.destination_rule(parameters, ()),
+            dry_run.access_log(parameters, {}),
         ]
 
     @staticmethod

@@ -12,7 +12,7 @@ from runbook_lib.chapters.injection import manifest as injection
 from runbook_lib.chapters.install import manifest as install
 from runbook_lib.chapters.kiali import manifest as kiali
 from runbook_lib.chapters.policies import manifest as policies
-from runbook_lib.mesh import callers
+from runbook_lib.mesh import callers, dry_run
 from runbook_lib.mesh.callers import Asker, Endpoint, Speaks
 from runbook_lib.mesh.links import End
 from runbook_lib.parameters import RuleParameters
@@ -38,6 +38,7 @@ RENDERED: dict[str, dict[str, Any]] = {
     "peer-authentication-exception": policies.mutual_tls_exception(DEFAULTS, WEB),
     "destination-rule": policies.destination_rule(DEFAULTS, [80]),
     "authorization-policy": policies.authorization_policy(DEFAULTS, WEB, ["GET", "HEAD"]),
+    "dry-run-log": dry_run.access_log(DEFAULTS, WEB),
     "namespace-kiali-operator": kiali.operator_namespace(DEFAULTS),
     "kiali": kiali.kiali(DEFAULTS),
     "kiali-nlb-tls": kiali.kiali_nlb_tls(exposed("nlb-tls")),
@@ -194,6 +195,7 @@ def test_no_manifest_uses_an_outdated_api(name: str) -> None:
         "batch/v1",
         "security.istio.io/v1",
         "networking.istio.io/v1",
+        "networking.istio.io/v1alpha3",  # EnvoyFilter has no other
         "telemetry.istio.io/v1",
         "kiali.io/v1alpha1",
         "rbac.authorization.k8s.io/v1",

@@ -38,6 +38,7 @@ def test_the_documented_story_allows_reading_first() -> None:
     assert names("05_authorization", "documented") == [
         "authorization-destination-rule",
         "authorization-read-only",
+        "authorization-dry-run-read",
         "authorization-methods",
         "authorization-asked",
     ]
@@ -47,6 +48,7 @@ def test_the_safe_story_tries_the_policy_out_first() -> None:
     assert names("05_authorization", "safe") == [
         "authorization-destination-rule",
         "authorization-dry-run",
+        "authorization-dry-run-read",
         "authorization-methods",
         "authorization-asked",
     ]

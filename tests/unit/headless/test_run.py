@@ -183,3 +183,6 @@ def test_a_cell_may_take_longer_than_what_it_waits_for() -> None:
     limits = PARAMETERS.timeouts
     waits = 7200 * len(PARAMETERS.application.restart_order) + limits.policy
     assert run._cell_timeout(PARAMETERS) > waits
+    authorization = PARAMETERS.authorization.model_copy(update={"observe": 86_400})
+    observed = PARAMETERS.model_copy(update={"authorization": authorization})
+    assert run._cell_timeout(observed) > 86_400 + 3 * limits.policy

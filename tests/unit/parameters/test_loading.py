@@ -17,7 +17,7 @@ from runbook_lib.parameters import layers
 from runbook_lib.parameters import loading as parameters
 from runbook_lib.parameters.formats import RELEASED_CHARTS, RELEASED_KIALI_CHARTS
 from runbook_lib.parameters.layers import Layer
-from runbook_lib.parameters.model import Parameters
+from runbook_lib.parameters.model import Parameters, RefusedParameters
 from tests.unit.samples import CLUSTER, from_mapping
 
 BAD_FILES = sorted((Path(__file__).parent / "bad_parameters").glob("*.yaml"))
@@ -309,3 +309,23 @@ def test_every_stage_of_the_default_methods_can_be_proved() -> None:
     probed = {probe.method for probe in found.application.probes}
     methods = (*found.authorization.methods, found.authorization.denied_method)
     assert set(itertools.chain(found.authorization.read_methods, methods)) <= probed
+
+
+@pytest.mark.parametrize(
+    ("refused", "covered", "others"),
+    [
+        ({"method": "PUT"}, ["PUT /", "PUT /data/*"], ["DELETE /data/*"]),
+        (
+            {"method": "PUT", "path": "/data/projects/*"},
+            ["PUT /data/projects/*", "PUT /data/projects/*/subjects/*"],
+            ["PUT /data/*", "PUT /data/projects", "DELETE /data/projects/*"],
+        ),
+        ({"method": "DELETE", "path": "/data/JSESSION"}, ["DELETE /data/JSESSION"], ["DELETE /"]),
+    ],
+)
+def test_a_refused_request_is_named_with_its_method_and_the_begin_of_its_path(
+    refused: dict[str, str], covered: list[str], others: list[str]
+) -> None:
+    named = RefusedParameters(**refused)
+    assert all(named.covers(*request.split()) for request in covered)
+    assert not any(named.covers(*request.split()) for request in others)

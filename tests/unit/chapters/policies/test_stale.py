@@ -90,7 +90,7 @@ def test_pods_that_leave_or_have_no_sidecar_are_not_looked_at(tmp_path: Path) ->
 def test_chapters_04_and_05_refuse_a_sidecar_that_no_policy_reaches(tmp_path: Path) -> None:
     given = context(tmp_path, istiod(), meshed("1-20"), web_workload())
     first, second, _ = mutual_tls.steps(given.parameters)
-    _, dry_run, last, _ = authorization.steps(given.parameters)
+    _, dry_run, _read, last, _ = authorization.steps(given.parameters)
     for step in (first, second, dry_run, last):
         assert "stale-sidecar" in [each.name for each in step.obstacles(given) if each.refuses]
 
