@@ -21,7 +21,7 @@ from runbook_lib.cluster import PROXY, Cluster, Object, has_sidecar, name_of, po
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh.dry_run.manifest import LOG, logged
 from runbook_lib.mesh.dry_run.model import Decided, PodRead, Reading, Verdict
-from runbook_lib.mesh.listeners import listeners_of
+from runbook_lib.mesh.sidecars import listeners_of
 from runbook_lib.mesh.web import web_pods
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import OWN_HEADER, Expectation, Probe, probe

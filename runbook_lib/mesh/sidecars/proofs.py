@@ -23,7 +23,6 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import traffic
-from runbook_lib.mesh.listeners import Listener, is_inbound, listeners_of
 from runbook_lib.mesh.policy import (
     DISABLE,
     EVERYTHING,
@@ -35,6 +34,7 @@ from runbook_lib.mesh.policy import (
     why_not_inbound,
 )
 from runbook_lib.mesh.rollout import has_ended
+from runbook_lib.mesh.sidecars.listeners import Listener, is_inbound, listeners_of
 from runbook_lib.mesh.web import is_web
 
 
