@@ -310,6 +310,9 @@ class LifeCycle:
         """Take back what the failure leaves unfinished, or say how; the error tells of it."""
         attempts = self._unfinished()
         if not attempts:
+            if isinstance(self.step, Revertible) and self.outcome is StepOutcome.FAILED:
+                said = "Nothing is taken back: this step changed nothing in this run. By hand: "
+                error.add_note(f"{said}{self.step.undo}.")
             return
         if outcome is StepOutcome.NOT_APPROVED:  # a person decides, and may go on
             error.add_note(reverting.waiting(attempts))

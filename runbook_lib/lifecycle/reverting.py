@@ -155,7 +155,8 @@ def take_back(attempts: Sequence[StepRecord], steps: Sequence[Step], context: Co
         tables = seen.tables if attempt is first else ()
         _of(attempt, context).journal.record(StepTakenBack(own, tables))
     names = tuple(dict.fromkeys(each.step for each in attempts))
-    return Aftermath(f"Taken back, and proved: {', '.join(texts)}.", names)
+    done = f"Taken back, and proved: {', '.join(texts)}. By hand it would have been:"
+    return Aftermath(f"{done}\n  {command(attempts)}", names)
 
 
 def _before(attempt: StepRecord) -> Before:

@@ -7,6 +7,7 @@ import pytest
 from runbook_lib import chapters as steps
 from runbook_lib.base.errors import ParameterError
 from runbook_lib.base.locations import repository_root
+from runbook_lib.lifecycle import Revertible, reverting
 from runbook_lib.parameters.loading import Parameters
 from tests.unit.samples import lab_parameters
 
@@ -117,3 +118,19 @@ def test_a_rollback_to_where_nothing_is_is_found_by_whichever_notebook_is_first(
 def test_an_unknown_notebook_is_an_error_that_lists_the_known_ones() -> None:
     with pytest.raises(ParameterError, match="01_install_istio"):
         steps.of("99_nothing", DOCUMENTED)
+
+
+@pytest.mark.parametrize(
+    ("story", "interim"),
+    [("documented", {"mutual-tls-strict", "authorization-read-only"}), ("safe", set())],
+)
+def test_only_policies_and_the_label_go_back_where_they_fail(story: str, interim: set[str]) -> None:
+    parameters = lab_parameters(story=story)
+    every = [step for notebook in steps.CHAPTERS for step in steps.of(notebook, parameters)]
+    first = "authorization-read-only" if story == "documented" else "authorization-dry-run"
+    assert {step.name for step in every if isinstance(step, Revertible)} == {
+        "injection-label",
+        *("mutual-tls-strict", "mutual-tls-exception"),
+        *("authorization-destination-rule", first, "authorization-methods"),
+    }
+    assert reverting.interim(every) == interim

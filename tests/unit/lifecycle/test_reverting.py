@@ -94,7 +94,8 @@ def test_a_step_that_is_not_verified_goes_back_and_the_error_says_so_last(tmp_pa
     assert str(caught.value).splitlines() == [
         "the site answers 200",
         "→ look",
-        "Taken back, and proved: strict (there was none).",
+        "Taken back, and proved: strict (there was none). By hand it would have been:",
+        "  remove strict",
     ]
     assert kernel.first.outcome is kernel.outcome("strict") is StepOutcome.TAKEN_BACK
     ((_, event),) = kernel.events(StepTakenBack)
@@ -126,6 +127,19 @@ def test_what_cuts_users_off_goes_back_with_the_step_that_was_to_heal_it(tmp_pat
     assert kernel.first.outcome is kernel.outcome("strict") is StepOutcome.TAKEN_BACK
     with pytest.raises(RunbookError, match="the earlier step strict was taken back"):
         kernel.second.plan()
+
+
+def test_what_an_earlier_run_proved_is_not_taken_back_by_one_that_finds_it_broken(
+    tmp_path: Path,
+) -> None:
+    kernel = Kernel(tmp_path)
+    kernel.cluster.add("exception")
+    kernel.exception.verifying = raising(NOT_SEEN)
+    kernel.strict.interim = False
+    take(kernel.first)
+    with pytest.raises(VerificationFailed, match="this step changed nothing in this run"):
+        take(kernel.second)
+    assert kernel.cluster == {"strict", "exception"}
 
 
 def test_a_refused_plan_takes_back_what_waits_for_it(

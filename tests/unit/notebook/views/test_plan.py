@@ -114,3 +114,9 @@ def test_what_cannot_be_predicted_is_said() -> None:
         Plan("s", "uid", (Change.of_text("A b", "create", "+a"),), ("defaults of A b",))
     )
     assert "Cannot be predicted: defaults of A b" in page
+
+
+def test_what_happens_on_failure_is_said_where_it_is_approved() -> None:
+    change = Change.of_text("A b", "create", "+a")
+    page = plan_html(Plan("s", "uid", (change,), fallback="A b is removed again"))
+    assert "If it is not verified: A b is removed again" in page
