@@ -18,6 +18,7 @@ from runbook_lib.lifecycle import (
     Step,
     Table,
     Verification,
+    require,
 )
 from runbook_lib.mesh import dry_run, selection_mistakes, web
 from runbook_lib.mesh.dry_run import Decided, Reading, Verdict
@@ -51,9 +52,7 @@ class ReadDryRun(Step):
             log = dry_run.access_log(context.parameters, {})
             planned = objects.plan_deletion(context, self.name, [log])
             return replace(planned, note=" ".join(filter(None, (why, planned.note))))
-        for mistake in selection_mistakes(context):
-            if mistake.refuses:
-                raise Refused(mistake)
+        require(selection_mistakes(context))
         log = self._log(context)
         planned = objects.plan_objects(context, self.name, [log], own=True)
         diff = object_diff(None, log)
@@ -97,8 +96,8 @@ class ReadDryRun(Step):
         if plan.empty:
             return plan
         if reading is None or not reading.total:
-            why = "no dry run was read" if reading is None else _summary(reading)
-            unknown = f"who is refused by it: {why}"
+            why = "No dry run was read." if reading is None else _summary(reading)
+            unknown = f"who is refused by it. {why}"
             return replace(plan, unpredictable=(*plan.unpredictable, unknown))
         unnamed = [d for d in reading.refused if not _is_named(context.parameters, d)]
         if unnamed:
@@ -106,7 +105,7 @@ class ReadDryRun(Step):
         lines = [f"{each.text}: {count} times" for each, count in reading.refused.items()]
         said = "\n".join([_summary(reading), *(f"{line}, as {_REFUSE} says" for line in lines)])
         first, *others = plan.changes
-        weighed = Change.of_text(first.ref, first.action, f"{first.text}\n{said}")
+        weighed = Change.of_text(first.ref, first.action, f"{first.text}\n\n{said}")
         return replace(plan, changes=(weighed, *others))
 
     @staticmethod
@@ -136,7 +135,7 @@ def _is_named(parameters: Parameters, decided: Decided) -> bool:
 
 def _summary(reading: Reading) -> str:
     if not reading.total:
-        return f"in {reading.seconds} s no one but the runbook itself asked for anything"
+        return f"In {reading.seconds} s no one but the runbook itself asked for anything."
     refused, total = sum(reading.refused.values()), reading.total
     return f"In {reading.seconds} s the dry run would have refused {refused} of {total} requests."
 

@@ -80,7 +80,7 @@ def test_what_people_approve_says_whom_it_refuses(tmp_path: Path) -> None:
         for count in (2, 3)
     ]
     assert plans[0].changes[0].text == (
-        "- dry-run\n"
+        "- dry-run\n\n"
         "In 600 s the dry run would have refused 7 of 16 requests.\n"
         "PUT /data/projects/*: 5 times, as authorization.refuse says\n"
         "DELETE /data/JSESSION: 2 times, as authorization.refuse says"
@@ -91,8 +91,8 @@ def test_what_people_approve_says_whom_it_refuses(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("found", "said"),
     [
-        (None, "who is refused by it: no dry run was read"),
-        (reading(), "in 600 s no one but the runbook itself asked for anything"),
+        (None, "who is refused by it. No dry run was read."),
+        (reading(), "In 600 s no one but the runbook itself asked for anything"),
     ],
 )
 def test_what_was_not_seen_is_not_taken_as_fine(
