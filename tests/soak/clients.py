@@ -16,7 +16,7 @@ from runbook_lib.lifecycle import Client, Loss
 from runbook_lib.site import dicom
 from tests.labs import LOGIN_PAGE
 
-PAUSE = 0.2
+PAUSE = 0.5
 """Seconds between two rounds of a client: as many answers as the lab has the time for."""
 
 PIECES, PIECE = 12, bytes(1 << 20)
