@@ -44,11 +44,11 @@ def go_back(folder: Path, parameters: Parameters) -> str:
         What came of it, for people; empty if there was nothing, or if a kernel has said it.
     """
     run = runs.record_of(folder)
-    notebook = run.attempts[-1].notebook if run.attempts else ""
-    if not notebook or parameters.mode == "plan":
+    if not run.attempts or run.started is None or parameters.mode == "plan":
         return ""
+    notebook = run.attempts[-1].notebook
     taken = steps.of(notebook, parameters)
-    left = reverting.unfinished(run.attempts, notebook, reverting.interim(taken))
+    left = reverting.left_by(folder, run.started.uid, notebook, taken)
     if not left or left[0].left:
         return ""
     journal = runs.open_journal(folder, notebook)
@@ -56,7 +56,7 @@ def go_back(folder: Path, parameters: Parameters) -> str:
         return reverting.leave(left, "on_failure is stop", journal).text
     try:
         pinned = target.resolve(parameters)
-        if run.started is None or run.started.uid != pinned.uid:
+        if run.started.uid != pinned.uid:
             raise TargetChanged(f"{pinned.name} is not the cluster that this run has changed")
     except (RunbookError, KeyboardInterrupt) as error:
         return reverting.leave(left, reverting.reason(error), journal).text

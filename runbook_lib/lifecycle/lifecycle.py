@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
-from runbook_lib.lifecycle import record, reverting, runs
+from runbook_lib.lifecycle import reverting
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import (
     Phase,
@@ -223,19 +223,10 @@ class LifeCycle:
 
     def _unfinished(self) -> tuple[StepRecord, ...]:
         """Return what this notebook has changed and not brought to an end, the latest first."""
-        journal, folder = self._context.journal, self._context.journal.path.parent
-        attempts = record.of(journal.path).attempts
-        changed = {attempt.step for attempt in attempts if attempt.touched}
-        waiting = {
-            cycle.step.name
-            for cycle in self._earlier
-            if cycle.step.interim and cycle.outcome is StepOutcome.VERIFIED
-        }
-        if waiting - changed:  # an earlier run did it: each approval at a button begins a new one
-            uid = self._context.target.uid
-            attempts = (*runs.attempts_on(folder.parent, uid, before=folder.name), *attempts)
-        interim = reverting.interim(cycle.step for cycle in (*self._earlier, self))
-        return reverting.unfinished(attempts, journal.notebook, interim)
+        journal = self._context.journal
+        steps = [cycle.step for cycle in (*self._earlier, self)]
+        uid = self._context.target.uid
+        return reverting.left_by(journal.path.parent, uid, journal.notebook, steps)
 
     def _unchanged(self, shown: Plan) -> Plan:
         """Plan again; an approval holds for nothing but what was shown."""

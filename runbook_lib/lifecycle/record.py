@@ -78,8 +78,8 @@ class StepRecord:
 
     @property
     def touched(self) -> bool:
-        """Whether it changed something, or may have."""
-        return self.changing_since is not None or bool(self.changed)
+        """Whether it changed something, or may have; or was taken back, as an earlier run's."""
+        return self.changing_since is not None or bool(self.changed or self.taken_back)
 
     @property
     def seconds(self) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from runbook_lib.base import MASK, Journal, RunbookError
+from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.before import Before, Former
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import StepLeft, StepTakenBack
@@ -67,6 +69,25 @@ def unfinished(
             break
         found.append(attempt)
     return tuple(found)
+
+
+def left_by(folder: Path, uid: str, notebook: str, steps: Iterable[Step]) -> tuple[StepRecord, ...]:
+    """Return what is unfinished after the run so far; arguments and result as for `unfinished`.
+
+    Args:
+        folder: The run's.
+        uid: The cluster's.
+        notebook: The notebook whose steps these are.
+        steps: Its steps.
+    """
+    waiting = interim(steps)
+    attempts = runs.record_of(folder).attempts
+    own = [each for each in attempts if each.notebook == notebook and each.step in waiting]
+    found = {each.step for each in own if each.outcome is StepOutcome.VERIFIED}
+    if found - {each.step for each in own if each.touched}:
+        # An earlier run has changed it: whoever approves at a button begins a new one each time.
+        attempts = (*runs.attempts_on(folder.parent, uid, before=folder.name), *attempts)
+    return unfinished(attempts, notebook, waiting)
 
 
 def command(attempts: Iterable[StepRecord]) -> str:

@@ -175,9 +175,9 @@ def _moment(each: StepChange | tuple[datetime, Probed]) -> datetime:
 
 def _changes(attempt: StepRecord) -> Iterator[StepChange]:
     at = attempt.applied_at or attempt.changing_since
-    assert at is not None, "a step that changed something did so at some time"
-    # Applied and proved or not: what was changed is known. Else only how it ended is.
-    yield StepChange(at, attempt.step, attempt.changed or (attempt.outcome.text,))
+    if at is not None and (attempt.changed or attempt.changing_since):
+        # Applied and proved or not: what was changed is known. Else only how it ended is.
+        yield StepChange(at, attempt.step, attempt.changed or (attempt.outcome.text,))
     if attempt.taken_back and attempt.taken_back_at:
         objects = ", ".join(attempt.taken_back.objects)
         yield StepChange(attempt.taken_back_at, attempt.step, (f"taken back: {objects}",))

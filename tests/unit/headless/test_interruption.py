@@ -123,6 +123,15 @@ def test_what_was_taken_back_is_not_offered_again(
     assert "should with 200: users cannot work. Run again to go on." in text
 
 
+def test_what_an_earlier_run_left_and_this_one_took_back_was_changed_by_this_one(
+    tmp_path: Path, site: http.server.ThreadingHTTPServer
+) -> None:
+    step = begun(tmp_path, site)
+    for event in (planned(), applied(), verified(), TAKEN_BACK):
+        step.record(event)
+    assert "Interrupted and taken back: mutual-tls-strict." in described(tmp_path)
+
+
 def left_at_502(folder: Path, site: http.server.ThreadingHTTPServer) -> Journal:
     step = begun(folder, site)
     for event in (planned("X"), APPROVED, applying(), applied("create X"), verified()):

@@ -231,3 +231,10 @@ def test_taking_a_change_back_is_a_change_of_its_own() -> None:
         (2, "strict: create X"),
         (4, "strict: taken back: Thing a/b (there was none)"),
     ]
+
+
+def test_what_an_earlier_run_changed_and_this_one_took_back_is_one_change_here() -> None:
+    found = of(entry(3, planned(), "strict"), entry(4, TAKEN_BACK, "strict"))
+    assert [str(each.text) for each in found.entries if isinstance(each, StepChange)] == [
+        "strict: taken back: Thing a/b (there was none)"
+    ]
