@@ -33,27 +33,27 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "pod security forbids sidecars": ("pods-refused", injection.pod_security_forbids_sidecars),
     "a quota leaves no room": ("pods-refused", injection.quota_leaves_no_room),
     "STRICT without an exception": ("exception-missing", policies.strict_without_exception),
-    "STRICT without an policies.exception, beside one of others": (
+    "STRICT without an exception, beside one of others": (
         "exception-missing",
         policies.strict_without_exception_beside_one_of_others,
     ),
     "the Service's port in the exception": (
-        "exception-application.service-port",
+        "exception-service-port",
         policies.exception(portLevelMtls={"80": {"mode": "DISABLE"}}),
     ),
     "any other port in the exception": (
         "exception-other-port",
         policies.exception(portLevelMtls={"9090": {"mode": "DISABLE"}}),
     ),
-    "the policies.exception selects nothing": (
+    "the exception selects nothing": (
         "exception-selects-nothing",
         policies.exception(selector={"matchLabels": {"app": "xnat"}}),
     ),
-    "the policies.exception's port is STRICT": (
+    "the exception's port is STRICT": (
         "exception-is-strict",
         policies.exception(portLevelMtls={"8080": {"mode": "STRICT"}}),
     ),
-    "the policies.exception is in another namespace": (
+    "the exception is in another namespace": (
         "exception-elsewhere",
         policies.exception_in_another_namespace,
     ),
