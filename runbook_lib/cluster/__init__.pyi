@@ -13,6 +13,7 @@ __all__ = [
     "RESTARTED_AT",
     "RESTART_REASON",
     "REVISION_LABEL",
+    "TAG_LABEL",
     "WORKLOADS",
     "Cluster",
     "Everything",
@@ -60,6 +61,7 @@ from .names import (
     RESTART_REASON,
     RESTARTED_AT,
     REVISION_LABEL,
+    TAG_LABEL,
     WORKLOADS,
 )
 from .objects import (

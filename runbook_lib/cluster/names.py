@@ -31,6 +31,9 @@ INJECTION_LABEL = "istio-injection"
 REVISION_LABEL = "istio.io/rev"
 """Two ways to ask for sidecars; a namespace must carry only one (istioctl analyze: IST0123)."""
 
+TAG_LABEL = "istio.io/tag"
+"""On a webhook's configuration: another name of its revision, by which namespaces ask for it."""
+
 DRY_RUN_ANNOTATION = "istio.io/dry-run"
 """Makes an AuthorizationPolicy log its decisions without enforcing them; see
 https://istio.io/latest/docs/tasks/security/authorization/authz-dry-run/.

@@ -16,11 +16,16 @@ from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, Wai
 from runbook_lib.chapters.autoscaling import Autoscaler, autoscalers
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.chapters.policies import stale
+from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.preflight import traffic as preflight_traffic
 from runbook_lib.cluster import (
     ADMISSION,
     APPS,
+    NETWORKING,
     PROXY,
     REVISION_LABEL,
+    WORKLOADS,
     KubeEvent,
     Object,
     accounts,
@@ -32,7 +37,15 @@ from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
 from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, injection, of_revision, rollout, traffic
+from runbook_lib.mesh import (
+    has_ended,
+    injection,
+    of_revision,
+    revisions,
+    rollout,
+    templates,
+    traffic,
+)
 from runbook_lib.parameters import ProbeParameters
 from runbook_lib.site import Expectation, Observed, Probe, probe
 from runbook_lib.tools import Istioctl
@@ -82,6 +95,7 @@ class Looker:
         self._parameters = context.parameters
         self._cluster = context.cluster
         self._names = context.parameters.application.namespace, context.parameters.istio.namespace
+        self._tags: dict[str, str] = {}
 
     def look(self) -> tuple[Observation, tuple[Look, ...], tuple[Look, ...]]:
         """Return what was seen, what was looked at, and what could not be seen.
@@ -91,7 +105,9 @@ class Looker:
         """
         # In threads a cached property may be made twice; this also fails early.
         namespace = self._cluster.get("v1", "Namespace", self._names[0])
-        seen = Observation(self._parameters, namespace=namespace)
+        with suppress(ClusterRefused):  # then the webhooks are unseen, too, with the reason
+            self._tags = revisions.tags(self._cluster)
+        seen = Observation(self._parameters, namespace=namespace, tags=self._tags)
         looked = [Look(f"namespace {self._names[0]}", _tell_namespace(namespace))]
         unseen: list[Look] = []
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -127,8 +143,44 @@ class Looker:
         yield _Looking(
             "ingresses",
             f"Ingresses in {name}",
-            lambda: tuple(cluster.list("networking.k8s.io/v1", "Ingress", name)),
+            lambda: tuple(cluster.list(NETWORKING, "Ingress", name)),
             _count("Ingress", "Ingresses"),
+        )
+        yield _Looking(
+            "limits",
+            f"LimitRanges and ResourceQuotas in {name}",
+            self._limits,
+            _count("object"),
+        )
+        yield _Looking(
+            "network_policies",
+            f"NetworkPolicies in {name}",
+            lambda: tuple(cluster.list(NETWORKING, "NetworkPolicy", name)),
+            _count("NetworkPolicy", "NetworkPolicies"),
+        )
+        yield _Looking(
+            "closed",
+            "what NetworkPolicies close to sidecars",
+            self._closed,
+            lambda found: "nothing" if not found else _count("connection")(found),
+        )
+        yield _Looking(
+            "configured",
+            "istiod's configuration",
+            lambda: tuple(preflight.in_force(self._context)),
+            lambda found: "leaves nothing out" if not found else "leaves something out",
+        )
+        yield _Looking(
+            "stale",
+            "sidecars and their istiods",
+            lambda: tuple(stale.sidecars(self._context)),
+            lambda found: "go together" if not found else "do not go together",
+        )
+        yield _Looking(
+            "istio_services",
+            f"Services in {istio}",
+            lambda: tuple(cluster.list("v1", "Service", istio)),
+            _count("Service"),
         )
         yield _Looking(
             "events", f"events in {name}", self._events, lambda _found: "as evidence for findings"
@@ -232,8 +284,16 @@ class Looker:
         return tuple(_living(self._cluster.list("v1", "Pod", self._names[0])))
 
     def _workloads(self) -> tuple[Object, ...]:
-        kinds = ("StatefulSet", "Deployment")
-        return tuple(w for kind in kinds for w in self._cluster.list(APPS, kind, self._names[0]))
+        name = self._names[0]
+        return tuple(w for kind in WORKLOADS for w in self._cluster.list(APPS, kind, name))
+
+    def _limits(self) -> tuple[Object, ...]:
+        kinds = ("LimitRange", "ResourceQuota")
+        return tuple(i for kind in kinds for i in self._cluster.list("v1", kind, self._names[0]))
+
+    def _closed(self) -> tuple[preflight_traffic.Closed, ...]:
+        made = templates.meshed(self._context)
+        return tuple(preflight_traffic.closed_to_sidecars(self._context, made))
 
     def _events(self) -> Mapping[str, tuple[KubeEvent, ...]]:
         found: dict[str, list[KubeEvent]] = defaultdict(list)
@@ -252,14 +312,15 @@ class Looker:
 
     def _of_revision(self, found: Iterable[Object]) -> tuple[Object, ...]:
         """Leave out what belongs to another Istio, such as a canary beside this one."""
-        desired = self._parameters.istio.revision
+        desired = revisions.resolved(self._parameters, self._tags).istio.revision
         return tuple(
             item for item in found if labels_of(item).get(REVISION_LABEL, "default") == desired
         )
 
     def _injection(self) -> Injection:
         try:
-            return Injection(injection.try_injection(self._context)[1])
+            image = pods.image_of(injection.try_injection(self._context), PROXY)
+            return Injection(injected=bool(image), image=image)
         except ClusterRefused as error:
             if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
                 raise  # others refuse the pod, so whether it would be injected cannot be told
@@ -310,7 +371,7 @@ class Looker:
         return Token(*accounts.review(self._cluster, self._token))
 
     def _access_log(self) -> str:
-        name = of_revision(self._parameters, "istio")
+        name = of_revision(revisions.resolved(self._parameters, self._tags), "istio")
         found = self._cluster.get("v1", "ConfigMap", name, self._names[1])
         mesh = yaml.safe_load(((found or {}).get("data") or {}).get("mesh") or "{}") or {}
         if found is not None and not mesh.get("accessLogFile"):

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbook_lib.chapters.autoscaling import Autoscaler
-from runbook_lib.cluster import KubeEvent, Object, has_sidecar, labels_of, name_of, reference
-from runbook_lib.mesh import Policies, Selection, is_web, traffic
+from runbook_lib.chapters.shared.preflight.traffic import Closed
+from runbook_lib.cluster import (
+    KubeEvent,
+    Object,
+    has_sidecar,
+    labels_of,
+    name_of,
+    namespace_of,
+    pods,
+    ref,
+    reference,
+)
+from runbook_lib.lifecycle import Finding
+from runbook_lib.mesh import Policies, Selection, is_web, revisions, traffic
+from runbook_lib.mesh.ends import needed
 from runbook_lib.mesh.policy import is_dry_run, service_targets
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Observed
@@ -66,10 +79,12 @@ class Injection:
         injected: Whether it got a sidecar.
         refused: What the API server says if it could not call the webhook that injects; empty if
             it could. What others have against the pod makes the injection unseen.
+        image: The image of its sidecar; empty if it has none.
     """
 
     injected: bool
     refused: str = ""
+    image: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,13 +122,20 @@ class Observation:
     Attributes:
         parameters: The run's parameters.
         unseen: Names of fields that could not be seen, with the reason.
+        tags: The revision behind each revision tag.
         namespace: The application's namespace.
         pods: Its pods that have not ended.
-        workloads: Its StatefulSets and Deployments.
+        workloads: Its StatefulSets, Deployments and DaemonSets.
         events: Events that tell why something is missing or not ready, by the object's name.
         services: Its Services.
         endpoints: Its EndpointSlices.
         ingresses: Its Ingresses.
+        limits: Its LimitRanges and ResourceQuotas.
+        closed: What NetworkPolicies close of what its sidecars need, if they are enforced.
+        network_policies: NetworkPolicies of its namespace.
+        configured: What istiod's configuration leaves out.
+        stale: What preflight has to say about sidecars and the istiods of their revisions.
+        istio_services: The Services of istiod's namespace.
         istiod: istiod's Deployments, of the parameters' revision only, as the next two.
         istiod_pods: istiod's pods.
         webhooks: MutatingWebhookConfigurations that inject sidecars.
@@ -137,6 +159,7 @@ class Observation:
 
     parameters: Parameters
     unseen: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     namespace: Object | None = None
     pods: tuple[Object, ...] = ()
     workloads: tuple[Object, ...] = ()
@@ -144,6 +167,12 @@ class Observation:
     services: tuple[Object, ...] = ()
     endpoints: tuple[Object, ...] = ()
     ingresses: tuple[Object, ...] = ()
+    limits: tuple[Object, ...] = ()
+    closed: tuple[Closed, ...] = ()
+    network_policies: tuple[Object, ...] = ()
+    configured: tuple[Finding, ...] = ()
+    stale: tuple[Finding, ...] = ()
+    istio_services: tuple[Object, ...] = ()
     istiod: tuple[Object, ...] = ()
     istiod_pods: tuple[Object, ...] = ()
     webhooks: tuple[Object, ...] = ()
@@ -168,6 +197,17 @@ class Observation:
     def labels(self) -> Mapping[str, str]:
         """The labels of the application's namespace."""
         return labels_of(self.namespace or {})
+
+    @property
+    def resolved(self) -> Parameters:
+        """The parameters with the revision that is meant, should they name a tag."""
+        return revisions.resolved(self.parameters, self.tags)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the namespace asks for sidecars of the parameters' revision, by any label."""
+        asked = revisions.asked_for(self.labels, self.tags)
+        return asked == self.resolved.istio.revision
 
     @property
     def in_mesh(self) -> tuple[Object, ...]:
@@ -241,6 +281,23 @@ class Observation:
         return tuple(answer for answer in self.wrong_answers if not answer.allowed)
 
     @property
+    def server_errors(self) -> tuple[SiteAnswer, ...]:
+        """The wrong answers of something that fails, and not of something that refuses."""
+        return tuple(a for a in self.wrong_answers if (a.observed.status or 599) >= 500)
+
+    def failed_by(self, workload: str) -> tuple[SiteAnswer, ...]:
+        """Return the answers that a workload that fails explains: the web's, or one it needs."""
+        concerns = workload in (self.parameters.application.web.name, *needed(self.parameters))
+        return self.server_errors if concerns else ()
+
+    def broken_by(self, failing: Sequence[Object]) -> frozenset[str] | None:
+        """Return the pods that may fail because these do: only they, unless others need them."""
+        listed = {pods.workload_of(pod) for pod in failing} & {
+            *self.parameters.application.workloads
+        }
+        return None if listed else frozenset(map(name_of, failing))
+
+    @property
     def own_authorization(self) -> Object | None:
         """The runbook's AuthorizationPolicy, if it is enforced."""
         own = traffic.of_the_runbook(self.parameters, self.policies)
@@ -290,14 +347,46 @@ def _backends(ingress: Object) -> Iterator[tuple[str, Object]]:
 
 
 def wanted_pods(workload: Object) -> int:
-    """Return how many pods a workload asks for."""
+    """Return how many pods a workload asks for; a DaemonSet as many as there are nodes for it."""
+    if workload["kind"] == "DaemonSet":
+        return int((workload.get("status") or {}).get("desiredNumberScheduled", 0))
     return int(workload["spec"].get("replicas", 1))
 
 
 def pods_of(seen: Observation, workload: Object) -> list[Object]:
-    """Return the pods that a workload's selector matches."""
-    selector = workload["spec"]["selector"].get("matchLabels") or {}
-    return [pod for pod in seen.pods if selector.items() <= labels_of(pod).items()]
+    """Return the pods that a workload keeps: selectors of several may match the same ones."""
+    keeper = (workload["kind"], name_of(workload))
+    return [pod for pod in seen.pods if pods.workload_of(pod) == keeper]
+
+
+def events_of(seen: Observation, pod: Object) -> tuple[KubeEvent, ...]:
+    """Return what was said about a pod that still holds: not of one of its name before it."""
+    uid, scheduled = pod["metadata"].get("uid", ""), pod["spec"].get("nodeName")
+    return tuple(
+        event
+        for event in seen.events.get(name_of(pod), ())
+        if event.uid in ("", uid) and not (scheduled and event.reason == "FailedScheduling")
+    )
+
+
+def by_workload(seen: Observation, found: Iterable[Object]) -> Iterator[tuple[str, list[Object]]]:
+    """Yield pods by what keeps them, each with its name for people: many may have one cause."""
+    kept: dict[str, list[Object]] = {}
+    for pod in found:
+        where = ref(*pods.workload_of(pod), seen.parameters.application.namespace)
+        kept.setdefault(where, []).append(pod)
+    yield from kept.items()
+
+
+def proxy_name(pod: Object) -> str:
+    """Return what istiod calls a pod's sidecar."""
+    return f"{name_of(pod)}.{namespace_of(pod)}"
+
+
+def some(keeper: str, found: Sequence[Object]) -> str:
+    """Name a pod, or say how many of a workload there are, with one as an example."""
+    first = name_of(found[0])
+    return first if len(found) == 1 else f"{len(found)} pods of {keeper}, such as {first}"
 
 
 def creation_failures(seen: Observation, workload: Object) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import has_ended
+from runbook_lib.mesh import has_ended, revisions
 
 _STATUS = "sidecar.istio.io/status"
 """The injector writes into it, as JSON, of which revision it is."""
@@ -49,7 +49,7 @@ class _Sidecars(NamedTuple):
 
 def sidecars(context: Context) -> Iterator[Finding]:
     """Find pods of the application whose sidecars the policies reach late, otherwise or never."""
-    own = context.parameters.istio.revision
+    own = _own_revision(context)
     istiods = _istiods(context)
     for each, names in _sidecars(context).items():
         istiod = istiods.get(each.revision)
@@ -57,7 +57,7 @@ def sidecars(context: Context) -> Iterator[Finding]:
             yield _orphaned(context, each, names)
         elif each.revision != own:
             yield _of_another(context, each, names, istiod)
-        elif older := _older(each.image, _image(istiod, "discovery")):
+        elif older := _older(each.image, pods.image_of(istiod, "discovery")):
             yield Finding(
                 _where(context, names),
                 f"the sidecar is {older} of istiod",
@@ -66,7 +66,7 @@ def sidecars(context: Context) -> Iterator[Finding]:
                 f"replace the pods: {_restart(context, each)}",
                 (
                     f"image of {PROXY}: {each.image}",
-                    f"image of {reference(istiod)}: {_image(istiod, 'discovery')}",
+                    f"image of {reference(istiod)}: {pods.image_of(istiod, 'discovery')}",
                 ),
                 severity=Severity.NOTE,
                 name="stale-sidecar",
@@ -76,7 +76,7 @@ def sidecars(context: Context) -> Iterator[Finding]:
 
 def _orphaned(context: Context, each: _Sidecars, names: list[str]) -> Finding:
     """Say that a sidecar has no istiod: it gets no policy, and soon has no certificate."""
-    own = context.parameters.istio.revision
+    own = _own_revision(context)
     first = each.revision == own
     return Finding(
         _where(context, names),
@@ -109,6 +109,11 @@ def _of_another(context: Context, each: _Sidecars, names: list[str], istiod: Obj
     )
 
 
+def _own_revision(context: Context) -> str:
+    found = revisions.tags(context.cluster)
+    return revisions.resolved(context.parameters, found).istio.revision
+
+
 def _sidecars(context: Context) -> Mapping[_Sidecars, list[str]]:
     """Return the names of the application's pods with sidecars, alike ones together."""
     found: dict[_Sidecars, list[str]] = {}
@@ -116,7 +121,7 @@ def _sidecars(context: Context) -> Mapping[_Sidecars, list[str]]:
         if not has_sidecar(pod) or has_ended(pod) or pods.is_leaving(pod):
             continue
         for revision, sign in _revision(pod):
-            key = _Sidecars(*pods.workload_of(pod), revision, sign, _image(pod, PROXY))
+            key = _Sidecars(*pods.workload_of(pod), revision, sign, pods.image_of(pod, PROXY))
             found.setdefault(key, []).append(name_of(pod))
     return found
 
@@ -142,13 +147,6 @@ def _istiods(context: Context) -> dict[str, Object]:
     home = context.parameters.istio.namespace
     ordered = sorted(found, key=lambda item: item["metadata"].get("namespace") == home)
     return {labels_of(item).get(REVISION_LABEL, "default"): item for item in ordered}
-
-
-def _image(item: Object, container: str) -> str:
-    """Return a container's image, of a pod or a Deployment; empty if it has no such container."""
-    spec = item["spec"].get("template", item)["spec"]
-    every = [*(spec.get("initContainers") or []), *(spec.get("containers") or [])]
-    return next((str(c.get("image", "")) for c in every if c["name"] == container), "")
 
 
 def _older(sidecar: str, istiod: str) -> str:

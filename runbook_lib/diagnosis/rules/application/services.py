@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from runbook_lib.cluster import Object, labels_of, name_of, namespace_of, ref, reference
 from runbook_lib.diagnosis import Cause, Front, Observation, registry
-from runbook_lib.mesh import web
+from runbook_lib.mesh import sidecars, web
+from runbook_lib.mesh.policy import service_targets
 
 _SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-service/"
 
 _NO_READY_POD = (
     *("workload-missing", "scaled-to-zero", "pods-missing"),
-    *("sidecar-unstable", "container-not-started", "container-not-ready"),
+    *("sidecar-unstable", "container-not-started", "container-not-ready", "pod-starting"),
+    *("init-container-waits", "pod-not-scheduled", "pods-refused", "network-policy-closes"),
 )
 
 _rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
@@ -55,6 +57,30 @@ def web_labels_mistaken(seen: Observation) -> Iterator[Cause]:
         )
 
 
+@_rule(order=157, needs=("pods", "services"))
+def web_port_mistaken(seen: Observation) -> Iterator[Cause]:
+    """The parameters' web port is none of the web pods', and the Service leads to one that is."""
+    port, service = seen.parameters.application.web.port, seen.web_service
+    pod = next(iter(seen.web_pods), None)
+    if pod is None or service is None or port in sidecars.ports(pod):
+        return
+    led_to = [to for _, to in service_targets(service, pod) if to in sidecars.ports(pod)]
+    if led_to:
+        yield Cause(
+            reference(pod),
+            f"no container of the web pods has the port {port}, which application.web.port names",
+            _symptom(seen, "policies for that port have no effect"),
+            "correct the parameter, and run notebooks 04_mutual_tls and 05_authorization again",
+            (
+                reference(pod, f".spec.containers[*].ports: {_numbers(sidecars.ports(pod))}"),
+                reference(service, f".spec.ports[*].targetPort: {led_to[0]}"),
+            ),
+            parameter=f"application.web.port: {led_to[0]}",
+            link=_SERVICE,
+            outside=bool(seen.unreachable),
+        )
+
+
 @_rule(order=160, needs=("services", "pods", "workloads"))
 def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The selector of a Service in front matches no pod, or the web Service's no web pod."""
@@ -80,7 +106,7 @@ def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
         )
 
 
-@_rule(order=170, needs=("services", "pods"))
+@_rule(order=170, needs=("services", "pods"), explained_by=("web-port-mistaken",))
 def target_port_wrong(seen: Observation) -> Iterator[Cause]:
     """No port of a Service in front of the web pods leads to the web container's port."""
     port = seen.parameters.application.web.port
@@ -135,6 +161,10 @@ def no_endpoints(seen: Observation) -> Iterator[Cause]:
         link=_SERVICE,
         outside=bool(seen.unreachable),
     )
+
+
+def _numbers(ports: Iterable[int]) -> str:
+    return ", ".join(map(str, ports))
 
 
 def _services(seen: Observation) -> Iterator[tuple[Front, Object]]:
