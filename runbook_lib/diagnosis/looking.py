@@ -319,8 +319,8 @@ class Looker:
 
     def _injection(self) -> Injection:
         try:
-            image = pods.image_of(injection.try_injection(self._context), PROXY)
-            return Injection(injected=bool(image), image=image)
+            answer = injection.try_injection(self._context)
+            return Injection(pods.has_sidecar(answer), image=pods.image_of(answer, PROXY))
         except ClusterRefused as error:
             if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
                 raise  # others refuse the pod, so whether it would be injected cannot be told

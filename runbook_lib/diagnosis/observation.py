@@ -383,6 +383,11 @@ def proxy_name(pod: Object) -> str:
     return f"{name_of(pod)}.{namespace_of(pod)}"
 
 
+def of_many(keeper: str, found: Sequence[Object]) -> str:
+    """Return ` of` pods as `some` names them; nothing for one, which its finding names itself."""
+    return f" of {some(keeper, found)}" if len(found) > 1 else ""
+
+
 def some(keeper: str, found: Sequence[Object]) -> str:
     """Name a pod, or say how many of a workload there are, with one as an example."""
     first = name_of(found[0])

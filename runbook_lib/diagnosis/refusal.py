@@ -15,7 +15,7 @@ from runbook_lib.cluster import Object, labels_of, name_of, reference
 INJECTOR = "sidecar-injector.istio.io"
 """How the names of the webhooks end that inject sidecars."""
 
-POD_SECURITY, LIMIT_RANGE, QUOTA = "PodSecurity", "LimitRange", "ResourceQuota"
+POD_SECURITY, LIMIT_RANGE, QUOTA = "PodSecurity", "the LimitRange", "the ResourceQuota"
 NUMBERS = (LIMIT_RANGE, QUOTA)
 """Who refuses by numbers."""
 
@@ -46,7 +46,7 @@ class Denial:
     """Who answered, and said no.
 
     Attributes:
-        kind: What it is, such as `LimitRange` or `the admission webhook`.
+        kind: What it is, such as `the LimitRange` or `the admission webhook`.
         name: Its name.
         fields: The fields by which it refuses, as far as they are known.
     """
@@ -57,8 +57,13 @@ class Denial:
 
     @property
     def who(self) -> str:
-        """It in words, such as `ResourceQuota small`."""
+        """It in words, such as `the ResourceQuota small`."""
         return f"{self.kind} {self.name}"
+
+    @property
+    def resource(self) -> str:
+        """It as kubectl takes it, such as `resourcequota small`."""
+        return f"{self.kind.split()[-1].lower()} {self.name}"
 
 
 def unanswered(text: str) -> str:
@@ -102,7 +107,7 @@ def _by_limit_range(found: re.Match[str], limits: Sequence[Object]) -> Denial:
     else:
         bound, resource = _BOUNDS[found["bound"]], found["resource"]
         kind, value = found["type"], found["value"]
-    for item in limits:
+    for item in (each for each in limits if each["kind"] == "LimitRange"):
         for at, each in enumerate(item["spec"].get("limits") or []):
             if each["type"] == kind and str((each.get(bound) or {}).get(resource)) == value:
                 field = reference(item, f".spec.limits[{at}].{bound}.{resource}: {value}")
@@ -111,7 +116,7 @@ def _by_limit_range(found: re.Match[str], limits: Sequence[Object]) -> Denial:
 
 
 def _of_quota(name: str, text: str, limits: Sequence[Object]) -> tuple[str, ...]:
-    quota = next((q for q in limits if q["kind"] == QUOTA and name_of(q) == name), None)
+    quota = next((q for q in limits if q["kind"] == "ResourceQuota" and name_of(q) == name), None)
     lacked = _LACKED.search(text)
     if quota is None or lacked is None:
         return ()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from runbook_lib.cluster import PROXY, namespace_of, pods, reference
-from runbook_lib.diagnosis import Cause, Observation, by_workload, registry, some
+from runbook_lib.diagnosis import Cause, Observation, by_workload, of_many, registry
 from runbook_lib.lifecycle import Severity
 
 _MESH = "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/"
@@ -76,7 +76,7 @@ def sidecar_outdated(seen: Observation) -> Iterator[Cause]:
         where, kind = namespace_of(found[0]), pods.workload_of(found[0])
         yield Cause(
             keeper,
-            f"the sidecar of {some(keeper, found)} is not the one that istiod gives new pods",
+            f"the sidecar{of_many(keeper, found)} is not the one that istiod gives new pods",
             "istiod was replaced, and these pods were not: their sidecars lack what is new, "
             "security fixes, too",
             "run notebook 02_label_namespace: its step injection-restart replaces listed "

@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
+from runbook_lib.chapters.shared.preflight import few
 from runbook_lib.cluster import PROXY, Object, labels_of, name_of, namespace_of, pods, ref
-from runbook_lib.diagnosis import Cause, Observation, by_workload, proxy_name, registry, some
+from runbook_lib.diagnosis import Cause, Observation, by_workload, of_many, proxy_name, registry
 from runbook_lib.mesh import istiod_name, sidecars, traffic
 
 RECENT = timedelta(minutes=10)
@@ -45,7 +46,7 @@ def sidecar_unstable(seen: Observation) -> Iterator[Cause]:
         what = "was restarted" if proxy.ready else "is not ready"
         yield Cause(
             ref("Pod", name, namespace) if len(group) == 1 else keeper,
-            f"the sidecar of {some(keeper, [pod, *(p for p in group if p is not pod)])} {what}",
+            f"the sidecar{of_many(keeper, [pod, *(p for p in group if p is not pod)])} {what}",
             f"{name} is {pods.ready_count(pod)}: while its sidecar is away no traffic reaches it",
             f"kubectl --namespace {namespace} logs {name} --container {PROXY}"
             + (" --previous" if restart else "")
@@ -120,15 +121,15 @@ def _recent_restart(pod: Object) -> str:
 def proxy_disconnected(seen: Observation) -> Iterator[Cause]:
     """A sidecar that runs is not among those that istiod knows."""
     missing = [pod for pod in _ready(seen) if proxy_name(pod) not in seen.proxies]
-    for keeper, found in by_workload(seen, missing):
-        name, namespace = name_of(found[0]), namespace_of(found[0])
+    if missing:
+        names, first = few(list(map(proxy_name, missing))), missing[0]
         yield Cause(
-            ref("Pod", name, namespace) if len(found) == 1 else keeper,
-            f"the sidecar of {some(keeper, found)} has no connection to istiod's port 15012",
-            "policies that change do not arrive there",
-            f"look at its log for {seen.parameters.istio.namespace} and 15012: kubectl "
-            f"--namespace {namespace} logs {name} --container {PROXY}; then restart the pod",
-            (f"istioctl proxy-status does not list {proxy_name(found[0])}",),
+            names,
+            "the sidecar has no connection to istiod's port 15012",
+            f"{names}: policies that change do not arrive",
+            f"look at its log for {seen.parameters.istio.namespace} and 15012: kubectl --namespace "
+            f"{namespace_of(first)} logs {name_of(first)} --container {PROXY}",
+            (f"istioctl proxy-status does not list {names}",),
             link=_PROXY_DOCS,
         )
 
@@ -142,7 +143,7 @@ def proxy_stale(seen: Observation) -> Iterator[Cause]:
         does = "rejects" if "ERROR" in bad.values() else "does not acknowledge"
         yield Cause(
             name if len(found) == 1 else keeper,
-            f"the sidecar of {some(keeper, found)} {does} its configuration",
+            f"the sidecar{of_many(keeper, found)} {does} its configuration",
             f"{name} works with configuration that is not the newest",
             f"kubectl --namespace {seen.parameters.istio.namespace} logs "
             f"deployment/{istiod_name(seen.resolved)} | grep {name}",
@@ -198,7 +199,7 @@ def _not_taken_up(seen: Observation, keeper: str, found: list[Object], evidence:
     pod, namespace = name_of(found[0]), seen.parameters.application.namespace
     return Cause(
         ref("Pod", pod, namespace) if len(found) == 1 else keeper,
-        f"the sidecar of {some(keeper, found)} has not taken up a policy",
+        f"the sidecar{of_many(keeper, found)} has not taken up a policy",
         f"{pod} goes by older policies than those in the cluster",
         f"istioctl proxy-status; if it stays so, restart the pod: kubectl --namespace "
         f"{namespace} delete pod {pod}",

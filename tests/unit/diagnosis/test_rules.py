@@ -70,7 +70,7 @@ def pod(app: str, port: int, **status: Any) -> Object:
         "status": {
             "phase": "Running",
             "conditions": [ready_since(datetime(2026, 1, 1, tzinfo=UTC))],
-            "containerStatuses": [{"name": name, "ready": True} for name in names],
+            "containerStatuses": [{"name": n, "ready": True, "started": True} for n in names],
             **status,
         },
     }
@@ -83,7 +83,10 @@ def workload(app: str, replicas: int = 1) -> Object:
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": app.removeprefix("xnat-")}},
-            "template": {"metadata": {"labels": {"app": app.removeprefix("xnat-")}}, "spec": {}},
+            "template": {
+                "metadata": {"labels": {"app": app.removeprefix("xnat-")}},
+                "spec": {"containers": []},
+            },
         },
     }
 
@@ -147,6 +150,13 @@ WEBHOOK = {
 }
 
 
+ISTIOD_SERVICE = {
+    "kind": "Service",
+    "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
+    "spec": {"selector": {"app": "istiod"}, "ports": [{"port": 443, "targetPort": 15017}]},
+}
+
+
 def policies(*found: Object) -> dict[str, Any]:
     """The fields of an observation with exactly these policies."""
     peers = tuple(p for p in found if p["kind"] == "PeerAuthentication")
@@ -179,6 +189,7 @@ def healthy(**changes: Any) -> Observation:
             istiod=(ISTIOD,),
             istiod_pods=(ISTIOD_POD,),
             webhooks=(WEBHOOK,),
+            istio_services=(ISTIOD_SERVICE,),
             injection=Injection(injected=True),
             rules=(RULE,),
             answers=answers(),

@@ -73,7 +73,7 @@ def pods_refused(seen: Observation) -> Iterator[Cause]:
     elif denial.kind in refusal.NUMBERS:
         link = _LIMITS
         remedy = (
-            f"raise it: kubectl --namespace {namespace} edit {denial.kind.lower()} {denial.name}; "
+            f"raise it: kubectl --namespace {namespace} edit {denial.resource}; "
             "or have sidecars ask for less: istio.istiod.values.global.proxy.resources"
         )
     answers = [answer for name in lacking for answer in seen.failed_by(name)]

@@ -26,6 +26,7 @@ from runbook_lib.diagnosis import (
     Observation,
     by_workload,
     events_of,
+    of_many,
     pods_of,
     registry,
     some,
@@ -116,7 +117,7 @@ def init_container_waits(seen: Observation) -> Iterator[Cause]:
         lines = seen.logs.get((name, state["name"]), ())[-1:]
         yield Cause(
             ref("Pod", name, where) if len(found) == 1 else keeper,
-            f"the init container {state['name']} of {some(keeper, found)} "
+            f"the init container {state['name']}{of_many(keeper, found)} "
             + (what or (f"fails: {failure}" if failure else "does not end")),
             symptom(seen, pods.workload_of(pod)[1], f"{name} is {pods.ready_count(pod)}"),
             remedy or f"kubectl --namespace {where} logs {name} --container {state['name']}",

@@ -14,6 +14,7 @@ from runbook_lib.diagnosis import (
     by_workload,
     creation_failures,
     events_of,
+    of_many,
     pods_of,
     registry,
     some,
@@ -111,7 +112,7 @@ def container_not_started(seen: Observation) -> Iterator[Cause]:
         yield _not_ready(
             seen,
             found,
-            f"the application's container {failed.name} of {some(keeper, found)} cannot be started",
+            f"the application's container {failed.name}{of_many(keeper, found)} cannot be started",
             "describe pod {}",
             tuple(map(str, events_of(seen, found[0])[-1:])),
         )
@@ -139,7 +140,7 @@ def container_not_ready(seen: Observation) -> Iterator[Cause]:
         yield _not_ready(
             seen,
             found,
-            f"the application's container {waiting[0].name} of {some(keeper, found)} is not ready",
+            f"the application's container {waiting[0].name}{of_many(keeper, found)} is not ready",
             f"logs {{}} --container {waiting[0].name}",
             (*map(str, events_of(seen, found[0])[-1:]), *probes[-1:], *logs),
         )
