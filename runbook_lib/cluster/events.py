@@ -31,6 +31,13 @@ class KubeEvent:
         uid = (event.get("involvedObject") or {}).get("uid") or ""
         return cls(event.get("reason") or "?", event.get("message") or "", count, uid)
 
+    @staticmethod
+    def last_seen(event: Object) -> str:
+        """Return when an event of the API's was last seen, as text that sorts; empty if unknown."""
+        series = event.get("series") or {}
+        times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
+        return next((str(time) for time in times if time), "")
+
     def __str__(self) -> str:
         """The event as `Reason: message (xN)`."""
         times = f" (x{self.count})" if self.count > 1 else ""

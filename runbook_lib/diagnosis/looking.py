@@ -35,7 +35,13 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
+from runbook_lib.diagnosis.observation import (
+    Injection,
+    Observation,
+    SiteAnswer,
+    Token,
+    proxy_name,
+)
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import (
     has_ended,
@@ -58,7 +64,7 @@ _THREADS = 12
 _ISTIOD = {"app": "istiod"}
 _LOG_LINES = 100
 _SETTLE = 3.0
-"""Seconds that proxies get to acknowledge what they were sent a moment ago."""
+"""Seconds that proxies get to connect, and to acknowledge what they were sent a moment ago."""
 
 NETWORKING_API = "networking.istio.io/v1"
 
@@ -246,7 +252,9 @@ class Looker:
     def _patiently(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what may have to be waited for; waits are shown, so they stay in this thread."""
         if seen.in_mesh:
-            yield _Looking("proxies", "istioctl proxy-status", self._proxies, _tell_proxies)
+            yield _Looking(
+                "proxies", "istioctl proxy-status", partial(self._proxies, seen), _tell_proxies
+            )
 
     def _each_pod(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what is looked at in each pod."""
@@ -297,7 +305,8 @@ class Looker:
 
     def _events(self) -> Mapping[str, tuple[KubeEvent, ...]]:
         found: dict[str, list[KubeEvent]] = defaultdict(list)
-        for event in self._cluster.list("v1", "Event", self._names[0]):
+        every = self._cluster.list("v1", "Event", self._names[0])
+        for event in sorted(every, key=KubeEvent.last_seen):
             if event.get("reason") in pods.TELLING_EVENTS:
                 found[event["involvedObject"]["name"]].append(KubeEvent.of(event))
         return {name: tuple(events) for name, events in found.items()}
@@ -380,14 +389,17 @@ class Looker:
             )
         return "written" if found else "there is no mesh yet"
 
-    def _proxies(self) -> Mapping[str, Mapping[str, str]]:
+    def _proxies(self, seen: Observation) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = {}
+        expected = [proxy_name(pod) for pod in seen.in_mesh if pods.has_ready_sidecar(pod)]
 
         def observe() -> wait.State:
             found.clear()
             found.update(self._istioctl.proxy_states())
-            stale = [name for name, kinds in found.items() if "STALE" in kinds.values()]
-            return wait.State(not stale, ", ".join(stale))
+            late = [name for name, kinds in found.items() if "STALE" in kinds.values()]
+            # After a change of its configuration istiod has all of them connect again.
+            late += [name for name in expected if name not in found]
+            return wait.State(not late, ", ".join(late))
 
         with suppress(WaitFailed):  # a rule judges what is stale for longer
             wait.until("proxies to acknowledge", observe, timeout=_SETTLE, interval=0.5)

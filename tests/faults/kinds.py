@@ -190,7 +190,7 @@ def default_deny(site: Site) -> Iterator[None]:
 def many_without_istiod(site: Site) -> Iterator[None]:
     """Pods of one Deployment whose sidecars wait for an istiod that is not there."""
     labels = {"app": "many"}
-    annotations = {"proxy.istio.io/config": "discoveryAddress: nowhere.istio-system.svc:15012"}
+    annotations = {"proxy.istio.io/config": "proxyMetadata: {CA_ADDR: nowhere.xnat.svc:15012}"}
     container = {"name": "many", "image": "lab.invalid/many:simulated"}
     site.recreate(
         {

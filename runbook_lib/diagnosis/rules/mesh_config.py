@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.cluster import PROXY, namespace_of, pods, reference
-from runbook_lib.diagnosis import Cause, Observation, by_workload, of_many, registry
+from runbook_lib.chapters.shared.preflight import few
+from runbook_lib.cluster import PROXY, name_of, namespace_of, pods, reference
+from runbook_lib.diagnosis import Cause, Observation, by_workload, registry
 from runbook_lib.lifecycle import Severity
 
 _MESH = "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/"
@@ -59,36 +60,41 @@ def injector_leaves_out(seen: Observation) -> Iterator[Cause]:
             )
 
 
-@_rule(order=345, needs=("stale",), explained_by=("istiod-down",))
+_sidecars = partial(registry.rule, registry.Area.SIDECARS, "02_label_namespace")
+
+
+@_sidecars(order=345, needs=("stale",), explained_by=("istiod-down",))
 def sidecar_of_another_istiod(seen: Observation) -> Iterator[Cause]:
     """Sidecars have no istiod, another one than the parameters name, or one much newer."""
     for finding in seen.stale:
         yield Cause.of(finding, link=_UPGRADE)
 
 
-@_rule(order=347, needs=("injection", "pods"), explained_by=("sidecar-of-another-istiod",))
+@_sidecars(order=347, needs=("injection", "pods"), explained_by=("sidecar-of-another-istiod",))
 def sidecar_outdated(seen: Observation) -> Iterator[Cause]:
     """Istiod gives new pods another sidecar than those that run have."""
     newest = seen.injection.image if seen.injection else ""
     own = [pod for pod in seen.in_mesh if not (pods.is_leaving(pod) or pods.is_of_job(pod))]
     older = [pod for pod in own if newest and pods.image_of(pod, PROXY) != newest]
-    for keeper, found in by_workload(seen, older):
-        where, kind = namespace_of(found[0]), pods.workload_of(found[0])
-        yield Cause(
-            keeper,
-            f"the sidecar{of_many(keeper, found)} is not the one that istiod gives new pods",
-            "istiod was replaced, and these pods were not: their sidecars lack what is new, "
-            "security fixes, too",
-            "run notebook 02_label_namespace: its step injection-restart replaces listed "
-            f"workloads; or: kubectl --namespace {where} rollout restart {kind[0].lower()} "
-            f"{kind[1]}",
-            (
-                reference(found[0], f"image of {PROXY}: {pods.image_of(found[0], PROXY)}"),
-                f"image of {PROXY} in a new web pod (dry run): {newest}",
-            ),
-            link=_UPGRADE,
-            severity=Severity.NOT_DONE,
-        )
+    if not older:
+        return
+    where, keepers = namespace_of(older[0]), [keeper for keeper, _ in by_workload(seen, older)]
+    names = dict.fromkeys(pods.workload_of(pod) for pod in older)
+    restarts = [f"{kind.lower()}/{name}" for kind, name in names]
+    yield Cause(
+        few(keepers),
+        f"sidecars are not those that istiod gives new pods: of {few([name_of(p) for p in older])}",
+        "istiod was replaced, and these pods were not: their sidecars lack what is new, security "
+        "fixes, too",
+        "run notebook 02_label_namespace: its step injection-restart replaces the pods of listed "
+        f"workloads; or: kubectl --namespace {where} rollout restart {' '.join(restarts)}",
+        (
+            reference(older[0], f"image of {PROXY}: {pods.image_of(older[0], PROXY)}"),
+            f"image of {PROXY} in a new web pod (dry run): {newest}",
+        ),
+        link=_UPGRADE,
+        severity=Severity.NOT_DONE,
+    )
 
 
 def _answers(seen: Observation) -> str:

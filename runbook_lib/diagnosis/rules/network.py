@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from functools import partial
 
-from runbook_lib.chapters.shared.preflight.traffic import Closed
-from runbook_lib.cluster import name_of, pods
+from runbook_lib.base import shorten
+from runbook_lib.chapters.shared.preflight.traffic import Closed, Peer, Verdict, judge, named_ports
+from runbook_lib.cluster import Object, labels_of, name_of, namespace_of, pods, reference
 from runbook_lib.diagnosis import Cause, Observation, proxy_name, registry
+from runbook_lib.mesh.ends import needed
+from runbook_lib.mesh.policy import serves, service_targets
 
 _POLICIES = "https://kubernetes.io/docs/concepts/services-networking/network-policies/"
+
+_LENGTH = 200
+"""Characters of a policy's rules that are shown."""
 
 _rule = partial(registry.rule, registry.Area.SIDECARS, "02_label_namespace")
 
@@ -38,6 +45,73 @@ def network_policy_closes(seen: Observation) -> Iterator[Cause]:
             link=_POLICIES,
             outside=bool(answers),
         )
+
+
+@_rule(order=114, needs=("network_policies", "pods", "services", "answers"))
+def network_policy_locks_out(seen: Observation) -> Iterator[Cause]:
+    """Users get no answer, and NetworkPolicies close the web pods, or what these need."""
+    if not seen.server_errors:
+        return
+    web = next(iter(seen.web_pods), None)
+    if web is None:
+        return
+    port = seen.parameters.application.web.port
+    connections = []
+    if seen.unreachable:
+        connections.append((_OUTSIDE, _peer(seen, web), port, f"the web pods' port {port}"))
+    for pod, number, name in _needed(seen):
+        connections.append((_peer(seen, web), _peer(seen, pod), number, f"{name} on {number}"))
+    found: dict[str, list[tuple[str, Object, str]]] = {}
+    for caller, called, number, what in connections:
+        closed_at = {
+            "ingress": judge(seen.network_policies, called, caller, "Ingress", number),
+            "egress": judge(seen.network_policies, caller, called, "Egress", number),
+        }
+        for direction, judged in closed_at.items():
+            if judged.verdict is Verdict.CLOSED:
+                where = ", ".join(map(reference, judged.policies))
+                found.setdefault(where, []).append((what, judged.policies[0], direction))
+    for where, closed in found.items():
+        ways = list(dict.fromkeys(what for what, _, _ in closed))
+        fields = [
+            reference(policy, f".spec.{direction}: {_shown(policy, direction)}")
+            for _, policy, direction in closed
+        ]
+        policy = closed[0][1]
+        yield Cause(
+            where,
+            f"it lets no call through to {', '.join(ways)}",
+            seen.server_errors[0].text,
+            "add a rule for it: kubectl --namespace "
+            f"{namespace_of(policy)} edit networkpolicy {name_of(policy)}",
+            tuple(dict.fromkeys(fields)),
+            link=_POLICIES,
+            outside=True,
+        )
+
+
+_OUTSIDE = Peer("", {}, {}, in_cluster=False)
+"""A load balancer."""
+
+
+def _peer(seen: Observation, pod: Object) -> Peer:
+    labels = {"kubernetes.io/metadata.name": namespace_of(pod), **seen.labels}
+    return Peer(namespace_of(pod), labels_of(pod), labels, dict(named_ports(pod)))
+
+
+def _needed(seen: Observation) -> Iterator[tuple[Object, int, str]]:
+    """Yield a pod of each workload that the web pods need, and the ports it is called at."""
+    for name in needed(seen.parameters):
+        pod = next((p for p in seen.pods if pods.workload_of(p)[1] == name), None)
+        for service in seen.services:
+            if pod is not None and serves(service, pod):
+                for _, number in service_targets(service, pod):
+                    yield pod, number, name
+
+
+def _shown(policy: Object, direction: str) -> str:
+    rules = policy["spec"].get(direction)
+    return shorten(json.dumps(rules), _LENGTH) if rules else "no rule"
 
 
 def _cut_off(seen: Observation, closed: Closed) -> list[str]:

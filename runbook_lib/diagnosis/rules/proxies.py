@@ -18,7 +18,10 @@ RECENT = timedelta(minutes=10)
 STARTING = timedelta(minutes=1)
 """How long a sidecar may take to become ready until that is worth a word."""
 
-_FAILED = re.compile(r"fail|refused|no such host|timeout|timed out|x509|unavailable", re.IGNORECASE)
+_FAILED = re.compile(
+    r"\t(?:error|warning)\t.*(?:fail|refused|no such host|time(?:d )?out|x509|unavailable)",
+    re.IGNORECASE,
+)
 
 _PROXY_DOCS = "https://istio.io/latest/docs/ops/diagnostic-tools/proxy-cmd/"
 
@@ -78,7 +81,8 @@ def _complaints(seen: Observation, pod: Object) -> list[str]:
     return [
         " ".join(line.split())
         for line in lines
-        if ("\terror\t" in line or "\twarn\t" in line) and _FAILED.search(line)
+        # What it says of the application's probes is not about itself.
+        if _FAILED.search(line) and "\tprobes\t" not in line
     ]
 
 
@@ -116,6 +120,8 @@ def _recent_restart(pod: Object) -> str:
     needs=("proxies", "pods"),
     explained_by=(
         *("istiod-down", "sidecar-unstable", "network-policy-closes", "sidecar-of-another-istiod"),
+        # When its configuration changes, istiod has all sidecars connect again.
+        *("namespace-not-discovered", "policy-not-mesh-wide"),
     ),
 )
 def proxy_disconnected(seen: Observation) -> Iterator[Cause]:

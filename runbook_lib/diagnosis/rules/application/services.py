@@ -15,7 +15,13 @@ _SERVICE = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-servi
 _NO_READY_POD = (
     *("workload-missing", "scaled-to-zero", "pods-missing"),
     *("sidecar-unstable", "container-not-started", "container-not-ready", "pod-starting"),
-    *("init-container-waits", "pod-not-scheduled", "pods-refused", "network-policy-closes"),
+    *(
+        "init-container-waits",
+        "pod-not-scheduled",
+        "pods-refused",
+        "network-policy-closes",
+        "network-policy-locks-out",
+    ),
 )
 
 _rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
@@ -45,16 +51,8 @@ def web_labels_mistaken(seen: Observation) -> Iterator[Cause]:
     if seen.selection.carried is None:
         return  # that there is no web workload is a cause of its own
     for each in seen.selection.mistakes(seen.parameters, seen.pods, seen.workloads):
-        yield Cause(
-            each.where,
-            each.what,
-            _symptom(seen, each.effect),
-            each.remedy,
-            each.evidence,
-            parameter=each.parameter,
-            link=_SERVICE,
-            outside=bool(seen.unreachable),
-        )
+        effect = "policies for the web pods do not select exactly these"
+        yield Cause.of(each, _symptom(seen, effect), link=_SERVICE, outside=bool(seen.unreachable))
 
 
 @_rule(order=157, needs=("pods", "services"))

@@ -11,8 +11,10 @@ from runbook_lib.base import shorten
 from runbook_lib.chapters.shared.preflight import workloads as preflight
 from runbook_lib.cluster import (
     INJECT,
+    NATIVE_SIDECAR,
     PROXY,
     Object,
+    annotations_of,
     has_sidecar,
     labels_of,
     name_of,
@@ -99,7 +101,7 @@ def pod_left_behind(seen: Observation) -> Iterator[Cause]:
     explained_by=(
         *CALLS_FAIL,
         *("workload-missing", "scaled-to-zero", "pods-missing", "pods-refused"),
-        *("pod-opts-out", "network-policy-closes", "pod-not-scheduled"),
+        *("pod-opts-out", "network-policy-closes", "network-policy-locks-out", "pod-not-scheduled"),
     ),
 )
 def init_container_waits(seen: Observation) -> Iterator[Cause]:
@@ -202,15 +204,16 @@ def _why(seen: Observation, pod: Object, name: str) -> tuple[str, tuple[str, ...
         where = namespace_of(pod)
         if service is None:
             said = f"waits for {called}, and there is no Service of that name"
-            return said, (field, f"no {ref('Service', called, where)}"), f"make it: {called}"
+            evidence = field, f"no {ref('Service', called, where)}"
+            return said, evidence, "bring that Service back, or correct the name in the template"
         behind = [p for p in seen.pods if serves(service, p)]
         if _plaintext(pod) and (closed := _closed(seen, service, behind)):
             said = (
                 f"calls {called} before the pod's sidecar runs, and so in plaintext, which "
                 f"{called} refuses"
             )
-            kind = _classic(pod)
-            return said, (field, kind, closed), f"{preflight.NATIVE}; then restart the workload"
+            kind, remedy = _classic(pod)
+            return said, (field, kind, closed), f"{remedy}; then restart the workload"
         if not any(map(pods.is_ready, behind)):
             said = f"waits for {called}, behind which no pod is ready"
             look = f"kubectl --namespace {where} get pods,endpointslices"
@@ -250,10 +253,14 @@ def _plaintext(pod: Object) -> bool:
     return sidecar is not None and not sidecar.native_sidecar
 
 
-def _classic(pod: Object) -> str:
+def _classic(pod: Object) -> tuple[str, str]:
+    """Return the field that shows why a pod's sidecar is not native, and what helps."""
+    if (chosen := annotations_of(pod).get(NATIVE_SIDECAR)) == "false":
+        field = reference(pod, f".metadata.annotations.{NATIVE_SIDECAR}: {chosen}")
+        return field, "take the annotation off the pod template"
     every = pod["spec"]["containers"]
     at = next(i for i, each in enumerate(every) if each["name"] == PROXY)
-    return reference(pod, f".spec.containers[{at}].name: {PROXY}")
+    return reference(pod, f".spec.containers[{at}].name: {PROXY}"), preflight.NATIVE
 
 
 def _closed(seen: Observation, service: Object, behind: list[Object]) -> str:

@@ -43,7 +43,7 @@ CALLS_FAIL = (
     *("sidecar-unstable", "pod-without-sidecar", "destination-rule-conflict"),
     *("inbound-not-captured", "outbound-not-captured"),
     *("policy-not-in-effect", "proxy-stale", "proxy-disconnected"),
-    *("network-policy-closes", "pod-opts-out"),
+    *("network-policy-closes", "network-policy-locks-out", "pod-opts-out"),
 )
 """Why a container may wait in vain for what it needs, such as a database."""
 
