@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import psutil
 
 from runbook_lib.base.wait import State, until
+from runbook_lib.cluster.names import PROXY
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.diagnosis.model import Diagnosis
 from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh import injection
 from tests.labs import Lab
 
 WEB = {"app": "xnat-web"}
@@ -24,6 +26,7 @@ FRONT = "xnat-xnat-web-headless"
 
 OTHER = {"name": "other-team", "namespace": "xnat"}
 SECURITY = "security.istio.io/v1"
+NETWORKING_API = "networking.istio.io/v1"
 
 
 class Site:
@@ -62,6 +65,45 @@ class Site:
     def until_answer(self, method: str, *statuses: int) -> None:
         """Wait until a fault shows from outside."""
         self.lab.until_answer(method, *statuses, timeout=45, successes=2)
+
+    @contextmanager
+    def given(self, **parameters: Any) -> Iterator[None]:
+        """Look with other parameters for a while."""
+        before = self.context
+        folder = before.journal.path.parent
+        self.context = self.lab.context(folder, story="safe", **parameters)
+        try:
+            yield
+        finally:
+            self.context = before
+
+    def until_event(self, about: str, reason: str) -> None:
+        """Wait until Kubernetes says this about an object of the application."""
+
+        def observe() -> State:
+            found = self.context.cluster.events("xnat", about)
+            return State(any(e.reason == reason for e in found), f"{len(found)} events")
+
+        until(f"{reason} of {about}", observe, timeout=45)
+
+    def until_injected(self, holds: Callable[[Object], bool]) -> None:
+        """Wait until a new web pod would be such a one."""
+        workload = self.get("statefulset", "xnat-xnat-web")
+
+        def observe() -> State:
+            pod = injection.attempt(self.context, workload, sidecar=True)
+            return State(holds(pod), "not yet")
+
+        until("new pods to be injected otherwise", observe, timeout=45)
+
+    def until_logged(self, pod: str, said: str) -> None:
+        """Wait until a sidecar's log says something."""
+
+        def observe() -> State:
+            lines = self.context.cluster.logs("xnat", pod, PROXY, lines=100)
+            return State(any(said in line for line in lines), f"{len(lines)} lines")
+
+        until(f"the sidecar of {pod} to say {said}", observe, timeout=45)
 
     def until_refused(self, said: str) -> None:
         """Wait until the API server says this of a new pod: it takes up admission rules late."""

@@ -13,9 +13,9 @@ from runbook_lib.base.errors import ClusterRefused, WaitTimeout
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.cluster.names import RESTARTED_AT
+from runbook_lib.cluster.objects import name_of
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import patience
-from runbook_lib.cluster.objects import name_of
 from runbook_lib.mesh.injection import try_injection
 from tests.labs import Lab, named
 

@@ -1,4 +1,4 @@
-"""Faults of which a first cause was once named wrongly, or none at all."""
+"""Faults of which the first cause was once named wrongly, or not at all."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from runbook_lib.base.wait import State
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.cluster.objects import Object
+from runbook_lib.cluster.objects import Object, name_of
 from tests.faults.policies import own_policy
 from tests.faults.site import FRONT, OTHER, SECURITY, WEB, Fault, Site
 
@@ -17,7 +17,7 @@ DATABASE = "xnat-postgresql"
 
 
 def by_address(action: str, block: str, *, alone: bool = False) -> Fault:
-    """An AuthorizationPolicy of somebody else about addresses, which decide about no load balancer."""
+    """An AuthorizationPolicy of somebody else about addresses, which are no load balancer's."""
 
     @contextmanager
     def fault(site: Site) -> Iterator[None]:
@@ -41,9 +41,10 @@ def by_address(action: str, block: str, *, alone: bool = False) -> Fault:
 
 @contextmanager
 def method_missing_beside_a_denial(site: Site) -> Iterator[None]:
-    with by_address("DENY", "198.51.100.0/24")(site):
-        with own_policy("POST", 403, 200, methods=["GET", "HEAD"])(site):
-            yield
+    denial = by_address("DENY", "198.51.100.0/24")
+    missing = own_policy("POST", 403, 302, methods=["GET", "HEAD"])
+    with denial(site), missing(site):
+        yield
 
 
 def limit_range(workload: str) -> Fault:
@@ -103,13 +104,38 @@ def in_init(name: str) -> Any:
 
 
 @contextmanager
-def by_a_tag(site: Site) -> Iterator[None]:
+def tagged(site: Site) -> Iterator[None]:
     """The namespace asks for sidecars by a revision tag; nothing is wrong with that."""
     site.lab.run("istioctl", "tag", "set", "prod", "--revision", "default")
     site.kubectl("label", "namespace", "xnat", "istio-injection-", "istio.io/rev=prod")
-    yield
+    with site.given(istio={"revision": "prod"}):
+        yield
     site.kubectl("label", "namespace", "xnat", "istio-injection=enabled", "istio.io/rev-")
     site.lab.run("istioctl", "tag", "remove", "prod", "--skip-confirmation")
+
+
+@contextmanager
+def daemon_set(site: Site) -> Iterator[None]:
+    """One of the workloads that get sidecars is a DaemonSet; nothing is wrong with that."""
+    labels = {"app": "agent"}
+    container = {"name": "agent", "image": "lab.invalid/agent:simulated"}
+    site.recreate(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {"name": "agent", "namespace": "xnat"},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
+            },
+        }
+    )
+    site.until_rolled_out("daemonset/agent")
+    order = [*site.context.parameters.application.restart_order, "DaemonSet/agent"]
+    with site.given(application={"restart_order": order}):
+        yield
+    site.kubectl("delete", "daemonset", "agent", "--wait")
+    site.kubectl("wait", "pod", "--selector=app=agent", "--for=delete", "--timeout=60s")
 
 
 @contextmanager
@@ -188,9 +214,9 @@ def default_deny(site: Site) -> Iterator[None]:
 
 @contextmanager
 def many_without_istiod(site: Site) -> Iterator[None]:
-    """Pods of one Deployment whose sidecars wait for an istiod that is not there."""
+    """Pods of one Deployment whose sidecars get no certificate."""
     labels = {"app": "many"}
-    annotations = {"proxy.istio.io/config": "proxyMetadata: {CA_ADDR: nowhere.xnat.svc:15012}"}
+    annotations = {"proxy.istio.io/config": NEVER_READY}
     container = {"name": "many", "image": "lab.invalid/many:simulated"}
     site.recreate(
         {
@@ -208,13 +234,17 @@ def many_without_istiod(site: Site) -> Iterator[None]:
         }
     )
 
+    running: list[str] = []
+
     def four(found: list[Object]) -> State:
-        running = [p for p in found if in_init("istio-proxy")(p)]
+        running[:] = [name_of(p) for p in found if in_init("istio-proxy")(p)]
         return State(len(running) == 4, f"{len(running)} run")
 
     site.context.cluster.watch_until(
         "four sidecars to run", "v1", "Pod", "xnat", four, labels=labels, timeout=45
     )
+    for name in running:
+        site.until_logged(name, "failed to sign")
     yield
     site.kubectl("delete", "deployment", "many", "--wait")
     site.kubectl("wait", "pod", "--selector=app=many", "--for=delete", "--timeout=60s")
@@ -222,30 +252,18 @@ def many_without_istiod(site: Site) -> Iterator[None]:
 
 @contextmanager
 def labels_of_no_pod(site: Site) -> Iterator[None]:
-    labels = {"app": "xnat-xnat-web"}
-    given = site.context.parameters
-    right = (
-        manifest.mutual_tls_exception(given, WEB),
-        manifest.authorization_policy(given, WEB, given.authorization.methods),
-    )
-    wrong = (
-        manifest.mutual_tls_exception(given, labels),
-        manifest.authorization_policy(given, labels, given.authorization.methods),
-    )
-    for each in wrong:
-        site.recreate(each)
+    labels, given = {"app": "xnat-xnat-web"}, site.context.parameters
+
+    def put(selected_by: dict[str, str]) -> None:
+        methods = given.authorization.methods
+        site.recreate(manifest.mutual_tls_exception(given, selected_by))
+        site.recreate(manifest.authorization_policy(given, selected_by, methods))
+
+    put(labels)
     site.until_answer("GET", 502)
-    web = {
-        "kind": "StatefulSet",
-        "name": "xnat-xnat-web",
-        "service": "xnat-xnat-web",
-        "labels": labels,
-        "port": 8080,
-    }
-    with site.given(application={"web": web}):
+    with site.given(application={"web": {"labels": labels}}):
         yield
-    for each in right:
-        site.recreate(each)
+    put(WEB)
     site.until_answer("GET", 200)
     site.until_answer("DELETE", 403)
 
@@ -286,78 +304,62 @@ def template(patch: Object, undo: Object, workload: str = "xnat-xnat-web") -> Fa
 
 
 @contextmanager
-def classic_sidecar(site: Site) -> Iterator[None]:
-    """The sidecar starts after the init containers, which therefore speak plaintext."""
-    patch = {"metadata": {"annotations": {"sidecar.istio.io/nativeSidecar": "false"}}}
-    undo: Object = {"metadata": {"annotations": {"sidecar.istio.io/nativeSidecar": None}}}
-    with template(patch, undo)(site):
-        yield
-
-
-@contextmanager
-def stuck(site: Site) -> Iterator[None]:
+def left_behind(site: Site) -> Iterator[None]:
     """A readiness probe that never passed has been mended, and the pod stays as it was."""
 
     def probe(port: int | str) -> None:
-        container = {
-            "name": "xnat",
-            "readinessProbe": {"httpGet": {"path": "/app/template/Login.vm", "port": port}},
-        }
-        text = json.dumps({"spec": {"template": {"spec": {"containers": [container]}}}})
+        get = {"httpGet": {"path": "/app/template/Login.vm", "port": port}}
+        containers = [{"name": "xnat", "readinessProbe": get}]
+        text = json.dumps({"spec": {"template": {"spec": {"containers": containers}}}})
         site.kubectl("patch", "statefulset", "xnat-xnat-web", "--patch", text)
+
+    def runs_in_vain(pod: Object) -> bool:
+        states = pod["status"].get("containerStatuses") or []
+        return any(s["name"] == "xnat" and s.get("started") and not s["ready"] for s in states)
 
     probe(9999)
     site.until_answer("GET", 503)
-    site.until_pod(
-        "xnat-xnat-web-0",
-        "to run and not be ready",
-        lambda pod: any(
-            s["name"] == "xnat" and s.get("started") and not s["ready"]
-            for s in pod["status"].get("containerStatuses") or []
-        ),
-    )
+    site.until_pod("xnat-xnat-web-0", "to run and not be ready", runs_in_vain)
     probe("http")
     yield
-    site.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
-    site.until_rolled_out()
+    site.restart_web()
 
 
 @contextmanager
 def job_that_never_completes(site: Site) -> Iterator[None]:
-    meta = {"annotations": {"sidecar.istio.io/nativeSidecar": "false"}}
     container = {
         "name": "work",
         "image": "lab.invalid/postgresql-wheel:16",
         "command": ["sh", "-c", "exit 0"],
     }
-    site.recreate(
-        {
-            "apiVersion": "batch/v1",
-            "kind": "Job",
-            "metadata": {"name": "work", "namespace": "xnat"},
-            "spec": {
-                "template": {
-                    "metadata": meta,
-                    "spec": {"restartPolicy": "Never", "containers": [container]},
-                }
-            },
-        }
-    )
+    annotations = {"sidecar.istio.io/nativeSidecar": "false"}
+    spec = {"restartPolicy": "Never", "containers": [container]}
+    template = {"metadata": {"annotations": annotations}, "spec": spec}
+    metadata = {"name": "work", "namespace": "xnat"}
+    job = {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata}
+    site.recreate({**job, "spec": {"template": template}})
+
+    def done(found: list[Object]) -> State:
+        states = [s for p in found for s in p["status"].get("containerStatuses") or []]
+        ended = any(s["name"] == "work" and "terminated" in s["state"] for s in states)
+        return State(ended, f"{len(found)} pods")
+
     site.context.cluster.watch_until(
-        "work to end",
-        "v1",
-        "Pod",
-        "xnat",
-        lambda found: State(
-            any(
-                s["name"] == "work" and "terminated" in s["state"]
-                for p in found
-                for s in p["status"].get("containerStatuses") or []
-            ),
-            "not yet",
-        ),
-        labels={"job-name": "work"},
-        timeout=45,
+        "the work to end", "v1", "Pod", "xnat", done, labels={"job-name": "work"}, timeout=45
     )
     yield
     site.kubectl("delete", "job", "work", "--cascade=foreground")
+
+
+NEVER_READY = "proxyMetadata: {CA_ADDR: nowhere.xnat.svc:15012}"
+"""A sidecar that asks somebody else for its certificate starts, and gets no further."""
+
+WITHOUT_SIDECAR = template(
+    {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}},
+    {"metadata": {"labels": {"sidecar.istio.io/inject": None}}},
+)
+CLASSIC_SIDECAR = template(
+    {"metadata": {"annotations": {"sidecar.istio.io/nativeSidecar": "false"}}},
+    {"metadata": {"annotations": {"sidecar.istio.io/nativeSidecar": None}}},
+)
+"""The sidecar starts after the init containers, which therefore speak plaintext."""
