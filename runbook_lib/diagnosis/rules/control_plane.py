@@ -104,7 +104,7 @@ def webhook_unreachable(seen: Observation) -> Iterator[Cause]:
         cause,
         "no new pod can be created in the namespace: restarts and scaling hang",
         remedy,
-        (*shown[:1], seen.injection.refused),
+        (seen.injection.refused, *shown[:1]),
         link=_INJECTION,
     )
 
