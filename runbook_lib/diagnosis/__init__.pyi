@@ -26,9 +26,7 @@ from .commands import Transcript
 from .judging import health, judge, unjudged
 from .model import Cause, Diagnosis, Look, details
 from .observation import (
-    Front,
     Observation,
-    SiteAnswer,
     by_workload,
     creation_failures,
     events_of,
@@ -38,4 +36,5 @@ from .observation import (
     some,
     wanted_pods,
 )
+from .parts import Front, SiteAnswer
 from .registry import Area, Rule

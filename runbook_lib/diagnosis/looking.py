@@ -35,13 +35,8 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import (
-    Injection,
-    Observation,
-    SiteAnswer,
-    Token,
-    proxy_name,
-)
+from runbook_lib.diagnosis.observation import Observation, proxy_name
+from runbook_lib.diagnosis.parts import Injection, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import (
     has_ended,

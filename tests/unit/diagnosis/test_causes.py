@@ -11,7 +11,8 @@ import pytest
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.judging import judge
-from runbook_lib.diagnosis.observation import Injection, Observation
+from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis.parts import Injection
 from runbook_lib.diagnosis.refusal import denial
 from tests.unit.diagnosis.test_rules import (
     CASES,
@@ -315,7 +316,7 @@ def test_a_database_whose_pods_are_refused_explains_errors_of_the_application() 
 def test_a_webhook_that_asks_at_the_wrong_door_is_named_by_its_field(
     asked: Object, what: str
 ) -> None:
-    item = changed(healthy().webhooks[0], "webhooks.0.clientConfig.service", asked)
+    item = changed(healthy().webhooks[0], "webhooks.0.clientConfig", asked)
     seen = healthy(webhooks=(item,), **CASES["webhook-unreachable"])
     (found,) = judge(seen)
     assert what in found.what

@@ -26,7 +26,8 @@ from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.judging import health, judge, unjudged
 from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Cause, Diagnosis, Look
-from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
+from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis.parts import Injection, SiteAnswer, Token
 from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
 from runbook_lib.lifecycle.finding import Finding, Severity
 from runbook_lib.lifecycle.table import Row
