@@ -18,7 +18,7 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.lifecycle import Severity
-from runbook_lib.mesh import wants_sidecar
+from runbook_lib.mesh import revisions, wants_sidecar
 from runbook_lib.mesh.policy import serves, spec_of
 
 _DOCS = "https://istio.io/latest/docs/ops/common-problems"
@@ -39,6 +39,8 @@ def istiod_down(seen: Observation) -> Iterator[Cause]:
         return  # not installed yet
     evidence = [f"{_no_istiod(seen)} in {istio}"] if not seen.istiod else []
     cause, remedy = "istiod is not there", "run notebook 01_install_istio again"
+    if (revision := seen.resolved.istio.revision) != revisions.DEFAULT:
+        remedy += f"; if {revision} was a tag, set it again: istioctl tag set {revision}"
     for deployment in seen.istiod:
         name, replicas = name_of(deployment), deployment["spec"].get("replicas", 1)
         evidence.append(reference(deployment, f".spec.replicas: {replicas}"))

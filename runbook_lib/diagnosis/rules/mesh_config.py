@@ -6,13 +6,16 @@ from collections.abc import Iterator
 from functools import partial
 
 from runbook_lib.chapters.shared.preflight import few
-from runbook_lib.cluster import PROXY, name_of, namespace_of, pods, reference
+from runbook_lib.cluster import PROXY, annotations_of, name_of, namespace_of, pods, reference
 from runbook_lib.diagnosis import Cause, Observation, by_workload, registry
 from runbook_lib.lifecycle import Severity
 
 _MESH = "https://istio.io/latest/docs/reference/config/istio.mesh.v1alpha1/"
 _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 _UPGRADE = "https://istio.io/latest/docs/setup/upgrade/canary/#data-plane"
+
+_CHOSEN = {"sidecar.istio.io/proxyImage", "sidecar.istio.io/proxyImageType"}
+"""Annotations by which a pod chooses its sidecar's image."""
 
 _rule = partial(registry.rule, registry.Area.CONTROL_PLANE, "01_install_istio")
 
@@ -74,8 +77,10 @@ def sidecar_of_another_istiod(seen: Observation) -> Iterator[Cause]:
 def sidecar_outdated(seen: Observation) -> Iterator[Cause]:
     """Istiod gives new pods another sidecar than those that run have."""
     newest = seen.injection.image if seen.injection else ""
-    own = [pod for pod in seen.in_mesh if not (pods.is_leaving(pod) or pods.is_of_job(pod))]
-    older = [pod for pod in own if newest and pods.image_of(pod, PROXY) != newest]
+    staying = [pod for pod in seen.in_mesh if not (pods.is_leaving(pod) or pods.is_of_job(pod))]
+    # What was tried is a web pod: others may have chosen an image of their own.
+    like = [p for p in staying if p in seen.web_pods or not _CHOSEN & annotations_of(p).keys()]
+    older = [pod for pod in like if newest and pods.image_of(pod, PROXY) != newest]
     if not older:
         return
     where, keepers = namespace_of(older[0]), [keeper for keeper, _ in by_workload(seen, older)]

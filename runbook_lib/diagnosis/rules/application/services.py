@@ -62,6 +62,8 @@ def web_port_mistaken(seen: Observation) -> Iterator[Cause]:
     pod = next(iter(seen.web_pods), None)
     if pod is None or service is None or port in sidecars.ports(pod):
         return
+    if seen.ports_to_web(service):
+        return  # a container need not declare what it listens on
     led_to = [to for _, to in service_targets(service, pod) if to in sidecars.ports(pod)]
     if led_to:
         yield Cause(

@@ -110,7 +110,7 @@ def init_container_waits(seen: Observation) -> Iterator[Cause]:
     held = {name_of(pod): state for pod, state in waiting if state is not None}
     for keeper, found in by_workload(seen, [pod for pod, _ in waiting if name_of(pod) in held]):
         pod, state = found[0], held[name_of(found[0])]
-        why = _why(seen, pod, state["name"])
+        why = _why(seen, pod, state)
         failure = pods.problem_of(state)
         if not (why or failure or _since(state) > LONG):
             continue  # it merely runs
@@ -197,11 +197,13 @@ def _since(state: Object) -> timedelta:
     return datetime.now(UTC) - datetime.fromisoformat(started)
 
 
-def _why(seen: Observation, pod: Object, name: str) -> tuple[str, tuple[str, ...], str] | None:
+def _why(seen: Observation, pod: Object, state: Object) -> tuple[str, tuple[str, ...], str] | None:
     """Return what an init container calls in vain, the fields that show it, and what helps."""
-    for called, field in _called(seen, pod, name):
+    for called, field in _called(seen, pod, state["name"]):
         service = next((s for s in seen.services if name_of(s) == called), None)
         where = namespace_of(pod)
+        if service is None and _since(state) < LONG and not _is_host(called, field):
+            continue  # it may be the name of anything
         if service is None:
             said = f"waits for {called}, and there is no Service of that name"
             evidence = field, f"no {ref('Service', called, where)}"
@@ -235,6 +237,12 @@ def _called(seen: Observation, pod: Object, name: str) -> Iterator[tuple[str, st
         for each in sorted(known, key=len, reverse=True):
             if re.search(rf"(?<![\w.-]){re.escape(each)}(?![\w-])", text):
                 yield each, _field(pod, name, f"{path}: {shorten(text, _SHOWN)}")
+
+
+def _is_host(name: str, field: str) -> bool:
+    """Whether a field names something as one that is called, by what stands before or after it."""
+    each = re.escape(name)
+    return bool(re.search(rf"(?:-h |host[= ]|//|@){each}(?![\w-])|{each}(?::\d|\.\w)", field, re.I))
 
 
 def _texts(container: Object, key: str) -> Iterator[tuple[int, str]]:
