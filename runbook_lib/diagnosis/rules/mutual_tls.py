@@ -150,8 +150,8 @@ def exception_shadowed(seen: Observation) -> Iterator[Cause]:
                     reason.text,
                 ),
                 f"two PeerAuthentications select the web pods, and {reason.why}",
-                f"delete it, or move its settings into the exception: kubectl --namespace "
-                f"{namespace_of(winner)} delete peerauthentication "
+                f"give it the exception's ports, too, or have its owner merge it into the "
+                f"exception: kubectl --namespace {namespace_of(winner)} edit peerauthentication "
                 f"{name_of(winner)}",
             )
 
