@@ -46,6 +46,10 @@ _NEVER_READY = (
 )
 
 
+_PROBES = "the kubelet's probes at 15020 and 15021 need no rule: a pod's own node is always let in"
+"""See https://kubernetes.io/docs/concepts/services-networking/network-policies/."""
+
+
 @dataclass(frozen=True)
 class _Hop:
     """A connection that sidecars need.
@@ -104,9 +108,8 @@ class Closed:
         callers = ", ".join(each.where for each in self.callers)
         way = f"{self.hop.to} on {self.hop.protocol} {self.hop.port}"
         if self.judged.verdict is Verdict.CLOSED:
-            return Finding(
-                where, f"pods of {callers} cannot reach {way}", _NEVER_READY, remedy, evidence
-            )
+            cause = f"pods of {callers} cannot reach {way}"
+            return Finding(where, cause, _NEVER_READY, f"{remedy}; {_PROBES}", evidence)
         return Finding(
             where,
             f"whether pods of {callers} reach {way} cannot be told: addresses, or labels that are "
