@@ -9,11 +9,14 @@ from functools import partial
 from runbook_lib.base import shorten
 from runbook_lib.chapters.shared.preflight.traffic import Closed, Peer, Verdict, judge, named_ports
 from runbook_lib.cluster import Object, labels_of, name_of, namespace_of, pods, reference
-from runbook_lib.diagnosis import Cause, Observation, proxy_name, registry
+from runbook_lib.diagnosis import Cause, Observation, pods_of, proxy_name, registry
 from runbook_lib.mesh.ends import needed
 from runbook_lib.mesh.policy import serves, service_targets
 
 _POLICIES = "https://kubernetes.io/docs/concepts/services-networking/network-policies/"
+
+_OUTSIDE = Peer("", {}, {}, in_cluster=False)
+"""A load balancer."""
 
 _LENGTH = 200
 """Characters of a policy's rules that are shown."""
@@ -30,9 +33,8 @@ def network_policy_closes(seen: Observation) -> Iterator[Cause]:
             found.setdefault(each.finding.where, []).append(each)
     for where, closed in found.items():
         findings = [each.finding for each in closed]
-        answers = [
-            a for each in closed for m in each.callers for a in seen.failed_by(name_of(m.keeper))
-        ]
+        callers = [name_of(made.keeper) for each in closed for made in each.callers]
+        answers = [answer for name in callers for answer in seen.failed_by(name)]
         effect = (
             "sidecars get neither certificates nor configuration, and new pods do not become ready"
         )
@@ -50,48 +52,44 @@ def network_policy_closes(seen: Observation) -> Iterator[Cause]:
 @_rule(order=114, needs=("network_policies", "pods", "services", "answers"))
 def network_policy_locks_out(seen: Observation) -> Iterator[Cause]:
     """Users get no answer, and NetworkPolicies close the web pods, or what these need."""
-    if not seen.server_errors:
-        return
-    web = next(iter(seen.web_pods), None)
-    if web is None:
-        return
-    port = seen.parameters.application.web.port
-    connections = []
-    if seen.unreachable:
-        connections.append((_OUTSIDE, _peer(seen, web), port, f"the web pods' port {port}"))
-    for pod, number, name in _needed(seen):
-        connections.append((_peer(seen, web), _peer(seen, pod), number, f"{name} on {number}"))
     found: dict[str, list[tuple[str, Object, str]]] = {}
-    for caller, called, number, what in connections:
-        closed_at = {
-            "ingress": judge(seen.network_policies, called, caller, "Ingress", number),
-            "egress": judge(seen.network_policies, caller, called, "Egress", number),
+    for what, caller, called, port in _connections(seen):
+        ends = {
+            "ingress": judge(seen.network_policies, called, caller, "Ingress", port),
+            "egress": judge(seen.network_policies, caller, called, "Egress", port),
         }
-        for direction, judged in closed_at.items():
+        for direction, judged in ends.items():
             if judged.verdict is Verdict.CLOSED:
                 where = ", ".join(map(reference, judged.policies))
                 found.setdefault(where, []).append((what, judged.policies[0], direction))
     for where, closed in found.items():
-        ways = list(dict.fromkeys(what for what, _, _ in closed))
-        fields = [
-            reference(policy, f".spec.{direction}: {_shown(policy, direction)}")
-            for _, policy, direction in closed
-        ]
         policy = closed[0][1]
         yield Cause(
             where,
-            f"it lets no call through to {', '.join(ways)}",
+            f"it lets no call through to {', '.join(dict.fromkeys(what for what, _, _ in closed))}",
             seen.server_errors[0].text,
-            "add a rule for it: kubectl --namespace "
-            f"{namespace_of(policy)} edit networkpolicy {name_of(policy)}",
-            tuple(dict.fromkeys(fields)),
+            f"add a rule for it: kubectl --namespace {namespace_of(policy)} edit networkpolicy "
+            f"{name_of(policy)}",
+            tuple(dict.fromkeys(_field(policy, direction) for _, policy, direction in closed)),
             link=_POLICIES,
             outside=True,
         )
 
 
-_OUTSIDE = Peer("", {}, {}, in_cluster=False)
-"""A load balancer."""
+def _connections(seen: Observation) -> Iterator[tuple[str, Peer, Peer, int]]:
+    """Yield what users wait for in vain: what is called, both ends, and the container's port."""
+    web = next(iter(seen.web_pods), None)
+    if web is None or not seen.server_errors:
+        return
+    port = seen.parameters.application.web.port
+    if seen.unreachable:
+        yield f"the web pods' port {port}", _OUTSIDE, _peer(seen, web), port
+    for name in needed(seen.parameters):
+        pod = next((p for p in seen.pods if pods.workload_of(p)[1] == name), None)
+        for service in seen.services:
+            if pod is not None and serves(service, pod):
+                for _, number in service_targets(service, pod):
+                    yield f"{name} on {number}", _peer(seen, web), _peer(seen, pod), number
 
 
 def _peer(seen: Observation, pod: Object) -> Peer:
@@ -99,19 +97,10 @@ def _peer(seen: Observation, pod: Object) -> Peer:
     return Peer(namespace_of(pod), labels_of(pod), labels, dict(named_ports(pod)))
 
 
-def _needed(seen: Observation) -> Iterator[tuple[Object, int, str]]:
-    """Yield a pod of each workload that the web pods need, and the ports it is called at."""
-    for name in needed(seen.parameters):
-        pod = next((p for p in seen.pods if pods.workload_of(p)[1] == name), None)
-        for service in seen.services:
-            if pod is not None and serves(service, pod):
-                for _, number in service_targets(service, pod):
-                    yield pod, number, name
-
-
-def _shown(policy: Object, direction: str) -> str:
+def _field(policy: Object, direction: str) -> str:
     rules = policy["spec"].get(direction)
-    return shorten(json.dumps(rules), _LENGTH) if rules else "no rule"
+    shown = shorten(json.dumps(rules), _LENGTH) if rules else "no rule"
+    return reference(policy, f".spec.{direction}: {shown}")
 
 
 def _cut_off(seen: Observation, closed: Closed) -> list[str]:
@@ -122,7 +111,7 @@ def _cut_off(seen: Observation, closed: Closed) -> list[str]:
     return [
         name_of(pod)
         for made in closed.callers
-        for pod in made.live
+        for pod in pods_of(seen, made.keeper)
         if pods.has_sidecar(pod) and not pods.is_leaving(pod)
         if not pods.has_ready_sidecar(pod)
         or ("proxies" not in seen.unseen and proxy_name(pod) not in seen.proxies)

@@ -21,6 +21,7 @@ from tests.unit.diagnosis.test_rules import (
     WEB,
     changed,
     configured,
+    deny_all,
     healthy,
     in_init,
     labelled,
@@ -382,3 +383,43 @@ def test_the_service_that_is_led_past_by_labels_of_the_parameters_is_left_alone(
     assert found.parameter.startswith("application.web.labels")
     assert "edit service" not in found.remedy
     assert service(WEB, 80, 8080, "http")["metadata"]["name"] not in found.remedy
+
+
+def test_a_policy_that_sidecars_have_got_past_is_no_cause() -> None:
+    closing = CASES["network-policy-closes"]["closed"]
+    assert judge(healthy(closed=closing)) == ()
+
+
+@pytest.mark.parametrize(
+    ("policy", "found"),
+    [
+        (deny_all(ingress=[{}], egress=[{}]), ["unexplained"]),
+        (
+            deny_all(
+                policyTypes=["Ingress"], ingress=[{"from": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]}]
+            ),
+            ["unexplained"],
+        ),
+        (
+            deny_all(policyTypes=["Ingress"], ingress=[{"from": [{"namespaceSelector": {}}]}]),
+            ["network-policy-locks-out"],
+        ),
+        (
+            deny_all(podSelector={"matchLabels": {"app": "postgresql"}}, policyTypes=["Ingress"]),
+            ["network-policy-locks-out"],
+        ),
+    ],
+)
+def test_a_network_policy_is_blamed_only_for_what_it_surely_closes(
+    policy: Object, found: list[str]
+) -> None:
+    assert names(judge(healthy(network_policies=(policy,), **GONE))) == found
+
+
+def test_another_image_that_a_pod_chose_itself_is_not_outdated() -> None:
+    database = pod(DATABASE, 5432)
+    database["metadata"]["annotations"] = {"sidecar.istio.io/proxyImage": "own"}
+    web = pod(WEB, 8080)
+    web["spec"]["containers"][1]["image"] = "proxyv2:1.32"
+    seen = healthy(pods=(web, database), **CASES["sidecar-outdated"])
+    assert judge(seen) == ()
