@@ -423,3 +423,10 @@ def test_another_image_that_a_pod_chose_itself_is_not_outdated() -> None:
     web["spec"]["containers"][1]["image"] = "proxyv2:1.32"
     seen = healthy(pods=(web, database), **CASES["sidecar-outdated"])
     assert judge(seen) == ()
+
+
+def test_a_service_of_other_pods_that_the_parameters_name_is_left_as_it_is() -> None:
+    (found,) = judge(healthy(**CASES["web-service-mistaken"], **GONE))
+    assert found.name == "web-service-mistaken"
+    assert found.parameter == f"application.web.service: {WEB}"
+    assert "edit" not in found.remedy

@@ -584,6 +584,9 @@ CASES: Mapping[str, dict[str, Any]] = {
     "sidecar-of-another-istiod": {"stale": (configured("stale-sidecar"),)},
     "sidecar-outdated": {"injection": Injection(injected=True, image="proxyv2:1.32")},
     "web-port-mistaken": {"parameters": lab_parameters(application={"web": {"port": 80}})},
+    "web-service-mistaken": {
+        "parameters": lab_parameters(application={"web": {"service": DATABASE}}),
+    },
     "network-policy-closes": {
         "closed": closed(deny_all()),
         "pods": (not_ready(pod(WEB, 8080), 1), pod(DATABASE, 5432)),

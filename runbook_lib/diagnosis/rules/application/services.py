@@ -81,16 +81,37 @@ def web_port_mistaken(seen: Observation) -> Iterator[Cause]:
         )
 
 
+@_rule(order=158, needs=("services", "pods", "workloads"))
+def web_service_mistaken(seen: Observation) -> Iterator[Cause]:
+    """The parameters name a Service of other pods, which is right as it is."""
+    service = seen.web_service
+    selector = (service or {"spec": {}})["spec"].get("selector") or {}
+    if service is None or _leads_to_web(seen, service) or not seen.selected(selector):
+        return
+    leading = [name_of(each) for each in seen.services if _leads_to_web(seen, each)]
+    yield Cause(
+        reference(service),
+        "it leads to other pods than those of the web workload, and application.web.service names "
+        "it",
+        _symptom(seen, "rules for callers of the web pods are about another Service"),
+        "correct the parameter; leave the Service as it is",
+        tuple(_each(service, ".spec.selector", selector)),
+        parameter=f"application.web.service: {leading[0]}" if leading else "application.web",
+        link=_SERVICE,
+        outside=bool(seen.unreachable),
+    )
+
+
 @_rule(order=160, needs=("services", "pods", "workloads"))
 def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
-    """The selector of a Service in front matches no pod, or the web Service's no web pod."""
+    """The selector of a Service in front matches no pod at all."""
     carried = web.text(seen.selection.carried or {})
     for front, service in _services(seen):
         selector = service["spec"].get("selector") or {}
         if not selector:  # others write its endpoints
             continue
         # An Ingress may lead to another application, too.
-        if _leads_to_web(seen, service) or (not _is_web(seen, service) and seen.selected(selector)):
+        if _leads_to_web(seen, service) or seen.selected(selector):
             continue
         yield Cause(
             reference(service),
@@ -106,7 +127,11 @@ def service_selects_nothing(seen: Observation) -> Iterator[Cause]:
         )
 
 
-@_rule(order=170, needs=("services", "pods"), explained_by=("web-port-mistaken",))
+@_rule(
+    order=170,
+    needs=("services", "pods"),
+    explained_by=("web-port-mistaken", "web-service-mistaken"),
+)
 def target_port_wrong(seen: Observation) -> Iterator[Cause]:
     """No port of a Service in front of the web pods leads to the web container's port."""
     port = seen.parameters.application.web.port
@@ -139,7 +164,7 @@ def target_port_wrong(seen: Observation) -> Iterator[Cause]:
 @_rule(
     order=180,
     needs=("services", "endpoints"),
-    explained_by=(*_NO_READY_POD, "service-selects-nothing"),
+    explained_by=(*_NO_READY_POD, "service-selects-nothing", "web-service-mistaken"),
 )
 def no_endpoints(seen: Observation) -> Iterator[Cause]:
     """The Services in front of the web pods have no ready endpoint."""
