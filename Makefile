@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-pods test-container docker chromium format outputs constraints clean
+.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-pods test-container docker chromium format outputs constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -75,11 +75,15 @@ test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; 
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_KILLS=$(KILLS) $(PYTEST) tests/notebooks/test_interrupted.py
 
-SOAK_ROUNDS ?= 30
-SOAK_SEED ?= 0
-test-soak: $(READY) ## Use the site without a pause while SOAK_ROUNDS runs meet harm; not part of test
+ROUNDS ?= 30
+SEED ?= 0
+test-soak: $(READY) ## Use the site without a pause while ROUNDS runs meet harm; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	SOAK_ROUNDS=$(SOAK_ROUNDS) SOAK_SEED=$(SOAK_SEED) $(PYTEST) -rP tests/soak
+	RUNBOOK_ROUNDS=$(ROUNDS) RUNBOOK_SEED=$(SEED) $(PYTEST) -rP tests/soak
+
+test-faults: $(READY) ## Put every known fault into a mesh and diagnose it; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_FAULTS=all $(PYTEST) tests/lab/test_diagnosis.py
 
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test

@@ -27,9 +27,15 @@ PROXY = "istio-proxy"
 INJECT = "sidecar.istio.io/inject"
 """Pods marked `false` with this label or annotation want no sidecar."""
 
+NATIVE_SIDECAR = "sidecar.istio.io/nativeSidecar"
+"""The annotation of a pod that chooses whether its sidecar is native."""
+
 INJECTION_LABEL = "istio-injection"
 REVISION_LABEL = "istio.io/rev"
 """Two ways to ask for sidecars; a namespace must carry only one (istioctl analyze: IST0123)."""
+
+TAG_LABEL = "istio.io/tag"
+"""On a webhook's configuration: another name of its revision, by which namespaces ask for it."""
 
 DRY_RUN_ANNOTATION = "istio.io/dry-run"
 """Makes an AuthorizationPolicy log its decisions without enforcing them; see

@@ -35,6 +35,7 @@ class Container:
             counts it like any other, but it is not listed among `containers`.
         problem: Why it is not running, such as `ImagePullBackOff: ...`; empty if it is.
         waiting: The reason for which the kubelet does not start it, in its own word.
+        starting: Whether it is on its way, and nothing has gone wrong with it so far.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Container:
     native_sidecar: bool
     problem: str
     waiting: str = ""
+    starting: bool = False
 
 
 def images(items: Iterable[Object]) -> tuple[str, ...]:
@@ -101,8 +103,11 @@ def containers(pod: Object) -> list[Container]:
                     name=item["name"],
                     ready=bool(state.get("ready")),
                     native_sidecar=declared is not None,
-                    problem=_problem(state),
+                    problem=problem_of(state),
                     waiting=_waiting(state).get("reason", ""),
+                    starting=not (
+                        state.get("started") or state.get("restartCount") or problem_of(state)
+                    ),
                 )
             )
     return found
@@ -189,8 +194,12 @@ def _waiting(state: dict[str, Any]) -> dict[str, Any]:
     return (state.get("state") or {}).get("waiting") or {}
 
 
-def _problem(state: dict[str, Any]) -> str:
-    """Say why a container is not running; nothing while it is, or is being started normally."""
+def problem_of(state: dict[str, Any]) -> str:
+    """Say why a container is not running; nothing while it is, or is being started normally.
+
+    Args:
+        state: Its status.
+    """
     waiting = _waiting(state)
     ended = (state.get("state") or {}).get("terminated")
     if waiting.get("reason") not in (None, *_NORMAL_WAITING):
@@ -209,7 +218,7 @@ def _init_problems(pod: Object) -> list[str]:
     problems = []
     for state in (pod.get("status") or {}).get("initContainerStatuses") or []:
         ended = (state.get("state") or {}).get("terminated")
-        problem = _problem(state)
+        problem = problem_of(state)
         if state["name"] not in native and problem and not (ended and ended["exitCode"] == 0):
             problems.append(f"{state['name']}: {problem}")
     return problems

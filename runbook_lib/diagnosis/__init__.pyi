@@ -8,11 +8,16 @@ __all__ = [
     "Rule",
     "SiteAnswer",
     "Transcript",
+    "by_workload",
     "creation_failures",
     "details",
+    "events_of",
     "health",
     "judge",
+    "of_many",
     "pods_of",
+    "proxy_name",
+    "some",
     "unjudged",
     "wanted_pods",
 ]
@@ -20,5 +25,16 @@ __all__ = [
 from .commands import Transcript
 from .judging import health, judge, unjudged
 from .model import Cause, Diagnosis, Look, details
-from .observation import Front, Observation, SiteAnswer, creation_failures, pods_of, wanted_pods
+from .observation import (
+    Observation,
+    by_workload,
+    creation_failures,
+    events_of,
+    of_many,
+    pods_of,
+    proxy_name,
+    some,
+    wanted_pods,
+)
+from .parts import Front, SiteAnswer
 from .registry import Area, Rule

@@ -16,11 +16,16 @@ from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, Wai
 from runbook_lib.chapters.autoscaling import Autoscaler, autoscalers
 from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.chapters.policies import stale
+from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.preflight import traffic as preflight_traffic
 from runbook_lib.cluster import (
     ADMISSION,
     APPS,
+    NETWORKING,
     PROXY,
     REVISION_LABEL,
+    WORKLOADS,
     KubeEvent,
     Object,
     accounts,
@@ -30,9 +35,18 @@ from runbook_lib.cluster import (
 )
 from runbook_lib.diagnosis import refusal
 from runbook_lib.diagnosis.model import Look
-from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
+from runbook_lib.diagnosis.observation import Observation, proxy_name
+from runbook_lib.diagnosis.parts import Injection, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, injection, of_revision, rollout, traffic
+from runbook_lib.mesh import (
+    has_ended,
+    injection,
+    of_revision,
+    revisions,
+    rollout,
+    templates,
+    traffic,
+)
 from runbook_lib.parameters import ProbeParameters
 from runbook_lib.site import Expectation, Observed, Probe, probe
 from runbook_lib.tools import Istioctl
@@ -45,7 +59,7 @@ _THREADS = 12
 _ISTIOD = {"app": "istiod"}
 _LOG_LINES = 100
 _SETTLE = 3.0
-"""Seconds that proxies get to acknowledge what they were sent a moment ago."""
+"""Seconds that proxies get to connect, and to acknowledge what they were sent a moment ago."""
 
 NETWORKING_API = "networking.istio.io/v1"
 
@@ -82,6 +96,7 @@ class Looker:
         self._parameters = context.parameters
         self._cluster = context.cluster
         self._names = context.parameters.application.namespace, context.parameters.istio.namespace
+        self._tags: dict[str, str] = {}
 
     def look(self) -> tuple[Observation, tuple[Look, ...], tuple[Look, ...]]:
         """Return what was seen, what was looked at, and what could not be seen.
@@ -91,7 +106,9 @@ class Looker:
         """
         # In threads a cached property may be made twice; this also fails early.
         namespace = self._cluster.get("v1", "Namespace", self._names[0])
-        seen = Observation(self._parameters, namespace=namespace)
+        with suppress(ClusterRefused):  # then the webhooks are unseen, too, with the reason
+            self._tags = revisions.tags(self._cluster)
+        seen = Observation(self._parameters, namespace=namespace, tags=self._tags)
         looked = [Look(f"namespace {self._names[0]}", _tell_namespace(namespace))]
         unseen: list[Look] = []
         with ThreadPoolExecutor(_THREADS) as threads:
@@ -127,8 +144,44 @@ class Looker:
         yield _Looking(
             "ingresses",
             f"Ingresses in {name}",
-            lambda: tuple(cluster.list("networking.k8s.io/v1", "Ingress", name)),
+            lambda: tuple(cluster.list(NETWORKING, "Ingress", name)),
             _count("Ingress", "Ingresses"),
+        )
+        yield _Looking(
+            "limits",
+            f"LimitRanges and ResourceQuotas in {name}",
+            self._limits,
+            _count("object"),
+        )
+        yield _Looking(
+            "network_policies",
+            f"NetworkPolicies in {name}",
+            lambda: tuple(cluster.list(NETWORKING, "NetworkPolicy", name)),
+            _count("NetworkPolicy", "NetworkPolicies"),
+        )
+        yield _Looking(
+            "closed",
+            "what NetworkPolicies close to sidecars",
+            self._closed,
+            lambda found: "nothing" if not found else _count("connection")(found),
+        )
+        yield _Looking(
+            "configured",
+            "istiod's configuration",
+            lambda: tuple(preflight.in_force(self._context)),
+            lambda found: "leaves nothing out" if not found else "leaves something out",
+        )
+        yield _Looking(
+            "stale",
+            "sidecars and their istiods",
+            lambda: tuple(stale.sidecars(self._context)),
+            lambda found: "go together" if not found else "do not go together",
+        )
+        yield _Looking(
+            "istio_services",
+            f"Services in {istio}",
+            lambda: tuple(cluster.list("v1", "Service", istio)),
+            _count("Service"),
         )
         yield _Looking(
             "events", f"events in {name}", self._events, lambda _found: "as evidence for findings"
@@ -194,7 +247,9 @@ class Looker:
     def _patiently(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what may have to be waited for; waits are shown, so they stay in this thread."""
         if seen.in_mesh:
-            yield _Looking("proxies", "istioctl proxy-status", self._proxies, _tell_proxies)
+            yield _Looking(
+                "proxies", "istioctl proxy-status", partial(self._proxies, seen), _tell_proxies
+            )
 
     def _each_pod(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what is looked at in each pod."""
@@ -232,12 +287,21 @@ class Looker:
         return tuple(_living(self._cluster.list("v1", "Pod", self._names[0])))
 
     def _workloads(self) -> tuple[Object, ...]:
-        kinds = ("StatefulSet", "Deployment")
-        return tuple(w for kind in kinds for w in self._cluster.list(APPS, kind, self._names[0]))
+        name = self._names[0]
+        return tuple(w for kind in WORKLOADS for w in self._cluster.list(APPS, kind, name))
+
+    def _limits(self) -> tuple[Object, ...]:
+        kinds = ("LimitRange", "ResourceQuota")
+        return tuple(i for kind in kinds for i in self._cluster.list("v1", kind, self._names[0]))
+
+    def _closed(self) -> tuple[preflight_traffic.Closed, ...]:
+        made = templates.meshed(self._context)
+        return tuple(preflight_traffic.closed_to_sidecars(self._context, made))
 
     def _events(self) -> Mapping[str, tuple[KubeEvent, ...]]:
         found: dict[str, list[KubeEvent]] = defaultdict(list)
-        for event in self._cluster.list("v1", "Event", self._names[0]):
+        every = self._cluster.list("v1", "Event", self._names[0])
+        for event in sorted(every, key=KubeEvent.last_seen):
             if event.get("reason") in pods.TELLING_EVENTS:
                 found[event["involvedObject"]["name"]].append(KubeEvent.of(event))
         return {name: tuple(events) for name, events in found.items()}
@@ -252,14 +316,15 @@ class Looker:
 
     def _of_revision(self, found: Iterable[Object]) -> tuple[Object, ...]:
         """Leave out what belongs to another Istio, such as a canary beside this one."""
-        desired = self._parameters.istio.revision
+        desired = revisions.resolved(self._parameters, self._tags).istio.revision
         return tuple(
             item for item in found if labels_of(item).get(REVISION_LABEL, "default") == desired
         )
 
     def _injection(self) -> Injection:
         try:
-            return Injection(injection.try_injection(self._context)[1])
+            answer = injection.try_injection(self._context)
+            return Injection(pods.has_sidecar(answer), image=pods.image_of(answer, PROXY))
         except ClusterRefused as error:
             if not refusal.unanswered(error.cause).endswith(refusal.INJECTOR):
                 raise  # others refuse the pod, so whether it would be injected cannot be told
@@ -310,7 +375,7 @@ class Looker:
         return Token(*accounts.review(self._cluster, self._token))
 
     def _access_log(self) -> str:
-        name = of_revision(self._parameters, "istio")
+        name = of_revision(revisions.resolved(self._parameters, self._tags), "istio")
         found = self._cluster.get("v1", "ConfigMap", name, self._names[1])
         mesh = yaml.safe_load(((found or {}).get("data") or {}).get("mesh") or "{}") or {}
         if found is not None and not mesh.get("accessLogFile"):
@@ -319,14 +384,17 @@ class Looker:
             )
         return "written" if found else "there is no mesh yet"
 
-    def _proxies(self) -> Mapping[str, Mapping[str, str]]:
+    def _proxies(self, seen: Observation) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = {}
+        expected = [proxy_name(pod) for pod in seen.in_mesh if pods.has_ready_sidecar(pod)]
 
         def observe() -> wait.State:
             found.clear()
             found.update(self._istioctl.proxy_states())
-            stale = [name for name, kinds in found.items() if "STALE" in kinds.values()]
-            return wait.State(not stale, ", ".join(stale))
+            late = [name for name, kinds in found.items() if "STALE" in kinds.values()]
+            # After a change of its configuration istiod has all of them connect again.
+            late += [name for name in expected if name not in found]
+            return wait.State(not late, ", ".join(late))
 
         with suppress(WaitFailed):  # a rule judges what is stale for longer
             wait.until("proxies to acknowledge", observe, timeout=_SETTLE, interval=0.5)

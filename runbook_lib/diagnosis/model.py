@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from dataclasses import dataclass, field
+from typing import Any, Self
 
 from runbook_lib.lifecycle import Finding, Severity
 
@@ -17,7 +18,7 @@ class Cause(Finding):
     Attributes:
         severity: A fault, or a chapter not run yet.
         outside: It explains answers that users get from outside.
-        pod: The pod that fails, if it is about one that may fail for want of others.
+        pods: The pods that fail, if it is about some that may fail for want of others.
         breaks: The pods whose calls it breaks, where that is known: it is no reason for others.
         chapter: The id of the chapter that is about it.
         consequences: What else it explains; these are no causes of their own.
@@ -25,14 +26,34 @@ class Cause(Finding):
 
     severity: Severity = field(default=Severity.FAULT, kw_only=True)
     outside: bool = field(default=False, kw_only=True)
-    pod: str = field(default="", kw_only=True)
+    pods: frozenset[str] = field(default=frozenset(), kw_only=True)
     breaks: frozenset[str] | None = field(default=None, kw_only=True)
     chapter: str = field(default="", kw_only=True)
     consequences: tuple[Cause, ...] = field(default=(), kw_only=True)
 
     def may_explain(self, other: Cause) -> bool:
         """Whether another may follow from it, as far as pods tell."""
-        return self.breaks is None or not other.pod or other.pod in self.breaks
+        return self.breaks is None or other.pods <= self.breaks
+
+    @classmethod
+    def of(cls, finding: Finding, effect: str = "", **more: Any) -> Self:
+        """Return a cause that preflight found, too, where it speaks of what would happen.
+
+        Args:
+            finding: What was found.
+            effect: What comes of it now; left out, what the finding says.
+            more: Fields of the cause.
+        """
+        return cls(
+            finding.where,
+            finding.what,
+            effect or finding.effect,
+            finding.remedy,
+            # Preflight leaves out the object where it is the one that the finding is about.
+            tuple(f"{finding.where} {e}" if e.startswith(".") else e for e in finding.evidence),
+            parameter=finding.parameter,
+            **{"link": finding.link, **more},
+        )
 
     @property
     def reaches_outside(self) -> bool:

@@ -3,101 +3,33 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runbook_lib.chapters.autoscaling import Autoscaler
-from runbook_lib.cluster import KubeEvent, Object, has_sidecar, labels_of, name_of, reference
-from runbook_lib.mesh import Policies, Selection, is_web, traffic
+from runbook_lib.chapters.shared.preflight.traffic import Closed
+from runbook_lib.cluster import (
+    KubeEvent,
+    Object,
+    has_sidecar,
+    labels_of,
+    name_of,
+    namespace_of,
+    pods,
+    ref,
+    reference,
+)
+from runbook_lib.diagnosis.parts import Front, Injection, SiteAnswer, Token
+from runbook_lib.lifecycle import Finding
+from runbook_lib.mesh import Policies, Selection, is_web, revisions, traffic
+from runbook_lib.mesh.ends import needed
 from runbook_lib.mesh.policy import is_dry_run, service_targets
 from runbook_lib.parameters import Parameters
-from runbook_lib.site import Observed
 from runbook_lib.tools import Message
-
-_GATEWAY_ERRORS = (None, 502, 503, 504)
-"""No answer, or the load balancer's own answer when it got none."""
 
 _HASH = "[bcdfghjklmnpqrstvwxz2456789]+"
 """Of the letters and digits that Kubernetes uses, see SafeEncodeString in apimachinery."""
-
-
-@dataclass(frozen=True)
-class SiteAnswer:
-    """What the site answered to one probe, next to what the finished runbook lets through.
-
-    Attributes:
-        method: The method.
-        path: The path.
-        own_status: What the application itself answers.
-        allowed: Whether the runbook's final policy lets the method through.
-        observed: The answer.
-    """
-
-    method: str
-    path: str
-    own_status: int
-    allowed: bool
-    observed: Observed
-
-    @property
-    def denied(self) -> bool:
-        """Whether a sidecar refused it; the body that tells is not sent for HEAD."""
-        desired = traffic.DENIED
-        told = self.method == "HEAD" or str(desired.body_contains) in self.observed.body
-        return self.observed.status == desired.status and told
-
-    @property
-    def unreachable(self) -> bool:
-        """Whether the application was not reached."""
-        return self.observed.status in _GATEWAY_ERRORS
-
-    @property
-    def text(self) -> str:
-        """The request and its answer."""
-        return f"{self.method} {self.path} from outside: {self.observed.text}"
-
-
-@dataclass(frozen=True)
-class Injection:
-    """What came of a pod that was asked for as a dry run, as far as it tells about Istio.
-
-    Attributes:
-        injected: Whether it got a sidecar.
-        refused: What the API server says if it could not call the webhook that injects; empty if
-            it could. What others have against the pod makes the injection unseen.
-    """
-
-    injected: bool
-    refused: str = ""
-
-
-@dataclass(frozen=True)
-class Token:
-    """A token for Kiali, without itself.
-
-    Attributes:
-        user: Whose it is; empty if it is not accepted.
-        refused: Why it is not accepted; empty if it is.
-    """
-
-    user: str
-    refused: str = ""
-
-
-@dataclass(frozen=True)
-class Front:
-    """A Service in front of the application.
-
-    Attributes:
-        name: The Service's.
-        service: The Service, if it is there.
-        named_by: The parameter, or the field of an Ingress, that names it.
-    """
-
-    name: str
-    service: Object | None
-    named_by: str
 
 
 @dataclass(frozen=True)
@@ -107,13 +39,20 @@ class Observation:
     Attributes:
         parameters: The run's parameters.
         unseen: Names of fields that could not be seen, with the reason.
+        tags: The revision behind each revision tag.
         namespace: The application's namespace.
         pods: Its pods that have not ended.
-        workloads: Its StatefulSets and Deployments.
+        workloads: Its StatefulSets, Deployments and DaemonSets.
         events: Events that tell why something is missing or not ready, by the object's name.
         services: Its Services.
         endpoints: Its EndpointSlices.
         ingresses: Its Ingresses.
+        limits: Its LimitRanges and ResourceQuotas.
+        closed: What NetworkPolicies close of what its sidecars need, if they are enforced.
+        network_policies: NetworkPolicies of its namespace.
+        configured: What istiod's configuration leaves out.
+        stale: What preflight has to say about sidecars and the istiods of their revisions.
+        istio_services: The Services of istiod's namespace.
         istiod: istiod's Deployments, of the parameters' revision only, as the next two.
         istiod_pods: istiod's pods.
         webhooks: MutatingWebhookConfigurations that inject sidecars.
@@ -137,6 +76,7 @@ class Observation:
 
     parameters: Parameters
     unseen: Mapping[str, str] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
     namespace: Object | None = None
     pods: tuple[Object, ...] = ()
     workloads: tuple[Object, ...] = ()
@@ -144,6 +84,12 @@ class Observation:
     services: tuple[Object, ...] = ()
     endpoints: tuple[Object, ...] = ()
     ingresses: tuple[Object, ...] = ()
+    limits: tuple[Object, ...] = ()
+    closed: tuple[Closed, ...] = ()
+    network_policies: tuple[Object, ...] = ()
+    configured: tuple[Finding, ...] = ()
+    stale: tuple[Finding, ...] = ()
+    istio_services: tuple[Object, ...] = ()
     istiod: tuple[Object, ...] = ()
     istiod_pods: tuple[Object, ...] = ()
     webhooks: tuple[Object, ...] = ()
@@ -168,6 +114,17 @@ class Observation:
     def labels(self) -> Mapping[str, str]:
         """The labels of the application's namespace."""
         return labels_of(self.namespace or {})
+
+    @property
+    def resolved(self) -> Parameters:
+        """The parameters with the revision that is meant, should they name a tag."""
+        return revisions.resolved(self.parameters, self.tags)
+
+    @property
+    def is_labelled(self) -> bool:
+        """Whether the namespace asks for sidecars of the parameters' revision, by any label."""
+        asked = revisions.asked_for(self.labels, self.tags)
+        return asked == self.resolved.istio.revision
 
     @property
     def in_mesh(self) -> tuple[Object, ...]:
@@ -241,6 +198,23 @@ class Observation:
         return tuple(answer for answer in self.wrong_answers if not answer.allowed)
 
     @property
+    def server_errors(self) -> tuple[SiteAnswer, ...]:
+        """The wrong answers of something that fails, and not of something that refuses."""
+        return tuple(a for a in self.wrong_answers if (a.observed.status or 599) >= 500)
+
+    def failed_by(self, workload: str) -> tuple[SiteAnswer, ...]:
+        """Return the answers that a workload that fails explains: the web's, or one it needs."""
+        concerns = workload in (self.parameters.application.web.name, *needed(self.parameters))
+        return self.server_errors if concerns else ()
+
+    def broken_by(self, failing: Sequence[Object]) -> frozenset[str] | None:
+        """Return the pods that may fail because these do: only they, unless others need them."""
+        listed = {pods.workload_of(pod) for pod in failing} & {
+            *self.parameters.application.workloads
+        }
+        return None if listed else frozenset(map(name_of, failing))
+
+    @property
     def own_authorization(self) -> Object | None:
         """The runbook's AuthorizationPolicy, if it is enforced."""
         own = traffic.of_the_runbook(self.parameters, self.policies)
@@ -290,14 +264,51 @@ def _backends(ingress: Object) -> Iterator[tuple[str, Object]]:
 
 
 def wanted_pods(workload: Object) -> int:
-    """Return how many pods a workload asks for."""
+    """Return how many pods a workload asks for; a DaemonSet as many as there are nodes for it."""
+    if workload["kind"] == "DaemonSet":
+        return int((workload.get("status") or {}).get("desiredNumberScheduled", 0))
     return int(workload["spec"].get("replicas", 1))
 
 
 def pods_of(seen: Observation, workload: Object) -> list[Object]:
-    """Return the pods that a workload's selector matches."""
-    selector = workload["spec"]["selector"].get("matchLabels") or {}
-    return [pod for pod in seen.pods if selector.items() <= labels_of(pod).items()]
+    """Return the pods that a workload keeps: selectors of several may match the same ones."""
+    keeper = (workload["kind"], name_of(workload))
+    return [pod for pod in seen.pods if pods.workload_of(pod) == keeper]
+
+
+def events_of(seen: Observation, pod: Object) -> tuple[KubeEvent, ...]:
+    """Return what was said about a pod that still holds: not of one of its name before it."""
+    uid, scheduled = pod["metadata"].get("uid", ""), pod["spec"].get("nodeName")
+    return tuple(
+        event
+        for event in seen.events.get(name_of(pod), ())
+        if event.uid in ("", uid) and not (scheduled and event.reason == "FailedScheduling")
+    )
+
+
+def by_workload(seen: Observation, found: Iterable[Object]) -> Iterator[tuple[str, list[Object]]]:
+    """Yield pods by what keeps them, each with its name for people: many may have one cause."""
+    kept: dict[str, list[Object]] = {}
+    for pod in found:
+        where = ref(*pods.workload_of(pod), seen.parameters.application.namespace)
+        kept.setdefault(where, []).append(pod)
+    yield from kept.items()
+
+
+def proxy_name(pod: Object) -> str:
+    """Return what istiod calls a pod's sidecar."""
+    return f"{name_of(pod)}.{namespace_of(pod)}"
+
+
+def of_many(keeper: str, found: Sequence[Object]) -> str:
+    """Return ` of` pods as `some` names them; nothing for one, which its finding names itself."""
+    return f" of {some(keeper, found)}" if len(found) > 1 else ""
+
+
+def some(keeper: str, found: Sequence[Object]) -> str:
+    """Name a pod, or say how many of a workload there are, with one as an example."""
+    first = name_of(found[0])
+    return first if len(found) == 1 else f"{len(found)} pods of {keeper}, such as {first}"
 
 
 def creation_failures(seen: Observation, workload: Object) -> tuple[str, ...]:

@@ -3,782 +3,261 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
-from base64 import urlsafe_b64decode, urlsafe_b64encode
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
 
-import psutil
 import pytest
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-from runbook_lib.base.locations import lab_directory, repository_root
-from runbook_lib.base.wait import State, until
+from runbook_lib.base.locations import repository_root
 from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.policies import authorization, manifest, mutual_tls
-from runbook_lib.cluster import accounts
-from runbook_lib.cluster.objects import Object
-from runbook_lib.diagnosis.diagnose import diagnose
+from runbook_lib.chapters.shared import preflight
 from runbook_lib.diagnosis.model import Diagnosis
-from runbook_lib.lab.foundation.state import marked_processes
-from runbook_lib.lifecycle.context import Context
+from tests.faults import addons, application, harmless, injection, misjudged, policies
+from tests.faults.site import FRONT, OTHER, WEB, Fault, Site
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(300)]
 
-WEB = {"app": "xnat-web"}
-FRONT = "xnat-xnat-web-headless"
-"""The Service to which the Ingress leads."""
-
-OTHER = {"name": "other-team", "namespace": "xnat"}
-SECURITY = "security.istio.io/v1"
-
-
-class Site:
-    """The lab with the whole runbook applied, and short ways to break it."""
-
-    def __init__(self, lab: Lab, context: Context) -> None:
-        self.lab = lab
-        self.context = context
-        self.seconds: list[float] = []
-        self.token = ""
-        self.diagnoses: dict[str, Diagnosis] = {}
-
-    def kubectl(self, *words: str, namespace: str = "xnat", **more: Any) -> str:
-        return self.lab.run("kubectl", "--namespace", namespace, *words, **more)
-
-    def apply(self, item: Object) -> None:
-        # As a person would: replacing whatever the runbook's fields were.
-        options = ("--server-side", "--force-conflicts", "--field-manager", "other-team")
-        self.lab.run("kubectl", "apply", *options, "--filename", "-", stdin=json.dumps(item))
-
-    def recreate(self, item: Object) -> None:
-        metadata = item["metadata"]
-        where = metadata.get("namespace", "default")
-        self.kubectl(
-            "delete", item["kind"], metadata["name"], "--ignore-not-found", namespace=where
-        )
-        self.lab.run("kubectl", "create", "--filename", "-", stdin=json.dumps(item))
-
-    def get(self, kind: str, name: str) -> Object:
-        found: Object = json.loads(self.kubectl("get", kind, name, "--output", "json"))
-        for key in ("uid", "resourceVersion", "creationTimestamp", "managedFields", "generation"):
-            found["metadata"].pop(key, None)
-        found.pop("status", None)
-        return found
-
-    def until_answer(self, method: str, *statuses: int) -> None:
-        """Wait until a fault shows from outside."""
-        self.lab.until_answer(method, *statuses, timeout=45, successes=2)
-
-    def until_refused(self, said: str) -> None:
-        """Wait until the API server says this of a new pod: it takes up admission rules late."""
-        pod = ("run", "probe", "--image=lab.invalid/probe:simulated", "--dry-run=server")
-
-        def observe() -> State:
-            answer = self.kubectl(*pod, check=False)
-            return State(said in answer, answer)
-
-        until(f"a pod to be refused: {said}", observe, timeout=30, successes=2)
-
-    def until_pod(self, name: str, what: str, holds: Callable[[Object], bool]) -> None:
-        def observe(found: list[Object]) -> State:
-            return State(any(map(holds, found)), f"{len(found)} pods")
-
-        self.context.cluster.watch_until(
-            f"pod {name} {what}", "v1", "Pod", "xnat", observe, name=name, timeout=45
-        )
-
-    def until_rolled_out(self, workload: str = "statefulset/xnat-xnat-web", **more: Any) -> None:
-        self.kubectl("rollout", "status", workload, "--timeout=60s", **more)
-
-    def restart_web(self) -> None:
-        self.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
-        self.until_rolled_out()
-
-    def process(self, name: str) -> psutil.Process:
-        """A process of the web pod."""
-        return next(
-            process
-            for process in marked_processes(self.lab.name)
-            if "_xnat-xnat-web-0_" in process.cwd() and name in " ".join(process.cmdline())
-        )
-
-    def diagnose(self) -> Diagnosis:
-        began = time.monotonic()
-        try:
-            return diagnose(self.context, self.token)
-        finally:
-            self.seconds.append(time.monotonic() - began)
-
-    def until_healthy(self) -> None:
-        """Wait until nothing is found: what was mended takes a moment to arrive everywhere."""
-
-        def observe() -> State:
-            found = self.diagnose()
-            return State(found.healthy, str(found))
-
-        until("a healthy mesh to be found healthy", observe, timeout=60, interval=0.5)
-
-
-Fault = Callable[[Site], AbstractContextManager[None]]
-
-
-@contextmanager
-def label_missing(site: Site) -> Iterator[None]:
-    site.kubectl("label", "namespace", "xnat", "istio-injection-")
-    yield
-    site.kubectl("label", "namespace", "xnat", "istio-injection=enabled")
-
-
-@contextmanager
-def two_labels(site: Site) -> Iterator[None]:
-    site.kubectl("label", "namespace", "xnat", "istio.io/rev=canary")
-    yield
-    site.kubectl("label", "namespace", "xnat", "istio.io/rev-")
-
-
-@contextmanager
-def pod_not_restarted(site: Site) -> Iterator[None]:
-    """Without a sidecar the pod does not even start: STRICT closes the database to it."""
-    site.kubectl("label", "namespace", "xnat", "istio-injection-")
-    site.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
-    site.until_pod("xnat-xnat-web-0", "to be there again", lambda _: True)
-    site.kubectl("label", "namespace", "xnat", "istio-injection=enabled")
-    site.until_answer("GET", 503)
-    yield
-    site.restart_web()
-
-
-@contextmanager
-def webhook_deleted(site: Site) -> Iterator[None]:
-    webhook = site.get("mutatingwebhookconfiguration", "istio-sidecar-injector")
-    site.kubectl("delete", "mutatingwebhookconfiguration", "istio-sidecar-injector")
-    yield
-    site.lab.run("kubectl", "create", "--filename", "-", stdin=json.dumps(webhook))
-
-
-@contextmanager
-def webhook_pointing_nowhere(site: Site) -> Iterator[None]:
-    def point_to(service: str) -> None:
-        operations = [
-            {
-                "op": "replace",
-                "path": f"/webhooks/{number}/clientConfig/service/name",
-                "value": service,
-            }
-            for number in range(4)
-        ]
-        patch = ("--type", "json", "--patch", json.dumps(operations))
-        site.kubectl("patch", "mutatingwebhookconfiguration", "istio-sidecar-injector", *patch)
-
-    point_to("nowhere")
-    yield
-    point_to("istiod")
-
-
-@contextmanager
-def istiod_down(site: Site, selector: str = "app=istiod") -> Iterator[None]:
-    istio = {"namespace": "istio-system"}
-    site.kubectl("scale", "deployment/istiod", "--replicas=0", **istio)
-    gone = ("--for=delete", "--timeout=60s")
-    site.kubectl("wait", "pod", f"--selector={selector}", *gone, **istio)
-    yield
-    site.kubectl("scale", "deployment/istiod", "--replicas=1", **istio)
-    site.until_rolled_out("deployment/istiod", **istio)
-
-
-@contextmanager
-def istiod_down_beside_a_canary(site: Site) -> Iterator[None]:
-    """An istiod of another revision, which looks well and serves other namespaces."""
-    labels = {"app": "istiod", "istio.io/rev": "canary"}
-    container = {"name": "discovery", "image": "lab.invalid/istiod-canary:simulated"}
-    site.recreate(
-        {
-            "apiVersion": "apps/v1",
-            "kind": "Deployment",
-            "metadata": {"name": "istiod-canary", "namespace": "istio-system", "labels": labels},
-            "spec": {
-                "selector": {"matchLabels": labels},
-                "template": {"metadata": {"labels": labels}, "spec": {"containers": [container]}},
-            },
-        }
-    )
-    istio = {"namespace": "istio-system"}
-    site.until_rolled_out("deployment/istiod-canary", **istio)
-    with istiod_down(site, selector="app=istiod,istio.io/rev=default"):
-        yield
-    site.kubectl("delete", "deployment", "istiod-canary", **istio)
-
-
-@contextmanager
-def another_webhook_is_away(site: Site) -> Iterator[None]:
-    """A webhook of somebody else is asked about every pod, and its Service is gone."""
-    hook = {
-        "name": "pods.other-team.example.com",
-        "clientConfig": {"service": {"name": "nowhere", "namespace": "xnat"}},
-        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "xnat"}},
-        "rules": [
-            {
-                "apiGroups": [""],
-                "apiVersions": ["v1"],
-                "operations": ["CREATE"],
-                "resources": ["pods"],
-            }
-        ],
-        "admissionReviewVersions": ["v1"],
-        "sideEffects": "None",
-    }
-    site.recreate(
-        {
-            "apiVersion": "admissionregistration.k8s.io/v1",
-            "kind": "ValidatingWebhookConfiguration",
-            "metadata": {"name": "other-team"},
-            "webhooks": [hook],
-        }
-    )
-    site.until_refused("failed calling webhook")
-    yield
-    site.kubectl("delete", "validatingwebhookconfiguration", "other-team")
-
-
-@contextmanager
-def pod_security_forbids_sidecars(site: Site) -> Iterator[None]:
-    key = "pod-security.kubernetes.io/enforce"
-    site.kubectl("label", "namespace", "xnat", f"{key}=baseline")
-    site.until_refused("violates PodSecurity")
-    yield
-    site.kubectl("label", "namespace", "xnat", f"{key}-")
-
-
-@contextmanager
-def quota_leaves_no_room(site: Site) -> Iterator[None]:
-    metadata = {"name": "small", "namespace": "xnat"}
-    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": metadata}
-    site.recreate({**quota, "spec": {"hard": {"pods": "1"}}})
-    site.until_refused("exceeded quota")
-    site.kubectl("delete", "pod", "xnat-xnat-web-0", "--wait")
-    site.until_answer("GET", 503)
-    yield
-    site.kubectl("delete", "resourcequota", "small")
-    site.until_rolled_out()
-
-
-@contextmanager
-def pods_need_an_owner(site: Site) -> Iterator[None]:
-    """A policy that every workload's pod meets, and one that is asked for by itself does not."""
-    policy = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": "owned"},
-        "spec": {
-            "matchConstraints": {
-                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "xnat"}},
-                "resourceRules": [
-                    {
-                        "apiGroups": [""],
-                        "apiVersions": ["v1"],
-                        "operations": ["CREATE"],
-                        "resources": ["pods"],
-                    }
-                ],
-            },
-            "validations": [
-                {
-                    "expression": "has(object.metadata.ownerReferences)",
-                    "message": "a pod needs an owner",
-                }
-            ],
-        },
-    }
-    binding = {
-        "apiVersion": "admissionregistration.k8s.io/v1",
-        "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": "owned"},
-        "spec": {"policyName": "owned", "validationActions": ["Deny"]},
-    }
-    site.recreate(policy)
-    site.recreate(binding)
-    site.until_refused("denied request")
-    yield
-    site.kubectl("delete", "validatingadmissionpolicybinding", "owned")
-    site.kubectl("delete", "validatingadmissionpolicy", "owned")
-
-
-def exception(**changes: Any) -> Fault:
-    """The exception with some of its fields otherwise; None deletes it."""
-
-    @contextmanager
-    def fault(site: Site) -> Iterator[None]:
-        right = manifest.mutual_tls_exception(site.context.parameters, WEB)
-        spec = {**right["spec"], **changes}
-        site.recreate({**right, "spec": spec})
-        site.until_answer("GET", 502)
-        yield
-        site.recreate(right)
-        site.until_answer("GET", 200)
-
-    return fault
-
-
-@contextmanager
-def strict_without_exception(site: Site) -> Iterator[None]:
-    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
-    site.kubectl("delete", "peerauthentication", "default")
-    site.until_answer("GET", 502)
-    yield
-    site.recreate(right)
-    site.until_answer("GET", 200)
-
-
-@contextmanager
-def strict_without_exception_beside_one_of_others(site: Site) -> Iterator[None]:
-    """Another team, in a namespace of its own, has opened a port of its own pods."""
-    name, where = "other-team", "default"
-    spec = {
-        "selector": {"matchLabels": {"app": "shop"}},
-        "portLevelMtls": {"9000": {"mode": "DISABLE"}},
-    }
-    metadata = {"name": name, "namespace": where}
-    policy = {"apiVersion": SECURITY, "kind": "PeerAuthentication", "metadata": metadata}
-    site.recreate({**policy, "spec": spec})
-    with strict_without_exception(site):
-        yield
-    site.kubectl("delete", "peerauthentication", name, namespace=where)
-
-
-@contextmanager
-def exception_in_another_namespace(site: Site) -> Iterator[None]:
-    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
-    wrong = {**right, "metadata": {"name": "default", "namespace": "default"}}
-    site.kubectl("delete", "peerauthentication", "default")
-    site.recreate(wrong)
-    site.until_answer("GET", 502)
-    yield
-    site.kubectl("delete", "peerauthentication", "default", namespace="default")
-    site.recreate(right)
-    site.until_answer("GET", 200)
-
-
-@contextmanager
-def an_older_policy_wins(site: Site) -> Iterator[None]:
-    right = manifest.mutual_tls_exception(site.context.parameters, WEB)
-    older = {
-        **right,
-        # In the same second the name decides, so this one comes first either way.
-        "metadata": {"name": "a-team", "namespace": "xnat"},
-        "spec": {"selector": {"matchLabels": WEB}, "mtls": {"mode": "STRICT"}},
-    }
-    site.recreate(older)
-    site.recreate(right)
-    site.until_answer("GET", 502)
-    yield
-    site.kubectl("delete", "peerauthentication", "a-team")
-    site.until_answer("GET", 200)
-
-
-def own_policy(method: str, status: int, healed: int, **operation: Any) -> Fault:
-    """The runbook's AuthorizationPolicy with another operation or selector."""
-
-    @contextmanager
-    def fault(site: Site) -> Iterator[None]:
-        given = site.context.parameters
-        right = manifest.authorization_policy(given, WEB, given.authorization.methods)
-        wrong: Object = json.loads(json.dumps(right))
-        wrong["spec"]["selector"]["matchLabels"].update(operation.pop("labels", {}))
-        wrong["spec"]["rules"][0]["to"][0]["operation"].update(operation)
-        site.recreate(wrong)
-        site.until_answer(method, status)
-        yield
-        site.recreate(right)
-        site.until_answer(method, healed)
-
-    return fault
-
-
-def other_policy(
-    action: str, methods: list[str], seen: tuple[str, int], healed: int, *, alone: bool = False
-) -> Fault:
-    """An AuthorizationPolicy by somebody else, perhaps in place of the runbook's."""
-
-    @contextmanager
-    def fault(site: Site) -> Iterator[None]:
-        given = site.context.parameters
-        own = manifest.authorization_policy(given, WEB, given.authorization.methods)
-        rules = [{"to": [{"operation": {"methods": methods}}]}]
-        spec = {"action": action, "selector": {"matchLabels": WEB}, "rules": rules}
-        if alone:
-            site.kubectl("delete", "authorizationpolicy", own["metadata"]["name"])
-        policy = {"apiVersion": SECURITY, "kind": "AuthorizationPolicy", "metadata": OTHER}
-        site.recreate({**policy, "spec": spec})
-        site.until_answer(*seen)
-        yield
-        site.kubectl("delete", "authorizationpolicy", "other-team")
-        if alone:
-            site.recreate(own)
-        site.until_answer(seen[0], healed)
-
-    return fault
-
-
-@contextmanager
-def mutual_tls_to_a_plaintext_port(site: Site) -> Iterator[None]:
-    def set_mode(mode: str) -> None:
-        path = "/spec/trafficPolicy/portLevelSettings/0/tls/mode"
-        patch = json.dumps([{"op": "replace", "path": path, "value": mode}])
-        words = ("destinationrule", "xnat-xnat-web", "--type", "json", "--patch", patch)
-        site.kubectl("patch", *words)
-
-    set_mode("ISTIO_MUTUAL")
-    yield
-    set_mode("DISABLE")
-
-
-@contextmanager
-def mutual_tls_to_a_database_without_sidecar(site: Site) -> Iterator[None]:
-    """The web application hangs as one does that has lost its database."""
-    metadata = {"name": "xnat-postgresql", "namespace": "xnat"}
-    traffic = {"tls": {"mode": "ISTIO_MUTUAL"}}
-
-    def inject(value: str | None) -> None:
-        labels = {"sidecar.istio.io/inject": value}
-        patch = json.dumps({"spec": {"template": {"metadata": {"labels": labels}}}})
-        site.kubectl("patch", "statefulset", "xnat-postgresql", "--patch", patch)
-        site.until_rolled_out("statefulset/xnat-postgresql")
-
-    inject("false")
-    site.recreate(
-        {
-            "apiVersion": "networking.istio.io/v1",
-            "kind": "DestinationRule",
-            "metadata": metadata,
-            "spec": {"host": "xnat-postgresql", "trafficPolicy": traffic},
-        }
-    )
-    with application_hangs(site):
-        yield
-    site.kubectl("delete", "destinationrule", "xnat-postgresql")
-    inject(None)
-
-
-@contextmanager
-def sidecar_killed(site: Site) -> Iterator[None]:
-    site.process("pilot-agent").kill()
-
-    def restarted(pod: Object) -> bool:
-        states = pod["status"].get("initContainerStatuses") or []
-        return any(s["name"] == "istio-proxy" and s["restartCount"] for s in states)
-
-    site.until_pod("xnat-xnat-web-0", "to have its sidecar restarted", restarted)
-    yield
-    site.restart_web()
-
-
-@contextmanager
-def application_hangs(site: Site) -> Iterator[None]:
-    process = site.process("standins.xnat")
-    process.suspend()
-    try:
-        site.until_pod("xnat-xnat-web-0", "not to be ready", lambda pod: not _web_is_ready(pod))
-        yield
-    finally:
-        process.resume()
-    site.until_pod("xnat-xnat-web-0", "to be ready", _web_is_ready)
-
-
-def _web_is_ready(pod: Object) -> bool:
-    states = pod["status"].get("containerStatuses") or []
-    return any(s["name"] == "xnat" and s["ready"] for s in states)
-
-
-@contextmanager
-def scaled_to_zero(site: Site) -> Iterator[None]:
-    site.kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=0")
-    site.until_answer("GET", 503)
-    yield
-    site.kubectl("scale", "statefulset/xnat-xnat-web", "--replicas=1")
-    site.until_rolled_out()
-
-
-def service(
-    path: str, value: str | int, *, status: int, names: tuple[str, ...] = (FRONT,)
-) -> Fault:
-    """Services in front of the web pods with one field otherwise."""
-
-    @contextmanager
-    def fault(site: Site) -> Iterator[None]:
-        old: Any = site.get("service", names[0])
-        for key in path.strip("/").split("/"):
-            field = key.replace("~1", "/")  # RFC 6901
-            old = old[int(field)] if isinstance(old, list) else old[field]
-
-        def put(new: str | int) -> None:
-            patch = json.dumps([{"op": "replace", "path": path, "value": new}])
-            for name in names:
-                site.kubectl("patch", "service", name, "--type", "json", "--patch", patch)
-
-        put(value)
-        site.until_answer("GET", status)
-        yield
-        put(old)
-        site.until_answer("GET", 200)
-
-    return fault
-
-
-@contextmanager
-def service_deleted(site: Site) -> Iterator[None]:
-    before = site.get("service", FRONT)
-    site.kubectl("delete", "service", FRONT)
-    site.until_answer("GET", 503)
-    yield
-    site.recreate(before)
-    site.until_answer("GET", 200)
-
-
-@contextmanager
-def autoscaler_set_back(site: Site) -> Iterator[None]:
-    """Somebody applies the file from before chapter 03 again."""
-    name = ("horizontalpodautoscaler", "xnat-xnat-web")
-    mended = site.get(*name)["spec"]["metrics"]
-    target = {"type": "Utilization", "averageUtilization": 70}
-    old = [{"type": "Resource", "resource": {"name": "cpu", "target": target}}]
-
-    def put(metrics: list[Object]) -> None:
-        patch = json.dumps({"spec": {"metrics": metrics}})
-        site.kubectl("patch", *name, "--type", "merge", "--patch", patch)
-
-    put(old)
-    yield
-    put(mended)
-
-
-@contextmanager
-def sidecar_without_a_request(site: Site) -> Iterator[None]:
-    """One annotation replaces all of the sidecar's resources: a percentage of nothing is left."""
-
-    def annotate(memory: str | None) -> None:
-        annotations = {"sidecar.istio.io/proxyMemory": memory}
-        patch = json.dumps({"spec": {"template": {"metadata": {"annotations": annotations}}}})
-        site.kubectl("patch", "statefulset", "xnat-xnat-web", "--patch", patch)
-        site.until_rolled_out()
-
-    annotate("64Mi")
-    with autoscaler_set_back(site):
-        yield
-    annotate(None)
-
-
-@contextmanager
-def application_without_a_request(site: Site) -> Iterator[None]:
-    path = "/spec/template/spec/containers/0/resources"
-
-    def patch(operation: Object) -> None:
-        words = ("--type", "json", "--patch", json.dumps([{"path": path, **operation}]))
-        site.kubectl("patch", "statefulset", "xnat-xnat-web", *words)
-        site.until_rolled_out()
-
-    container, _ = site.get("statefulset", "xnat-xnat-web")["spec"]["template"]["spec"][
-        "containers"
-    ]
-    patch({"op": "remove"})
-    yield
-    patch({"op": "add", "value": container["resources"]})
-
-
-@contextmanager
-def autoscaler_of_nothing(site: Site) -> Iterator[None]:
-    right = site.get("horizontalpodautoscaler", "xnat-xnat-web")
-    target = {**right["spec"]["scaleTargetRef"], "name": "nowhere"}
-    site.recreate({**right, "metadata": OTHER, "spec": {**right["spec"], "scaleTargetRef": target}})
-    said = "--for=condition=AbleToScale=False"
-    site.kubectl("wait", "horizontalpodautoscaler/other-team", said, "--timeout=30s")
-    yield
-    site.kubectl("delete", "horizontalpodautoscaler", "other-team")
-
-
-@contextmanager
-def kiali_scaled_to_zero(site: Site) -> Iterator[None]:
-    istio = {"namespace": "istio-system"}
-    site.kubectl("scale", "deployment/kiali", "--replicas=0", **istio)
-    site.context.cluster.watch_until(
-        "Kiali to be away",
-        *("apps/v1", "Deployment", "istio-system"),
-        lambda found: State("availableReplicas" not in found[0]["status"], "still there"),
-        name="kiali",
-        timeout=45,
-    )
-    yield
-    site.kubectl("scale", "deployment/kiali", "--replicas=1", **istio)
-    site.until_rolled_out("deployment/kiali", **istio)
-
-
-@contextmanager
-def kiali_with_a_strategy_that_there_is_not(site: Site) -> Iterator[None]:
-    istio = {"namespace": "istio-system"}
-
-    def strategy(name: str, condition: str) -> None:
-        patch = json.dumps({"spec": {"auth": {"strategy": name}}})
-        site.kubectl("patch", "kiali", "kiali", "--type", "merge", "--patch", patch, **istio)
-        site.kubectl(
-            "wait", "kiali/kiali", f"--for=condition={condition}", "--timeout=60s", **istio
-        )
-
-    before = json.loads(site.kubectl("get", "kiali", "kiali", "--output", "json", **istio))
-    strategy("ldap", "Failure")
-    yield
-    strategy(before["spec"]["auth"]["strategy"], "Successful")
-
-
-@contextmanager
-def token_of_an_account_that_is_gone(site: Site) -> Iterator[None]:
-    site.kubectl("create", "serviceaccount", "reader")
-    cluster = site.context.cluster
-    # Another than the one that is diagnosed: the API server keeps what it accepted for 10 s.
-    accepted = accounts.review(cluster, accounts.token(cluster, "xnat", "reader"))
-    assert accepted == ("system:serviceaccount:xnat:reader", "")
-    site.token = accounts.token(cluster, "xnat", "reader")
-    site.kubectl("delete", "serviceaccount", "reader", "--wait")
-    yield
-    site.token = ""
-
-
-@contextmanager
-def token_that_has_expired(site: Site) -> Iterator[None]:
-    """The API server issues none for less than 10 minutes, so its own key signs an older one."""
-    cluster = site.context.cluster
-    head, claims, _ = accounts.token(cluster, "xnat", "default").split(".")
-    said = json.loads(urlsafe_b64decode(claims + "=="))
-
-    def signed(**changes: int) -> str:
-        text = f"{head}.{_encoded(json.dumps({**said, **changes}).encode())}"
-        key = lab_directory(site.lab.name) / "control-plane" / "service-accounts.key"
-        signer = serialization.load_pem_private_key(key.read_bytes(), None)
-        assert isinstance(signer, ec.EllipticCurvePrivateKey)
-        r, s = decode_dss_signature(signer.sign(text.encode(), ec.ECDSA(hashes.SHA256())))
-        return f"{text}.{_encoded(r.to_bytes(32) + s.to_bytes(32))}"
-
-    # Only its age is against it.
-    assert accounts.review(cluster, signed())[0] == "system:serviceaccount:xnat:default"
-    hour_ago = said["iat"] - 3600
-    site.token = signed(iat=hour_ago, nbf=hour_ago, exp=hour_ago + 600)
-    yield
-    site.token = ""
-
-
-def _encoded(part: bytes) -> str:
-    return urlsafe_b64encode(part).decode().rstrip("=")
-
-
-@contextmanager
-def no_token_at_all(site: Site) -> Iterator[None]:
-    site.token = "not-a-token"
-    yield
-    site.token = ""
-
 
 FAULTS: dict[str, tuple[str, Fault]] = {
-    "the namespace's label is gone": ("label-missing", label_missing),
-    "two labels contradict each other": ("two-labels", two_labels),
-    "a pod was not restarted": ("pod-without-sidecar", pod_not_restarted),
-    "the webhook is gone": ("webhook-missing", webhook_deleted),
-    "the webhook points nowhere": ("webhook-unreachable", webhook_pointing_nowhere),
-    "istiod is scaled to 0": ("istiod-down", istiod_down),
-    "istiod is scaled to 0 beside a canary": ("istiod-down", istiod_down_beside_a_canary),
-    "another webhook is away": ("other-webhook-unreachable", another_webhook_is_away),
-    "pod security forbids sidecars": ("pods-refused", pod_security_forbids_sidecars),
-    "a quota leaves no room": ("pods-refused", quota_leaves_no_room),
-    "STRICT without an exception": ("exception-missing", strict_without_exception),
+    "the namespace's label is gone": ("label-missing", injection.label_missing),
+    "two labels contradict each other": ("two-labels", injection.two_labels),
+    "a pod was not restarted": ("pod-without-sidecar", injection.pod_not_restarted),
+    "the webhook is gone": ("webhook-missing", injection.webhook_deleted),
+    "the webhook points nowhere": ("webhook-unreachable", injection.webhook_pointing_nowhere),
+    "istiod is scaled to 0": ("istiod-down", injection.istiod_down),
+    "istiod is scaled to 0 beside a canary": ("istiod-down", injection.istiod_down_beside_a_canary),
+    "another webhook is away": ("other-webhook-unreachable", injection.another_webhook_is_away),
+    "pod security forbids sidecars": ("pods-refused", injection.pod_security_forbids_sidecars),
+    "a quota leaves no room": ("pods-refused", injection.quota_leaves_no_room),
+    "STRICT without an exception": ("exception-missing", policies.strict_without_exception),
     "STRICT without an exception, beside one of others": (
         "exception-missing",
-        strict_without_exception_beside_one_of_others,
+        policies.strict_without_exception_beside_one_of_others,
     ),
     "the Service's port in the exception": (
         "exception-service-port",
-        exception(portLevelMtls={"80": {"mode": "DISABLE"}}),
+        policies.exception(portLevelMtls={"80": {"mode": "DISABLE"}}),
     ),
     "any other port in the exception": (
         "exception-other-port",
-        exception(portLevelMtls={"9090": {"mode": "DISABLE"}}),
+        policies.exception(portLevelMtls={"9090": {"mode": "DISABLE"}}),
     ),
     "the exception selects nothing": (
         "exception-selects-nothing",
-        exception(selector={"matchLabels": {"app": "xnat"}}),
+        policies.exception(selector={"matchLabels": {"app": "xnat"}}),
     ),
     "the exception's port is STRICT": (
         "exception-is-strict",
-        exception(portLevelMtls={"8080": {"mode": "STRICT"}}),
+        policies.exception(portLevelMtls={"8080": {"mode": "STRICT"}}),
     ),
     "the exception is in another namespace": (
         "exception-elsewhere",
-        exception_in_another_namespace,
+        policies.exception_in_another_namespace,
     ),
-    "an older policy for the same pods": ("exception-shadowed", an_older_policy_wins),
+    "an older policy for the same pods": ("exception-shadowed", policies.an_older_policy_wins),
     "a method is missing": (
         "method-missing",
-        own_policy("POST", 403, 200, methods=["GET", "HEAD"]),
+        policies.own_policy("POST", 403, 200, methods=["GET", "HEAD"]),
     ),
     "the policy forgets the health check's path": (
         "allow-policy-excludes",
-        own_policy("GET", 403, 200, paths=["/data/*"]),
+        policies.own_policy("GET", 403, 200, paths=["/data/*"]),
     ),
     "the policy selects nothing": (
         "policy-selects-nothing",
-        own_policy("DELETE", 405, 403, labels={"app": "xnat"}),
+        policies.own_policy("DELETE", 405, 403, labels={"app": "xnat"}),
     ),
     "somebody else's ALLOW forgets GET": (
         "allow-policy-excludes",
-        other_policy("ALLOW", ["POST"], ("GET", 403), 200, alone=True),
+        policies.other_policy("ALLOW", ["POST"], ("GET", 403), 200, alone=True),
     ),
     "somebody else denies GET": (
         "denied-by-policy",
-        other_policy("DENY", ["GET"], ("GET", 403), 200),
+        policies.other_policy("DENY", ["GET"], ("GET", 403), 200),
     ),
     "somebody else allows DELETE": (
         "access-widened",
-        other_policy("ALLOW", ["DELETE"], ("DELETE", 405), 403),
+        policies.other_policy("ALLOW", ["DELETE"], ("DELETE", 405), 403),
     ),
     "mutual TLS to a plaintext port": (
         "destination-rule-conflict",
-        mutual_tls_to_a_plaintext_port,
+        policies.mutual_tls_to_a_plaintext_port,
     ),
     "mutual TLS to a database without sidecar": (
         "destination-rule-conflict",
-        mutual_tls_to_a_database_without_sidecar,
+        policies.mutual_tls_to_a_database_without_sidecar,
     ),
-    "the sidecar was killed": ("sidecar-unstable", sidecar_killed),
-    "the application hangs": ("container-not-ready", application_hangs),
-    "the application is scaled to 0": ("scaled-to-zero", scaled_to_zero),
+    "the sidecar was killed": ("sidecar-unstable", application.sidecar_killed),
+    "the application hangs": ("container-not-ready", application.application_hangs),
+    "the application is scaled to 0": ("scaled-to-zero", application.scaled_to_zero),
     "the Service selects nothing": (
         "service-selects-nothing",
-        service("/spec/selector/app.kubernetes.io~1name", "other", status=503),
+        application.service("/spec/selector/app.kubernetes.io~1name", "other", status=503),
     ),
     "the Service's targetPort is wrong": (
         "target-port-wrong",
-        service("/spec/ports/0/targetPort", 9090, status=502),
+        application.service("/spec/ports/0/targetPort", 9090, status=502),
     ),
-    "the Service is gone": ("service-missing", service_deleted),
-    "the autoscaler was set back": ("autoscaler-skewed", autoscaler_set_back),
-    "the sidecar has no request": ("autoscaler-blind", sidecar_without_a_request),
-    "the application has no request": ("autoscaler-inactive", application_without_a_request),
-    "an autoscaler's target is gone": ("autoscaler-inactive", autoscaler_of_nothing),
-    "Kiali is scaled to 0": ("kiali-down", kiali_scaled_to_zero),
-    "Kiali's operator fails": ("kiali-failed", kiali_with_a_strategy_that_there_is_not),
-    "a token of an account that is gone": ("kiali-token", token_of_an_account_that_is_gone),
-    "a token that has expired": ("kiali-token", token_that_has_expired),
-    "a text that is no token": ("kiali-token", no_token_at_all),
+    "the Service is gone": ("service-missing", application.service_deleted),
+    "the autoscaler was set back": ("autoscaler-skewed", addons.autoscaler_set_back),
+    "the sidecar has no request": ("autoscaler-blind", addons.sidecar_without_a_request),
+    "the application has no request": ("autoscaler-inactive", addons.application_without_a_request),
+    "an autoscaler's target is gone": ("autoscaler-inactive", addons.autoscaler_of_nothing),
+    "Kiali is scaled to 0": ("kiali-down", addons.kiali_scaled_to_zero),
+    "Kiali's operator fails": ("kiali-failed", addons.kiali_with_a_strategy_that_there_is_not),
+    "a token of an account that is gone": ("kiali-token", addons.token_of_an_account_that_is_gone),
+    "a token that has expired": ("kiali-token", addons.token_that_has_expired),
+    "a text that is no token": ("kiali-token", addons.no_token_at_all),
     "the port is declared to be TCP": (
         "protocol-not-http",
-        service("/spec/ports/0/name", "tcp-web", status=502, names=("xnat-xnat-web", FRONT)),
+        application.service(
+            "/spec/ports/0/name", "tcp-web", status=502, names=("xnat-xnat-web", FRONT)
+        ),
     ),
 }
+
+
+@dataclass(frozen=True)
+class Case:
+    """A fault of which something else was once said.
+
+    Attributes:
+        cause: What must be named first.
+        fault: Puts it in.
+        evidence: What the first cause must show: the very field of the very object.
+        never: What must not be said anywhere: remedies that would break what works.
+        also: What is true besides, and may be named.
+        quick: Whether every run tries it, and not only `make test-faults`.
+    """
+
+    cause: str
+    fault: Fault
+    evidence: str
+    never: str = ""
+    also: str = ""
+    quick: bool = False
+
+
+MISJUDGED: dict[str, Case] = {
+    "an ALLOW for addresses alone": Case(
+        "allow-policy-excludes",
+        misjudged.by_address("ALLOW", "203.0.113.0/24", alone=True),
+        "AuthorizationPolicy xnat/other-team .spec.rules[0].from[0].source.ipBlocks: "
+        "203.0.113.0/24",
+        never=".spec.rules: none",
+    ),
+    "a method is missing beside a DENY for addresses": Case(
+        "method-missing",
+        misjudged.method_missing_beside_a_denial,
+        "AuthorizationPolicy xnat/xnat-all .spec.rules[0].to[0].operation.methods: GET, HEAD",
+        never="other-team",
+    ),
+    "a LimitRange refuses the web pod": Case(
+        "pods-refused",
+        misjudged.limit_range("xnat-xnat-web"),
+        "LimitRange xnat/small .spec.limits[0].max.cpu: 1",
+    ),
+    "a LimitRange refuses the database's pod": Case(
+        "pods-refused",
+        misjudged.limit_range("xnat-postgresql"),
+        "LimitRange xnat/small .spec.limits[0].max.cpu: 1",
+    ),
+    "pod security refuses the database's pod": Case(
+        "pods-refused",
+        misjudged.pod_security_and_no_database,
+        "Namespace xnat .metadata.labels.pod-security.kubernetes.io/enforce: baseline",
+        quick=True,
+    ),
+    "an init container calls a Service that is gone": Case(
+        "init-container-waits",
+        misjudged.database_service_gone,
+        "Pod xnat/xnat-xnat-web-0 .spec.initContainers[2].args[0]: until pg_isready",
+        never="memory limits",
+    ),
+    "an init container speaks plaintext to a strict server": Case(
+        "init-container-waits",
+        misjudged.CLASSIC_SIDECAR,
+        "Pod xnat/xnat-xnat-web-0 .metadata.annotations.sidecar.istio.io/nativeSidecar: false",
+        never="memory limits",
+    ),
+    "an older Service says tcp": Case(
+        "protocol-not-http",
+        misjudged.older_service_says_tcp,
+        "Service xnat/a-team .spec.ports[0].name: tcp-web",
+        never="beyond the cluster",
+    ),
+    "istiod is newer than the sidecars": Case(
+        "sidecar-outdated",
+        misjudged.newer_istiod,
+        "Pod xnat/xnat-postgresql-0 image of istio-proxy:",
+        quick=True,
+    ),
+    "istiod does not look at the namespace": Case(
+        "namespace-not-discovered",
+        misjudged.mesh_config("discoverySelectors: [{matchLabels: {team: other}}]"),
+        'ConfigMap istio-system/istio .data.mesh: discoverySelectors: [{"matchLabels":',
+        quick=True,
+    ),
+    "another namespace is the mesh's root": Case(
+        "policy-not-mesh-wide",
+        misjudged.mesh_config("rootNamespace: istio-config"),
+        "ConfigMap istio-system/istio .data.mesh: rootNamespace: istio-config",
+    ),
+    "a NetworkPolicy denies everything": Case(
+        "network-policy-closes",
+        misjudged.default_deny,
+        "NetworkPolicy xnat/default-deny .spec.egress: no rule",
+        also="network-policy-locks-out",
+        quick=True,
+    ),
+    "many sidecars get no certificate": Case(
+        "sidecar-unstable",
+        misjudged.many_without_istiod,
+        "log of istio-proxy: ",
+        quick=True,
+    ),
+    "the labels in the parameters select nothing": Case(
+        "web-labels-mistaken",
+        misjudged.labels_of_no_pod,
+        "StatefulSet xnat/xnat-xnat-web .spec.template.metadata.labels: app=xnat-web",
+        never="edit service",
+        quick=True,
+    ),
+    "the webhook asks at a port that is not there": Case(
+        "webhook-unreachable",
+        misjudged.webhook_at_a_closed_port,
+        "MutatingWebhookConfiguration istio-sidecar-injector .webhooks[0].clientConfig.service: "
+        "istio-system/istiod, port 15999",
+        quick=True,
+    ),
+    "the web pods are marked to get no sidecar": Case(
+        "pod-opts-out",
+        misjudged.WITHOUT_SIDECAR,
+        "StatefulSet xnat/xnat-xnat-web .spec.template.metadata.labels.sidecar.istio.io/inject: "
+        '"false"',
+        never="no injection webhook selects the namespace",
+        quick=True,
+    ),
+    "a Job's sidecar outlives its work": Case(
+        "job-not-completed",
+        misjudged.job_that_never_completes,
+        "Pod xnat/work-",
+        never="memory limits",
+    ),
+    "a StatefulSet waits for a pod of before": Case(
+        "pod-left-behind",
+        misjudged.left_behind,
+        "StatefulSet xnat/xnat-xnat-web .status.updateRevision: ",
+    ),
+}
+
+EVERY = os.environ.get("RUNBOOK_FAULTS") == "all"
+TRIED = [name for name, case in MISJUDGED.items() if case.quick or EVERY]
 
 
 @dataclass
@@ -786,6 +265,7 @@ class Score:
     """What came of each fault: the cause that was injected, and the causes found."""
 
     found: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    also: dict[str, str] = field(default_factory=dict)
 
     @property
     def recall(self) -> float:
@@ -794,9 +274,13 @@ class Score:
 
     @property
     def precision(self) -> float:
-        """The share of all findings that name what was injected."""
-        every = [(cause, name) for cause, found in self.found.values() for name in found]
-        return sum(cause == name for cause, name in every) / max(len(every), 1)
+        """The share of all findings that are true: they name what was injected, or a part of it."""
+        every = [
+            name in (cause, self.also.get(fault))
+            for fault, (cause, found) in self.found.items()
+            for name in found
+        ]
+        return sum(every) / max(len(every), 1)
 
 
 @pytest.fixture(scope="module")
@@ -851,6 +335,53 @@ def test_an_injected_cause_is_found_first(site: Site, score: Score, name: str) -
     assert [finding.name for finding in diagnosis.findings][:1] == [cause], str(diagnosis)
 
 
+@pytest.mark.parametrize("name", TRIED)
+def test_a_cause_is_told_from_what_looks_like_it(site: Site, score: Score, name: str) -> None:
+    case = MISJUDGED[name]
+    with case.fault(site):
+        diagnosis = site.diagnoses[name] = site.diagnose()
+        score.found[name] = (case.cause, tuple(f.name for f in diagnosis.findings))
+        score.also[name] = case.also
+    site.until_healthy()
+    assert [finding.name for finding in diagnosis.findings][:1] == [case.cause], str(diagnosis)
+    assert any(case.evidence in line for line in diagnosis.findings[0].evidence), str(diagnosis)
+    assert not case.never or case.never not in str(diagnosis)
+
+
+def test_many_pods_of_one_workload_are_one_cause_with_an_example(site: Site) -> None:
+    diagnosis = site.diagnoses.get("many sidecars get no certificate")
+    assert diagnosis, "run this with the faults"
+    (finding,) = diagnosis.findings
+    assert finding.where == "Deployment xnat/many"
+    assert "4 pods of Deployment xnat/many, such as many-" in finding.what
+
+
+def test_a_revision_tag_is_no_fault_and_no_second_control_plane(site: Site) -> None:
+    with misjudged.tagged(site):
+        diagnosis = site.diagnose()
+        refused = list(preflight.control_plane(site.context))
+    assert diagnosis.healthy, str(diagnosis)
+    assert "it is a tag of revision default" in refused[0].what
+    site.until_healthy()
+
+
+def test_a_daemon_set_in_the_restart_order_is_looked_at(site: Site) -> None:
+    with misjudged.daemon_set(site):
+        diagnosis = site.diagnose()
+    assert diagnosis.healthy, str(diagnosis)
+
+
+def test_of_twenty_harmless_changes_nothing_is_said(
+    site: Site, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        print(f"\nRUNBOOK_SEED={harmless.SEED}", end="", flush=True)
+    with harmless.changed(site.lab, "xnat") as done:
+        diagnosis = site.diagnose()
+    assert len(done) == 20
+    assert diagnosis.healthy, f"{done}\n{diagnosis}"
+
+
 @pytest.mark.parametrize(
     ("name", "consequences"),
     [
@@ -891,7 +422,7 @@ def test_what_only_istiod_knows_is_unseen_without_it(site: Site) -> None:
 
 
 def test_a_policy_that_refuses_the_dry_run_alone_is_named_and_no_cause(site: Site) -> None:
-    with pods_need_an_owner(site):
+    with injection.pods_need_an_owner(site):
         diagnosis = site.diagnose()
         site.restart_web()
     assert diagnosis.healthy, str(diagnosis)
@@ -918,7 +449,7 @@ def test_the_command_line_says_the_same_and_its_exit_code_tells(site: Site) -> N
     done = _command_line(site)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Nothing found" in done.stdout
-    with label_missing(site):
+    with injection.label_missing(site):
         done = _command_line(site)
     assert done.returncode == 1, done.stderr
     assert "fault: label-missing" in done.stdout

@@ -13,6 +13,7 @@ from runbook_lib.base.errors import ClusterRefused, WaitTimeout
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.injection import rollback as sidecars
 from runbook_lib.cluster.names import RESTARTED_AT
+from runbook_lib.cluster.objects import name_of
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh import patience
 from runbook_lib.mesh.injection import try_injection
@@ -148,7 +149,7 @@ def no_naked_pods(kubectl: Kubectl, make: MakeContext) -> Iterator[None]:
 
     def observe() -> State:
         try:
-            return State(False, try_injection(context)[0])
+            return State(False, name_of(try_injection(context)))
         except ClusterRefused as error:
             return State(name in error.cause, error.cause)
 

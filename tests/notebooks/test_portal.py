@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from runbook_lib.base.locations import repository_root
+from tests.faults import harmless
 from tests.labs import Lab, start_lab, stop_lab
 from tests.notebooks.headless import Run, run
 
@@ -36,11 +38,20 @@ def _verified(done: Run) -> None:
     assert set(done.outcomes.values()) == {"verified"}
 
 
+def _nothing_found(portal: Lab, *changes: str) -> None:
+    options = ("diagnose", "--parameters", str(PARAMETERS))
+    said = portal.run(sys.executable, "-m", "runbook_lib", *options, check=False)
+    assert "Nothing found" in said, f"RUNBOOK_SEED={harmless.SEED}\n{changes}\n{said}"
+
+
 def test_on_a_lab_of_its_own_and_back(portal: Lab, tmp_path: Path) -> None:
     done = run(portal, tmp_path, "--parameters", str(PARAMETERS))
     _verified(done)
     assert done.answers("authorization-methods") == {**FINAL, "DELETE": DENIED}
     assert "xnat" not in portal.run("kubectl", "get", "namespaces")
+    _nothing_found(portal)
+    with harmless.changed(portal, "portal") as changes:
+        _nothing_found(portal, *changes)
     _verified(run(portal, tmp_path, "--parameters", str(PARAMETERS), "--notebook", "90_rollback"))
     assert portal.run("kubectl", "-n", "portal", "get", "pods", "--no-headers").count("1/1") == 3
 

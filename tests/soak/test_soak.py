@@ -1,7 +1,7 @@
 """The whole safe story and the way back, while clients never pause.
 
-`make test-soak` repeats it with what is known to harm a site put in at random: SOAK_ROUNDS rounds
-from the seed SOAK_SEED, which each prints.
+`make test-soak` repeats it with what is known to harm a site put in at random: RUNBOOK_ROUNDS
+rounds from the seed RUNBOOK_SEED, which each prints.
 """
 
 from __future__ import annotations
@@ -109,10 +109,10 @@ def judged(attempts: list[Attempt], *runs: Run) -> list[judging.Outage]:
     return found
 
 
-SEED = int(os.environ.get("SOAK_SEED", "1")) or random.SystemRandom().randrange(1, 10**6)
+SEED = int(os.environ.get("RUNBOOK_SEED", "1")) or random.SystemRandom().randrange(1, 10**6)
 """The same each time unless another is asked for; 0 stands for any."""
 
-ROUNDS = int(os.environ.get("SOAK_ROUNDS", "1"))
+ROUNDS = int(os.environ.get("RUNBOOK_ROUNDS", "1"))
 
 
 @pytest.mark.parametrize("number", range(ROUNDS))
@@ -120,7 +120,7 @@ def test_a_site_is_never_worse_after_a_run_than_before(
     make_lab: Callable[[str], Lab], tmp_path: Path, number: int
 ) -> None:
     chosen = inputs.drawn(random.Random(f"{SEED}-{number}"))
-    print(f"SOAK_SEED={SEED}, round {number}:", *(each.name for each in chosen), sep="\n  ")
+    print(f"RUNBOOK_SEED={SEED}, round {number}:", *(each.name for each in chosen), sep="\n  ")
     lab = make_lab(f"soak-{number}")
     given = tmp_path / "parameters.yaml"
     given.write_text(yaml.safe_dump(inputs.parameters(chosen, PARAMETERS)))

@@ -112,16 +112,16 @@ class _LabelNamespace(RevertibleStep):
 
 @dataclass(frozen=True)
 class _Restart:
-    """A workload whose pods lack sidecars.
+    """A workload whose pods lack sidecars, or have others than new pods would get.
 
     Attributes:
         workload: As it is.
-        lacking: The pods that have none and stay unless it is restarted.
+        reasons: The pods that stay so unless it is restarted, each with what is wrong with it.
         underway: Whether they are being replaced already.
     """
 
     workload: Object
-    lacking: tuple[str, ...]
+    reasons: tuple[str, ...]
     underway: bool
 
     @property
@@ -131,7 +131,7 @@ class _Restart:
     @property
     def reason(self) -> str:
         """Why to restart it."""
-        return "\n".join(f"{pod}: {_LACK}" for pod in self.lacking)
+        return "\n".join(self.reasons)
 
 
 class _RestartWorkloads(Step):
@@ -262,15 +262,17 @@ def _missing(context: Context) -> Iterator[Finding]:
 
 
 def _restarts(context: Context) -> list[_Restart]:
-    """Return the workloads whose pods lack sidecars, in the order of the parameters."""
+    """Return the workloads whose pods lack today's sidecar, in the order of the parameters."""
     restarts = []
     for each in workloads.listed(context):
-        staying = each.lacking
+        older = workloads.outdated(context, each)
+        staying = [*each.lacking, *(pod for pod in each.pods if name_of(pod) in older)]
         without = workloads.lacking(each.pods)
-        underway = bool(without) and rollout.replaces(each.workload, staying)
+        underway = bool(without or older) and rollout.replaces(each.workload, staying)
         if staying or underway:
-            names = tuple(sorted(map(name_of, staying)))
-            restarts.append(_Restart(each.workload, names, underway))
+            reasons = [f"{name_of(pod)}: {_LACK}" for pod in each.lacking]
+            reasons += [f"{name}: its {PROXY} is {images}" for name, images in older.items()]
+            restarts.append(_Restart(each.workload, tuple(sorted(reasons)), underway))
     return restarts
 
 

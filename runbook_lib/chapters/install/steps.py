@@ -72,7 +72,7 @@ class _InstallIstiod(Step):
     title = "Install istiod"
     why = "istiod injects the sidecars, issues their certificates and tells them the policies"
     takes = "a minute; longer where the image has to be pulled"
-    risk = "none for the application: no pod has a sidecar before its namespace is labelled"
+    risk = "none for the application: pods keep the sidecars that they have, if any, until replaced"
     undo = "uninstall the release, after the sidecars are gone"
 
     def __init__(self, parameters: Parameters) -> None:

@@ -23,7 +23,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import has_ended
+from runbook_lib.mesh import has_ended, revisions
 
 _STATUS = "sidecar.istio.io/status"
 """The injector writes into it, as JSON, of which revision it is."""
@@ -49,7 +49,7 @@ class _Sidecars(NamedTuple):
 
 def sidecars(context: Context) -> Iterator[Finding]:
     """Find pods of the application whose sidecars the policies reach late, otherwise or never."""
-    own = context.parameters.istio.revision
+    own = _own_revision(context)
     istiods = _istiods(context)
     for each, names in _sidecars(context).items():
         istiod = istiods.get(each.revision)
@@ -76,7 +76,7 @@ def sidecars(context: Context) -> Iterator[Finding]:
 
 def _orphaned(context: Context, each: _Sidecars, names: list[str]) -> Finding:
     """Say that a sidecar has no istiod: it gets no policy, and soon has no certificate."""
-    own = context.parameters.istio.revision
+    own = _own_revision(context)
     first = each.revision == own
     return Finding(
         _where(context, names),
@@ -107,6 +107,11 @@ def _of_another(context: Context, each: _Sidecars, names: list[str], istiod: Obj
         severity=Severity.NOTE,
         name="stale-sidecar",
     )
+
+
+def _own_revision(context: Context) -> str:
+    found = revisions.tags(context.cluster)
+    return revisions.resolved(context.parameters, found).istio.revision
 
 
 def _sidecars(context: Context) -> Mapping[_Sidecars, list[str]]:

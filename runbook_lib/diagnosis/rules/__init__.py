@@ -1,7 +1,6 @@
-"""The rules, one module an area; importing them registers them."""
+"""The rules, one module or package an area; importing them registers them."""
 
 from runbook_lib.diagnosis.rules import (
-    admission,
     application,
     authorization,
     calls,
@@ -9,14 +8,14 @@ from runbook_lib.diagnosis.rules import (
     kiali,
     leftovers,
     membership,
+    mesh_config,
     mutual_tls,
+    network,
     proxies,
     scaling,
-    services,
 )
 
 __all__ = [
-    "admission",
     "application",
     "authorization",
     "calls",
@@ -24,8 +23,9 @@ __all__ = [
     "kiali",
     "leftovers",
     "membership",
+    "mesh_config",
     "mutual_tls",
+    "network",
     "proxies",
     "scaling",
-    "services",
 ]

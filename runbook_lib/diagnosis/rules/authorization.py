@@ -53,9 +53,8 @@ def denied_by_policy(seen: Observation) -> Iterator[Cause]:
                 [answer for answer, _ in hits],
                 (hits[0][1][0].text,),
                 cause,
-                "ask whoever applied it; remove it: kubectl --namespace "
-                f"{namespace_of(policy)} delete authorizationpolicy "
-                f"{name_of(policy)}",
+                "ask whoever applied it to narrow that rule: kubectl --namespace "
+                f"{namespace_of(policy)} edit authorizationpolicy {name_of(policy)}",
             )
 
 
@@ -112,8 +111,7 @@ def allow_policy_excludes(seen: Observation) -> Iterator[Cause]:
         tuple(evidence),
         f"an ALLOW policy denies all that no rule matches, health checks too: {names}"
         + (f"; {why}" if why else ""),
-        "widen the field above, or delete the policy; the runbook's own is mended by notebook "
-        "05_authorization",
+        "widen the field above; the runbook's own policy is mended by notebook 05_authorization",
     )
 
 

@@ -285,7 +285,7 @@ def _calls_fail(
         f"a DestinationRule has callers send {sends}, and {problem}",
         f"pods in the mesh that call {to.name}:{port} get 503 (flags UF, UC); requests from "
         "outside do not use the rule",
-        f"{mends}, or delete the rule: kubectl --namespace {namespace_of(rule)} delete "
+        f"{mends}; or take what it says of TLS out: kubectl --namespace {namespace_of(rule)} edit "
         f"destinationrule {name_of(rule)}",
         (reason.text, problem),
         link=_TLS,

@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import partial
 
-from runbook_lib.cluster import REVISION_LABEL, Object, name_of, pods, ref, reference
+from runbook_lib.cluster import (
+    INJECTION_LABEL,
+    REVISION_LABEL,
+    Object,
+    matches,
+    name_of,
+    pods,
+    ref,
+    reference,
+)
 from runbook_lib.diagnosis import Cause, Observation, registry
 from runbook_lib.lifecycle import Severity
-from runbook_lib.mesh import injection_label
+from runbook_lib.mesh import revisions, wants_sidecar
+from runbook_lib.mesh.policy import serves, spec_of
 
 _DOCS = "https://istio.io/latest/docs/ops/common-problems"
+_HTTPS = 443
 _INJECTION = f"{_DOCS}/injection/"
 
 
@@ -27,6 +39,8 @@ def istiod_down(seen: Observation) -> Iterator[Cause]:
         return  # not installed yet
     evidence = [f"{_no_istiod(seen)} in {istio}"] if not seen.istiod else []
     cause, remedy = "istiod is not there", "run notebook 01_install_istio again"
+    if (revision := seen.resolved.istio.revision) != revisions.DEFAULT:
+        remedy += f"; if {revision} was a tag, set it again: istioctl tag set {revision}"
     for deployment in seen.istiod:
         name, replicas = name_of(deployment), deployment["spec"].get("replicas", 1)
         evidence.append(reference(deployment, f".spec.replicas: {replicas}"))
@@ -49,29 +63,28 @@ def istiod_down(seen: Observation) -> Iterator[Cause]:
 
 
 def _labels(seen: Observation) -> str:
-    return f"app=istiod,{REVISION_LABEL}={seen.parameters.istio.revision}"
+    return f"app=istiod,{REVISION_LABEL}={seen.resolved.istio.revision}"
 
 
 def _no_istiod(seen: Observation) -> str:
     return f"no Deployment with the labels {_labels(seen)}"
 
 
-@_rule(order=20, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
+@_rule(
+    order=20,
+    needs=("injection", "webhooks", "istiod"),
+    uses=("istio_services",),
+    explained_by=("istiod-down",),
+)
 def webhook_unreachable(seen: Observation) -> Iterator[Cause]:
     """The API server cannot call istiod's webhook, and so refuses new pods."""
     if seen.injection is None or not seen.injection.refused:
         return
     istio = seen.parameters.istio.namespace
-    services = [
-        f"{reference(item)} .webhooks[{number}].clientConfig.service: "
-        f"{service['namespace']}/{service['name']}"
-        for item in seen.webhooks
-        for number, hook in enumerate(item["webhooks"])
-        if (service := (hook.get("clientConfig") or {}).get("service"))
-        and _wrong_service(seen, service)
-    ]
-    if services:
-        cause = "the injection webhook points to a Service that is not istiod's"
+    astray = [(hook, why) for hook in _hooks(seen) if (why := hook.astray(seen))]
+    shown = [hook.field for hook, _ in astray] or [hook.field for hook in _hooks(seen)]
+    if astray:
+        cause = f"the injection webhook points to what is not istiod's: {astray[0][1]}"
         remedy = (
             f"restore it: helm get manifest {seen.parameters.istio.istiod.release} "
             f"--namespace {istio} | kubectl apply --server-side --force-conflicts --filename -"
@@ -93,29 +106,29 @@ def webhook_unreachable(seen: Observation) -> Iterator[Cause]:
         cause,
         "no new pod can be created in the namespace: restarts and scaling hang",
         remedy,
-        (seen.injection.refused, *services[:1]),
+        (seen.injection.refused, *shown[:1]),
         link=_INJECTION,
     )
 
 
-def _wrong_service(seen: Observation, service: Object) -> bool:
-    istiod = {name_of(deployment) for deployment in seen.istiod}
-    where = seen.parameters.istio.namespace
-    return service.get("namespace") != where or service.get("name") not in istiod | {"istiod"}
-
-
-@_rule(order=30, needs=("injection", "webhooks", "istiod"), explained_by=("istiod-down",))
+@_rule(
+    order=30,
+    needs=("injection", "webhooks", "istiod"),
+    uses=("workloads",),
+    explained_by=("istiod-down", "pod-opts-out", "injector-leaves-out", "namespace-not-discovered"),
+)
 def webhook_missing(seen: Observation) -> Iterator[Cause]:
-    """The namespace asks for sidecars, and nothing answers."""
-    key, value = injection_label(seen.parameters)
-    if seen.labels.get(key) != value or seen.injection is None:
+    """The namespace asks for sidecars, and a new pod gets none."""
+    if not seen.is_labelled or seen.injection is None:
         return
-    if seen.injection.injected or seen.injection.refused:
+    if seen.injection.injected or seen.injection.refused or not _web_wants_sidecar(seen):
         return
-    asked = f"Namespace {seen.parameters.application.namespace} .metadata.labels.{key}: {value}"
+    name = seen.parameters.application.namespace
+    key = INJECTION_LABEL if INJECTION_LABEL in seen.labels else REVISION_LABEL
+    asked = f"Namespace {name} .metadata.labels.{key}: {seen.labels.get(key)}"
     if not seen.istiod and not seen.webhooks:
         yield Cause(
-            ref("Namespace", seen.parameters.application.namespace),
+            ref("Namespace", name),
             "Istio is not installed yet",
             "pods of a labelled namespace start without a sidecar (1/1)",
             "run notebook 01_install_istio, then 02_label_namespace",
@@ -125,16 +138,92 @@ def webhook_missing(seen: Observation) -> Iterator[Cause]:
         )
         return
     there = ", ".join(name_of(item) for item in seen.webhooks) or "none"
-    if seen.webhooks:
-        cause = "no injection webhook selects the namespace"
-    else:
+    evidence = f"MutatingWebhookConfigurations that inject: {there}"
+    asking = [hook for hook in _hooks(seen) if hook.asks(seen)]
+    if not seen.webhooks:
         cause = "the MutatingWebhookConfiguration that injects sidecars is gone"
+    elif not asking:
+        cause = "no injection webhook selects the namespace"
+    elif lax := [h for h in asking if h.content.get("failurePolicy") == "Ignore"]:
+        cause = "the injection webhook is asked, and its failure is ignored"
+        evidence = lax[0].text("failurePolicy: Ignore")
+    else:
+        cause = "the injection webhook is asked, and istiod puts no sidecar in"
+        evidence = asking[0].field
     yield Cause(
-        ref("Namespace", seen.parameters.application.namespace),
+        ref("Namespace", name),
         cause,
         "new pods of the namespace start without a sidecar; those that run are not touched",
         "run notebook 01_install_istio again: its step install-istiod shows what is missing; "
-        f"look: istioctl x check-inject --namespace {seen.parameters.application.namespace}",
-        (asked, f"MutatingWebhookConfigurations that inject: {there}"),
+        f"look: istioctl x check-inject --namespace {name}",
+        (asked, evidence),
         link=_INJECTION,
     )
+
+
+@dataclass(frozen=True)
+class _Hook:
+    """One webhook of a configuration that injects.
+
+    Attributes:
+        item: The configuration.
+        number: Which of its webhooks.
+        content: The webhook.
+    """
+
+    item: Object
+    number: int
+    content: Object
+
+    def text(self, field: str) -> str:
+        return reference(self.item, f".webhooks[{self.number}].{field}")
+
+    @property
+    def service(self) -> Object:
+        """The Service that is asked; empty where it is a URL."""
+        found: Object = (self.content.get("clientConfig") or {}).get("service") or {}
+        return found
+
+    @property
+    def field(self) -> str:
+        """What is asked."""
+        to = self.service
+        if not to:
+            return self.text(f"clientConfig.url: {self.content['clientConfig'].get('url')}")
+        whole = f"{to['namespace']}/{to['name']}, port {to.get('port', _HTTPS)}"
+        return self.text(f"clientConfig.service: {whole}")
+
+    def astray(self, seen: Observation) -> str:
+        """Return why no istiod is behind what is asked, as far as its Service shows."""
+        to, home = self.service, seen.parameters.istio.namespace
+        if not to or "istio_services" in seen.unseen:
+            return ""
+        where = ref("Service", to["name"], to["namespace"])
+        if to["namespace"] != home:
+            return where
+        live = next((s for s in seen.istio_services if name_of(s) == to["name"]), None)
+        if live is None:
+            return f"there is no {where}"
+        ports = [port["port"] for port in spec_of(live).get("ports") or []]
+        if to.get("port", _HTTPS) not in ports:
+            return f"{where} has no port {to.get('port', _HTTPS)}"
+        behind = [pod for pod in seen.istiod_pods if serves(live, pod)]
+        return "" if behind or not seen.istiod_pods else f"{where} leads to no pod of istiod"
+
+    def asks(self, seen: Observation) -> bool:
+        """Whether it is asked about pods of the application's namespace that say nothing."""
+        labels = {"kubernetes.io/metadata.name": seen.parameters.application.namespace}
+        return matches(
+            self.content.get("namespaceSelector") or {}, {**labels, **seen.labels}
+        ) and matches(self.content.get("objectSelector") or {}, seen.selection.carried or {})
+
+
+def _hooks(seen: Observation) -> list[_Hook]:
+    return [_Hook(i, n, hook) for i in seen.webhooks for n, hook in enumerate(i["webhooks"])]
+
+
+def _web_wants_sidecar(seen: Observation) -> bool:
+    """Whether the template that was tried says no to a sidecar by itself."""
+    web = seen.parameters.application.web
+    workload = seen.workload(web.kind, web.name)
+    return workload is None or wants_sidecar(workload["spec"]["template"])

@@ -8,7 +8,7 @@ from functools import partial
 from runbook_lib.diagnosis import Cause, Observation, registry
 
 _ANALYSIS = "https://istio.io/latest/docs/reference/config/analysis/"
-_JUDGED = ("IST0102", "IST0103", "IST0118", "IST0123", "IST0127", "IST0139")
+_JUDGED = ("IST0102", "IST0103", "IST0118", "IST0123", "IST0127", "IST0139", "IST0158")
 """Messages about what other rules judge."""
 
 

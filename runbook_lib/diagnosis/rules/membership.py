@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from runbook_lib.chapters.shared.preflight import few, workloads
 from runbook_lib.cluster import (
     INJECTION_LABEL,
     PROXY,
@@ -16,7 +17,7 @@ from runbook_lib.cluster import (
     pods,
     ref,
 )
-from runbook_lib.diagnosis import Cause, Observation, registry
+from runbook_lib.diagnosis import Cause, Observation, pods_of, registry
 from runbook_lib.lifecycle import Severity
 from runbook_lib.mesh import injection_label, sidecars, traffic, wants_sidecar
 from runbook_lib.mesh.policy import STRICT, why_not_inbound
@@ -25,6 +26,9 @@ _INJECTION = "https://istio.io/latest/docs/ops/common-problems/injection/"
 
 
 _rule = partial(registry.rule, registry.Area.INJECTION, "02_label_namespace")
+
+_SHOWN = 3
+"""Pods that are shown of many."""
 
 NOT_INJECTED = ("istiod-down", "label-missing", "webhook-missing", "webhook-unreachable")
 """Why new pods get no sidecar."""
@@ -55,12 +59,11 @@ def two_labels(seen: Observation) -> Iterator[Cause]:
 def label_missing(seen: Observation) -> Iterator[Cause]:
     """The label is gone, or says no, although the application is in the mesh."""
     key, value = injection_label(seen.parameters)
-    found = seen.labels.get(key)
-    if seen.namespace is None or found == value or not seen.mesh_begun:
+    if seen.namespace is None or seen.is_labelled or not seen.mesh_begun:
         return
-    name = seen.parameters.application.namespace
+    name, found = seen.parameters.application.namespace, seen.labels.get(key)
     without = [name_of(pod) for pod in _lacking(seen)]
-    now = f"; already without: {', '.join(without)}" if without else ""
+    now = f"; already without: {few(without)}" if without else ""
     yield Cause(
         ref("Namespace", name),
         "the namespace does not ask for sidecars",
@@ -73,26 +76,49 @@ def label_missing(seen: Observation) -> Iterator[Cause]:
     )
 
 
-@_rule(order=110, needs=("pods",), explained_by=NOT_INJECTED)
+@_rule(order=75, needs=("pods", "workloads", "policies"), uses=("configured",))
+def pod_opts_out(seen: Observation) -> Iterator[Cause]:
+    """The template of a listed workload keeps sidecars away, which its pods cannot do without."""
+    web, strict = seen.parameters.application.web, _servers_are_strict(seen)
+    for kind, name, workload in seen.wanted_workloads():
+        kept = pods_of(seen, workload) if workload is not None else []
+        lacking = [pod for pod in kept if pod in _lacking(seen)]
+        is_web = (kind, name) == (web.kind, web.name)
+        if workload is None or not lacking or not (strict or (is_web and seen.own_policies)):
+            continue
+        for finding in workloads.impossible(workloads.Listed(workload, tuple(kept))):
+            answers = [*seen.failed_by(name), *(seen.let_through if is_web else ())]
+            effect = (
+                "without a sidecar no policy holds on its pods, and servers that take mutual TLS "
+                "only refuse their calls"
+            )
+            yield Cause.of(
+                finding,
+                f"{effect}: {answers[0].text}" if answers else effect,
+                link=_INJECTION,
+                outside=bool(answers),
+                breaks=frozenset(map(name_of, lacking)),
+            )
+
+
+@_rule(order=110, needs=("pods",), explained_by=(*NOT_INJECTED, "injector-leaves-out"))
 def pod_without_sidecar(seen: Observation) -> Iterator[Cause]:
-    """Pods that should be in the mesh and are not."""
-    key, value = injection_label(seen.parameters)
-    lacking = [pod for pod in _lacking(seen) if wants_sidecar(pod)]
-    if seen.labels.get(key) != value or not lacking:
+    """Pods that should be in the mesh and are not; those of Jobs end by themselves."""
+    lacking = [p for p in _lacking(seen) if wants_sidecar(p) and not pods.is_of_job(p)]
+    if not seen.is_labelled or not lacking:
         return
     names = [name_of(pod) for pod in lacking]
     web = {name_of(pod) for pod in seen.web_pods}
     begun = bool(seen.in_mesh)
     yield Cause(
-        ", ".join(ref("Pod", name_of(pod), namespace_of(pod)) for pod in lacking),
+        few([ref("Pod", name_of(pod), namespace_of(pod)) for pod in lacking]),
         "pods run without a sidecar: they were created before the label, or past the webhook",
-        "no policy of the mesh has an effect on "
-        f"{', '.join(names)}, and mutual TLS does not reach it",
+        f"no policy of the mesh has an effect on {few(names)}, and mutual TLS does not reach it",
         "run notebook 02_label_namespace: its step injection-restart replaces these pods",
         tuple(
             f"Pod {namespace_of(pod)}/{name_of(pod)} READY "
             f"{pods.ready_count(pod)}, no {PROXY} in containers or initContainers"
-            for pod in lacking
+            for pod in lacking[:_SHOWN]
         ),
         link=_INJECTION,
         severity=Severity.FAULT if begun else Severity.NOT_DONE,

@@ -43,10 +43,11 @@ def locked_out(seen: Observation) -> bool:
 
 _rule = partial(registry.rule, registry.Area.MUTUAL_TLS, "04_mutual_tls")
 
+_MISTAKEN = ("web-labels-mistaken", "web-port-mistaken")
 _EXCEPTION_NEEDS = ("pods", "workloads", "services", "policies", "elsewhere")
 
 
-@_rule(order=190, needs=_EXCEPTION_NEEDS)
+@_rule(order=190, needs=_EXCEPTION_NEEDS, explained_by=_MISTAKEN)
 def exception_service_port(seen: Observation) -> Iterator[Cause]:
     """The exception names the Service's port; servers know the container's only."""
     wrong = _service_ports(seen)
@@ -67,7 +68,7 @@ def exception_service_port(seen: Observation) -> Iterator[Cause]:
                 )
 
 
-@_rule(order=200, needs=_EXCEPTION_NEEDS)
+@_rule(order=200, needs=_EXCEPTION_NEEDS, explained_by=_MISTAKEN)
 def exception_other_port(seen: Observation) -> Iterator[Cause]:
     """The exception names a port that the web container does not have."""
     wrong = _service_ports(seen)
@@ -82,7 +83,7 @@ def exception_other_port(seen: Observation) -> Iterator[Cause]:
                 )
 
 
-@_rule(order=210, needs=_EXCEPTION_NEEDS, explained_by=("web-labels-mistaken",))
+@_rule(order=210, needs=_EXCEPTION_NEEDS, explained_by=_MISTAKEN)
 def exception_selects_nothing(seen: Observation) -> Iterator[Cause]:
     """The exception's selector matches no pod."""
     for policy in _exceptions(seen):
@@ -149,13 +150,13 @@ def exception_shadowed(seen: Observation) -> Iterator[Cause]:
                     reason.text,
                 ),
                 f"two PeerAuthentications select the web pods, and {reason.why}",
-                f"delete it, or move its settings into the exception: kubectl --namespace "
-                f"{namespace_of(winner)} delete peerauthentication "
+                f"give it the exception's ports, too, or have its owner merge it into the "
+                f"exception: kubectl --namespace {namespace_of(winner)} edit peerauthentication "
                 f"{name_of(winner)}",
             )
 
 
-@_rule(order=250, needs=_EXCEPTION_NEEDS)
+@_rule(order=250, needs=_EXCEPTION_NEEDS, explained_by=_MISTAKEN)
 def exception_is_strict(seen: Observation) -> Iterator[Cause]:
     """The exception names the right port, and makes it STRICT."""
     port = str(_web_port(seen))
@@ -170,7 +171,7 @@ def exception_is_strict(seen: Observation) -> Iterator[Cause]:
             )
 
 
-@_rule(order=260, needs=_EXCEPTION_NEEDS, explained_by=("web-labels-mistaken",))
+@_rule(order=260, needs=_EXCEPTION_NEEDS, explained_by=_MISTAKEN)
 def exception_missing(seen: Observation) -> Iterator[Cause]:
     """STRICT is in force, and nothing lets the load balancer in."""
     if not locked_out(seen) or _exceptions(seen):

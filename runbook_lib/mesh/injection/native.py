@@ -11,11 +11,10 @@ import re
 from typing import Any
 
 from runbook_lib.base import ClusterRefused, RunbookError
-from runbook_lib.cluster import PROXY, Object, annotations_of, pods
+from runbook_lib.cluster import NATIVE_SIDECAR, PROXY, Object, annotations_of, pods
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh.injection import trial
 
-_ANNOTATION = "sidecar.istio.io/nativeSidecar"
 _SWITCH = "ENABLE_NATIVE_SIDECARS"
 
 _BY_NODES = (1, 27)
@@ -33,7 +32,7 @@ def are_native(context: Context, workload: Object) -> bool | None:
 
     Where istiod is there, it is asked, by a pod as a dry run.
     """
-    chosen = annotations_of(workload["spec"]["template"]).get(_ANNOTATION)
+    chosen = annotations_of(workload["spec"]["template"]).get(NATIVE_SIDECAR)
     if chosen is not None:
         return chosen != "false"
     if trial.injector(context) is not None:

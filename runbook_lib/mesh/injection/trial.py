@@ -20,7 +20,7 @@ from runbook_lib.cluster import (
     ref,
 )
 from runbook_lib.lifecycle import Check, Context
-from runbook_lib.mesh import rollout, web
+from runbook_lib.mesh import revisions, rollout, web
 
 _INJECTOR = "sidecar-injector.istio.io"
 """The end of the names of istiod's webhooks for pods."""
@@ -48,8 +48,9 @@ def wants_sidecar(pod: Object) -> bool:
 
 def injector(context: Context) -> Object | None:
     """Return the webhooks by which istiod of the parameters' revision injects; None without it."""
-    revision = context.parameters.istio.revision
-    for item in context.cluster.list(ADMISSION, "MutatingWebhookConfiguration"):
+    found = context.cluster.list(ADMISSION, "MutatingWebhookConfiguration")
+    revision = revisions.resolved(context.parameters, revisions.tags_among(found)).istio.revision
+    for item in found:
         names = [webhook["name"] for webhook in item.get("webhooks") or []]
         same = labels_of(item).get(REVISION_LABEL, "default") == revision
         if same and any(name.endswith(_INJECTOR) for name in names):
@@ -172,11 +173,8 @@ def _container(name: str, resources: Object, rights: Object) -> Object:
     }
 
 
-def try_injection(context: Context) -> tuple[str, bool]:
-    """Ask for a pod like the web pods as a dry run: admission webhooks answer as for a real one.
-
-    Returns:
-        The sidecar that it would get, in words, and whether it would get one.
+def try_injection(context: Context) -> Object:
+    """Return a pod like the web pods as admission webhooks make it of what is asked for: a dry run.
 
     Raises:
         RunbookError: There is no web workload.
@@ -188,8 +186,7 @@ def try_injection(context: Context) -> tuple[str, bool]:
         where = ref(application.web.kind, application.web.name, application.namespace)
         raise RunbookError(f"there is no {where}", "correct application.web")
     pod = rollout.trial_pod(workload, "injection-check")
-    answer = context.cluster.apply(pod, dry_run=True)
-    return (PROXY, True) if pods.has_sidecar(answer) else ("none", False)
+    return context.cluster.apply(pod, dry_run=True)
 
 
 def check_new_pod(context: Context, *, injected: bool) -> Check:
@@ -208,7 +205,7 @@ def check_new_pod(context: Context, *, injected: bool) -> Check:
     """
     subject = "sidecar of a new pod"
     try:
-        sidecar, found = try_injection(context)
+        found = pods.has_sidecar(try_injection(context))
     except ClusterRefused as error:
         if not refuses_this_pod_only(error):
             raise
@@ -217,7 +214,7 @@ def check_new_pod(context: Context, *, injected: bool) -> Check:
         if injected:
             raise
         return Check(subject, f"cannot tell: {error.cause}", ok=None)
-    return Check(subject, sidecar, found is injected)
+    return Check(subject, PROXY if found else "none", found is injected)
 
 
 def check_webhook(context: Context) -> Check:

@@ -19,20 +19,24 @@ from runbook_lib.chapters import CHAPTERS
 from runbook_lib.chapters.autoscaling.cases import Autoscaler, Condition
 from runbook_lib.chapters.autoscaling.scale_out import Metric, Requests, Scaling, Usage
 from runbook_lib.chapters.policies import manifest
+from runbook_lib.chapters.shared.preflight.traffic.istiod import Closed, closed_to_sidecars
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.commands import Transcript
 from runbook_lib.diagnosis.judging import health, judge, unjudged
 from runbook_lib.diagnosis.looking import Looker
 from runbook_lib.diagnosis.model import Cause, Diagnosis, Look
-from runbook_lib.diagnosis.observation import Injection, Observation, SiteAnswer, Token
+from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis.parts import Injection, SiteAnswer, Token
 from runbook_lib.diagnosis.registry import Area, Rule, registered, rule
-from runbook_lib.lifecycle.finding import Severity
+from runbook_lib.lifecycle.finding import Finding, Severity
 from runbook_lib.lifecycle.table import Row
+from runbook_lib.mesh.templates import of_workload
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.notebook.views.diagnosis import diagnosis_html, transcript_html
 from runbook_lib.site.probe import Observed
 from runbook_lib.tools.istioctl import Istioctl, Message
+from tests.unit.doubles import given_cluster
 from tests.unit.doubles.given_cluster import kept_by
 from tests.unit.samples import lab_parameters
 
@@ -70,7 +74,7 @@ def pod(app: str, port: int, **status: Any) -> Object:
         "status": {
             "phase": "Running",
             "conditions": [ready_since(datetime(2026, 1, 1, tzinfo=UTC))],
-            "containerStatuses": [{"name": name, "ready": True} for name in names],
+            "containerStatuses": [{"name": n, "ready": True, "started": True} for n in names],
             **status,
         },
     }
@@ -83,7 +87,10 @@ def workload(app: str, replicas: int = 1) -> Object:
         "spec": {
             "replicas": replicas,
             "selector": {"matchLabels": {"app": app.removeprefix("xnat-")}},
-            "template": {"metadata": {"labels": {"app": app.removeprefix("xnat-")}}, "spec": {}},
+            "template": {
+                "metadata": {"labels": {"app": app.removeprefix("xnat-")}},
+                "spec": {"containers": []},
+            },
         },
     }
 
@@ -147,6 +154,13 @@ WEBHOOK = {
 }
 
 
+ISTIOD_SERVICE = {
+    "kind": "Service",
+    "metadata": {"name": "istiod", "namespace": "istio-system", "labels": {"app": "istiod"}},
+    "spec": {"selector": {"app": "istiod"}, "ports": [{"port": 443, "targetPort": 15017}]},
+}
+
+
 def policies(*found: Object) -> dict[str, Any]:
     """The fields of an observation with exactly these policies."""
     peers = tuple(p for p in found if p["kind"] == "PeerAuthentication")
@@ -179,6 +193,7 @@ def healthy(**changes: Any) -> Observation:
             istiod=(ISTIOD,),
             istiod_pods=(ISTIOD_POD,),
             webhooks=(WEBHOOK,),
+            istio_services=(ISTIOD_SERVICE,),
             injection=Injection(injected=True),
             rules=(RULE,),
             answers=answers(),
@@ -350,6 +365,57 @@ def missing(said: str) -> dict[str, Any]:
     }
 
 
+def unscheduled(item: Object) -> Object:
+    """A pod that no node takes."""
+    said = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient cpu"}
+    return {**item, "status": {"phase": "Pending", "conditions": [said]}}
+
+
+def in_init(item: Object, calls: str, **state: Any) -> Object:
+    """A pod whose sidecar is native, and whose init container runs a command."""
+    app, proxy = item["spec"]["containers"]
+    native = {**proxy, "restartPolicy": "Always"}
+    init = [native, {"name": "config", "args": [calls]}]
+    running = {"running": {"startedAt": datetime.now(UTC).isoformat()}}
+    return {
+        **item,
+        "spec": {"containers": [app], "initContainers": init},
+        "status": {
+            "phase": "Pending",
+            "initContainerStatuses": [
+                {"name": "istio-proxy", "ready": True, "started": True},
+                {"name": "config", "ready": False, "state": running, **state},
+            ],
+        },
+    }
+
+
+def done_but_for_its_sidecar() -> Object:
+    item = pod("work", 80)
+    item["metadata"]["ownerReferences"] = [{"kind": "Job", "name": "work", "controller": True}]
+    ended = {"terminated": {"exitCode": 0}}
+    item["status"]["containerStatuses"][0].update(ready=False, state=ended)
+    return item
+
+
+def configured(name: str) -> Finding:
+    """What preflight finds in istiod's configuration, or about its sidecars."""
+    where = "ConfigMap istio-system/istio"
+    return Finding(where, "says so", "would be so", "mend it", (f"{where} .data.mesh",), name=name)
+
+
+def deny_all(**spec: Any) -> Object:
+    metadata = {"name": "deny-all", "namespace": "xnat"}
+    spec = {"podSelector": {}, "policyTypes": ["Ingress", "Egress"], **spec}
+    return {"kind": "NetworkPolicy", "metadata": metadata, "spec": spec}
+
+
+def closed(*found: Object) -> tuple[Closed, ...]:
+    """What NetworkPolicies close to the web pod's sidecar, which has not got to istiod."""
+    made = of_workload(workload(WEB), (not_ready(pod(WEB, 8080), 1),))
+    return tuple(closed_to_sidecars(given_cluster.context(Path("/nowhere"), *found), [made]))
+
+
 CASES: Mapping[str, dict[str, Any]] = {
     "istiod-down": {
         "istiod": (changed(ISTIOD, "spec.replicas", 0),),
@@ -465,6 +531,67 @@ CASES: Mapping[str, dict[str, Any]] = {
     "kiali-failed": {"kiali": KIALI},
     "kiali-down": {"kiali_deployment": changed(ISTIOD, "metadata.name", "kiali")},
     "kiali-token": {"token": Token("", "invalid bearer token")},
+    "pod-not-scheduled": {"pods": (unscheduled(pod(WEB, 8080)), pod(DATABASE, 5432)), **GONE},
+    "pod-left-behind": {
+        "workloads": (changed(workload(WEB), "status.updateRevision", "new"), workload(DATABASE)),
+        "pods": (
+            changed(
+                not_ready(pod(WEB, 8080), 0), "metadata.labels.controller-revision-hash", "old"
+            ),
+            pod(DATABASE, 5432),
+        ),
+        **GONE,
+    },
+    "pod-starting": {
+        "pods": (not_ready(pod(WEB, 8080), 0, started=False), pod(DATABASE, 5432)),
+        "endpoints": (),
+        **GONE,
+    },
+    "init-container-waits": {
+        "pods": (
+            in_init(pod(WEB, 8080), f"until pg_isready -h {DATABASE}; do :; done"),
+            pod(DATABASE, 5432),
+        ),
+        "services": (service(WEB, 80, 8080, "http"),),
+    },
+    "job-not-completed": {
+        "pods": (*healthy().pods, done_but_for_its_sidecar()),
+        "proxies": {**healthy().proxies, "work-0.xnat": SENT},
+    },
+    "pod-opts-out": {
+        "workloads": (
+            changed(
+                workload(WEB),
+                "spec.template.metadata.labels",
+                {"app": "xnat-web", "sidecar.istio.io/inject": "false"},
+            ),
+            workload(DATABASE),
+        ),
+        "pods": (
+            changed(
+                without_sidecar(pod(WEB, 8080)),
+                "metadata.labels",
+                {"app": "xnat-web", "sidecar.istio.io/inject": "false"},
+            ),
+            pod(DATABASE, 5432),
+        ),
+        "listeners": {},
+        "answers": answers(DELETE=Observed("DELETE", 405)),
+    },
+    "namespace-not-discovered": {"configured": (configured("discovery-selectors"),)},
+    "policy-not-mesh-wide": {"configured": (configured("root-namespace"),)},
+    "injector-leaves-out": {"configured": (configured("injector-config"),)},
+    "sidecar-of-another-istiod": {"stale": (configured("stale-sidecar"),)},
+    "sidecar-outdated": {"injection": Injection(injected=True, image="proxyv2:1.32")},
+    "web-port-mistaken": {"parameters": lab_parameters(application={"web": {"port": 80}})},
+    "web-service-mistaken": {
+        "parameters": lab_parameters(application={"web": {"service": DATABASE}}),
+    },
+    "network-policy-closes": {
+        "closed": closed(deny_all()),
+        "pods": (not_ready(pod(WEB, 8080), 1), pod(DATABASE, 5432)),
+    },
+    "network-policy-locks-out": {"network_policies": (deny_all(),), **GONE},
     "analyze": {"messages": (Message("IST0101", "Error", "X xnat/x", "not found"),)},
     "unexplained": {"answers": answers(GET=Observed("GET", 500))},
 }
@@ -1120,6 +1247,7 @@ class Istio(NamedTuple):
     deployment: Object
     pod: Object
     webhook: Object
+    service: Object
 
 
 def istio(revision: str) -> Istio:
@@ -1134,6 +1262,7 @@ def istio(revision: str) -> Istio:
         {**ISTIOD, "metadata": metadata},
         {**ISTIOD_POD, "metadata": {**metadata, "name": f"istiod{suffix}-1"}},
         {**WEBHOOK, "metadata": injector, "webhooks": [hook]},
+        changed({**ISTIOD_SERVICE, "metadata": metadata}, "spec.selector", labels),
     )
 
 
@@ -1148,6 +1277,7 @@ def look(
         "Pod": (*healthy().pods, own.pod),
         "Deployment": (own.deployment,),
         "MutatingWebhookConfiguration": (own.webhook,),
+        "Service": (own.service, istio("canary").service),
         **objects,
     }
 
@@ -1228,7 +1358,9 @@ def test_what_may_keep_out_the_dry_run_alone_is_no_cause_and_is_named(said: str,
     seen = look(said)
     assert judge(seen) == ()
     assert who in seen.unseen["injection"]
-    assert unjudged_for_want_of_injection(seen) == {"webhook-unreachable", "webhook-missing"}
+    assert unjudged_for_want_of_injection(seen) == {
+        *("webhook-unreachable", "webhook-missing", "sidecar-outdated")
+    }
 
 
 def test_odd_data_is_unseen_and_ends_no_diagnosis() -> None:

@@ -8,6 +8,7 @@ __all__ = [
     "deletion",
     "few",
     "foreign",
+    "in_force",
     "injection_undone",
     "is_own",
     "istios",
@@ -47,6 +48,6 @@ from .helm import (
 from .istio import control_plane, istios, meshes
 from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
-from .mesh_config import not_injected, not_mesh_wide
+from .mesh_config import in_force, not_injected, not_mesh_wide
 from .policies import changed_by_others
 from .wording import few, risk

@@ -19,7 +19,8 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import rollout
+from runbook_lib.mesh import revisions, rollout
+from runbook_lib.parameters import Parameters
 
 
 def istios(context: Context) -> Iterator[Finding]:
@@ -31,8 +32,16 @@ def istios(context: Context) -> Iterator[Finding]:
 def control_plane(context: Context) -> Iterator[Finding]:
     """Find that others have installed istiod where the runbook would; the rest works with it."""
     istio = context.parameters.istio
+    if (behind := revisions.tags(context.cluster).get(istio.revision)) is not None:
+        yield Finding(
+            f"istio.revision: {istio.revision}",
+            f"it is a tag of revision {behind}",
+            f"01_install_istio would install a second control plane, of revision {istio.revision}",
+            "use the one that is there: leave 01_install_istio out",
+            parameter=f"istio.revision: {behind}",
+        )
     for item in _istiods_of_others(context):
-        if not _takes_our_place(context, item):
+        if not _takes_our_place(context.parameters, item):
             continue
         release, namespace = release_of(item)
         held = release and namespace == istio.namespace
@@ -47,10 +56,10 @@ def control_plane(context: Context) -> Iterator[Finding]:
 
 def meshes(context: Context) -> Iterator[Finding]:
     """Find Istio elsewhere than the parameters say: revisions, namespaces, ambient."""
-    parameters = context.parameters
+    parameters = revisions.resolved(context.parameters, revisions.tags(context.cluster))
     istio = parameters.istio
     for item in _istiods_of_others(context):
-        if _takes_our_place(context, item):
+        if _takes_our_place(parameters, item):
             continue
         revision = _revision(item)
         release, _ = release_of(item)
@@ -107,8 +116,8 @@ def _istiods_of_others(context: Context) -> Iterator[Object]:
             yield item
 
 
-def _takes_our_place(context: Context, istiod: Object) -> bool:
-    istio = context.parameters.istio
+def _takes_our_place(parameters: Parameters, istiod: Object) -> bool:
+    istio = parameters.istio
     there = (namespace_of(istiod), _revision(istiod))
     return there == (istio.namespace, istio.revision)
 

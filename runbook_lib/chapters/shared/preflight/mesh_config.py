@@ -27,7 +27,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import injection_label, of_revision, wants_sidecar
+from runbook_lib.mesh import injection_label, of_revision, revisions, wants_sidecar
 
 _VALUES = "istio.istiod.values"
 
@@ -68,15 +68,36 @@ def not_injected(context: Context) -> Iterator[Finding]:
     # Selectors often ask for the very label by which the namespace asks for sidecars.
     labels = {**labels_of(namespace), **dict([injection_label(parameters)])}
     yield from _judged(context, _mesh(context), lambda config: _unseen(context, config, labels))
-    for kind, name in parameters.application.workloads:
-        workload = context.cluster.get(APPS, kind, name, parameters.application.namespace)
-        if workload is not None and wants_sidecar(workload["spec"]["template"]):
-            yield from _judged(context, _injector(context), partial(_left_out, workload))
+    for workload in _to_be_injected(context):
+        yield from _judged(context, _injector(context), partial(_left_out, workload))
+
+
+def in_force(context: Context) -> Iterator[Finding]:
+    """Find what istiod's configuration leaves out as it is now, whoever wrote it."""
+    parameters = context.parameters
+    namespace = context.cluster.get("v1", "Namespace", parameters.application.namespace)
+    mesh, _ = _mesh(context)
+    injector, _ = _injector(context)
+    judged: list[Finding | None] = []
+    if mesh is not None:
+        judged += _unseen(context, mesh, labels_of(namespace or {})), _other_root(context, mesh)
+    if injector is not None:
+        judged += [_left_out(workload, injector) for workload in _to_be_injected(context)]
+    yield from filter(None, judged)
 
 
 def not_mesh_wide(context: Context) -> Iterator[Finding]:
     """Find that a policy in istiod's namespace does not hold for the whole mesh."""
     yield from _judged(context, _mesh(context), lambda config: _other_root(context, config))
+
+
+def _to_be_injected(context: Context) -> Iterator[Object]:
+    """Yield the listed workloads whose own pods do not say no to a sidecar."""
+    application = context.parameters.application
+    for kind, name in application.workloads:
+        workload = context.cluster.get(APPS, kind, name, application.namespace)
+        if workload is not None and wants_sidecar(workload["spec"]["template"]):
+            yield workload
 
 
 def _judged(
@@ -129,7 +150,8 @@ def _injector(context: Context) -> tuple[_Config | None, _Config]:
 def _live(context: Context, name: str, key: str, fields: Sequence[str]) -> _Config | None:
     """Return what a ConfigMap of istiod's says; None if there is none that can be read."""
     istio = context.parameters.istio
-    own = of_revision(context.parameters, name)
+    tags = revisions.tags(context.cluster)
+    own = of_revision(revisions.resolved(context.parameters, tags), name)
     found = context.cluster.get("v1", "ConfigMap", own, istio.namespace)
     try:
         content = yaml.safe_load(((found or {}).get("data") or {}).get(key, ""))

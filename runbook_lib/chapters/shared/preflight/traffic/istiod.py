@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import shorten
@@ -46,6 +46,10 @@ _NEVER_READY = (
 )
 
 
+_PROBES = "the kubelet's probes at 15020 and 15021 need no rule: a pod's own node is always let in"
+"""See https://kubernetes.io/docs/concepts/services-networking/network-policies/."""
+
+
 @dataclass(frozen=True)
 class _Hop:
     """A connection that sidecars need.
@@ -73,77 +77,103 @@ class _Hop:
         return f"{{{key}: [{{{selectors}}}], ports: [{port}]}}"
 
 
+@dataclass(frozen=True)
+class Closed:
+    """What NetworkPolicies close to sidecars, or may close.
+
+    Attributes:
+        judged: What the policies make of it.
+        hop: The connection.
+        direction: At which end of it they are.
+        callers: What the pods are made of that it is closed to.
+    """
+
+    judged: Judgement
+    hop: _Hop
+    direction: Direction
+    callers: tuple[Template, ...]
+
+    @property
+    def finding(self) -> Finding:
+        """It in words."""
+        field = f".spec.{self.direction.lower()}"
+        policies = self.judged.policies
+        where = ", ".join(map(reference, policies))
+        evidence = tuple(reference(p, f"{field}: {_shown(p, self.direction)}") for p in policies)
+        first = policies[0]
+        remedy = (
+            f"add to {field}: {self.hop.rule(self.direction, _peer(self.callers[0]))}; kubectl "
+            f"--namespace {namespace_of(first)} edit networkpolicy {name_of(first)}"
+        )
+        callers = ", ".join(each.where for each in self.callers)
+        way = f"{self.hop.to} on {self.hop.protocol} {self.hop.port}"
+        if self.judged.verdict is Verdict.CLOSED:
+            cause = f"pods of {callers} cannot reach {way}"
+            return Finding(where, cause, _NEVER_READY, f"{remedy}; {_PROBES}", evidence)
+        return Finding(
+            where,
+            f"whether pods of {callers} reach {way} cannot be told: addresses, or labels that are "
+            "not there yet, decide",
+            f"if they do not: {_NEVER_READY}",
+            f"make sure that they do, or {remedy}",
+            evidence,
+            severity=Severity.NOTE,
+        )
+
+
 def istiod_out_of_reach(context: Context) -> Iterator[Finding]:
     """Find NetworkPolicies that close what sidecars need: istiod's port, and the way to its name.
 
     Whoever has a ready sidecar has proved that it gets there.
     """
-    namespace = context.parameters.application.namespace
     starting = [
         each
         for each in templates.meshed(context)
         if not each.live or not all(map(pods.has_ready_sidecar, each.live))
     ]
+    for each in closed_to_sidecars(context, starting):
+        yield each.finding
+
+
+def closed_to_sidecars(context: Context, callers: Sequence[Template]) -> Iterator[Closed]:
+    """Yield what NetworkPolicies close of what sidecars need, whether they get there or not.
+
+    Args:
+        context: Where.
+        callers: What the pods are made of that have sidecars, or are to have them.
+    """
     policies = context.cluster.list(NETWORKING, "NetworkPolicy")
-    if not starting or not policies:
+    if not callers or not policies:
         return
-    labels = _namespace_labels(context, namespace)
-    callers = {
-        each.where: Peer(namespace, labels_of(each.pod), labels, dict(named_ports(each.pod)))
-        for each in starting
-    }
+    labels = _namespace_labels(context, context.parameters.application.namespace)
+    peers = [(each, replace(_peer(each), namespace_labels=labels)) for each in callers]
     istiod, dns = _istiod(context), _dns(context)
-    yield from _at(policies, starting, callers, istiod, "Egress")
-    yield from _at(policies, starting, callers, istiod, "Ingress")
-    yield from _at(policies, starting, callers, dns, "Egress")
+    yield from _at(policies, peers, istiod, "Egress")
+    yield from _at(policies, peers, istiod, "Ingress")
+    yield from _at(policies, peers, dns, "Egress")
+
+
+def _peer(made: Template) -> Peer:
+    """Return pods as one end of a connection, but for the labels of their namespace."""
+    return Peer(namespace_of(made.pod), labels_of(made.pod), {}, dict(named_ports(made.pod)))
 
 
 def _at(
     policies: Iterable[Object],
-    starting: Iterable[Template],
-    callers: dict[str, Peer],
+    callers: Iterable[tuple[Template, Peer]],
     hop: _Hop,
     direction: Direction,
-) -> Iterator[Finding]:
+) -> Iterator[Closed]:
     """Yield what is closed, or may be, at one end of a connection: once for the same policies."""
-    found: dict[tuple[str, ...], tuple[Judgement, list[str]]] = {}
-    for each in starting:
-        caller = callers[each.where]
+    found: dict[tuple[str, ...], tuple[Judgement, list[Template]]] = {}
+    for each, caller in callers:
         ends = (caller, hop.called) if direction == "Egress" else (hop.called, caller)
         judged = judge(policies, *ends, direction, hop.port, hop.protocol)
         if judged.verdict is not Verdict.OPEN:
             key = (judged.verdict, *map(reference, judged.policies))
-            found.setdefault(key, (judged, []))[1].append(each.where)
-    for judged, names in found.values():
-        rule = hop.rule(direction, callers[names[0]])
-        yield _finding(judged, hop, direction, ", ".join(names), rule)
-
-
-def _finding(
-    judged: Judgement, hop: _Hop, direction: Direction, callers: str, rule: str
-) -> Finding:
-    field = f".spec.{direction.lower()}"
-    where = ", ".join(map(reference, judged.policies))
-    evidence = tuple(reference(p, f"{field}: {_shown(p, direction)}") for p in judged.policies)
-    edit = judged.policies[0]
-    remedy = (
-        f"add to {field}: {rule}; kubectl --namespace {namespace_of(edit)} edit networkpolicy "
-        f"{name_of(edit)}"
-    )
-    way = f"{hop.to} on {hop.protocol} {hop.port}"
-    if judged.verdict is Verdict.CLOSED:
-        return Finding(
-            where, f"pods of {callers} cannot reach {way}", _NEVER_READY, remedy, evidence
-        )
-    return Finding(
-        where,
-        f"whether pods of {callers} reach {way} cannot be told: addresses, or labels that are not "
-        "there yet, decide",
-        f"if they do not: {_NEVER_READY}",
-        f"make sure that they do, or {remedy}",
-        evidence,
-        severity=Severity.NOTE,
-    )
+            found.setdefault(key, (judged, []))[1].append(each)
+    for judged, made in found.values():
+        yield Closed(judged, hop, direction, tuple(made))
 
 
 def _shown(policy: Object, direction: Direction) -> str:

@@ -26,7 +26,7 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Peer:
-    """Pods at one end of a connection.
+    """Pods at one end of a connection, or what is no pod.
 
     Attributes:
         namespace: Their namespace.
@@ -34,6 +34,7 @@ class Peer:
         namespace_labels: Their namespace's labels.
         ports: The numbers of their container ports, by name.
         known: Whether live pods were looked at; otherwise they may carry more than is given.
+        in_cluster: Whether it is pods: labels select no others, such as a load balancer.
     """
 
     namespace: str
@@ -41,6 +42,7 @@ class Peer:
     namespace_labels: Mapping[str, str]
     ports: Mapping[str, int] = field(default_factory=dict)
     known: bool = True
+    in_cluster: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,6 +119,8 @@ def _peer(peer: Object, namespace: str, others: Peer) -> bool | None:
         return None
     if not peer:
         return True
+    if not others.in_cluster:
+        return False
     if "namespaceSelector" in peer:
         there = matches(peer["namespaceSelector"] or {}, others.namespace_labels)
     else:

@@ -12,7 +12,7 @@ from runbook_lib.chapters.shared.preflight.workloads import (
     starting,
     trial,
 )
-from runbook_lib.chapters.shared.preflight.workloads.listed import Listed, listed
+from runbook_lib.chapters.shared.preflight.workloads.listed import Listed, listed, outdated
 from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.mesh import rollout
 
@@ -29,7 +29,7 @@ def before_restart(context: Context) -> Iterator[Finding]:
     waiting: list[Listed] = []
     for each in listed(context):
         yield from injecting.impossible(each)
-        if each.lacking:
+        if each.lacking or outdated(context, each):
             waiting.append(each)
             yield from rollout.held(each.workload)
             yield from replacing.stuck(each)

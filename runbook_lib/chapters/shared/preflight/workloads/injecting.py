@@ -22,7 +22,7 @@ from runbook_lib.mesh import has_ended, injection, wants_sidecar
 _FARGATE = "eks.amazonaws.com/fargate-profile"
 """The label of pods that EKS runs on Fargate."""
 
-_NATIVE = (
+NATIVE = (
     "have native sidecars: istiod's ENABLE_NATIVE_SIDECARS unset, and all nodes of Kubernetes 1.33 "
     "or newer"
 )
@@ -80,7 +80,7 @@ def before_sidecars(context: Context, each: Listed) -> Iterator[Finding]:
         f"its init containers ({', '.join(init)}) run before the sidecar, as sidecars here {told}",
         "what they ask other pods of the mesh for, such as a database, they ask in plaintext, "
         "which STRICT refuses: at its next start the pod would wait for ever",
-        f"{_NATIVE}; or remove init containers that call others",
+        f"{NATIVE}; or remove init containers that call others",
         (f".spec.template.spec.initContainers[*].name: {', '.join(init)}",),
     )
     yield risk(context, "init-containers", found)
@@ -100,7 +100,7 @@ def jobs(context: Context) -> Iterator[Finding]:
             reference(workload),
             f"its pods would get sidecars that do not end by themselves, as sidecars here {told}",
             "such a pod runs on after its work is done, and the Job never completes",
-            f"{_NATIVE}; or mark its pod template with the label {INJECT}: 'false', which leaves "
+            f"{NATIVE}; or mark its pod template with the label {INJECT}: 'false', which leaves "
             "it outside of the mesh",
         )
         yield risk(context, "jobs", found)

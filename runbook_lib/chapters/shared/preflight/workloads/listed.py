@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from runbook_lib.cluster import APPS, Object, pods, ref, reference
+from runbook_lib.base import ClusterRefused
+from runbook_lib.cluster import APPS, PROXY, Object, name_of, pods, ref, reference
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, rollout, wants_sidecar
+from runbook_lib.mesh import has_ended, injection, rollout, wants_sidecar
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,27 @@ class Listed:
     def lacking(self) -> list[Object]:
         """The pods that are to be replaced for a sidecar."""
         return [pod for pod in lacking(self.pods) if not pods.is_leaving(pod)]
+
+
+def outdated(context: Context, each: Listed) -> dict[str, str]:
+    """Return the pods whose sidecar is another than a new pod would get, and what theirs is.
+
+    istiod may have been replaced since they were created. Nothing is said where it cannot be asked.
+    """
+    meshed = [pod for pod in each.pods if pods.has_sidecar(pod) and not pods.is_leaving(pod)]
+    if not meshed or injection.injector(context) is None:
+        return {}
+    try:
+        answer = injection.attempt(context, each.workload, sidecar=True)
+    except ClusterRefused:
+        return {}
+    newest = pods.image_of(answer, PROXY)
+    images = {name_of(pod): pods.image_of(pod, PROXY) for pod in meshed}
+    return {
+        name: f"{image}, and a new one {newest}"
+        for name, image in images.items()
+        if image != newest
+    }
 
 
 def named(context: Context) -> dict[str, Object | None]:

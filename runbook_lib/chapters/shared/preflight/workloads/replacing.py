@@ -19,6 +19,10 @@ _SLACK = 120
 """Seconds beyond its probes that a pod may take, for its image and its volumes."""
 
 
+LEFT_BEHIND = "left-behind"
+"""What a pod is that is not ready, and of an older template than its StatefulSet's."""
+
+
 def stuck(each: Listed) -> Iterator[Finding]:
     """Find a pod that its StatefulSet waits for, and will not replace.
 
@@ -61,6 +65,7 @@ def stuck(each: Listed) -> Iterator[Finding]:
             )
             if outdated
             else (f"{each.where} .spec.podManagementPolicy: OrderedReady",),
+            name=LEFT_BEHIND if outdated else "",
         )
 
 

@@ -193,3 +193,12 @@ def test_nothing_is_said_of_the_labs_own_application(tmp_path: Path) -> None:
     for given in (context(tmp_path, *items), context(tmp_path, *items, *config)):
         assert list(preflight.not_injected(given)) == []
         assert list(preflight.not_mesh_wide(given)) == []
+
+
+def test_in_force_is_what_the_cluster_says_whatever_the_values_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_the_runbook(monkeypatch)
+    live = mesh(discoverySelectors=[{"matchLabels": {"team": "x"}}], rootNamespace="other")
+    names = [found.name for found in mesh_config.in_force(context(tmp_path, NAMESPACE, live))]
+    assert names == ["discovery-selectors", "root-namespace"]

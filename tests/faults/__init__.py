@@ -1,0 +1,1 @@
+"""Faults that are put into a real mesh, each with its way back."""

@@ -1,0 +1,51 @@
+"""Revision tags: which revision a name, or a namespace's label, stands for."""
+
+from __future__ import annotations
+
+import pytest
+
+from runbook_lib.cluster.objects import Object
+from runbook_lib.mesh import revisions
+from tests.unit.samples import lab_parameters
+
+
+def webhook(**labels: str) -> Object:
+    kind = "MutatingWebhookConfiguration"
+    return {"kind": kind, "metadata": {"name": "x", "labels": labels}}
+
+
+TAGS = revisions.tags_among(
+    [
+        webhook(**{"istio.io/tag": "prod", "istio.io/rev": "1-31"}),
+        webhook(**{"istio.io/tag": "default", "istio.io/rev": "1-31"}),
+        webhook(**{"istio.io/rev": "1-30"}),
+        webhook(),
+    ]
+)
+
+
+def test_a_tag_is_a_webhook_configuration_with_both_labels() -> None:
+    assert TAGS == {"prod": "1-31", "default": "1-31"}
+
+
+@pytest.mark.parametrize(("named", "meant"), [("prod", "1-31"), ("1-30", "1-30")])
+def test_a_revision_that_is_no_tag_stands_for_itself(named: str, meant: str) -> None:
+    given = lab_parameters(istio={"revision": named})
+    assert revisions.resolved(given, TAGS).istio.revision == meant
+
+
+@pytest.mark.parametrize(
+    ("labels", "asked"),
+    [
+        ({"istio.io/rev": "prod"}, "1-31"),
+        ({"istio.io/rev": "1-30"}, "1-30"),
+        ({"istio-injection": "enabled"}, "1-31"),
+        ({"istio-injection": "enabled", "istio.io/rev": "1-30"}, "1-31"),
+        ({"istio-injection": "disabled", "istio.io/rev": "1-30"}, None),
+        ({}, None),
+    ],
+)
+def test_the_older_label_decides_and_asks_for_the_default(
+    labels: dict[str, str], asked: str | None
+) -> None:
+    assert revisions.asked_for(labels, TAGS) == asked
