@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from runbook_lib.base import ClusterRefused
 from runbook_lib.cluster import APPS, PROXY, Object, name_of, pods, ref, reference
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import has_ended, injection, rollout, wants_sidecar
@@ -46,13 +45,9 @@ def outdated(context: Context, each: Listed) -> dict[str, str]:
     istiod may have been replaced since they were created. Nothing is said where it cannot be asked.
     """
     meshed = [pod for pod in each.pods if pods.has_sidecar(pod) and not pods.is_leaving(pod)]
-    if not meshed or injection.injector(context) is None:
+    newest = injection.sidecar_image_for(context, each.workload) if meshed else ""
+    if not newest:
         return {}
-    try:
-        answer = injection.attempt(context, each.workload, sidecar=True)
-    except ClusterRefused:
-        return {}
-    newest = pods.image_of(answer, PROXY)
     images = {name_of(pod): pods.image_of(pod, PROXY) for pod in meshed}
     return {
         name: f"{image}, and a new one {newest}"
