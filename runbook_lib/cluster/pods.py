@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from runbook_lib.cluster.client import Cluster
@@ -132,6 +133,14 @@ def has_ready_sidecar(pod: Object) -> bool:
 def is_leaving(pod: Object) -> bool:
     """Whether the pod has been deleted and is there only until it has ended, in its own time."""
     return "deletionTimestamp" in pod["metadata"]
+
+
+def age(pod: Object) -> float:
+    """Return for how many seconds a pod has been there; 0 if that is not known."""
+    created = pod["metadata"].get("creationTimestamp")
+    if created is None:
+        return 0.0
+    return (datetime.now(UTC) - datetime.fromisoformat(str(created))).total_seconds()
 
 
 def is_ready(pod: Object) -> bool:

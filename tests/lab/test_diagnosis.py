@@ -176,7 +176,7 @@ MISJUDGED: dict[str, Case] = {
     "an init container calls a Service that is gone": Case(
         "init-container-waits",
         misjudged.database_service_gone,
-        "Pod xnat/xnat-xnat-web-0 .spec.initContainers[2].args[0]: until pg_isready",
+        "Pod xnat/xnat-xnat-web-0 .spec.initContainers[2].args[0]: … xnat-postgresql …",
         never="memory limits",
     ),
     "an init container speaks plaintext to a strict server": Case(

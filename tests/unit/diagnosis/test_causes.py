@@ -101,12 +101,17 @@ STRICT_DATABASE = "PeerAuthentication istio-system/default .spec.mtls.mode: STRI
 @pytest.mark.parametrize(
     ("web", "changes", "what", "evidence"),
     [
-        (in_init(pod(WEB, 8080), CALLS), {"services": ()}, "no Service", "args[0]: until pg_is"),
         (
             in_init(pod(WEB, 8080), CALLS),
-            {"database": not_ready(pod(DATABASE, 5432), 0, started=False)},
+            {"services": ()},
+            "no Service",
+            "args[0]: … xnat-postgresql …",
+        ),
+        (
+            in_init(pod(WEB, 8080), CALLS),
+            {"database": not_ready(pod(DATABASE, 5432), 0)},
             "no pod is ready",
-            "args[0]: until pg_isready",
+            "args[0]: … xnat-postgresql …",
         ),
         (
             in_init(
@@ -133,6 +138,21 @@ def test_an_init_container_that_waits_is_named_with_what_it_calls(
     assert "init container config" in cause.what
     assert what in cause.what
     assert evidence in cause.evidence[0]
+
+
+def test_what_an_init_container_is_told_besides_is_not_shown() -> None:
+    web = in_init(pod(WEB, 8080), f"psql postgres://xnat:secret@{DATABASE}/xnat")
+    services = (service(WEB, 80, 8080, "http"),)
+    (found,) = judge(healthy(pods=(web, pod(DATABASE, 5432)), services=services))
+    assert found.name == "init-container-waits"
+    assert "secret" not in str(found)
+
+
+def test_a_service_whose_endpoints_others_write_is_not_waited_for_in_vain() -> None:
+    outside = changed(service(DATABASE, 5432, 5432, "tcp"), "spec.selector", None)
+    web = in_init(pod(WEB, 8080), CALLS)
+    services = (service(WEB, 80, 8080, "http"), outside)
+    assert judge(healthy(pods=(web, pod(DATABASE, 5432)), services=services)) == ()
 
 
 def test_an_init_container_that_merely_runs_is_no_cause() -> None:

@@ -368,7 +368,7 @@ def missing(said: str) -> dict[str, Any]:
 def unscheduled(item: Object) -> Object:
     """A pod that no node takes."""
     said = {"type": "PodScheduled", "status": "False", "message": "0/3 nodes: Insufficient cpu"}
-    return {**item, "status": {"phase": "Pending", "conditions": [said]}}
+    return {**dated(item), "status": {"phase": "Pending", "conditions": [said]}}
 
 
 def in_init(item: Object, calls: str, **state: Any) -> Object:

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from runbook_lib.base import shorten
 from runbook_lib.chapters.shared.preflight import workloads as preflight
 from runbook_lib.cluster import (
     INJECT,
@@ -34,10 +33,20 @@ from runbook_lib.diagnosis import (
     some,
 )
 from runbook_lib.diagnosis.rules.application.workloads import CALLS_FAIL, symptom
-from runbook_lib.mesh.policy import STRICT, mode_on_port, serves, service_targets, why_not_inbound
+from runbook_lib.mesh.policy import (
+    STRICT,
+    mode_on_port,
+    serves,
+    service_targets,
+    spec_of,
+    why_not_inbound,
+)
 
 LONG = timedelta(minutes=2)
 """How long an init container may run until that is worth a word."""
+
+SOON = 30
+"""Seconds that a pod may wait for a node, or its volume, until that is worth a word."""
 
 _INIT = "https://kubernetes.io/docs/tasks/debug/debug-application/debug-init-containers/"
 _NATIVE = "https://istio.io/latest/blog/2023/native-sidecars/"
@@ -45,16 +54,14 @@ _STUCK = "https://kubernetes.io/docs/concepts/workloads/controllers/statefulset/
 _SCHEDULING = (
     "https://kubernetes.io/docs/tasks/debug/debug-application/debug-pods/#my-pod-stays-pending"
 )
-_SHOWN = 120
-"""Characters of a container's command that are shown."""
-
 _rule = partial(registry.rule, registry.Area.APPLICATION, "00_start_here")
 
 
 @_rule(order=104, needs=("pods",))
 def pod_not_scheduled(seen: Observation) -> Iterator[Cause]:
     """No node takes a pod."""
-    waiting = [pod for pod in seen.pods if _unscheduled(pod) and not pods.is_leaving(pod)]
+    staying = [pod for pod in seen.pods if not pods.is_leaving(pod)]
+    waiting = [pod for pod in staying if _unscheduled(pod) and pods.age(pod) > SOON]
     for keeper, found in by_workload(seen, waiting):
         where, name = namespace_of(found[0]), name_of(found[0])
         yield Cause(
@@ -199,10 +206,10 @@ def _since(state: Object) -> timedelta:
 
 def _why(seen: Observation, pod: Object, state: Object) -> tuple[str, tuple[str, ...], str] | None:
     """Return what an init container calls in vain, the fields that show it, and what helps."""
-    for called, field in _called(seen, pod, state["name"]):
+    for called, field, is_host in _called(seen, pod, state["name"]):
         service = next((s for s in seen.services if name_of(s) == called), None)
         where = namespace_of(pod)
-        if service is None and _since(state) < LONG and not _is_host(called, field):
+        if service is None and _since(state) < LONG and not is_host:
             continue  # it may be the name of anything
         if service is None:
             said = f"waits for {called}, and there is no Service of that name"
@@ -216,15 +223,21 @@ def _why(seen: Observation, pod: Object, state: Object) -> tuple[str, tuple[str,
             )
             kind, remedy = _classic(pod)
             return said, (field, kind, closed), f"{remedy}; then restart the workload"
-        if not any(map(pods.is_ready, behind)):
+        starts = bool(behind) and all(map(_merely_starts, behind)) and _since(state) < LONG
+        has_selector = bool(spec_of(service).get("selector"))
+        if has_selector and not starts and not any(map(pods.is_ready, behind)):
             said = f"waits for {called}, behind which no pod is ready"
             look = f"kubectl --namespace {where} get pods,endpointslices"
             return said, (field, reference(service, ".spec.selector: no ready pod")), look
     return None
 
 
-def _called(seen: Observation, pod: Object, name: str) -> Iterator[tuple[str, str]]:
-    """Yield the Services, or workloads of these names, that a container's own fields name."""
+def _called(seen: Observation, pod: Object, name: str) -> Iterator[tuple[str, str, bool]]:
+    """Yield what a container's own fields name: Services, or workloads of these names.
+
+    Each comes with the field, without the rest of its text, which may hold a password; and with
+    whether it is named as a host is.
+    """
     known = {*map(name_of, seen.services), *(n for _, n in seen.parameters.application.workloads)}
     container = next(c for c in pod["spec"]["initContainers"] if c["name"] == name)
     texts = [(f".{k}[{i}]", t) for k in ("command", "args") for i, t in _texts(container, k)]
@@ -236,13 +249,18 @@ def _called(seen: Observation, pod: Object, name: str) -> Iterator[tuple[str, st
     for path, text in texts:
         for each in sorted(known, key=len, reverse=True):
             if re.search(rf"(?<![\w.-]){re.escape(each)}(?![\w-])", text):
-                yield each, _field(pod, name, f"{path}: {shorten(text, _SHOWN)}")
+                shown = each if text == each else f"… {each} …"
+                yield each, _field(pod, name, f"{path}: {shown}"), _is_host(each, text)
 
 
-def _is_host(name: str, field: str) -> bool:
-    """Whether a field names something as one that is called, by what stands before or after it."""
+def _is_host(name: str, text: str) -> bool:
+    """Whether a text names something as one that is called, by what stands before or after it."""
     each = re.escape(name)
-    return bool(re.search(rf"(?:-h |host[= ]|//|@){each}(?![\w-])|{each}(?::\d|\.\w)", field, re.I))
+    return bool(re.search(rf"(?:-h |host[= ]|//|@){each}(?![\w-])|{each}(?::\d|\.\w)", text, re.I))
+
+
+def _merely_starts(pod: Object) -> bool:
+    return all(c.ready or c.starting for c in pods.containers(pod))
 
 
 def _texts(container: Object, key: str) -> Iterator[tuple[int, str]]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Iterator
 
 from runbook_lib.chapters.shared.preflight.wording import kubectl, risk
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
-from runbook_lib.cluster import Object, labels_of, matches, name_of, namespace_of, pods, reference
+from runbook_lib.cluster import labels_of, matches, name_of, namespace_of, pods, reference
 from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.mesh import of_replacement, patience
 
@@ -41,7 +40,7 @@ def stuck(each: Listed) -> Iterator[Finding]:
             continue
         name, revision = name_of(pod), labels_of(pod).get(_REVISION)
         outdated = newest is not None and revision is not None and revision != newest
-        late = _age(pod) > _SLACK + patience.seconds_to_start(each.template)
+        late = pods.age(pod) > _SLACK + patience.seconds_to_start(each.template)
         why = pods.why_not_ready(pod)
         delete = kubectl("--namespace", namespace_of(pod), "delete", "pod", name)
         if not (outdated or late):
@@ -137,12 +136,3 @@ def away(context: Context, each: Listed) -> Iterator[Finding]:
         "choose a time when that may be",
         severity=Severity.NOTE,
     )
-
-
-def _age(pod: Object) -> float:
-    """Seconds since a pod was created."""
-    created = pod["metadata"].get("creationTimestamp")
-    if created is None:
-        return 0.0
-    since = dt.datetime.fromisoformat(str(created))
-    return (dt.datetime.now(dt.UTC) - since).total_seconds()
