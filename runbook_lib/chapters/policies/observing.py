@@ -21,7 +21,7 @@ from runbook_lib.lifecycle import (
     require,
 )
 from runbook_lib.mesh import dry_run, selection_mistakes, web
-from runbook_lib.mesh.dry_run import Decided, Reading, Verdict
+from runbook_lib.mesh.dry_run import Decided, Decision, Reading
 from runbook_lib.mesh.policy import is_dry_run
 from runbook_lib.parameters import Parameters
 
@@ -160,7 +160,7 @@ def _table(parameters: Parameters, reading: Reading) -> Table:
     ]
     others: dict[Decided, int] = {}
     for each, count in reading.counts.items():
-        if each.verdict is not Verdict.REFUSED:
+        if each.verdict is not Decision.REFUSED:
             alike = replace(each, path="any")
             others[alike] = others.get(alike, 0) + count
     rest = [Row((*_cells(each, count), "-")) for each, count in sorted(others.items())]

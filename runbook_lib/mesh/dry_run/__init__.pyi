@@ -1,5 +1,5 @@
-__all__ = ["Decided", "PodRead", "Reading", "Verdict", "access_log", "read"]
+__all__ = ["Decided", "Decision", "PodRead", "Reading", "access_log", "read"]
 
 from .manifest import access_log
-from .model import Decided, PodRead, Reading, Verdict
+from .model import Decided, Decision, PodRead, Reading
 from .reading import read

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from runbook_lib.cluster import Manifests, Object
 from runbook_lib.mesh.dry_run import paths
-from runbook_lib.mesh.dry_run.model import Decided, Verdict
+from runbook_lib.mesh.dry_run.model import Decided, Decision
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import OWN_HEADER
 
@@ -67,8 +67,8 @@ def logged(line: str, parameters: Parameters) -> Logged | None:
     namespace, policy = parameters.application.namespace, parameters.authorization.policy
     by_own = str(found.get("rule")).startswith(f"ns[{namespace}]-policy[{policy}]-")
     verdict = {
-        None: Verdict.NONE,
-        "allowed": Verdict.ALLOWED if by_own else Verdict.REFUSED,
-    }.get(found.get("decision"), Verdict.REFUSED)
+        None: Decision.NONE,
+        "allowed": Decision.ALLOWED if by_own else Decision.REFUSED,
+    }.get(found.get("decision"), Decision.REFUSED)
     decided = Decided(str(found.get("method")), paths.in_stars(found.get("path")), verdict)
     return Logged(decided, own=found.get("own") is not None)

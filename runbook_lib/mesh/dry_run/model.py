@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 
-class Verdict(StrEnum):
+class Decision(StrEnum):
     """What the dry run made of a request; none if something refused it before."""
 
     ALLOWED = "allowed"
@@ -27,7 +27,7 @@ class Decided:
 
     method: str
     path: str
-    verdict: Verdict
+    verdict: Decision
 
     @property
     def text(self) -> str:
@@ -74,7 +74,7 @@ class Reading:
     @property
     def refused(self) -> dict[Decided, int]:
         """What enforcing would refuse, the most frequent first."""
-        found = [item for item in self.counts.items() if item[0].verdict is Verdict.REFUSED]
+        found = [item for item in self.counts.items() if item[0].verdict is Decision.REFUSED]
         return dict(sorted(found, key=lambda item: (-item[1], item[0])))
 
     @property

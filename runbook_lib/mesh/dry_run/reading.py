@@ -20,7 +20,7 @@ from runbook_lib.base import (
 from runbook_lib.cluster import PROXY, Cluster, Object, has_sidecar, name_of, pods
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh.dry_run.manifest import LOG, logged
-from runbook_lib.mesh.dry_run.model import Decided, PodRead, Reading, Verdict
+from runbook_lib.mesh.dry_run.model import Decided, Decision, PodRead, Reading
 from runbook_lib.mesh.sidecars import listeners_of
 from runbook_lib.mesh.web import web_pods
 from runbook_lib.parameters import Parameters
@@ -156,7 +156,7 @@ class _Logs:
     def refused(self) -> list[Decided]:
         """What would be refused, in the order of its first occurrence."""
         decided = (each for log in self._logs.values() for each in log.counts)
-        return list(dict.fromkeys(each for each in decided if each.verdict is Verdict.REFUSED))
+        return list(dict.fromkeys(each for each in decided if each.verdict is Decision.REFUSED))
 
     def read(self) -> None:
         """Read what is new."""

@@ -11,14 +11,14 @@ from runbook_lib.chapters.policies.observing import ReadDryRun
 from runbook_lib.chapters.policies.rollback import authorization_steps
 from runbook_lib.cluster import FIELD_MANAGER
 from runbook_lib.lifecycle import Change, Context, Plan, Refused
-from runbook_lib.mesh.dry_run import Decided, PodRead, Reading, Verdict, access_log
+from runbook_lib.mesh.dry_run import Decided, Decision, PodRead, Reading, access_log
 from tests.unit.doubles.given_cluster import WEB, context
 from tests.unit.samples import lab_parameters
 
-PUT = Decided("PUT", "/data/projects/*", Verdict.REFUSED)
-DELETE = Decided("DELETE", "/data/JSESSION", Verdict.REFUSED)
-GET = Decided("GET", "/data/*", Verdict.ALLOWED)
-PAGE = Decided("GET", "/app/template/*", Verdict.ALLOWED)
+PUT = Decided("PUT", "/data/projects/*", Decision.REFUSED)
+DELETE = Decided("DELETE", "/data/JSESSION", Decision.REFUSED)
+GET = Decided("GET", "/data/*", Decision.ALLOWED)
+PAGE = Decided("GET", "/app/template/*", Decision.ALLOWED)
 NAMED = [{"method": "PUT", "path": "/data/*"}, {"method": "DELETE", "path": "/data/JSESSION"}]
 ENFORCING = Plan(
     "authorization-methods",

@@ -14,14 +14,14 @@ from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.mesh.dry_run.manifest import LOG, logged
-from runbook_lib.mesh.dry_run.model import Decided, Verdict
+from runbook_lib.mesh.dry_run.model import Decided, Decision
 from runbook_lib.mesh.dry_run.reading import _Logs
 from tests.unit.doubles.given_cluster import GivenCluster, context, pod
 from tests.unit.samples import lab_parameters
 
 PARAMETERS = lab_parameters()
 RULE = "ns[xnat]-policy[xnat-all]-rule[0]"
-PUT = Decided("PUT", "/data/projects/*", Verdict.REFUSED)
+PUT = Decided("PUT", "/data/projects/*", Decision.REFUSED)
 
 
 def line(method: str, path: str | None, decision: str | None = "denied", **more: Any) -> str:
@@ -36,14 +36,14 @@ WRITTEN = line("PUT", "/data/projects/")
 @pytest.mark.parametrize(
     ("written", "verdict"),
     [
-        (line("GET", "/", "allowed", rule=RULE), Verdict.ALLOWED),
-        (line("GET", "/", "allowed", rule="ns[xnat]-policy[other]-rule[0]"), Verdict.REFUSED),
-        (line("GET", "/", "denied"), Verdict.REFUSED),
-        (line("GET", "/", None), Verdict.NONE),
+        (line("GET", "/", "allowed", rule=RULE), Decision.ALLOWED),
+        (line("GET", "/", "allowed", rule="ns[xnat]-policy[other]-rule[0]"), Decision.REFUSED),
+        (line("GET", "/", "denied"), Decision.REFUSED),
+        (line("GET", "/", None), Decision.NONE),
     ],
 )
 def test_a_request_is_allowed_only_by_the_policy_that_is_to_be_enforced(
-    written: str, verdict: Verdict
+    written: str, verdict: Decision
 ) -> None:
     found = logged(written, PARAMETERS)
     assert found is not None
@@ -121,7 +121,7 @@ def test_every_pod_is_read_from_now_on_and_each_line_once(given: Context, cluste
     cluster.write("web-1", WRITTEN, second=2)
     logs.read()
     found = logs.reading(10)
-    assert found.counts == {PUT: 3, Decided("GET", "/*", Verdict.ALLOWED): 1}
+    assert found.counts == {PUT: 3, Decided("GET", "/*", Decision.ALLOWED): 1}
     assert [(each.name, each.requests, each.gap) for each in found.pods] == [
         ("web-0", 1, ""),
         ("web-1", 3, ""),
