@@ -90,24 +90,33 @@ def unannounced(found: Iterable[Outage], announced: Iterable[Window]) -> list[st
 
 
 def _explained(outage: Outage, announced: Iterable[Window]) -> bool:
+    first = outage.first
     return any(
-        _covers(each, outage)
+        _covers(window.announced, outage)
         for window in announced
-        if outage.first.ended >= window.begin and outage.first.began <= window.end
-        for each in window.announced
+        if first.ended >= window.begin and first.began <= window.end
     )
 
 
-def _covers(interruption: Interruption, outage: Outage) -> bool:
-    if outage.first.client not in interruption.clients:
+def _covers(announced: Iterable[Interruption], outage: Outage) -> bool:
+    """Whether these explain every failure, and it was over in time.
+
+    One may follow the other: nothing answers, and then whoever was logged in has to log in again.
+    """
+    theirs = [each for each in announced if outage.first.client in each.clients]
+    used = {
+        each
+        for attempt in outage.attempts
+        for each in [next((i for i in theirs if i.loss in attempt.losses), None)]
+    }
+    if None in used:
         return False
-    if any(interruption.loss not in attempt.losses for attempt in outage.attempts):
-        return False
-    if interruption.seconds is None:
+    seconds = [each.seconds for each in used if each is not None]
+    if None in seconds:
         return True
-    limit = timedelta(seconds=TOLERANCE * interruption.seconds) or AT_ONCE
+    limit = TOLERANCE * timedelta(seconds=sum(filter(None, seconds)))
     # A try that lasts is no longer outage: what counts is that nothing succeeded meanwhile.
-    return outage.lasted <= limit + _longest(outage)
+    return outage.lasted <= (limit or AT_ONCE) + _longest(outage)
 
 
 def _longest(outage: Outage) -> timedelta:

@@ -56,9 +56,10 @@ PARAMETERS: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def two_replicas(lab: Lab) -> Lab:
     """A site with two web pods, without a mesh."""
-    workload = "statefulset/xnat-xnat-web"
-    lab.run("kubectl", "-n", "xnat", "scale", "--replicas=2", workload)
-    lab.run("kubectl", "-n", "xnat", "rollout", "status", workload, "--timeout=60s")
+    two = ("hpa/xnat-xnat-web", '--patch={"spec": {"minReplicas": 2}}')
+    lab.run("kubectl", "-n", "xnat", "patch", *two)
+    ready = ("--for=jsonpath={.status.readyReplicas}=2", "statefulset/xnat-xnat-web")
+    lab.run("kubectl", "-n", "xnat", "wait", *ready, "--timeout=90s")
     host, port = receiver(lab)
     until("devices to be answered", lambda: State(dicom.echo(host, port).answered, ""), timeout=30)
     return lab

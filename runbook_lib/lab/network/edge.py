@@ -27,6 +27,7 @@ EDGE_IP = "10.244.255.2"
 
 _TYPE = "type.googleapis.com/envoy"
 _COOKIE = "AWSALB"
+_SESSIONS = "envoy.filters.http.stateful_session"
 _LONGEST_INTERVAL = 2.0
 """Seconds between health checks at most: a lab's user watches them happen."""
 
@@ -158,7 +159,7 @@ class Edge:
             "name": group.name,
             "type": "EDS",
             "connect_timeout": "2s",
-            "lb_policy": "RING_HASH" if group.sticky else "ROUND_ROBIN",
+            "lb_policy": "ROUND_ROBIN",
             "eds_cluster_config": {"eds_config": self._source(f"targets-{group.name}")},
             # All targets get requests when none is healthy, and only then.
             "common_lb_config": {"healthy_panic_threshold": {"value": 1}},
@@ -229,9 +230,15 @@ def _listener(listener: Listener) -> Object:
         },
         "http_filters": [
             {
+                "name": _SESSIONS,
+                "typed_config": {
+                    "@type": f"{_TYPE}.extensions.filters.http.stateful_session.v3.StatefulSession"
+                },
+            },
+            {
                 "name": "envoy.filters.http.router",
                 "typed_config": {"@type": f"{_TYPE}.extensions.filters.http.router.v3.Router"},
-            }
+            },
         ],
         "access_log": [
             {
@@ -299,11 +306,27 @@ def _virtual_hosts(routes: Iterable[Route]) -> list[Object]:
 
 
 def _route(route: Route) -> Object:
-    action: Object = {"cluster": route.group.name, "timeout": "60s"}
+    found: Object = {
+        "match": {"path" if route.exact else "prefix": route.path},
+        "route": {"cluster": route.group.name, "timeout": "60s"},
+    }
     if route.group.sticky:
-        cookie = {"name": _COOKIE, "ttl": f"{route.group.sticky}s", "path": "/"}
-        action["hash_policy"] = [{"cookie": cookie}]
-    return {"match": {"path" if route.exact else "prefix": route.path}, "route": action}
+        found["typed_per_filter_config"] = {_SESSIONS: _sticky(route.group.sticky)}
+    return found
+
+
+def _sticky(seconds: int) -> Object:
+    """Name the target in a cookie, as an Application Load Balancer does: others may come and go."""
+    cookie = {"name": _COOKIE, "path": "/", "ttl": f"{seconds}s"}
+    state = {
+        "@type": f"{_TYPE}.extensions.http.stateful_session.cookie.v3.CookieBasedSessionState",
+        "cookie": cookie,
+    }
+    session = {"name": "envoy.http.stateful_session.cookie", "typed_config": state}
+    return {
+        "@type": f"{_TYPE}.extensions.filters.http.stateful_session.v3.StatefulSessionPerRoute",
+        "stateful_session": {"session_state": session},
+    }
 
 
 def _address(address: str, port: int) -> Object:

@@ -51,6 +51,12 @@ def test_what_fails_once_has_to_succeed_at_once() -> None:
     assert judged(lost, tried(7, "logged out", Loss.UNFINISHED), tried(9), of=window(ONCE)) != []
 
 
+def test_one_interruption_may_follow_the_other() -> None:
+    failing = [tried(5, "502", *NO_ANSWER), tried(15, "logged out", Loss.UNFINISHED)]
+    assert judged(*failing, tried(16), of=window(AWAY, ONCE)) == []
+    assert judged(*failing, tried(16), of=window(AWAY)) != []
+
+
 def test_outages_of_different_requests_are_told_apart() -> None:
     found = [*outages([tried(1, "x"), tried(2, what="PUT"), tried(3, "x"), tried(4)])]
     assert [len(each.attempts) for each in found] == [2]
