@@ -90,6 +90,7 @@ Risk = Literal[
     "jobs",
     "metrics-ports",
     "no-room",
+    "policies",
     "set-back",
     "shared-volume",
     "untried-pods",

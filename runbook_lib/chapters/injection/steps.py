@@ -100,12 +100,14 @@ class _RestartWorkloads(Step):
             notes.append(f"Being replaced already, and only waited for: the pods of {underway}.")
         if changes and (image := injection.sidecar_image_for(context, restarts[0].workload)):
             notes.append(f"Nodes pull {image} for the sidecars.")
-        interruptions = (
+        interruptions = [
             each
             for restart in restarts
             if not restart.underway
             for each in of_replacement(context, restart.workload)
-        )
+        ]
+        if changes:
+            interruptions += workloads.strict_already(context)
         return Plan(
             self.name,
             context.target.uid,

@@ -11,6 +11,7 @@ __all__ = [
     "listed",
     "named",
     "outdated",
+    "strict_already",
     "stuck",
     "to_be_meshed",
     "without_sidecars",
@@ -19,4 +20,5 @@ __all__ = [
 from .everything import before_label, before_restart, before_strict
 from .injecting import NATIVE, ending, impossible, without_sidecars
 from .listed import Listed, lacking, listed, named, outdated, to_be_meshed
+from .policies import strict_already
 from .replacing import LEFT_BEHIND, stuck

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from runbook_lib.chapters.shared.preflight.workloads import (
     injecting,
+    policies,
     quotas,
     replacing,
     room,
@@ -37,6 +38,7 @@ def before_restart(context: Context) -> Iterator[Finding]:
             yield from starting.too_slow(context, each)
             yield from trial.refused(context, each)
             yield from replacing.away(context, each)
+    yield from policies.awakened(context, waiting)
     yield from quotas.exceeded(context, waiting)
     yield from room.lacking(context, waiting)
     yield from injecting.jobs(context)
