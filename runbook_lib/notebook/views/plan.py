@@ -51,7 +51,7 @@ def plan_html(plan: Plan) -> str:
     if plan.note:
         parts.append(f"<p>{escape(plan.note)}</p>")
     parts += map(_change_html, plan.changes)
-    parts += [f"<p>⏸ Interruption: {escape(str(item))}</p>" for item in plan.interruptions]
+    parts += [f"<p>⚠ Interruption: {escape(str(item))}</p>" for item in plan.interruptions]
     parts += [f"<p>⚠ Cannot be predicted: {escape(item)}</p>" for item in plan.unpredictable]
     if plan.fallback:
         parts.append(f"<p>If it is not verified: {escape(plan.fallback)}</p>")
