@@ -22,6 +22,8 @@ def awakened(context: Context, waiting: Sequence[Listed]) -> Iterator[Finding]:
     parameters = context.parameters
     policies = traffic.policies_in_force(context.cluster, parameters)
     for each in waiting:
+        if not each.lacking:  # it is restarted for a newer sidecar, and they hold already
+            continue
         theirs = replace(policies, web_labels=labels_of(each.template))
         for policy in traffic.of_others(parameters, theirs):
             if policy["kind"] == "AuthorizationPolicy" and not is_dry_run(policy):
@@ -43,9 +45,11 @@ def strict_already(context: Context) -> Iterator[Interruption]:
     parameters = context.parameters
     application = parameters.application
     labels = web.labels(context.cluster, parameters)
-    policies = traffic.policies_in_force(context.cluster, parameters).peer_authentications
-    found = mode_on_port(policies, application.namespace, labels, application.web.port)
-    if found.mode == STRICT:
+    policies = traffic.policies_in_force(context.cluster, parameters)
+    found = mode_on_port(
+        policies.peer_authentications, application.namespace, labels, application.web.port
+    )
+    if found.mode == STRICT and not policies.in_mesh:
         workload = ref(application.web.kind, application.web.name, application.namespace)
         yield Interruption(
             outside(context),

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight.workloads import policies
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle import Loss
-from tests.unit.chapters.shared.preflight.workloads.given import WEB, namespace, on, refusing
+from tests.unit.chapters.shared.preflight.workloads.given import WEB, namespace, on, pod, refusing
 
 
 def policy(kind: str, where: str, name: str, **spec: Any) -> Object:
@@ -54,3 +55,12 @@ def test_where_strict_is_in_force_already_the_restart_announces_it(tmp_path: Pat
     assert lost.loss is Loss.EVERYTHING
     assert lost.lasts == "until mutual-tls-exception is applied"
     assert [*workloads.strict_already(on(tmp_path, *namespace()))] == []
+
+
+def test_pods_that_have_sidecars_wake_no_policy(tmp_path: Path) -> None:
+    """They may be restarted for newer ones; what holds for them holds already."""
+    meshed = pod()
+    meshed["spec"] = {"containers": [*meshed["spec"]["containers"], {"name": "istio-proxy"}]}
+    context = on(tmp_path, *namespace(DENY, STRICT, web_pod=meshed))
+    assert [*policies.awakened(context, [*workloads.listed(context)])] == []
+    assert [*workloads.strict_already(context)] == []
