@@ -2,6 +2,7 @@ __all__ = [
     "BASIS_MEANINGS",
     "EDGE",
     "OUTSIDER",
+    "OVER_HTTP",
     "SECURITY_API",
     "Basis",
     "Link",
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 from .injection import wants_sidecar
-from .interruptions import of_replacement, outside
+from .interruptions import OVER_HTTP, of_replacement, outside
 from .map import (
     BASIS_MEANINGS,
     EDGE,

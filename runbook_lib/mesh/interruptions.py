@@ -8,7 +8,8 @@ from runbook_lib.cluster import Object, place_of, reference
 from runbook_lib.lifecycle import Client, Context, Interruption, Loss
 from runbook_lib.mesh import patience, rollout
 
-_OVER_HTTP = (Client.BROWSER, Client.REST, Client.UPLOAD)
+OVER_HTTP = (Client.BROWSER, Client.REST, Client.UPLOAD)
+"""Who sends HTTP requests."""
 
 _DRAIN = 15
 """Seconds for which a load balancer may still send requests to a pod that ends.
@@ -21,7 +22,7 @@ https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/deploy/pod
 def outside(context: Context) -> tuple[Client, ...]:
     """Return who comes from outside: imaging devices only where there is a port for them."""
     devices = (Client.DEVICE,) if context.parameters.application.plaintext_ports else ()
-    return (*_OVER_HTTP, *devices)
+    return (*OVER_HTTP, *devices)
 
 
 def of_replacement(context: Context, workload: Object) -> Iterator[Interruption]:
@@ -37,7 +38,7 @@ def of_replacement(context: Context, workload: Object) -> Iterator[Interruption]
     if (kind, name) != (web.kind, web.name):
         if _alone(workload):
             yield Interruption(
-                _OVER_HTTP,
+                OVER_HTTP,
                 Loss.DEPENDENT,
                 f"whatever needs {name}, such as logging in and saving, ends in an error",
                 f"{where} has one pod, which is replaced",
@@ -68,7 +69,7 @@ def of_replacement(context: Context, workload: Object) -> Iterator[Interruption]
         "sessions are kept in the pod",
         0,
     )
-    grace = workload["spec"]["template"]["spec"].get("terminationGracePeriodSeconds", 30)
+    grace = patience.seconds_to_end(workload["spec"]["template"])
     yield Interruption(
         (Client.UPLOAD,),
         Loss.UNFINISHED,
@@ -80,8 +81,4 @@ def of_replacement(context: Context, workload: Object) -> Iterator[Interruption]
 
 def _alone(workload: Object) -> bool:
     """Whether nothing answers while a workload's pod is replaced."""
-    spec = workload["spec"]
-    if spec.get("replicas", 1) > 1:
-        return False
-    recreates = (spec.get("strategy") or {}).get("type") == "Recreate"
-    return workload["kind"] != "Deployment" or recreates
+    return workload["spec"].get("replicas", 1) <= 1 and patience.max_surge(workload) == 0

@@ -33,19 +33,36 @@ def seconds_to_start(template: Object) -> float:
 def seconds_to_replace(workload: Object) -> float:
     """Return how long a workload may take to replace all its pods, by their own probes."""
     spec = workload["spec"]
-    pod = spec["template"]["spec"]
     start = seconds_to_start(spec["template"]) + spec.get("minReadySeconds", 0)
     replicas = spec.get("replicas", 1)
-    grace = pod.get("terminationGracePeriodSeconds", _GRACE)
+    each = start + seconds_to_end(spec["template"])
     if workload["kind"] == "Deployment":
         strategy = spec.get("strategy") or {}
         if strategy.get("type") == "Recreate":
-            return float(grace + start)
+            return float(each)
         unavailable = (strategy.get("rollingUpdate") or {}).get("maxUnavailable", "25%")
-        surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
-        step = max(1, _share(unavailable, replicas, up=False) + _share(surge, replicas, up=True))
-        return float(math.ceil(replicas / step) * (start + grace))
-    return float(replicas * (grace + start))
+        more = _share(max_surge(workload), replicas, up=True)
+        step = max(1, _share(unavailable, replicas, up=False) + more)
+        return float(math.ceil(replicas / step) * each)
+    return float(replicas * each)
+
+
+def seconds_to_end(template: Object) -> int:
+    """Return how long a pod has to end by itself."""
+    found: int = template["spec"].get("terminationGracePeriodSeconds", _GRACE)
+    return found
+
+
+def max_surge(workload: Object) -> int | str:
+    """Return how many new pods start before old ones end, a number or a percentage.
+
+    0 of what ends a pod first: Deployments that recreate, and every other kind.
+    """
+    strategy = workload["spec"].get("strategy") or {}
+    if workload["kind"] != "Deployment" or strategy.get("type") == "Recreate":
+        return 0
+    found: int | str = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
+    return 0 if found == "0%" else found
 
 
 def seconds_away(workload: Object, found: Iterable[Object]) -> int:
@@ -58,11 +75,10 @@ def seconds_away(workload: Object, found: Iterable[Object]) -> int:
         workload: As it is.
         found: Its pods.
     """
-    spec = workload["spec"]["template"]["spec"]
+    template = workload["spec"]["template"]
     took = [seconds for pod in found if (seconds := _took_to_start(pod)) is not None]
-    start = max(took) if took else seconds_to_start(workload["spec"]["template"])
-    grace: int = spec.get("terminationGracePeriodSeconds", _GRACE)
-    return math.ceil(start) + grace
+    start = max(took) if took else seconds_to_start(template)
+    return math.ceil(start) + seconds_to_end(template)
 
 
 def _took_to_start(pod: Object) -> float | None:

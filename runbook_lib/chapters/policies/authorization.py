@@ -12,7 +12,6 @@ from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsid
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
-    Client,
     Context,
     Finding,
     Interruption,
@@ -25,7 +24,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import selection_mistakes, sidecars, templates, traffic, web
+from runbook_lib.mesh import OVER_HTTP, selection_mistakes, sidecars, templates, traffic, web
 from runbook_lib.mesh.policy import (
     allowed_methods,
     allowed_to_some,
@@ -173,7 +172,7 @@ class _AllowMethods(RevertibleStep):
         later = [each for each in self._final.methods if each not in self._methods]
         if later:
             yield Interruption(
-                (Client.BROWSER, Client.REST, Client.UPLOAD),
+                OVER_HTTP,
                 Loss.DEPENDENT,
                 f"{', '.join(later)} is answered 403, so no one can log in",
                 f"this stage allows {', '.join(self._methods)} alone",

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.shared import dicom, objects, observe
+from runbook_lib.chapters.shared.preflight import wording
 from runbook_lib.cluster import (
     FIELD_MANAGER,
     Object,
@@ -152,7 +153,7 @@ def kubectl(context: Context, *arguments: str) -> str:
     """Return a command line of kubectl for a shell, bound to the cluster of this run."""
     target = context.target
     place = (f"--kubeconfig={target.kubeconfig}", f"--context={target.context}")
-    return shlex.join(("kubectl", *place, *arguments))
+    return wording.kubectl(*place, *arguments)
 
 
 def _digest(item: Object | None) -> str:

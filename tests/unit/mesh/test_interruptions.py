@@ -95,8 +95,10 @@ def test_a_deployment_starts_its_new_pod_first_unless_it_recreates(tmp_path: Pat
     given = {**web, "restart_order": ["Deployment/portal"]}
     rolling = workload("portal", kind="Deployment")
     assert announced(tmp_path, rolling, **given)[0].loss is Loss.SINGLE_REQUESTS
-    recreated = workload("portal", kind="Deployment", strategy={"type": "Recreate"})
-    assert announced(tmp_path, recreated, **given)[0].loss is Loss.EVERYTHING
+    recreates: Object = {"type": "Recreate"}
+    for strategy in (recreates, {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}}):
+        ended = workload("portal", kind="Deployment", strategy=strategy)
+        assert announced(tmp_path, ended, **given)[0].loss is Loss.EVERYTHING
 
 
 def test_while_the_database_is_replaced_what_needs_it_fails(tmp_path: Path) -> None:

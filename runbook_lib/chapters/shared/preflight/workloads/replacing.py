@@ -70,12 +70,8 @@ def stuck(each: Listed) -> Iterator[Finding]:
 
 def contended(context: Context, each: Listed) -> Iterator[Finding]:
     """Find a volume for one node that a Deployment's old and new pod would both need."""
-    spec = each.workload["spec"]
-    strategy = spec.get("strategy") or {}
-    if each.workload["kind"] != "Deployment" or strategy.get("type") == "Recreate":
-        return
-    surge = (strategy.get("rollingUpdate") or {}).get("maxSurge", "25%")
-    if surge in (0, "0%"):
+    surge = patience.max_surge(each.workload)
+    if surge == 0:
         return
     for volume in each.template["spec"].get("volumes") or []:
         claim = (volume.get("persistentVolumeClaim") or {}).get("claimName")
