@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import socket
@@ -127,6 +128,30 @@ class Lab:
         # The load balancer learns of a new pod a moment after its rollout has ended.
         self.until_answer("GET", 200, timeout=30)
         self.until_webhook_fails_closed()
+
+    def set_webhook_port(self, port: int) -> None:
+        """Have the API server ask for sidecars at this port of istiod's Service: 443 is right."""
+        webhooks = "mutatingwebhookconfiguration/istio-sidecar-injector"
+        found = json.loads(self.run("kubectl", "get", webhooks, "--output=json"))
+        path = "/webhooks/{}/clientConfig/service/port"
+        operations = [
+            {"op": "replace", "path": path.format(number), "value": port}
+            for number in range(len(found["webhooks"]))
+        ]
+        patch = f"--patch={json.dumps(operations)}"
+        self.run("kubectl", "patch", webhooks, "--type=json", patch)
+
+    def receiver(self) -> tuple[str, int]:
+        """Where imaging devices outside of the cluster call: the node's address, and a port."""
+        port = self.run(
+            *("kubectl", "-n", "xnat", "get", "service", "xnat-xnat-web-dicom-scp"),
+            "--output=jsonpath={.spec.ports[0].nodePort}",
+        )
+        address = self.run(
+            *("kubectl", "get", "node"),
+            '--output=jsonpath={.items[0].status.addresses[?(@.type=="ExternalIP")].address}',
+        )
+        return address, int(port)
 
     def until_answer(self, method: str, *statuses: int, timeout: float, successes: int = 1) -> None:
         """Wait until requests from outside are answered with one of these statuses.

@@ -270,17 +270,9 @@ def labels_of_no_pod(site: Site) -> Iterator[None]:
 
 @contextmanager
 def webhook_at_a_closed_port(site: Site) -> Iterator[None]:
-    def point_to(port: int) -> None:
-        operations = [
-            {"op": "replace", "path": f"/webhooks/{n}/clientConfig/service/port", "value": port}
-            for n in range(4)
-        ]
-        patch = ("--type", "json", "--patch", json.dumps(operations))
-        site.kubectl("patch", "mutatingwebhookconfiguration", "istio-sidecar-injector", *patch)
-
-    point_to(15999)
+    site.lab.set_webhook_port(15999)
     yield
-    point_to(443)
+    site.lab.set_webhook_port(443)
 
 
 def template(patch: Object, undo: Object, workload: str = "xnat-xnat-web") -> Fault:

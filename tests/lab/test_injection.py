@@ -41,23 +41,12 @@ def make(installed: Lab, tmp_path: Path) -> MakeContext:
     return lambda **given: installed.context(tmp_path, **given)
 
 
-def set_port(lab: Lab, port: int) -> None:
-    """Have the API server ask for sidecars at another port of istiod's Service."""
-    found = json.loads(lab.run("kubectl", "get", WEBHOOKS, "--output=json"))
-    path = "/webhooks/{}/clientConfig/service/port"
-    patch = [
-        {"op": "replace", "path": path.format(number), "value": port}
-        for number in range(len(found["webhooks"]))
-    ]
-    lab.run("kubectl", "patch", WEBHOOKS, "--type=json", f"--patch={json.dumps(patch)}")
-
-
 @pytest.fixture
 def unreachable(installed: Lab) -> Iterator[None]:
     """The webhook's port is closed: nothing is there."""
-    set_port(installed, 15999)
+    installed.set_webhook_port(15999)
     yield
-    set_port(installed, 443)
+    installed.set_webhook_port(443)
 
 
 @pytest.mark.usefixtures("unreachable")

@@ -86,15 +86,7 @@ def test_a_port_for_the_cluster_alone_is_mentioned(make: MakeContext, mesh: Lab)
 
 def _received(mesh: Lab) -> bool:
     """Whether an imaging device outside of the cluster is answered, at the node's address."""
-    port = mesh.run(
-        *("kubectl", "-n", "xnat", "get", "service", SERVICE),
-        "--output=jsonpath={.spec.ports[0].nodePort}",
-    )
-    address = mesh.run(
-        *("kubectl", "get", "node"),
-        '--output=jsonpath={.items[0].status.addresses[?(@.type=="ExternalIP")].address}',
-    )
-    return dicom.echo(address, int(port)).answered
+    return dicom.echo(*mesh.receiver()).answered
 
 
 def _until_received(mesh: Lab, *, open_: bool) -> None:

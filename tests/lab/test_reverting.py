@@ -158,27 +158,16 @@ def test_a_label_whose_webhook_does_not_answer_is_taken_off_again(
 ) -> None:
     """Until then no pod of the namespace could be created."""
     mesh.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
-    webhooks = ("mutatingwebhookconfiguration", "istio-sidecar-injector")
-
-    def lead_to(port: int) -> None:
-        config = json.loads(mesh.run("kubectl", "get", *webhooks, "--output=json"))
-        path = "/webhooks/{}/clientConfig/service/port"
-        patch = [
-            {"op": "replace", "path": path.format(number), "value": port}
-            for number in range(len(config["webhooks"]))
-        ]
-        mesh.run("kubectl", "patch", *webhooks, "--type=json", f"--patch={json.dumps(patch)}")
-
     label = step("injection-label", on_failure="revert")
     try:
         applied(label)
-        lead_to(15999)
+        mesh.set_webhook_port(15999)
         with pytest.raises(ClusterRefused, match="Taken back, and proved: Namespace xnat"):
             label.verify()
         labels = mesh.run("kubectl", "get", "namespace", "xnat", "--show-labels")
         assert "istio-injection" not in labels
     finally:
-        lead_to(443)
+        mesh.set_webhook_port(443)
         mesh.run("kubectl", "label", "namespace", "xnat", "istio-injection=enabled", "--overwrite")
     (attempt,) = record.of(tmp_path / "runs" / "r" / runs.EVIDENCE).steps
     assert attempt.outcome is StepOutcome.TAKEN_BACK

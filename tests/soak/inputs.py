@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -61,14 +60,7 @@ def _secured(lab: Lab) -> None:
 
 
 def _unreachable(lab: Lab) -> None:
-    webhooks = "mutatingwebhookconfiguration/istio-sidecar-injector"
-    found = json.loads(lab.run("kubectl", "get", webhooks, "--output=json"))
-    path = "/webhooks/{}/clientConfig/service/port"
-    operations = [
-        {"op": "replace", "path": path.format(number), "value": 15999}
-        for number in range(len(found["webhooks"]))
-    ]
-    lab.run("kubectl", "patch", webhooks, "--type=json", f"--patch={json.dumps(operations)}")
+    lab.set_webhook_port(15999)
 
 
 LIMITS = {

@@ -66,22 +66,9 @@ def two_replicas(lab: Lab) -> Lab:
     lab.run("kubectl", "-n", "xnat", "patch", *two)
     ready = ("--for=jsonpath={.status.readyReplicas}=2", "statefulset/xnat-xnat-web")
     lab.run("kubectl", "-n", "xnat", "wait", *ready, "--timeout=90s")
-    host, port = receiver(lab)
+    host, port = lab.receiver()
     until("devices to be answered", lambda: State(dicom.echo(host, port).answered, ""), timeout=30)
     return lab
-
-
-def receiver(lab: Lab) -> tuple[str, int]:
-    """Where imaging devices call."""
-    port = lab.run(
-        *("kubectl", "-n", "xnat", "get", "service", "xnat-xnat-web-dicom-scp"),
-        "--output=jsonpath={.spec.ports[0].nodePort}",
-    )
-    address = lab.run(
-        *("kubectl", "get", "node"),
-        '--output=jsonpath={.items[0].status.addresses[?(@.type=="ExternalIP")].address}',
-    )
-    return address, int(port)
 
 
 def test_what_clients_notice_was_announced(two_replicas: Lab, tmp_path: Path) -> None:
@@ -152,7 +139,7 @@ def test_a_site_is_never_worse_after_a_run_than_before(
 
 def at(lab: Lab) -> tuple[Browser, Rest, Upload, Device]:
     """A client of each kind."""
-    url, (host, port) = lab.state.url, receiver(lab)
+    url, (host, port) = lab.state.url, lab.receiver()
     return Browser(url), Rest(url), Upload(url), Device(url, host=host, port=port)
 
 
