@@ -24,6 +24,7 @@ __all__ = [
     "WaitFailed",
     "WaitTimeout",
     "explain",
+    "lab_names",
     "lab_state_file",
     "redact_value",
     "register",
@@ -52,7 +53,7 @@ from .errors import (
 )
 from .exit_codes import ExitCode
 from .journal import Entry, Event, History, Journal
-from .locations import lab_state_file, repository_root
+from .locations import lab_names, lab_state_file, repository_root
 from .redact import MASK, redact_value, register
 from .wait import Progress, State
 from .yaml_source import Location, explain

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from runbook_lib.base import LabNotRunning, ParameterError, TargetChanged, lab_state_file
+from runbook_lib.base import (
+    LabNotRunning,
+    ParameterError,
+    TargetChanged,
+    lab_names,
+    lab_state_file,
+)
 from runbook_lib.cluster import Cluster, KubeContext, contexts
 from runbook_lib.parameters import Capabilities, Parameters
 
@@ -77,6 +83,17 @@ def resolve(parameters: Parameters) -> Target:
         ClusterUnreachable: The API server does not answer.
     """
     return _RESOLVERS[parameters.target.kind](parameters)
+
+
+def lab_at(server: str) -> str | None:
+    """Return the name of this machine's lab whose API server has a URL; None if there is none."""
+    for name in lab_names():
+        try:
+            if _lab_state(name)["server"] == server:
+                return name
+        except LabNotRunning:
+            continue
+    return None
 
 
 def _lab(parameters: Parameters) -> Target:
