@@ -110,7 +110,9 @@ def find(facts: Facts, desired: str | None = None) -> Web:
     routed = [way for way in every if way.lead and way.lead.item["kind"] in _HTTP_KINDS]
     found = routed or [way for way in every if way.http]
     key = _named(facts, desired) if desired else _only(facts, found)
-    own = [way for way in found if way.key == key] or [way for way in every if way.key == key]
+    own = [way for way in found if way.key == key] or [
+        way for way in every if way.key == key and way.http
+    ]
     way = own[0] if own else None
     made = facts.templates[key]
     port = way.port if way else _port(facts, key)
