@@ -164,6 +164,13 @@ def _application(found: _Found) -> Iterator[Line]:
     yield from _web(found)
     yield from _ports(found)
     yield _restart_order(found.order)
+    if found.order.owned:
+        yield Line(
+            (section, "restarted_by_owner"),
+            tuple(Line((), each.workload, each.reason) for each in found.order.owned),
+            "they keep pods themselves, as operators do: chapter 02 says how these are restarted, "
+            "and waits",
+        )
     path, why = found.web.path
     yield Line(
         (section, "probes"),
@@ -269,11 +276,6 @@ def _dicom(others: list[Door]) -> Line:
 def _restart_order(found: Order) -> Line:
     notes = ["who is depended on comes first; Secrets were not read."]
     notes += [f"Not restarted, as it has no pods here: {each}." for each in found.outside]
-    notes += [
-        f"Not restarted, as the runbook does not know how: the pods of {text_of(key)}. Chapter 02 "
-        "says what it takes."
-        for key in found.owned
-    ]
     return Line(
         ("application", "restart_order"),
         tuple(Line((), each.workload, each.reason) for each in found.entries),

@@ -55,13 +55,13 @@ class Order:
     Attributes:
         entries: Who is depended on first.
         uncertain: Why the order is a guess; empty if it is none.
-        owned: What keeps pods and is no workload that the runbook restarts.
+        owned: What keeps pods and is no workload that the runbook restarts, such as an operator's.
         outside: Services that lead out of the namespace, each with where and who names it.
     """
 
     entries: tuple[Entry, ...]
     uncertain: str = ""
-    owned: tuple[Key, ...] = ()
+    owned: tuple[Entry, ...] = ()
     outside: tuple[str, ...] = ()
 
 
@@ -76,7 +76,6 @@ def of(facts: Facts, web: Key) -> Order:
     needs = {key: _needs(facts, key, named[key]) for key in facts.templates}
     stores = _stores(facts, web, needs)
     needs[web] = {**stores, **needs[web]}
-    workloads = [key for key in facts.templates if key[0] in WORKLOADS]
     uncertain = ""
     try:
         sorted_keys = list(
@@ -92,11 +91,13 @@ def of(facts: Facts, web: Key) -> Order:
         web,
         *(key for key in sorted_keys if key not in before and key != web),
     ]
-    entries = tuple(
-        Entry(text_of(key), _reason(key, web, needs, before)) for key in order if key in workloads
+    entries = {key: Entry(text_of(key), _reason(key, web, needs, before)) for key in order}
+    return Order(
+        tuple(entries[key] for key in order if key[0] in WORKLOADS),
+        uncertain,
+        tuple(entries[key] for key in order if key[0] not in (*WORKLOADS, *_ENDING)),
+        tuple(_outside(facts, named)),
     )
-    owned = tuple(key for key in sorted(facts.templates) if key[0] not in (*WORKLOADS, *_ENDING))
-    return Order(entries, uncertain, owned, tuple(_outside(facts, named)))
 
 
 def _reached(needs: Needs, start: Key) -> set[Key]:

@@ -179,5 +179,5 @@ def test_pods_of_an_operator_are_listed_as_such_and_in_no_order() -> None:
     owned = pod("xnat-db-1", labels={"cnpg.io/cluster": "xnat-db"}, sidecar=False)
     owned["metadata"]["ownerReferences"] = [keeper]
     found = of(lambda item: item, owned)
-    assert found.owned == (("Cluster", "xnat-db"),)
+    assert [each.workload for each in found.owned] == ["Cluster/xnat-db"]
     assert names(found) == [DATABASE, "/".join(WEB)]
