@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from runbook_lib.base import State, WaitTimeout
 from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.cluster import PROXY, RESTARTED_AT, Object, name_of, pods, ref
-from runbook_lib.lifecycle import Context
+from runbook_lib.lifecycle import ByHand, Context
 from runbook_lib.mesh import patience
 
 _CLOUDNATIVEPG = "postgresql.cnpg.io"
@@ -101,6 +101,7 @@ def wait(context: Context) -> None:
             text = "; ".join(waiting) or f"{len(own)} of {owner.count} pods"
             return State(False, f"{text}. Have them made anew: {owner.how}" if lacking else text)
 
+        context.journal.record(ByHand(f"have {owner.ref} restart its pods: {owner.how}"))
         try:
             context.cluster.watch_until(
                 f"{owner.ref} to restart its pods",
