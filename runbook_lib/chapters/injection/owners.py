@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 
 from runbook_lib.base import State, WaitTimeout
 from runbook_lib.chapters.shared.preflight import workloads
@@ -24,19 +25,26 @@ class Owner:
         name: Its name.
         namespace: Its namespace.
         count: How many pods it has.
-        lacking: Those that were created without a sidecar.
+        older: Those that are to be made anew, for a sidecar or to lose theirs.
+        sidecars: Whether its pods are to have sidecars.
     """
 
     kind: str
     name: str
     namespace: str
     count: int
-    lacking: tuple[Object, ...]
+    older: tuple[Object, ...]
+    sidecars: bool = True
 
     @property
     def ref(self) -> str:
         """The owner, as messages name it."""
         return ref(self.kind, self.name, self.namespace)
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Its kind and name."""
+        return self.kind, self.name
 
     @property
     def how(self) -> str:
@@ -47,60 +55,54 @@ class Owner:
         https://github.com/cloudnative-pg/cloudnative-pg/blob/main/internal/controller/cluster_upgrade.go
         """
         scope = f"--namespace {self.namespace}"
-        if _CLOUDNATIVEPG in {group for pod in self.lacking for group in _groups(pod)}:
+        if _CLOUDNATIVEPG in {group for pod in self.older for group in _groups(pod)}:
             return (
                 f"kubectl cnpg restart {self.name} {scope}; or, without that plugin, kubectl "
                 f"annotate clusters.{_CLOUDNATIVEPG} {self.name} {scope} --overwrite "
                 f"{RESTARTED_AT}=$(date +%FT%T%:z)"
             )
-        names = " ".join(name_of(pod) for pod in self.lacking)
+        names = " ".join(name_of(pod) for pod in self.older)
         return (
             "as its operator's guide says; most replace what is deleted, one by one: "
             f"kubectl delete pod {scope} {names}"
         )
 
 
-def unfinished(context: Context) -> Iterator[Owner]:
-    """Yield the owners of `application.restarted_by_owner` some of whose pods lack a sidecar."""
+def unfinished(context: Context, *, sidecars: bool = True) -> Iterator[Owner]:
+    """Yield the owners of `application.restarted_by_owner` some of whose pods are to be made anew.
+
+    Args:
+        context: Where to look.
+        sidecars: Whether pods are to have sidecars.
+    """
     namespace = context.parameters.application.namespace
-    found = workloads.to_be_meshed(context.cluster.list("v1", "Pod", namespace))
+    found = context.cluster.list("v1", "Pod", namespace)
     for place in context.parameters.application.owners:
-        own = [pod for pod in found if pods.workload_of(pod) == place]
-        if lacking := workloads.lacking(own):
-            yield Owner(*place, namespace, len(own), tuple(lacking))
+        own = _pods(place, found)
+        if older := _older(own, sidecars=sidecars):
+            yield Owner(*place, namespace, len(own), tuple(older), sidecars)
 
 
 def note(found: Owner) -> str:
     """Say for a plan that the step will wait, and for what."""
-    names = ", ".join(name_of(pod) for pod in found.lacking)
+    names = ", ".join(name_of(pod) for pod in found.older)
     return (
         f"Restarted by their owner, and only waited for: the pods of {found.ref} ({names}). "
         f"Have them made anew while the step waits: {found.how}"
     )
 
 
-def wait(context: Context) -> None:
-    """Wait until no pod of an owner lacks a sidecar, and those that have one are ready.
+def wait(context: Context, *, sidecars: bool = True) -> None:
+    """Wait until the pods of all owners have been made anew, and are ready.
+
+    Args:
+        context: Where to look.
+        sidecars: Whether pods are to have sidecars.
 
     Raises:
         WaitTimeout: Time is up; the error says how to have the pods made anew.
     """
-    for owner in unfinished(context):
-
-        def observe(found: list[Object], owner: Owner = owner) -> State:
-            meshed = workloads.to_be_meshed(found)
-            own = [pod for pod in meshed if pods.workload_of(pod) == (owner.kind, owner.name)]
-            lacking = {name_of(pod) for pod in workloads.lacking(own)}
-            waiting = [
-                f"{name_of(pod)} has no {PROXY}" if name_of(pod) in lacking else pods.describe(pod)
-                for pod in own
-                if name_of(pod) in lacking or not pods.is_ready(pod)
-            ]
-            if not waiting and len(own) >= owner.count:  # one that was deleted comes back later
-                return State(True, f"{owner.ref}: all have a sidecar")
-            text = "; ".join(waiting) or f"{len(own)} of {owner.count} pods"
-            return State(False, f"{text}. Have them made anew: {owner.how}" if lacking else text)
-
+    for owner in unfinished(context, sidecars=sidecars):
         context.journal.record(ByHand(f"have {owner.ref} restart its pods: {owner.how}"))
         try:
             context.cluster.watch_until(
@@ -108,13 +110,36 @@ def wait(context: Context) -> None:
                 "v1",
                 "Pod",
                 owner.namespace,
-                observe,
+                partial(_observe, owner),
                 timeout=patience.rollout_limit(context),
                 on_change=context.waiting,
             )
         except WaitTimeout as error:
             error.add_note(f"→ restart them, and run this step again: {owner.how}")
             raise
+
+
+def _observe(owner: Owner, found: list[Object]) -> State:
+    own = _pods(owner.place, found)
+    older = {name_of(pod) for pod in _older(own, sidecars=owner.sidecars)}
+    state = "has no" if owner.sidecars else "has still an"
+    waiting = [
+        f"{name_of(pod)} {state} {PROXY}" if name_of(pod) in older else pods.describe(pod)
+        for pod in own
+        if name_of(pod) in older or not pods.is_ready(pod)
+    ]
+    if not waiting and len(own) >= owner.count:  # one that was deleted comes back later
+        return State(True, f"{owner.ref}: all are made anew")
+    text = "; ".join(waiting) or f"{len(own)} of {owner.count} pods"
+    return State(False, f"{text}. Have them made anew: {owner.how}" if older else text)
+
+
+def _pods(place: tuple[str, str], found: list[Object]) -> list[Object]:
+    return [pod for pod in workloads.to_be_meshed(found) if pods.workload_of(pod) == place]
+
+
+def _older(own: list[Object], *, sidecars: bool) -> list[Object]:
+    return [pod for pod in own if pods.has_sidecar(pod) is not sidecars]
 
 
 def _groups(pod: Object) -> Iterator[str]:

@@ -62,7 +62,7 @@ def test_owners_whose_pods_have_sidecars_are_done(given: Given) -> None:
 
 def test_a_plan_says_which_pods_and_how(given: Given) -> None:
     (found,) = owners.unfinished(given(owned(1, sidecar=False), owned(2, sidecar=True)))
-    assert (found.count, len(found.lacking)) == (2, 1)
+    assert (found.count, len(found.older)) == (2, 1)
     note = owners.note(found)
     assert "only waited for: the pods of Cluster xnat/xnat-db (xnat-db-1)" in note
     assert "kubectl cnpg restart xnat-db --namespace xnat" in note
@@ -93,6 +93,13 @@ def test_pods_that_lack_one_or_have_not_come_back_are_not_enough(
     with pytest.raises(WaitTimeout, match=said) as error:
         owners.wait(found)
     assert "restart them, and run this step again: kubectl cnpg restart" in str(error.value)
+
+
+def test_on_the_way_back_those_with_a_sidecar_are_waited_for(given: Given) -> None:
+    found = given(owned(1, sidecar=True), later=(owned(1, sidecar=True),))
+    with pytest.raises(WaitTimeout, match="xnat-db-1 has still an istio-proxy"):
+        owners.wait(found, sidecars=False)
+    owners.wait(given(owned(1, sidecar=True), later=(owned(1, sidecar=False),)), sidecars=False)
 
 
 def test_what_a_person_has_to_do_is_in_the_evidence(given: Given) -> None:
