@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook_lib.base import Journal, KindNotInstalled
-from runbook_lib.cluster import Cluster, Object, labels_of, name_of, pods
+from runbook_lib.cluster import Cluster, Kubeconfig, Object, labels_of, name_of, pods
 from runbook_lib.lifecycle import Context, target
 from runbook_lib.mesh import templates
 from runbook_lib.mesh.policy import serves, spec_of
@@ -25,6 +25,33 @@ _SERVICE_NAME = "kubernetes.io/service-name"
 
 Key = tuple[str, str]
 """Kind and name of what keeps pods."""
+
+
+def contexts() -> list[str]:
+    """Return the contexts of $KUBECONFIG, or of the default kubeconfig, sorted.
+
+    Raises:
+        ParameterError: There is no kubeconfig, or one that is none.
+    """
+    return _kubeconfig().contexts
+
+
+def namespaces(context: str) -> list[str]:
+    """Return the namespaces that a context's cluster has, sorted.
+
+    Args:
+        context: One of `contexts`.
+
+    Raises:
+        ClusterUnreachable: The API server does not answer.
+        ClusterRefused: It may not be asked for them.
+    """
+    cluster = Cluster(_kubeconfig(), context)
+    return sorted(name_of(each) for each in cluster.list("v1", "Namespace"))
+
+
+def _kubeconfig() -> Kubeconfig:
+    return Kubeconfig(TargetParameters(kind="cluster").kubeconfigs)
 
 
 @dataclass(frozen=True)
