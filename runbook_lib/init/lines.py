@@ -79,8 +79,9 @@ def _line(line: Line, indent: str) -> Iterator[str]:
 
 def _comment(text: str, indent: str) -> Iterator[str]:
     for paragraph in filter(None, text.split("\n")):
+        # What is quoted from a cluster may hold whatever YAML reads as the end of a line.
         for line in textwrap.wrap(
-            paragraph,
+            " ".join(paragraph.split()),
             _WIDTH - len(indent) - 2,
             break_long_words=False,
             break_on_hyphens=False,

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runbook_lib.base import Journal, KindNotInstalled
+from runbook_lib.base import Journal, KindNotInstalled, ParameterError
 from runbook_lib.cluster import Cluster, Kubeconfig, Object, labels_of, name_of, pods
 from runbook_lib.lifecycle import Context, target
 from runbook_lib.mesh import templates
@@ -115,8 +115,17 @@ class Facts:
 
     @classmethod
     def look(cls, context: Context) -> Facts:
-        """Read the namespace from the cluster."""
+        """Read the namespace from the cluster.
+
+        Raises:
+            ParameterError: There is no such namespace.
+        """
         namespace = context.parameters.application.namespace
+        if context.cluster.get("v1", "Namespace", namespace) is None:
+            raise ParameterError(
+                f"{context.target.name} has no namespace {namespace}",
+                "choose one of: kubectl get namespaces",
+            )
         return cls(
             context,
             {key_of(each): each for each in templates.meshed(context)},

@@ -159,6 +159,21 @@ def test_a_file_that_is_there_is_not_replaced_unasked(tmp_path: Path) -> None:
     assert [each.name for each in tmp_path.iterdir()] == ["my-cluster.yaml"]
 
 
+def test_a_namespace_that_there_is_not_is_said() -> None:
+    with pytest.raises(ParameterError, match="prod has no namespace xnt"):
+        draft(on_cluster(*objects(), namespace="xnt"), ask=answer)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\x85", "\u2028"])
+def test_what_is_quoted_from_the_cluster_stays_a_comment(end: str) -> None:
+    def change(item: Object) -> Object:
+        if item["kind"] == "Ingress":
+            item["metadata"]["name"] = f"x{end}mode: plan"
+        return with_host(item)
+
+    assert "mode" not in yaml.safe_load(made(change).text)
+
+
 def test_no_secret_is_read() -> None:
     context: Context = on_cluster(*objects(change=with_host))
     kinds: list[str] = []
