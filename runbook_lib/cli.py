@@ -176,6 +176,9 @@ def init(
     workload: Annotated[
         str | None, typer.Option(help="The web workload as Kind/name, if it cannot be told.")
     ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="What users open, if the cluster does not tell, as of a CDN.")
+    ] = None,
     output: Annotated[Path, typer.Option(help="Where the file goes.")] = Path("my-cluster.yaml"),
     force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
     ask_methods: Annotated[
@@ -207,13 +210,13 @@ def init(
             "May the page to log in at be asked with POST, PUT, DELETE and PATCH, without a body?"
         )
     try:
-        made = looking.draft(place, workload=workload, other_methods=ask_methods)
+        made = looking.draft(place, workload=workload, url=url, other_methods=ask_methods)
     except looking.SeveralWorkloads as error:
         if not (asks and error.candidates):
             raise
         typer.echo(error.cause)
         chosen = typer.prompt("The web workload", default=error.candidates[0])
-        made = looking.draft(place, workload=chosen, other_methods=ask_methods)
+        made = looking.draft(place, workload=chosen, url=url, other_methods=ask_methods)
     looking.save(made, output, force=force)
     typer.echo(f"{output}: {made.workload} of {namespace}, and it passes its checks")
     for change in made.changes:

@@ -117,7 +117,8 @@ def _unknown(tried: Sequence[tuple[Address, Observed]], path: str) -> Site:
         for method in (*HARMLESS, *OTHERS)
     )
     change = (
-        "write the address that users open, reached from here; a certificate of a private CA "
-        "needs application.ca_file as well. Then run this again, or correct the probes below"
+        "find the address that users open and that is reached from here, and give it to init as "
+        "--url; or write it here, and what it answers below. A certificate of a private CA needs "
+        "application.ca_file"
     )
     return Site(url, reason, answers, change)

@@ -35,6 +35,7 @@ def draft(
     context: Context,
     *,
     workload: str | None = None,
+    url: str | None = None,
     other_methods: bool = False,
     ask: Ask = asking.send,
 ) -> Draft:
@@ -45,6 +46,7 @@ def draft(
     Args:
         context: Where to look, as `Place.connect` returns it.
         workload: The web workload as `Kind/name`, where several could be it.
+        url: The address that users open, where it is not the one that the cluster tells of.
         other_methods: Whether the page to log in at may be asked with POST, PUT, DELETE and PATCH.
         ask: Sends a request.
 
@@ -55,9 +57,10 @@ def draft(
     facts = Facts.look(context)
     chosen = web.find(facts, workload)
     facts = replace(facts, context=_with_web(context, chosen))
-    site = asking.look(
-        _addresses(facts.context, chosen), chosen.path[0], others=other_methods, asking=ask
+    addresses = (
+        [Address(url, "a person has named it")] if url else _addresses(facts.context, chosen)
     )
+    site = asking.look(addresses, chosen.path[0], others=other_methods, asking=ask)
     found = Found(facts.context, facts, chosen, site, order.of(facts, chosen.key))
     lines = sections.every(found)
     changes = tuple(what for line in lines for what in line.changes)

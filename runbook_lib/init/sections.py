@@ -92,7 +92,7 @@ def _application(found: Found) -> Iterator[Line]:
         context.parameters.application.namespace,
         "the namespace that `init` was given",
     )
-    if not found.is_lab:
+    if not found.is_lab or site.url != context.target.url:
         yield Line((section, "url"), site.url, site.reason, site.change)
     yield from _web(found)
     yield from _ports(found)

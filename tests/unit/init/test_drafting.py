@@ -93,8 +93,14 @@ def test_an_address_that_is_not_known_is_marked_and_the_file_passes_its_checks(
     tmp_path: Path,
 ) -> None:
     found = made(lambda item: item)
-    assert found.changes[0].startswith("application.url: write the address that users open")
+    assert found.changes[0].startswith("application.url: find the address that users open")
     assert checked(found, tmp_path).application.url == "https://change.invalid"
+
+
+def test_an_address_that_a_person_names_is_asked_in_place_of_the_ingresss(tmp_path: Path) -> None:
+    found = made(url="https://cdn.example.org")
+    assert found.changes == ()
+    assert checked(found, tmp_path).application.url == "https://cdn.example.org"
 
 
 def test_the_portal_is_described_by_its_own_facts(tmp_path: Path) -> None:
