@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from runbook_lib.base import Journal, KindNotInstalled, ParameterError
-from runbook_lib.cluster import Cluster, Kubeconfig, Object, labels_of, name_of, pods
+from runbook_lib.cluster import Cluster, Kubeconfig, Object, labels_of, name_of
 from runbook_lib.lifecycle import Context, target
 from runbook_lib.mesh import templates
 from runbook_lib.mesh.policy import serves, spec_of
@@ -128,7 +128,7 @@ class Facts:
             )
         return cls(
             context,
-            {key_of(each): each for each in templates.meshed(context)},
+            {each.place: each for each in templates.meshed(context)},
             tuple(_list(context, "v1", "Service", namespace)),
             tuple(_list(context, _DISCOVERY, "EndpointSlice", namespace)),
             {name_of(each): each for each in _list(context, "v1", "ConfigMap", namespace)},
@@ -161,13 +161,6 @@ class Facts:
         if spec.get("selector") or any(self.behind(service)):
             return ""
         return ", ".join(self.addresses(service)) or "no address so far"
-
-
-def key_of(made: Template) -> Key:
-    """Return kind and name of what keeps the pods of a template."""
-    if made.keeper is made.pod:
-        return pods.workload_of(made.pod)
-    return str(made.keeper["kind"]), name_of(made.keeper)
 
 
 def text_of(key: Key) -> str:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from runbook_lib.base.locations import repository_root
 from runbook_lib.parameters import loading
-from tests.browser.jupyterlab import Notebook, Server
+from tests.browser.jupyterlab import CELL_TIMEOUT, Notebook, Server
 from tests.labs import Lab
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(240)]
@@ -44,7 +44,8 @@ def test_the_form_shows_the_file_and_saves_it(
     file = tmp_path / "my-cluster.yaml"
     form.get_by_label("File").fill(str(file))
     form.get_by_role("button", name="Look").click()
-    expect(form.locator("pre")).to_contain_text("StatefulSet/xnat-postgresql")
+    shown = form.locator("pre")
+    expect(shown).to_contain_text("StatefulSet/xnat-postgresql", timeout=CELL_TIMEOUT)
     expect(form.get_by_role("status")).to_contain_text("CHANGE application.probes")
     notebook.picture("form", FORM)
     form.get_by_role("button", name="Save").click()
