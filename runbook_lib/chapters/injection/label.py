@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.injection.rollback import wait_until_nothing_is_injected
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, preflight, reverting
-from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight import aws, workloads
 from runbook_lib.cluster import (
     INJECTION_LABEL,
     REVISION_LABEL,
@@ -52,6 +52,7 @@ class _LabelNamespace(RevertibleStep):
         yield from workloads.before_label(context)
         yield from preflight.not_injected(context)
         yield from preflight.injection_undone(context)
+        yield from aws.before_label(context)
 
     def plan(self, context: Context) -> Plan:
         require(self.obstacles(context))

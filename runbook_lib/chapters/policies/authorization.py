@@ -9,6 +9,7 @@ from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.observing import ReadDryRun
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared.preflight import aws
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -129,6 +130,7 @@ class _AllowMethods(RevertibleStep):
             yield from selection_mistakes(context)
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
+            yield from aws.before_authorization(context)
             yield from stale.sidecars(context)
             yield from preflight.policy_kept(context, lambda: self._manifest(context))
 

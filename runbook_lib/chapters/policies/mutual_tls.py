@@ -10,7 +10,7 @@ from dataclasses import replace
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
-from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight import aws, workloads
 from runbook_lib.chapters.shared.preflight.traffic import (
     Closing,
     dependencies_past_sidecars,
@@ -54,6 +54,7 @@ class _PeerAuthenticationStep(RevertibleStep):
             yield from metrics_ports(context, closing)
             yield from dependencies_past_sidecars(context, closing)
         yield from stale.sidecars(context)
+        yield from aws.before_mutual_tls(context)
         yield from preflight.policy_kept(context, lambda: self.manifest(context))
 
     def plan(self, context: Context) -> Plan:

@@ -1,0 +1,15 @@
+__all__ = [
+    "AREAS",
+    "before_authorization",
+    "before_label",
+    "before_mutual_tls",
+    "looks",
+]
+
+from .looking import (
+    AREAS,
+    before_authorization,
+    before_label,
+    before_mutual_tls,
+    looks,
+)
