@@ -139,7 +139,7 @@ class EksAccount:
         balanced = {"loadBalancer": {"ingress": [{"hostname": host}]}}
         ports = [{"port": 80, "targetPort": 8080, "nodePort": 30080}]
         return [
-            *(_node(name, self.ids[name]) for name in ("node-a", "node-b")),
+            *(node(name, self.ids[name]) for name in ("node-a", "node-b")),
             web,
             one,
             {"kind": "Service", "metadata": named, "spec": {"selector": WEB, "ports": ports}},
@@ -188,9 +188,8 @@ class EksAccount:
         return [self.ids["subnet-a"], self.ids["subnet-b"]]
 
     def _cluster(self) -> None:
-        eks, ec2 = self.ask("eks"), self.ask("ec2")
         role = "arn:aws:iam::123456789012:role/prod"
-        eks.create_cluster(
+        self.ask("eks").create_cluster(
             name="prod",
             version="1.34",
             roleArn=role,
@@ -201,14 +200,19 @@ class EksAccount:
         )
         self.node_group("main")
         for zone in "ab":
-            made = ec2.run_instances(
-                ImageId="ami-12c6146b",
-                MinCount=1,
-                MaxCount=1,
-                SubnetId=self.ids[f"subnet-{zone}"],
-                SecurityGroupIds=[self.ids["nodes"]],
-            )
-            self.ids[f"node-{zone}"] = made["Instances"][0]["InstanceId"]
+            self.node(f"node-{zone}", zone, "nodes")
+
+    def node(self, name: str, zone: str, group: str) -> str:
+        """Start an instance with a security group, and return its id."""
+        made = self.ask("ec2").run_instances(
+            ImageId="ami-12c6146b",
+            MinCount=1,
+            MaxCount=1,
+            SubnetId=self.ids[f"subnet-{zone}"],
+            SecurityGroupIds=[self.ids[group]],
+        )
+        self.ids[name] = made["Instances"][0]["InstanceId"]
+        return self.ids[name]
 
     def node_group(self, name: str, **given: Any) -> None:
         """Add a managed node group."""
@@ -242,11 +246,12 @@ class EksAccount:
         )["TargetGroups"][0]["TargetGroupArn"]
         self.ids["target-group"] = group
         elb.register_targets(TargetGroupArn=group, Targets=[{"Id": "10.0.0.20", "Port": 8080}])
+        self.ids["certificate"] = self.certified(HOST)
         self.ids["listener"] = elb.create_listener(
             LoadBalancerArn=self.ids["load-balancer-arn"],
             Protocol="HTTPS",
             Port=443,
-            Certificates=[{"CertificateArn": self.certified(HOST)}],
+            Certificates=[{"CertificateArn": self.ids["certificate"]}],
             SslPolicy=MODERN,
             DefaultActions=[{"Type": "forward", "TargetGroupArn": group}],
         )["Listeners"][0]["ListenerArn"]
@@ -259,7 +264,8 @@ class EksAccount:
         )
 
 
-def _node(name: str, instance: str) -> Object:
+def node(name: str, instance: str) -> Object:
+    """A node on an instance."""
     return {
         "kind": "Node",
         "metadata": {"name": name},
@@ -290,5 +296,3 @@ def _self_signed(*names: str, days: int) -> tuple[bytes, bytes]:
         pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
     return private, certificate.public_bytes(pem)
-
-
