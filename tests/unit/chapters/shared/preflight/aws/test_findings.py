@@ -61,8 +61,10 @@ def on_account(account: EksAccount, reader: Account, tmp_path: Path) -> Look:
     return context
 
 
-def found(context: Context) -> list[Finding]:
-    return [finding for _, look in looks(context) for finding in look()]
+def found(context: Context, *areas: str) -> list[Finding]:
+    """What is found in some areas, or in all if none is named."""
+    each = (look for area, look in looks(context) if not areas or area.name in areas)
+    return [finding for look in each for finding in look()]
 
 
 Change = Callable[[EksAccount], Iterator[None]]
@@ -73,6 +75,7 @@ class Case:
     """Something amiss.
 
     Attributes:
+        area: Where it is looked for.
         name: The finding.
         change: Changes the account, and after the test changes it back.
         command: Words of the command that mends it.
@@ -82,6 +85,7 @@ class Case:
         severity: What it means.
     """
 
+    area: str
     name: str
     change: Change
     command: str
@@ -287,6 +291,7 @@ KIALI["kiali"]["certificate_arn"] = f"arn:aws:acm:{REGION}:123456789012:certific
 
 CASES = {
     "webhook's port is closed": Case(
+        "aws_ports",
         "security-group-closes",
         no_rule_for_the_webhook,
         "aws ec2 authorize-security-group-ingress --group-id {nodes} --protocol tcp --port 15017 "
@@ -295,6 +300,7 @@ CASES = {
         severity=Severity.REFUSES,
     ),
     "control plane may not call out": Case(
+        "aws_ports",
         "security-group-closes",
         control_plane_may_not_call,
         "authorize-security-group-egress --group-id {control-plane} --ip-permissions",
@@ -302,9 +308,10 @@ CASES = {
         severity=Severity.REFUSES,
     ),
     "prefix list decides": Case(
-        "security-group-closes", by_prefix_list, "--port 15017", "15017 with pl-"
+        "aws_ports", "security-group-closes", by_prefix_list, "--port 15017", "15017 with pl-"
     ),
     "health checks at a closed port": Case(
+        "aws_balancers",
         "health-check-port",
         group_changed(HealthCheckPort="8081"),
         "aws elbv2 modify-target-group --target-group-arn {target-group} --health-check-port "
@@ -314,18 +321,21 @@ CASES = {
         severity=Severity.REFUSES,
     ),
     "codes without the application's answer": Case(
+        "aws_balancers",
         "health-check-codes",
         group_changed(Matcher={"HttpCode": "200"}),
         "--matcher HttpCode=302",
         "Matcher.HttpCode: 200",
     ),
     "codes with a refusal": Case(
+        "aws_balancers",
         "health-check-blind",
         group_changed(Matcher={"HttpCode": "200-499"}),
         "--matcher HttpCode=302",
         "Matcher.HttpCode: 200-499",
     ),
     "GET is refused": Case(
+        "aws_balancers",
         "health-check-method",
         nothing,
         "let GET through",
@@ -334,6 +344,7 @@ CASES = {
         severity=Severity.REFUSES,
     ),
     "short idle time-out": Case(
+        "aws_balancers",
         "idle-timeout",
         impatient,
         "modify-load-balancer-attributes --load-balancer-arn {load-balancer-arn} --attributes "
@@ -341,6 +352,7 @@ CASES = {
         "Attributes[idle_timeout.timeout_seconds]: 60",
     ),
     "several pods without stickiness": Case(
+        "aws_balancers",
         "stickiness",
         nothing,
         "modify-target-group-attributes --target-group-arn {target-group} --attributes "
@@ -349,12 +361,14 @@ CASES = {
         objects=(SCALED,),
     ),
     "nodes as targets": Case(
+        "aws_balancers",
         "target-type",
         nodes_as_targets,
         "create-target-group --name by-node-ip --target-type ip",
         "TargetType: instance",
     ),
     "old TLS": Case(
+        "aws_balancers",
         "tls-policy",
         old_tls,
         "modify-listener --listener-arn {listener} --ssl-policy "
@@ -362,30 +376,35 @@ CASES = {
         "SslPolicy: ELBSecurityPolicy-2016-08",
     ),
     "certificate of another name": Case(
+        "aws_balancers",
         "certificate-host",
         certificate("example.com", "*.sub.xnat.example.com"),
         f"aws acm request-certificate --domain-name {HOST} --validation-method DNS",
         "SubjectAlternativeNames: example.com, *.sub.xnat.example.com",
     ),
     "certificate that is not issued": Case(
+        "aws_balancers",
         "certificate-invalid",
         not_issued,
         f"aws acm request-certificate --domain-name {HOST}",
         "Status: PENDING_VALIDATION, NotAfter: ",
     ),
     "certificate that ends soon": Case(
+        "aws_balancers",
         "certificate-ends",
         certificate("*.example.com", days=9),
         "aws acm import-certificate --certificate-arn arn:aws:acm:",
         "Type: IMPORTED",
     ),
     "full subnet": Case(
+        "aws_networks",
         "subnet-addresses",
         small_subnet,
         "aws ec2 associate-vpc-cidr-block --vpc-id {vpc}",
         "AvailableIpAddressCount: ",
     ),
     "subnets without tags": Case(
+        "aws_networks",
         "subnet-tags",
         nothing,
         "aws ec2 create-tags --resources",
@@ -393,6 +412,7 @@ CASES = {
         given=KIALI,
     ),
     "Kubernetes newer than Istio knows": Case(
+        "aws_versions",
         "kubernetes-version",
         nothing,
         "choose a newer Istio",
@@ -400,6 +420,7 @@ CASES = {
         given={"istio": {"version": "1.27.3"}},
     ),
     "older node group": Case(
+        "aws_versions",
         "node-group-version",
         node_group(version="1.32"),
         "aws eks update-nodegroup-version --cluster-name prod --nodegroup-name old "
@@ -407,12 +428,14 @@ CASES = {
         "nodegroup.version: 1.32",
     ),
     "retired node image": Case(
+        "aws_versions",
         "node-image",
         node_group(amiType="AL2_x86_64"),
         "aws eks create-nodegroup --cluster-name prod --nodegroup-name old-al2023",
         "nodegroup.amiType: AL2_x86_64",
     ),
     "kubelet too old": Case(
+        "aws_versions",
         "kubelet-version",
         nothing,
         "aws eks update-nodegroup-version --cluster-name prod",
@@ -420,6 +443,7 @@ CASES = {
         objects=(OLD_NODE,),
     ),
     "old load balancer controller": Case(
+        "aws_versions",
         "controller-version",
         nothing,
         "helm upgrade aws-load-balancer-controller",
@@ -427,6 +451,7 @@ CASES = {
         objects=(OLD_CONTROLLER,),
     ),
     "load balancer of another account": Case(
+        "aws_balancers",
         "load-balancer-elsewhere",
         nothing,
         "aws elbv2 describe-load-balancers --region eu-central-1",
@@ -445,7 +470,7 @@ def test_what_is_amiss_is_found_with_the_field_and_the_command(
     account: EksAccount, on_account: Look, case: Case
 ) -> None:
     with contextmanager(case.change)(account):
-        findings = found(on_account(*case.objects, **case.given))
+        findings = found(on_account(*case.objects, **case.given), case.area)
         (finding,) = [each for each in findings if each.name == case.name][:1]
         assert {each.name for each in findings} == {case.name}
         assert finding.severity is case.severity
@@ -456,7 +481,8 @@ def test_what_is_amiss_is_found_with_the_field_and_the_command(
 def test_a_load_balancer_in_one_zone_is_found(account: EksAccount, on_account: Look) -> None:
     with contextmanager(network_load_balancer)(account):
         dicom = balanced(account.ids["dicom"])
-        (finding,) = found(on_account(dicom, application={"plaintext_ports": [8104]}))
+        given = {"application": {"plaintext_ports": [8104]}}
+        (finding,) = found(on_account(dicom, **given), "aws_balancers", "aws_networks")
         closed = {each.name for each in before_mutual_tls(on_account(dicom))}
     assert closed == {"health-check-port"}
     assert finding.name == "single-zone"
@@ -467,7 +493,7 @@ def test_nodes_that_do_not_reach_each_other_are_found_for_each_port(
     account: EksAccount, on_account: Look
 ) -> None:
     with contextmanager(nodes_apart)(account):
-        findings = found(on_account())
+        findings = found(on_account(), "aws_ports")
     assert [(each.refuses, "15012" in each.what, "15020" in each.what) for each in findings] == [
         (True, True, False),
         (False, False, True),
@@ -504,7 +530,7 @@ def test_only_some_closed_nodes_are_a_note(account: EksAccount, on_account: Look
     ]
     for way in ways:
         account.let_in(*way)
-    (finding,) = found(on_account(node("node-c", name)))
+    (finding,) = found(on_account(node("node-c", name)), "aws_ports")
     for way in ways:
         account.shut_out(*way)
     assert finding.severity is Severity.NOTE
