@@ -119,7 +119,7 @@ class Session:
                 f"there are no valid AWS credentials{profile}: {error}",
                 f"log in, then look again: {self.login}; another profile: target.aws.profile",
             ) from error
-        except exceptions.HTTPClientError as error:
+        except (exceptions.ConnectionError, exceptions.HTTPClientError) as error:
             raise RunbookError(
                 f"no answer from AWS ({call.action}): {error}",
                 "check that this machine reaches the region's endpoints (proxy, VPC endpoint): "
