@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runbook_lib.base import Journal
 from runbook_lib.cluster import Cluster
@@ -15,7 +16,9 @@ from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 from runbook_lib.tools import Helm, Istioctl, Tools, port_forward
 from runbook_lib.tools import programs as command_line_tools
-from runbook_lib.tools.aws import Account
+
+if TYPE_CHECKING:
+    from runbook_lib.tools.aws import Account
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class Context:
         given = self.parameters.target.aws
         if given is None:
             return None
+        from runbook_lib.tools.aws import Account
+
         return Account(self.target.server, given.region, given.profile, given.cluster)
 
     def forwarded(

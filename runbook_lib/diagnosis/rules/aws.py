@@ -16,6 +16,19 @@ _ANSWERS = ("health-check-codes", "health-check-method", "health-check-port", "t
 
 _CERTIFICATES = ("certificate-host", "certificate-invalid")
 
+_NO_POD = (
+    *("workload-missing", "scaled-to-zero", "pods-missing", "container-not-started"),
+    *("container-not-ready", "pod-starting", "init-container-waits", "pod-not-scheduled"),
+    *("service-missing", "service-selects-nothing", "target-port-wrong", "no-endpoints"),
+)
+_CLOSED = (
+    *("network-policy-locks-out", "denied-by-policy", "method-missing", "allow-policy-excludes"),
+    *("exception-service-port", "exception-other-port", "exception-selects-nothing"),
+    *("exception-without-selector", "exception-elsewhere", "exception-shadowed"),
+    *("exception-is-strict", "exception-missing"),
+)
+"""What makes a load balancer find its targets unhealthy."""
+
 _of_mesh = partial(registry.rule, registry.Area.CONTROL_PLANE)
 _outside = partial(registry.rule, registry.Area.OUTSIDE)
 
@@ -27,7 +40,12 @@ def security_group_closes(seen: Observation) -> Iterator[Cause]:
         yield Cause.of(finding, severity=Severity.FAULT if finding.refuses else Severity.NOTE)
 
 
-@_outside("04_mutual_tls", order=116, needs=("aws_balancers", "answers"))
+@_outside(
+    "04_mutual_tls",
+    order=435,
+    needs=("aws_balancers", "answers"),
+    explained_by=(*_NO_POD, *_CLOSED),
+)
 def load_balancer_reaches_no_pod(seen: Observation) -> Iterator[Cause]:
     """Users get no answer, and the load balancer has no healthy target or asks wrongly."""
     for finding in _named(seen.aws_balancers, *_ANSWERS):
@@ -36,7 +54,7 @@ def load_balancer_reaches_no_pod(seen: Observation) -> Iterator[Cause]:
             yield Cause.of(finding, effect=answers[0].text, outside=True)
 
 
-@_outside("04_mutual_tls", order=117, needs=("aws_balancers",))
+@_outside("04_mutual_tls", order=436, needs=("aws_balancers",))
 def load_balancer_certificate(seen: Observation) -> Iterator[Cause]:
     """The load balancer's certificate is not valid, or for another name."""
     for finding in _named(seen.aws_balancers, *_CERTIFICATES):

@@ -18,7 +18,7 @@ from runbook_lib.chapters.shared.preflight.aws import (
     versions,
 )
 from runbook_lib.chapters.shared.preflight.aws.serving import Holder, Site
-from runbook_lib.cluster import APPS, NETWORKING, Object, reference
+from runbook_lib.cluster import APPS, NETWORKING, Object, name_of, reference
 from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.mesh import has_ended, web_pods
 from runbook_lib.mesh.policy import serves, spec_of, target
@@ -26,32 +26,41 @@ from runbook_lib.tools.aws import Account
 
 _ALB, _NLB = "alb.ingress.kubernetes.io/", "service.beta.kubernetes.io/aws-load-balancer-"
 _PER_NODE = "aws://"
+_SHOWN = 3
+"""Nodes that are shown as evidence."""
 
 
 def closed_ports(context: Context, account: Account) -> Iterator[Finding]:
     """Find ports of the mesh that security groups close."""
     cluster = account.cluster()
-    machines = account.instances(_instances(context.cluster.list("v1", "Node")))
+    nodes = context.cluster.list("v1", "Node")
+    machines = account.instances(_instances(nodes))
     if not machines:
         yield Finding(
             "nodes",
             "none is an EC2 instance of this account",
             "whether security groups let istiod and sidecars be reached is not known",
             account.command("ec2", "describe-instances"),
+            tuple(
+                reference(node, f".spec.providerID: {spec_of(node).get('providerID') or 'none'}")
+                for node in nodes[:_SHOWN]
+            ),
             severity=Severity.NOTE,
+            link="https://docs.aws.amazon.com/eks/latest/userguide/sec-group-reqs.html",
             name="nodes-unknown",
         )
         return
     api_server = network.control_plane(
         cluster, account.subnets(cluster["resourcesVpcConfig"]["subnetIds"])
     )
-    nodes = network.nodes(machines)
-    istiod = {*_instances_of_istiod(context)}
-    there = [each for each in nodes if istiod & {*each.members}] or nodes
+    everywhere = network.nodes(machines)
+    names = _nodes_of_istiod(context)
+    istiod = {*_instances(node for node in nodes if name_of(node) in names)}
+    there = [each for each in everywhere if istiod & {*each.members}] or everywhere
     groups = account.security_groups(
-        {group for side in (api_server, *nodes) for group in side.groups}
+        {group for side in (api_server, *everywhere) for group in side.groups}
     )
-    yield from network.judge(account.command, api_server, nodes, there, groups)
+    yield from network.judge(account.command, api_server, everywhere, there, groups)
 
 
 def load_balancers(context: Context, account: Account) -> Iterator[Finding]:
@@ -70,11 +79,13 @@ def load_balancers(context: Context, account: Account) -> Iterator[Finding]:
     for missing in holders.keys() - there:
         yield Finding(
             holders[missing].where,
-            f"its load balancer {missing} is not in this account and region",
+            "its load balancer is not in this account and region",
             "whether it is set up for the mesh is not known",
             "name its region and profile in target.aws: "
             + account.command("elbv2", "describe-load-balancers"),
+            (f"{holders[missing].where} .status.loadBalancer.ingress[].hostname: {missing}",),
             severity=Severity.NOTE,
+            link="https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html",
             name="load-balancer-elsewhere",
         )
 
@@ -193,12 +204,10 @@ def _instances(nodes: Iterable[Object]) -> Iterator[str]:
             yield name
 
 
-def _instances_of_istiod(context: Context) -> Iterator[str]:
+def _nodes_of_istiod(context: Context) -> set[str]:
     namespace = context.parameters.istio.namespace
     pods = context.cluster.list("v1", "Pod", namespace, {"app": "istiod"})
-    names = {spec_of(pod).get("nodeName") for pod in pods if not has_ended(pod)}
-    nodes = context.cluster.list("v1", "Node")
-    yield from _instances(node for node in nodes if node["metadata"]["name"] in names)
+    return {str(spec_of(pod).get("nodeName")) for pod in pods if not has_ended(pod)}
 
 
 def _holders(context: Context) -> Iterator[tuple[str, Holder]]:

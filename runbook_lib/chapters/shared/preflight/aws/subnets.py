@@ -73,6 +73,8 @@ def judge(
                 ),
                 (f"AvailabilityZones: {', '.join(zones)}",),
                 severity=Severity.NOTE,
+                link="https://docs.aws.amazon.com/elasticloadbalancing/latest/userguide/"
+                "how-elastic-load-balancing-works.html#availability-zones",
                 name="single-zone",
             )
     if exposes:

@@ -134,13 +134,15 @@ def _node_group(command: Command, cluster: Item, minor: int, group: Item) -> Ite
     for issue in (group.get("health") or {}).get("issues") or []:
         yield Finding(
             where,
-            f"EKS reports {issue.get('code')}: {issue.get('message')}",
+            f"EKS reports: {issue.get('message')}",
             "nodes are not replaced, and none is added when sidecars need room",
             command(
                 *("eks", "describe-nodegroup", "--cluster-name", cluster["name"]),
                 *("--nodegroup-name", group["nodegroupName"]),
             ),
+            (f"nodegroup.health.issues: {issue.get('code')}",),
             severity=Severity.NOTE,
+            link="https://docs.aws.amazon.com/eks/latest/userguide/troubleshooting.html",
             name="node-group-health",
         )
 

@@ -455,7 +455,7 @@ CASES = {
         "load-balancer-elsewhere",
         nothing,
         "aws elbv2 describe-load-balancers --region eu-central-1",
-        "",
+        "Service xnat/dicom .status.loadBalancer.ingress[].hostname: elsewhere.elb",
         objects=(balanced("elsewhere.elb.amazonaws.com"),),
     ),
 }

@@ -202,7 +202,8 @@ def test_what_eks_reports_of_a_node_group_is_said() -> None:
     node_group = {"nodegroupName": "main", "version": "1.34", "health": {"issues": [issue]}}
     cluster = {"name": "prod", "version": "1.34"}
     (finding,) = versions.judge(command, cluster, None, [node_group], [])
-    assert "AsgInstanceLaunchFailures: no capacity" in finding.what
+    assert "no capacity" in finding.what
+    assert finding.evidence == ("nodegroup.health.issues: AsgInstanceLaunchFailures",)
 
 
 @pytest.mark.parametrize(
