@@ -135,7 +135,8 @@ class _AllowMethods(RevertibleStep):
             yield from preflight.policy_kept(context, lambda: self._manifest(context))
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
+        found = tuple(self.obstacles(context))
+        require(found)
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
@@ -144,7 +145,7 @@ class _AllowMethods(RevertibleStep):
         )
         if plan.empty:
             return plan
-        plan = replace(plan, interruptions=tuple(self._lost()))
+        plan = replace(plan, interruptions=tuple(self._lost()), unpredictable=aws.unread(found))
         return plan if self._read is None else self._read.weighed(context, plan)
 
     def apply(self, context: Context, plan: Plan) -> None:

@@ -58,12 +58,14 @@ class _PeerAuthenticationStep(RevertibleStep):
         yield from preflight.policy_kept(context, lambda: self.manifest(context))
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
+        found = tuple(self.obstacles(context))
+        require(found)
         note = outsiders.note_on_ports(
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
-        return objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
+        plan = objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
+        return plan if plan.empty else replace(plan, unpredictable=aws.unread(found))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self.manifests(context))

@@ -132,6 +132,8 @@ class Session:
         """Return the error that AWS answered with, in words."""
         code, message = str(error.get("Code", "")), str(error.get("Message", ""))
         if code in _DENIED:
+            # What EC2 adds only the account's administrators can decode, and it differs each time.
+            message = message.partition(" Encoded authorization")[0]
             return RunbookError(
                 f"AWS does not allow {call.action}: {message}",
                 f"ask for the IAM action {call.action}; docs/aws.md has the whole policy",

@@ -4,6 +4,7 @@ __all__ = [
     "before_label",
     "before_mutual_tls",
     "looks",
+    "unread",
 ]
 
 from .looking import (
@@ -12,4 +13,5 @@ from .looking import (
     before_label,
     before_mutual_tls,
     looks,
+    unread,
 )

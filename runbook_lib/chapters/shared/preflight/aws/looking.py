@@ -26,6 +26,7 @@ from runbook_lib.tools.aws import Account
 
 _ALB, _NLB = "alb.ingress.kubernetes.io/", "service.beta.kubernetes.io/aws-load-balancer-"
 _PER_NODE = "aws://"
+_UNREAD = "aws-unread"
 _SHOWN = 3
 """Nodes that are shown as evidence."""
 
@@ -173,6 +174,18 @@ def before_authorization(context: Context) -> Iterator[Finding]:
     yield from _refusing(context, load_balancers, "health-check-method")
 
 
+def unread(findings: Iterable[Finding]) -> tuple[str, ...]:
+    """Return what a plan cannot foresee because AWS was asked and could not be read.
+
+    The reason is in the finding; here it would change the plan from one time to the next.
+    """
+    unforeseen = (
+        "whether something in AWS is in the way: target.aws asks for a look, and it could not be "
+        "read; the preflight of 00_start_here says why"
+    )
+    return (unforeseen,) if any(each.name == _UNREAD for each in findings) else ()
+
+
 def _refusing(
     context: Context, look: Callable[[Context, Account], Iterable[Finding]], *names: str
 ) -> Iterator[Finding]:
@@ -189,7 +202,7 @@ def _refusing(
             "what is in the way there shows only when a step meets it",
             error.remedy or "look again",
             severity=Severity.NOTE,
-            name="aws-unread",
+            name=_UNREAD,
         )
         return
     yield from (each for each in found if each.refuses and (not names or each.name in names))

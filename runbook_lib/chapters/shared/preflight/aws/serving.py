@@ -138,7 +138,7 @@ def _checks(
             command(*change, "--health-check-port", _TRAFFIC)
             + _kept(balancer, holder, "healthcheck-port", _TRAFFIC),
             (f"HealthCheckPort: {item.get('HealthCheckPort')}",),
-            parameter="application.plaintext_ports, with this port",
+            parameter=f"application.plaintext_ports: {sorted({*site.open_ports[1:], *closed})}",
             link=_CHECKS,
             name="health-check-port",
         )

@@ -16,12 +16,19 @@ import pytest
 from runbook_lib.base.errors import ParameterError
 from runbook_lib.chapters.shared.preflight import everything
 from runbook_lib.chapters.shared.preflight.aws.looking import (
+    AREAS,
     before_authorization,
     before_label,
     before_mutual_tls,
     looks,
+    unread,
 )
 from runbook_lib.cluster.objects import Object
+from runbook_lib.diagnosis import looking
+from runbook_lib.diagnosis.judging import unjudged
+from runbook_lib.diagnosis.looking import Looker
+from runbook_lib.diagnosis.observation import Observation
+from runbook_lib.diagnosis.registry import registered
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Finding, Severity
 from runbook_lib.tools.aws.account import Account
@@ -59,6 +66,12 @@ def on_account(account: EksAccount, reader: Account, tmp_path: Path) -> Look:
         return made
 
     return context
+
+
+def look_at(context: Context) -> tuple[Observation, list[Any], list[Any]]:
+    """What the diagnosis sees of AWS, and what it says of that."""
+    seen = Observation(context.parameters)
+    return looking._all(map, seen, list(Looker(context)._aws()))
 
 
 def found(context: Context, *areas: str) -> list[Finding]:
@@ -561,6 +574,29 @@ def test_what_could_not_be_read_is_said_where_it_might_refuse(on_account: Look) 
     vars(context)["aws"] = Account("https://10.0.0.1", REGION, None, None)
     (finding,) = before_label(context)
     assert (finding.name, finding.severity) == ("aws-unread", Severity.NOTE)
+    (unforeseen,) = unread([finding])
+    assert "target.aws asks for a look, and it could not be read" in unforeseen
+    assert unread(found(on_account())) == ()
+
+
+def test_each_part_of_aws_is_a_field_that_the_diagnosis_judges() -> None:
+    names = [area.name for area in AREAS]
+    assert set(names) <= set(Observation.__dataclass_fields__)
+    needed = {field for rule in registered() for field in rule.needs}
+    assert set(names) <= needed
+
+
+def test_the_diagnosis_looks_at_aws_and_judges_no_part_that_it_could_not_read(
+    on_account: Look,
+) -> None:
+    context = on_account()
+    _, told, _ = look_at(context)
+    assert [each.found for each in told] == ["as it should be"] * 4
+    vars(context)["aws"] = Account("https://10.0.0.1", REGION, None, None)
+    seen, told, _ = look_at(context)
+    assert [each.what for each in told] == ["AWS load balancers"]
+    assert {"aws_ports", "aws_networks", "aws_versions"} == set(seen.unseen)
+    assert {rule.name for rule in unjudged(seen)} >= {"security-group-closes", "versions-apart"}
 
 
 def test_nothing_is_looked_at_unless_the_parameters_ask(
