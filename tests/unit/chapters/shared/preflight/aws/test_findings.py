@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from runbook_lib import chapters
 from runbook_lib.base.errors import ParameterError
 from runbook_lib.chapters.shared.preflight import everything
 from runbook_lib.chapters.shared.preflight.aws.looking import (
@@ -653,3 +654,22 @@ def test_moto_lacks_the_attributes_that_a_load_balancer_has_from_the_first(
     found = elb.describe_load_balancer_attributes(LoadBalancerArn=arn)["Attributes"]
     elb.delete_load_balancer(LoadBalancerArn=arn)
     assert "idle_timeout.timeout_seconds" not in {each["Key"] for each in found}
+
+
+STEPS = {
+    "webhook's port is closed": ("02_label_namespace", "injection-label"),
+    "health checks at a closed port": ("04_mutual_tls", "mutual-tls-strict"),
+    "GET is refused": ("05_authorization", "authorization-methods"),
+}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_step_that_is_harmed_is_the_one_that_is_refused(
+    account: EksAccount, on_account: Look, name: str
+) -> None:
+    case, (chapter, step) = CASES[name], STEPS[name]
+    with contextmanager(case.change)(account):
+        context = on_account(**case.given)
+        (harmed,) = [s for s in chapters.of(chapter, context.parameters) if s.name == step]
+        refusing = [each.name for each in harmed.obstacles(context) if each.refuses]
+    assert case.name in refusing
