@@ -16,6 +16,9 @@ _ANSWERS = ("health-check-codes", "health-check-method", "health-check-port", "t
 
 _CERTIFICATES = ("certificate-host", "certificate-invalid")
 
+_UNKNOWN = ("load-balancer-elsewhere", "load-balancer-unknown", "nodes-unknown")
+"""Findings that something in the cluster has no counterpart in the account."""
+
 _NO_POD = (
     *("workload-missing", "scaled-to-zero", "pods-missing", "container-not-started"),
     *("container-not-ready", "pod-starting", "init-container-waits", "pod-not-scheduled"),
@@ -37,7 +40,8 @@ _outside = partial(registry.rule, registry.Area.OUTSIDE)
 def security_group_closes(seen: Observation) -> Iterator[Cause]:
     """A security group closes a port of istiod or of sidecars."""
     for finding in seen.aws_ports:
-        yield Cause.of(finding, severity=Severity.FAULT if finding.refuses else Severity.NOTE)
+        if finding.name not in _UNKNOWN:
+            yield Cause.of(finding, severity=Severity.FAULT if finding.refuses else Severity.NOTE)
 
 
 @_outside(
@@ -66,8 +70,15 @@ def load_balancer_settings(seen: Observation) -> Iterator[Cause]:
     """A load balancer works, and is not set up as XNAT or the mesh needs it."""
     for finding in seen.aws_balancers:
         asks = finding.name in _ANSWERS and not seen.unreachable
-        if asks or finding.name not in (*_ANSWERS, *_CERTIFICATES):
+        if asks or finding.name not in (*_ANSWERS, *_CERTIFICATES, *_UNKNOWN):
             yield Cause.of(finding, severity=Severity.NOTE)
+
+
+@_of_mesh("00_start_here", order=989, uses=("aws_ports", "aws_balancers"))
+def not_in_the_account(seen: Observation) -> Iterator[Cause]:
+    """Nodes or load balancers of the cluster are not in the account that was looked at."""
+    for finding in _named((*seen.aws_ports, *seen.aws_balancers), *_UNKNOWN):
+        yield Cause.of(finding, severity=Severity.NOTE)
 
 
 @_outside("00_start_here", order=991, needs=("aws_networks",))

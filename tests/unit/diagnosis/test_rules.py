@@ -605,6 +605,7 @@ CASES: Mapping[str, dict[str, Any]] = {
     "load-balancer-reaches-no-pod": {"aws_balancers": (of_aws("targets-unhealthy"),), **GONE},
     "load-balancer-certificate": {"aws_balancers": (of_aws("certificate-host"),)},
     "load-balancer-settings": {"aws_balancers": (of_aws("idle-timeout"),)},
+    "not-in-the-account": {"aws_ports": (of_aws("nodes-unknown"),)},
     "subnets-run-short": {"aws_networks": (of_aws("subnet-addresses"),)},
     "versions-apart": {"aws_versions": (of_aws("node-group-version"),)},
     "unexplained": {"answers": answers(GET=Observed("GET", 500))},

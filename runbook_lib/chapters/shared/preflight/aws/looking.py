@@ -67,6 +67,8 @@ def closed_ports(context: Context, account: Account) -> Iterator[Finding]:
 def load_balancers(context: Context, account: Account) -> Iterator[Finding]:
     """Find what is wrong with the application's load balancers, or with how they ask the pods."""
     holders = dict(_holders(context))
+    if not holders:
+        yield _no_load_balancer(context, account)
     found = account.load_balancers(holders)
     site = _site(context)
     host = urlsplit(context.target.url)
@@ -89,6 +91,21 @@ def load_balancers(context: Context, account: Account) -> Iterator[Finding]:
             link="https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html",
             name="load-balancer-elsewhere",
         )
+
+
+def _no_load_balancer(context: Context, account: Account) -> Finding:
+    namespace = context.parameters.application.namespace
+    return Finding(
+        f"Ingresses and Services in {namespace}",
+        "none has a load balancer of AWS",
+        "whether the one in front of the application is set up for the mesh is not known",
+        "look yourself at what leads here, such as a TargetGroupBinding or an Ingress of another "
+        f"namespace: {account.command('elbv2', 'describe-load-balancers')}",
+        ("no .status.loadBalancer.ingress[].hostname",),
+        severity=Severity.NOTE,
+        link="https://docs.aws.amazon.com/eks/latest/userguide/alb-ingress.html",
+        name="load-balancer-unknown",
+    )
 
 
 def networks(context: Context, account: Account) -> Iterator[Finding]:

@@ -503,6 +503,17 @@ def test_a_load_balancer_in_one_zone_is_found(account: EksAccount, on_account: L
     assert f"--subnets {account.ids['subnet-a']} {account.ids['subnet-b']}" in finding.remedy
 
 
+def test_a_site_without_a_load_balancer_of_aws_is_said_and_not_taken_for_fine(
+    on_account: Look,
+) -> None:
+    context = on_account()
+    for item in context.cluster.list("networking.k8s.io/v1", "Ingress"):
+        item["status"] = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
+    (finding,) = found(context, "aws_balancers")
+    assert (finding.name, finding.severity) == ("load-balancer-unknown", Severity.NOTE)
+    assert f"--region {REGION}" in finding.remedy
+
+
 def test_nodes_that_do_not_reach_each_other_are_found_for_each_port(
     account: EksAccount, on_account: Look
 ) -> None:
