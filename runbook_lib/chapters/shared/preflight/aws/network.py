@@ -205,6 +205,7 @@ def _finding(
             f"SecurityGroups[{group}].{field}: {_rules(known.get(group, {}).get(field) or [])}"
             for group in sorted(side.groups)
         ),
+        parameter="target.aws: null, where something else lets it through" if refuses else "",
         severity=Severity.REFUSES if refuses else Severity.NOTE,
         link=_DOCS,
         name="security-group-closes",
