@@ -56,6 +56,7 @@ CAPABILITIES = {
         refuses={
             ("target", "kubeconfig"): "a lab has its own",
             ("target", "context"): "a lab has its own",
+            ("target", "aws"): "a lab is not on AWS",
             ("istio", "version"): "the lab brings its own Istio",
             ("istio", "chart_repository"): "the lab brings its own Istio",
             ("kiali", "version"): "the lab brings its own Kiali",
