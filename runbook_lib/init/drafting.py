@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from runbook_lib.base import command_line
 from runbook_lib.cluster import name_of
 from runbook_lib.init import address, asking, order, sections, web
 from runbook_lib.init.address import Address
@@ -96,5 +97,5 @@ def _head(found: Found, changes: tuple[str, ...]) -> list[str]:
         f"{target.context}). Each line has above it why it is so; parameters/cluster.example.yaml "
         f"says what it is for, and what else there is. {todo}"
     )
-    then = "What would be changed, while nothing is: python -m runbook_lib run --plan --parameters"
-    return [written, f"{then} THIS_FILE"]
+    then = command_line("run", "--plan", "--parameters", "THIS_FILE")
+    return [written, f"What would be changed, while nothing is: {then}"]

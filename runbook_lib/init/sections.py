@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from runbook_lib.base import repository_root, yaml_source
+from runbook_lib.base import delivered, yaml_source
 from runbook_lib.chapters.shared import doors
 from runbook_lib.chapters.shared.doors import Door
 from runbook_lib.cluster import APPS, WORKLOADS, labels_of, name_of
@@ -21,7 +21,7 @@ from runbook_lib.mesh import Selection, templates
 from runbook_lib.mesh.policy import service_targets
 from runbook_lib.parameters import layers
 
-_EXAMPLE = repository_root() / "parameters" / "cluster.example.yaml"
+_EXAMPLE = delivered() / "parameters" / "cluster.example.yaml"
 """Explains every key, and pins the versions that this runbook is written for."""
 
 _DICOM = (104, 8104, 11112)

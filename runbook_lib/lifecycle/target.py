@@ -12,6 +12,7 @@ from runbook_lib.base import (
     LabNotRunning,
     ParameterError,
     TargetChanged,
+    command_line,
     lab_names,
     lab_state_file,
 )
@@ -122,10 +123,11 @@ def _lab_state(name: str) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         state = {}
     if state.get("state") != "ready":
-        option = "" if name == "default" else f" --name {name}"
+        option = () if name == "default" else ("--name", name)
         raise LabNotRunning(
             f"lab {name!r} is not running",
-            f"start it with: python -m runbook_lib lab up{option}",
+            f"start it with: {command_line('lab', 'up', *option)}; for a cluster, name its "
+            "parameters: --parameters FILE",
         )
     return state
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
 from runbook_lib import init
-from runbook_lib.base import RunbookError, repository_root
+from runbook_lib.base import RunbookError, command_line, working_folder
 from runbook_lib.init import Draft, Place, SeveralWorkloads
 from runbook_lib.notebook import LiveOutput
 
@@ -36,7 +36,7 @@ class ParametersForm:
             layout={"width": "42em"},
         )
         self.file = ipywidgets.Text(
-            value=str(repository_root() / "my-cluster.yaml"), description="File", **_WIDE
+            value=str(working_folder() / "my-cluster.yaml"), description="File", **_WIDE
         )
         self.replace = ipywidgets.Checkbox(description="Replace it if it exists", indent=False)
         self.look = ipywidgets.Button(description="Look", icon="search")
@@ -60,7 +60,7 @@ class ParametersForm:
             ]
         )
         view = {"model_id": box.model_id, "version_major": 2, "version_minor": 0}
-        hint = "No form here? Use a terminal: python -m runbook_lib init --help"
+        hint = f"No form here? Use a terminal: {command_line('init', '--help')}"
         self._output.show(hint, f"<p>{hint}</p>", {_WIDGET: view})
         self._guarded(self._list_contexts)
 
@@ -115,7 +115,7 @@ class ParametersForm:
         init.save(self._draft, path, force=self.replace.value)
         self._say(
             f"✓ {path} is written and passes its checks. Open the runbook with it: "
-            f"make notebook PARAMETERS={path}"
+            f"{command_line('notebook', '--parameters', str(path))}"
         )
 
     def _say(self, text: str) -> None:
