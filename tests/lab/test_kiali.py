@@ -351,6 +351,84 @@ class TestExposure:
         assert "alb, nginx, traefik" in refused.value.remedy
 
 
+@pytest.fixture
+def labels_everything(mesh: Lab, kubectl: Kubectl) -> Iterator[None]:
+    """A platform that annotates what is made or changed in istiod's namespace."""
+    annotations = 'annotations: {"platform.example.com/owner": "imaging"}'
+    mutation = {"expression": f"Object{{metadata: Object.metadata{{{annotations}}}}}"}
+    rules = [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": [resource],
+        }
+        for group, resource in (
+            ("", "services"),
+            ("networking.k8s.io", "ingresses"),
+            ("kiali.io", "kialis"),
+        )
+    ]
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": rules},
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": mutation}],
+    }
+    objects = [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": f"MutatingAdmissionPolicy{kind}",
+            "metadata": {"name": "owners"},
+            "spec": given,
+        }
+        for kind, given in (("", spec), ("Binding", {"policyName": "owners"}))
+    ]
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    mesh.run("kubectl", "apply", "--filename", "-", stdin=given)
+
+    def observe() -> State:
+        trial = ("create", "service", "clusterip", "trial", "--tcp=80", "--dry-run=server")
+        said = kubectl(*trial, "--output=yaml", check=False)
+        return State("platform.example.com/owner" in said, said)
+
+    until("the platform to annotate", observe, timeout=30)
+    yield
+    mesh.run("kubectl", "delete", "--filename", "-", stdin=given)
+
+
+@pytest.mark.usefixtures("verified", "platform", "labels_everything")
+class TestIngress:
+    """A way in that the lab can make: an Ingress, whatever controller may serve it."""
+
+    def test_it_is_made_beside_what_a_platform_adds_and_leaves_nothing_of_the_way_before(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        toleration = {"key": "tools", "operator": "Exists"}
+        more = {"deployment": {"tolerations": [toleration]}}
+        given = {"exposure": "ingress", **HOST, "ingress_class": "traefik", "spec": more}
+        context = make(kiali=given)
+        plan, verification = take(context, "kiali-instance")
+        assert [change.action for change in plan.changes] == ["delete", "change"]
+        assert verification.ok, str(verification)
+        found = table(verification, "Kiali")
+        assert found["settings of Ingress istio-system/kiali"] == "as the resource says"
+        assert "while it was made anew" in found["not reachable in the cluster"]
+        assert "no address yet" in found["address"]
+        service, ingress, deployment = (
+            json.loads(kubectl("get", each, "kiali", "--output=json"))
+            for each in ("service", "ingress", "deployment")
+        )
+        for item in (service, ingress):
+            assert item["metadata"]["annotations"]["platform.example.com/owner"] == "imaging"
+        assert "loadBalancerSourceRanges" not in service["spec"]
+        assert ingress["spec"]["tls"] == [{"hosts": ["kiali.example.com"]}]
+        assert deployment["spec"]["template"]["spec"]["tolerations"] == [toleration]
+        assert named(context, "kiali-instance").plan(context).empty
+        assert take(make(), "kiali-instance")[1].ok
+        assert "NotFound" in kubectl("get", "ingress", "kiali", check=False)
+
+
 @pytest.mark.usefixtures("verified")
 class TestReaders:
     """Accounts of people."""

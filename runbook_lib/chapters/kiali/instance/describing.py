@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
@@ -53,6 +54,7 @@ class _DescribeKiali(Step):
     undo = "delete the Kiali resource while the operator runs: it removes what it made"
 
     def __init__(self, parameters: Parameters) -> None:
+        self._away: float | None = None
         self.risk = {
             "cluster": "none: there is no way in from outside",
             "load-balancer": "tokens travel in clear text through a load balancer that may be "
@@ -91,6 +93,7 @@ class _DescribeKiali(Step):
     def apply(self, context: Context, plan: Plan) -> None:
         replaced = replacing.needed(context, manifest.kiali(context.parameters))
         desired = _wanted(context, again=True, replaced=replaced)
+        began = time.monotonic()
         if replaced:
             self._delete(context, plan, [each.item for each in replaced])
         (applied,) = objects.apply_objects(context, plan, [desired])
@@ -100,6 +103,7 @@ class _DescribeKiali(Step):
             before = self._after_that_run(context, before)
         self._wait_for_operator(context, before)
         self._wait_for_deployment(context)
+        self._away = time.monotonic() - began if replaced else None
 
     def _delete(self, context: Context, plan: Plan, items: list[Object]) -> None:
         """Delete what is made anew, while the operator rests: it would bring back the old one."""
@@ -120,6 +124,9 @@ class _DescribeKiali(Step):
             *judging.checks(context),
             *self._address_checks(context),
         ]
+        if self._away is not None:
+            said = f"for {self._away:.0f} s at most, while it was made anew"
+            checks.append(Check("not reachable in the cluster", said, ok=None))
         answers, findings = kiali_checks.prove(context)
         return Verification(self.name, (table.of_checks("Kiali", checks), answers, findings))
 
