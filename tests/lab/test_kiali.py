@@ -192,11 +192,32 @@ RULES = {
 """What a platform may demand of Services and Ingresses: their API group and kind, and how."""
 
 
-@pytest.fixture(scope="class")
-def platform(mesh: Lab, verified: dict[str, Verification]) -> Iterator[None]:
-    """Classes, the kind by which the AWS Load Balancer Controller shows, and admission rules."""
+def applied(mesh: Lab, *objects: Any) -> str:
+    """Apply objects; returns them as text, by which they are deleted."""
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    mesh.run("kubectl", "apply", "--filename", "-", stdin=given)
+    return given
+
+
+@pytest.fixture(scope="module")
+def controllers(mesh: Lab, verified: dict[str, Verification]) -> None:
+    """Classes of Ingresses, and the kind by which the AWS Load Balancer Controller shows."""
     assert verified
-    objects: list[Any] = [
+    names = {"kind": "TargetGroupBinding", "plural": "targetgroupbindings"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1beta1", "served": True, "storage": True, "schema": schema}
+    kind = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "targetgroupbindings.elbv2.k8s.aws"},
+        "spec": {
+            "group": "elbv2.k8s.aws",
+            "names": {**names, "singular": "targetgroupbinding"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+    classes = [
         {
             "apiVersion": "networking.k8s.io/v1",
             "kind": "IngressClass",
@@ -205,22 +226,13 @@ def platform(mesh: Lab, verified: dict[str, Verification]) -> Iterator[None]:
         }
         for name, controller in CONTROLLERS.items()
     ]
-    names = {"kind": "TargetGroupBinding", "plural": "targetgroupbindings"}
-    schema = {"openAPIV3Schema": {"type": "object"}}
-    version = {"name": "v1beta1", "served": True, "storage": True, "schema": schema}
-    objects.append(
-        {
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {"name": "targetgroupbindings.elbv2.k8s.aws"},
-            "spec": {
-                "group": "elbv2.k8s.aws",
-                "names": {**names, "singular": "targetgroupbinding"},
-                "scope": "Namespaced",
-                "versions": [version],
-            },
-        }
-    )
+    applied(mesh, kind, *classes)
+
+
+@pytest.fixture(scope="class")
+def platform(mesh: Lab) -> Iterator[None]:
+    """Admission rules."""
+    objects: list[Any] = []
     for name, ((group, resource), expression) in RULES.items():
         rule = {
             "apiGroups": [group],
@@ -246,8 +258,7 @@ def platform(mesh: Lab, verified: dict[str, Verification]) -> Iterator[None]:
                     "spec": spec,
                 }
             )
-    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    mesh.run("kubectl", "apply", "--filename", "-", stdin=given)
+    given = applied(mesh, *objects)
     refused = (
         *("kubectl", "--namespace", SYSTEM, "create", "service", "loadbalancer", "trial"),
         *("--tcp=80", "--dry-run=server"),
@@ -269,7 +280,7 @@ def platform(mesh: Lab, verified: dict[str, Verification]) -> Iterator[None]:
     until("the rules to be forgotten", forgotten, timeout=30)
 
 
-@pytest.mark.usefixtures("platform")
+@pytest.mark.usefixtures("controllers", "platform")
 class TestExposure:
     """What each way in would change, by the API server's own dry run and a platform's rules."""
 
@@ -384,8 +395,7 @@ def labels_everything(mesh: Lab, kubectl: Kubectl) -> Iterator[None]:
         }
         for kind, given in (("", spec), ("Binding", {"policyName": "owners"}))
     ]
-    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    mesh.run("kubectl", "apply", "--filename", "-", stdin=given)
+    given = applied(mesh, *objects)
 
     def observe() -> State:
         trial = ("create", "service", "clusterip", "trial", "--tcp=80", "--dry-run=server")
@@ -397,7 +407,7 @@ def labels_everything(mesh: Lab, kubectl: Kubectl) -> Iterator[None]:
     mesh.run("kubectl", "delete", "--filename", "-", stdin=given)
 
 
-@pytest.mark.usefixtures("verified", "platform", "labels_everything")
+@pytest.mark.usefixtures("controllers", "labels_everything")
 class TestIngress:
     """A way in that the lab can make: an Ingress, whatever controller may serve it."""
 

@@ -108,13 +108,10 @@ def _selected(
 
 def _words(expression: Mapping[str, Any]) -> str:
     """Return a rule of a selector's `matchExpressions` as kubectl's --selector words it."""
-    key, values = expression["key"], f"({','.join(expression.get('values') or [])})"
-    return {
-        "Exists": key,
-        "DoesNotExist": f"!{key}",
-        "In": f"{key} in {values}",
-        "NotIn": f"{key} notin {values}",
-    }[expression["operator"]]
+    key, operator = str(expression["key"]), expression["operator"]
+    if operator in ("Exists", "DoesNotExist"):
+        return key if operator == "Exists" else f"!{key}"
+    return f"{key} {operator.lower()} ({','.join(expression['values'])})"
 
 
 def _there(found: object) -> tuple[str, bool]:
