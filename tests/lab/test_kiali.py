@@ -435,8 +435,11 @@ class TestIngress:
         assert ingress["spec"]["tls"] == [{"hosts": ["kiali.example.com"]}]
         assert deployment["spec"]["template"]["spec"]["tolerations"] == [toleration]
         assert named(context, "kiali-instance").plan(context).empty
-        assert take(make(), "kiali-instance")[1].ok
+        back = make()
+        assert take(back, "kiali-instance")[1].ok
         assert "NotFound" in kubectl("get", "ingress", "kiali", check=False)
+        url = f"{kiali_access.address(back).url}/healthz"
+        assert httpx.get(url, trust_env=False, timeout=10).status_code == 200
 
 
 @pytest.mark.usefixtures("verified")
