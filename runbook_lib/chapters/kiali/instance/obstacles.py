@@ -35,6 +35,8 @@ _KINDS = {
 """The kind that comes with the controller of a class of load balancers."""
 
 _TRIAL = "istio-runbook-trial"
+_UNTRIED = ("cannot patch resource", "does not support dry run")
+"""What the API server says of who may not try, and of webhooks that take part in no dry run."""
 
 
 def find(context: Context, desired: Object, replaced: Iterable[Replaced]) -> Iterator[Finding]:
@@ -137,8 +139,8 @@ def _refused(context: Context, item: Object, *, anew: bool) -> Iterator[Finding]
     try:
         context.cluster.apply(trial, dry_run=True, force=True, manager=_TRIAL)
     except ClusterRefused as error:
-        if error.status == 404 or "cannot patch resource" in error.cause:
-            return  # no namespace yet, or no right to try it: the operator has its own
+        if error.status == 404 or any(said in error.cause for said in _UNTRIED):
+            return  # no namespace yet, or it cannot be tried: the operator has rights of its own
         if anew and "exceeded quota" in error.cause:
             return  # the old one still counts
         yield Finding(

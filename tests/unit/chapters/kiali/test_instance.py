@@ -223,6 +223,7 @@ def test_what_the_api_server_would_refuse_is_found_before_the_operator_fails(fou
     [
         ('namespaces "istio-system" not found', 404),
         ('services "kiali" is forbidden: User "ana" cannot patch resource "services"', 403),
+        ('admission webhook "services.example.com" does not support dry run', 400),
     ],
 )
 def test_what_could_not_be_tried_is_not_refused(found: Look, cause: str, status: int) -> None:
