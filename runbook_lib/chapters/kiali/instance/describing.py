@@ -37,10 +37,10 @@ See https://kiali.io/docs/installation/installation-guide/creating-updating-kial
 """
 
 
-_AWAY = (
-    "From then until the operator has made it anew, half a minute, no one reaches Kiali, and from "
-    "outside not until a new load balancer serves: two to five minutes on AWS. Its address is "
-    "another, so the host's DNS entry has to follow."
+_AWAY = "From then until the operator has made it anew, about half a minute, no one reaches Kiali."
+_AWAY_OUTSIDE = (
+    "From outside no one does until the new load balancer serves, two to five minutes on AWS; its "
+    "address is another, so the host's DNS entry has to follow."
 )
 
 
@@ -80,10 +80,12 @@ class _DescribeKiali(Step):
             return plan
         found = list(obstacles.find(context, desired, replaced))
         require(found)
-        hub = context.parameters.kiali.hub or "quay.io/kiali"
+        kiali = context.parameters.kiali
+        away = [_AWAY] if kiali.exposure == "cluster" else [_AWAY, _AWAY_OUTSIDE]
+        hub = kiali.hub or "quay.io/kiali"
         notes = [
             *(f"{reference(each.item)} is deleted first: {each.why}." for each in replaced),
-            *([_AWAY] if replaced else []),
+            *(away if replaced else []),
             *(f"{each.text} ({each.way_out})." for each in found),
             f"The operator has nodes pull {hub}/kiali of its own version.",
         ]
