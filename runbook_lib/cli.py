@@ -16,6 +16,7 @@ from runbook_lib.base import (
     ExitCode,
     ParameterError,
     RunbookError,
+    command_line,
     delivered,
     installed,
     working_folder,
@@ -173,6 +174,67 @@ def diagnose(
     typer.echo(f"Parameters: {given.origin}\n")
     typer.echo(str(result))
     raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
+
+
+@app.command()
+def init(
+    namespace: Annotated[str, typer.Option(help="The application's namespace.")],
+    context: Annotated[
+        str | None, typer.Option(help="The kubeconfig's context; the current one is never taken.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Default: $KUBECONFIG, or ~/.kube/config.")
+    ] = None,
+    lab: Annotated[str | None, typer.Option(help="A lab by its name, in place of both.")] = None,
+    workload: Annotated[
+        str | None, typer.Option(help="The web workload as Kind/name, if it cannot be told.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="What users open, if the cluster does not tell, as of a CDN.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Where the file goes.")] = Path("my-cluster.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    ask_methods: Annotated[
+        bool,
+        typer.Option(
+            "--ask-methods",
+            help="Ask the login page with POST, PUT, DELETE and PATCH as well; "
+            "without it their lines are marked CHANGE.",
+        ),
+    ] = False,
+) -> None:
+    """Look at an application in its cluster, and write its parameters file, with reasons.
+
+    Nothing is changed: the cluster is read, and the site asked with GET, HEAD and OPTIONS.
+    """
+    import sys
+
+    from runbook_lib import init as looking
+
+    if (context is None) == (lab is None):
+        raise ParameterError(
+            "init looks at one cluster", "give it --context CONTEXT, or --lab NAME for a lab"
+        )
+    looking.refuse_to_replace(output, force=force)
+    place = looking.Place(namespace, context, kubeconfig, lab).connect()
+    asks = sys.stdin.isatty() and sys.stdout.isatty()
+    if asks and not ask_methods:
+        ask_methods = typer.confirm(
+            "May the page to log in at be asked with POST, PUT, DELETE and PATCH, without a body?"
+        )
+    try:
+        made = looking.draft(place, workload=workload, url=url, other_methods=ask_methods)
+    except looking.SeveralWorkloads as error:
+        if not (asks and error.candidates):
+            raise
+        typer.echo(error.cause)
+        chosen = typer.prompt("The web workload", default=error.candidates[0])
+        made = looking.draft(place, workload=chosen, url=url, other_methods=ask_methods)
+    looking.save(made, output, force=force)
+    typer.echo(f"{output}: {made.workload} of {namespace}, and it passes its checks")
+    for change in made.changes:
+        typer.echo(f"CHANGE {change}")
+    typer.echo(f"Next: {command_line('run', '--plan', '--parameters', str(output))}")
 
 
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})

@@ -28,6 +28,7 @@ __all__ = [
     "delivered",
     "explain",
     "installed",
+    "lab_names",
     "lab_state_file",
     "redact_value",
     "register",
@@ -61,6 +62,7 @@ from .locations import (
     command_line,
     delivered,
     installed,
+    lab_names,
     lab_state_file,
     working_folder,
 )

@@ -24,6 +24,12 @@ def lab_directory(name: str) -> Path:
     return cache_root() / "labs" / name
 
 
+def lab_names() -> list[str]:
+    """All labs that have a folder."""
+    labs = lab_directory("any").parent
+    return sorted(each.name for each in labs.iterdir() if each.is_dir()) if labs.is_dir() else []
+
+
 def lab_state_file(name: str) -> Path:
     """The JSON file in which a running lab describes itself to the layers above."""
     return lab_directory(name) / "lab.json"

@@ -16,6 +16,7 @@ from runbook_lib.base import Entry, journal, wait
 from runbook_lib.headless.run import Result
 from runbook_lib.lifecycle import NotebookStarted, Record, StepOutcome, StepRecord, runs
 from runbook_lib.lifecycle.events import (
+    ByHand,
     StepApplied,
     StepApplying,
     StepFailed,
@@ -172,6 +173,8 @@ class _View:
                 self._describe(entry.notebook)
             case Waiting() as waiting:
                 self._describe(f"{entry.step}: {waiting.state}")
+            case ByHand() as asked:
+                self._console.print(f"  … {entry.step}: {asked.what}", markup=False)
             case StepPlanned() as planned if planned.plan_only:
                 self._line(step, planned.summary)
             case StepPlanned():

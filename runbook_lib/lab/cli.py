@@ -12,10 +12,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.locations import lab_names
 from runbook_lib.lab.build import binaries
 from runbook_lib.lab.foundation.state import (
     alive,
-    lab_names,
     log_files,
     marked_processes,
     read_state,

@@ -8,6 +8,7 @@ __all__ = [
     "Approvals",
     "Asked",
     "Before",
+    "ByHand",
     "CallAnswered",
     "Case",
     "Change",
@@ -60,6 +61,7 @@ from .context import Context
 from .events import (
     Answered,
     ApprovalVoid,
+    ByHand,
     CallAnswered,
     NotebookStarted,
     PodsAsked,

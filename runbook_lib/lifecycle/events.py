@@ -208,6 +208,17 @@ class Waiting(Event, name="waiting"):
 
 
 @dataclass(frozen=True)
+class ByHand(Event, name="by-hand"):
+    """A step goes on once a person has done something.
+
+    Attributes:
+        what: The command, or what else it takes.
+    """
+
+    what: str
+
+
+@dataclass(frozen=True)
 class Answered:
     """What one request was answered from outside.
 

@@ -13,6 +13,7 @@ from runbook_lib.base import (
     ParameterError,
     TargetChanged,
     command_line,
+    lab_names,
     lab_state_file,
 )
 from runbook_lib.cluster import Cluster, Kubeconfig
@@ -83,6 +84,17 @@ def resolve(parameters: Parameters) -> Target:
         ClusterUnreachable: The API server does not answer.
     """
     return _RESOLVERS[parameters.target.kind](parameters)
+
+
+def lab_at(server: str) -> str | None:
+    """Return the name of this machine's lab whose API server has a URL; None if there is none."""
+    for name in lab_names():
+        try:
+            if _lab_state(name)["server"] == server:
+                return name
+        except LabNotRunning:
+            continue
+    return None
 
 
 def _lab(parameters: Parameters) -> Target:

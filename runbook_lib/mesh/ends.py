@@ -165,9 +165,12 @@ _RULE = "DestinationRule"
 
 
 def needed(parameters: Parameters) -> list[str]:
-    """Return the names of the workloads that the web workload depends on, in their order."""
+    """Return the names of what the web workload depends on, in the order of restarts.
+
+    What its owner restarts, such as a database's operator, comes before all workloads.
+    """
     application = parameters.application
-    order = [name for _, name in application.workloads]
+    order = [name for _, name in (*application.owners, *application.workloads)]
     web = application.web.name
     return order[: order.index(web)] if web in order else order
 

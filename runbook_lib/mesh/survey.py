@@ -130,7 +130,8 @@ def _workloads(
     if is_application:
         web = (str(application.web.kind), application.web.name)
         names = needed(context.parameters)
-        before = [place for place in application.workloads if place[1] in names]
+        places = (*application.owners, *application.workloads)
+        before = [place for place in places if place[1] in names]
         roles = {web: Role.WEB, **dict.fromkeys(before, Role.DEPENDENCY)}
         groups = {key: [] for key in roles}
     for pod in sorted(found, key=lambda pod: str(name_of(pod))):

@@ -32,6 +32,11 @@ class Template:
     live: tuple[Object, ...] = ()
 
     @property
+    def place(self) -> tuple[str, str]:
+        """Kind and name of what keeps the pods, which may be no workload, as an operator's is."""
+        return pods.workload_of(self.pod) if self.keeper is self.pod else place_of(self.keeper)[:2]
+
+    @property
     def where(self) -> str:
         """The workload, as findings name it."""
         return reference(self.keeper)

@@ -74,6 +74,17 @@ class Runbook:
                 opened.append(LifeCycle(step, context, gate, opened))
         self.steps, self.stages = tuple(opened), tuple(stages)
 
+    @staticmethod
+    def parameters_form() -> None:
+        """Show a form that writes a parameters file, where a person can fill it in.
+
+        It asks nothing of any cluster before a context is chosen in it.
+        """
+        if kernel.interactive():
+            from runbook_lib.notebook.views.parameters import ParametersForm
+
+            ParametersForm().show()
+
     @classmethod
     def open(cls, notebook: str, variables: Mapping[str, Any]) -> Runbook:
         """Check the parameters, pin the cluster and show both. Nothing is changed.

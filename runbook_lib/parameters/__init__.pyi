@@ -1,6 +1,7 @@
 __all__ = [
     "FILE_VARIABLE",
     "LONGEST",
+    "ApplicationParameters",
     "AuthorizationParameters",
     "Capabilities",
     "ChartParameters",
@@ -20,6 +21,7 @@ from .formats import LONGEST
 from .layers import Layer
 from .loading import FILE_VARIABLE, Checked, Origin
 from .model import (
+    ApplicationParameters,
     AuthorizationParameters,
     ChartParameters,
     DicomParameters,

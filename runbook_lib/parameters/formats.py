@@ -39,6 +39,7 @@ _VERSION = re.compile(r"\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?")
 # https://istio.io/latest/docs/tasks/security/authorization/authz-td-migration/.
 _PRINCIPAL = re.compile(r"cluster\.local/ns/([^/*\s]+)/sa/([^/*\s]+)")
 _WORKLOAD = re.compile(r"(StatefulSet|Deployment|DaemonSet)/(.+)")
+_OWNER = re.compile(r"([A-Z][A-Za-z0-9]*)/(.+)")
 
 
 def problem(what: str, remedy: str) -> PydanticCustomError:
@@ -123,6 +124,19 @@ def _workload(value: str) -> str:
             f"{value!r} is not Kind/name",
             "write it as StatefulSet/xnat-xnat-web; the kind is StatefulSet, Deployment or "
             "DaemonSet",
+        )
+    _subdomain(match.group(2))
+    return value
+
+
+def _owner(value: str) -> str:
+    match = _OWNER.fullmatch(value)
+    if match is None:
+        raise problem(f"{value!r} is not Kind/name", "write it as Cluster/xnat-db")
+    if _WORKLOAD.fullmatch(value):
+        raise problem(
+            f"{value!r} is a workload that the runbook restarts itself",
+            "put it into application.restart_order",
         )
     _subdomain(match.group(2))
     return value
@@ -276,6 +290,7 @@ Name = Annotated[str, AfterValidator(_subdomain)]
 LabelName = Annotated[str, AfterValidator(_label)]
 Labels = Annotated[dict[str, str], AfterValidator(_labels)]
 Workload = Annotated[str, AfterValidator(_workload)]
+Owner = Annotated[str, AfterValidator(_owner)]
 Principal = Annotated[str, AfterValidator(_principal)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 Percentage = Annotated[float, Field(ge=0, le=100)]

@@ -119,6 +119,7 @@ class ApplicationParameters(StrictModel):
         "StatefulSet/xnat-postgresql",
         "StatefulSet/xnat-xnat-web",
     )
+    restarted_by_owner: Annotated[tuple[formats.Owner, ...], Field(strict=False)] = ()
     probes: Annotated[tuple[ProbeParameters, ...], Field(strict=False)] = ()
     ask_from_pods: bool = True
     canary: bool | None = None
@@ -129,8 +130,17 @@ class ApplicationParameters(StrictModel):
     @property
     def workloads(self) -> tuple[tuple[str, str], ...]:
         """Kind and name of each entry of `restart_order`."""
-        places = (entry.partition("/") for entry in self.restart_order)
-        return tuple((kind, name) for kind, _, name in places)
+        return _places(self.restart_order)
+
+    @property
+    def owners(self) -> tuple[tuple[str, str], ...]:
+        """Kind and name of each entry of `restarted_by_owner`."""
+        return _places(self.restarted_by_owner)
+
+
+def _places(entries: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
+    places = (entry.partition("/") for entry in entries)
+    return tuple((kind, name) for kind, _, name in places)
 
 
 class ChartParameters(StrictModel):

@@ -78,13 +78,11 @@ def _application(parameters: Parameters) -> Iterator[Contradiction]:
             f"the web workload {web} is not in it, so it would never get a sidecar",
             "add it",
         )
-    for index, workload in enumerate(order):
-        if workload in order[:index]:
-            yield (
-                ("application", "restart_order", index),
-                f"{workload} is there twice",
-                "remove one",
-            )
+    for key in ("restart_order", "restarted_by_owner"):
+        named = getattr(application, key)
+        for index, each in enumerate(named):
+            if each in named[:index]:
+                yield ("application", key, index), f"{each} is there twice", "remove one"
     seen: set[tuple[str, str]] = set()
     for index, probe in enumerate(application.probes):
         if (probe.method, probe.path) in seen:

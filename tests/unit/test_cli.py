@@ -39,6 +39,11 @@ def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
         (("run", "--set", "mode"), "--set 'mode' is no setting"),
         (("diagnose", "--set", "timeouts.probe=10s"), "in --set:\n  timeouts.probe: must"),
         (("notebook", "-f", "parameters/missing.yaml"), "cannot read parameters/missing.yaml"),
+        (("init", "--namespace", "xnat"), "give it --context CONTEXT, or --lab NAME for a lab"),
+        (
+            ("init", "--namespace", "xnat", "--lab", "x", "--output", "README.md"),
+            "README.md is there already",
+        ),
         (("run", "--notebook", "09_unknown"), "there is no notebook 09_unknown"),
         (("run", "--no-such-option"), "No such option"),
         (("walk",), "No such command"),

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import ClusterRefused, wait
-from runbook_lib.chapters.injection import manifest
+from runbook_lib.chapters.injection import manifest, owners
 from runbook_lib.chapters.shared import RollbackStep, objects, observe
 from runbook_lib.cluster import (
     APPS,
@@ -81,11 +81,13 @@ class _RemoveSidecars(RollbackStep):
         restarts = list(_restarts(context))
         changes = (_change(context, restart) for restart in restarts)
         lost = (each for restart in restarts for each in of_replacement(context, restart.workload))
+        notes = [f"It stays: {left}."] if left else []
+        notes += map(owners.note, owners.unfinished(context, sidecars=False))
         return Plan(
             self.name,
             context.target.uid,
             (*planned.changes, *changes),
-            note=f"It stays: {left}." if left else "",
+            note=" ".join(notes),
             interruptions=tuple(lost),
         )
 
@@ -107,6 +109,7 @@ class _RemoveSidecars(RollbackStep):
         objects.apply_objects(context, plan, self._label(context))
         wait_until_nothing_is_injected(context)
         planned = {change.ref for change in plan.changes}
+        owners.wait(context, sidecars=False)
         for restart in _restarts(context):
             if restart.ref not in planned:
                 continue
@@ -128,6 +131,7 @@ class _RemoveSidecars(RollbackStep):
         key, _ = injection_label(context.parameters)
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
         value = labels_of(namespace).get(key)
+        owners.wait(context, sidecars=False)
         _wait_until_none_is_leaving(context)
         new_pod = injection.check_new_pod(context, injected=False)
         found = _pods_with_sidecars(context)
@@ -194,7 +198,10 @@ def _restarts(context: Context) -> Iterator[_Restart]:
             "add its workload there, or delete the pod yourself",
         )
         for pod in _pods_with_sidecars(context)
-        if name_of(pod) not in covered and not pods.is_leaving(pod) and not pods.is_of_job(pod)
+        if name_of(pod) not in covered
+        and pods.workload_of(pod) not in application.owners
+        and not pods.is_leaving(pod)
+        and not pods.is_of_job(pod)
     )
 
 

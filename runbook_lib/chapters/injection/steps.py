@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.base import State
-from runbook_lib.chapters.injection import label
+from runbook_lib.chapters.injection import label, owners
 from runbook_lib.chapters.injection.canary import TryOnePod
 from runbook_lib.chapters.shared import observe, preflight
 from runbook_lib.chapters.shared.preflight import traffic, workloads
@@ -37,7 +37,7 @@ from runbook_lib.mesh import (
     patience,
     rollout,
 )
-from runbook_lib.parameters import Parameters
+from runbook_lib.parameters import ApplicationParameters, Parameters
 
 _LACK = f"has no {PROXY}"
 
@@ -98,6 +98,7 @@ class _RestartWorkloads(Step):
         notes = []
         if underway:
             notes.append(f"Being replaced already, and only waited for: the pods of {underway}.")
+        notes += map(owners.note, owners.unfinished(context))
         if changes and (image := injection.sidecar_image_for(context, restarts[0].workload)):
             notes.append(f"Nodes pull {image} for the sidecars.")
         interruptions = [
@@ -118,6 +119,7 @@ class _RestartWorkloads(Step):
 
     def apply(self, context: Context, plan: Plan) -> None:
         planned = {change.ref for change in plan.changes}
+        owners.wait(context)
         for restart in _restarts(context):
             if not restart.underway:
                 if restart.ref not in planned:
@@ -128,6 +130,7 @@ class _RestartWorkloads(Step):
 
     def verify(self, context: Context) -> Verification:
         namespace = context.parameters.application.namespace
+        owners.wait(context)
         for restart in _restarts(context):
             if restart.underway:
                 _wait_for_rollout(context, restart.workload)
@@ -191,14 +194,13 @@ def _unlisted(context: Context) -> Iterator[Finding]:
     found: dict[tuple[str, str], list[str]] = {}
     for pod in workloads.lacking(context.cluster.list("v1", "Pod", application.namespace)):
         keeper = pods.workload_of(pod)
-        if keeper in application.workloads or pods.is_leaving(pod):
+        if keeper in (*application.workloads, *application.owners) or pods.is_leaving(pod):
             continue
         if pods.is_of_job(pod):
             yield workloads.ending(context, pod, *keeper)
         else:
             found.setdefault(keeper, []).append(name_of(pod))
     for (kind, name), names in found.items():
-        order = ", ".join([*application.restart_order, f"{kind}/{name}"])
         opt_out = f"mark its pod template with the label {INJECT}: 'false', if that is meant"
         anew = (
             f"have {kind} {name} made anew once the namespace is labelled; or give it the label "
@@ -210,8 +212,15 @@ def _unlisted(context: Context) -> Iterator[Finding]:
             "application.restart_order",
             "they would stay outside of the mesh",
             opt_out if kind in WORKLOADS else anew,
-            parameter=f"application.restart_order: [{order}]" if kind in WORKLOADS else "",
+            parameter=_parameter(application, kind, name),
         )
+
+
+def _parameter(application: ApplicationParameters, kind: str, name: str) -> str:
+    """Return the parameter that would name what keeps pods; nothing keeps those of kind Pod."""
+    key = "restart_order" if kind in WORKLOADS else "restarted_by_owner"
+    named = ", ".join([*getattr(application, key), f"{kind}/{name}"])
+    return f"application.{key}: [{named}]" if kind != "Pod" else ""
 
 
 def _which_lack(kind: str, names: Sequence[str]) -> str:

@@ -106,9 +106,15 @@ class Api:
         )
         return None if answer.status_code == 404 else _checked(answer)
 
-    async def delete(self, path: str, *, uid: str | None = None) -> None:
-        """Delete at once; only the object with this UID, if one is given."""
-        body: Object = {"gracePeriodSeconds": 0}
+    async def delete(self, path: str, *, uid: str | None = None, grace: int | None = 0) -> None:
+        """Delete at once; only the object with this UID, if one is given.
+
+        Args:
+            path: The object's.
+            uid: Its UID.
+            grace: Seconds that a pod has to end; None: as many as its spec says.
+        """
+        body: Object = {} if grace is None else {"gracePeriodSeconds": grace}
         if uid:
             body["preconditions"] = {"uid": uid}
         answer = await self._http.request("DELETE", path, json=body)

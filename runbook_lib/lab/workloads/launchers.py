@@ -8,6 +8,7 @@ from typing import Any
 from runbook_lib.lab.foundation.process import Launch
 from runbook_lib.lab.workloads import addons, applications, programs
 from runbook_lib.lab.workloads.images import (
+    CLOUDNATIVEPG,
     JAEGER,
     KIALI,
     KIALI_OPERATOR,
@@ -31,6 +32,7 @@ LAUNCHERS: dict[str, Launcher] = {
     XNAT: applications.xnat,
     POSTGRESQL: applications.postgresql,
     PORTAL: applications.portal,
+    CLOUDNATIVEPG: programs.cloudnativepg,
     KIALI_OPERATOR: programs.kiali_operator,
     PROMETHEUS: addons.prometheus,
     JAEGER: addons.jaeger,

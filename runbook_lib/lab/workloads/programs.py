@@ -190,15 +190,32 @@ async def kiali_operator(
     around: Surroundings,
 ) -> Launch:
     """The stand-in for the Kiali operator."""
+    sample = f"--sample={around.build.share('samples/addons/kiali.yaml')}"
+    flags = [*_in_cluster(root, around), sample]
+    listen = ["--address=0.0.0.0", f"--port={container.spec['ports'][0]['containerPort']}"]
+    return Launch([*python("kiali_operator", env), *listen, *flags, *arguments], env)
+
+
+async def cloudnativepg(
+    container: Container,  # noqa: ARG001 -- as every launcher
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    root: Path,
+    around: Surroundings,
+) -> Launch:
+    """The stand-in for CloudNativePG's operator."""
+    return Launch([*python("cloudnativepg", env), *_in_cluster(root, around), *arguments], env)
+
+
+def _in_cluster(root: Path, around: Surroundings) -> list[str]:
+    """Return the options by which an operator finds the API server, and who it is there."""
     places = {
         "server": f"https://{API_SERVICE_IP}",
         "authority": around.authority,
         "token": root / SERVICE_ACCOUNT_FOLDER / "token",
-        "sample": around.build.share("samples/addons/kiali.yaml"),
     }
-    flags = [f"--{name}={value}" for name, value in places.items()]
-    listen = ["--address=0.0.0.0", f"--port={container.spec['ports'][0]['containerPort']}"]
-    return Launch([*python("kiali_operator", env), *listen, *flags, *arguments], env)
+    return [f"--{name}={value}" for name, value in places.items()]
 
 
 def python(module: str, env: dict[str, str]) -> list[str]:

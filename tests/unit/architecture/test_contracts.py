@@ -22,6 +22,7 @@ CONTRACTS = {contract["id"] for contract in PROJECT["tool"]["importlinter"]["con
 FORBIDDEN = [
     ("layers", "mesh/traffic.py", "from runbook_lib.diagnosis import model"),
     ("layers", "headless/run.py", "from runbook_lib.notebook import display"),
+    ("layers", "chapters/shared/doors.py", "from runbook_lib.init import web"),
     ("layers", "unheard_of/__init__.py", ""),
     ("chapters", "chapters/policies/mutual_tls.py", "from runbook_lib.chapters.kiali import steps"),
     ("chapters", "chapters/shared/observe.py", "from runbook_lib.chapters.install import steps"),

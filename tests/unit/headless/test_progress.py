@@ -12,7 +12,7 @@ from runbook_lib.base.journal import Event
 from runbook_lib.headless import progress
 from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
-from runbook_lib.lifecycle.events import StepPlanned, Waiting
+from runbook_lib.lifecycle.events import ByHand, StepPlanned, Waiting
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import StepRecord
 from tests.unit.events import (
@@ -64,6 +64,16 @@ def test_every_notebook_and_step_gets_a_line_while_the_run_goes_on(tmp_path: Pat
         "  ✓ mutual-tls-exception: verified; nothing to change",
         "  ✗ third: apply failed: WaitTimeout",
     ]
+
+
+def test_what_a_person_has_to_do_is_shown_in_full(tmp_path: Path) -> None:
+    console, written = text_console()
+    what = (
+        "have Cluster xnat/db restart its pods: kubectl annotate clusters db [now]" + " more" * 20
+    )
+    with progress.follow(tmp_path, 1, console):
+        runs.open_journal(tmp_path, "n").of_step("s").record(ByHand(what))
+    assert " ".join(written.getvalue().split()) == f"… s: {what}"
 
 
 def test_plans_get_a_line_in_plan_mode(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def dependencies_past_sidecars(context: Context, closing: Closing) -> Iterator[F
         return
     callers = [web, *(Template(pod, pod) for pod in web_pods(context.cluster, context.parameters))]
     names = needed(context.parameters)
-    made = [each for each in closing.made if place_of(each.keeper)[1] in names]
+    made = [each for each in closing.made if each.place[1] in names]
     for service in context.cluster.list("v1", "Service", context.parameters.application.namespace):
         for server in made:
             if not serves(service, server.pod):
