@@ -197,6 +197,17 @@ def test_only_what_is_surely_closed_refuses(rules: list[dict[str, Any]], *, refu
     assert ("cannot be told" in finding.what) is not refuses
 
 
+def test_a_control_plane_of_which_no_group_is_known_refuses_nothing() -> None:
+    config = {"resourcesVpcConfig": {}}
+    api_server = network.control_plane(config, [{"CidrBlock": "10.0.0.0/24"}])
+    let_in = ports(0, 65535, IpRanges=[{"CidrIp": "0.0.0.0/0"}])
+    interface = {"Groups": [{"GroupId": "sg-nodes"}], "PrivateIpAddresses": []}
+    nodes = network.nodes([{"InstanceId": "i-1", "NetworkInterfaces": [interface]}])
+    known = {"sg-nodes": {"IpPermissions": let_in}}
+    (finding,) = network.judge(command, api_server, nodes, nodes, known)
+    assert not finding.refuses
+
+
 def test_what_eks_reports_of_a_node_group_is_said() -> None:
     issue = {"code": "AsgInstanceLaunchFailures", "message": "no capacity"}
     node_group = {"nodegroupName": "main", "version": "1.34", "health": {"issues": [issue]}}
