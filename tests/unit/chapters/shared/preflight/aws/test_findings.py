@@ -587,7 +587,7 @@ def test_what_could_not_be_read_is_said_where_it_might_refuse(on_account: Look) 
     vars(context)["aws"] = Account("https://10.0.0.1", REGION, None, None)
     (finding,) = before_label(context)
     assert (finding.name, finding.severity) == ("aws-unread", Severity.NOTE)
-    change = Change.of_text("Namespace xnat", "update", "a label")
+    change = Change.of_text("Namespace xnat", "change", "a label")
     plan = Plan("step", "uid", (change,), ("what was known before",))
     before, unforeseen = with_unread(plan, [finding]).unpredictable
     assert before == "what was known before"
