@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from runbook_lib.base import Location, repository_root
+from runbook_lib.base import Location, delivered
 
-LAB_FILE = repository_root() / "parameters" / "lab.yaml"
+LAB_FILE = delivered() / "parameters" / "lab.yaml"
 """What a lab needs otherwise than a cluster; also what holds where no file is given."""
 
 
