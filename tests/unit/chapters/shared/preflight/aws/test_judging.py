@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.base.locations import repository_root
 from runbook_lib.chapters.shared.preflight.aws import encryption, network, serving, versions
 from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.tools.aws.load_balancers import Listener, LoadBalancer, TargetGroup
@@ -233,6 +235,13 @@ def test_an_istio_of_which_nothing_is_known_is_not_judged(
 ) -> None:
     cluster = {"name": "prod", "version": kubernetes}
     assert len(list(versions.judge(command, cluster, istio, [], []))) == told
+
+
+def test_the_documented_versions_are_those_that_are_judged() -> None:
+    table = (repository_root() / "docs" / "versions.md").read_text()
+    rows = re.findall(r"^[|] 1[.](\d+) [|] 1[.](\d+) – 1[.](\d+)", table, re.MULTILINE)
+    documented = {(1, int(istio)): (int(first), int(last)) for istio, first, last in rows}
+    assert versions.SUPPORTED.items() <= documented.items()
 
 
 @pytest.mark.parametrize(
