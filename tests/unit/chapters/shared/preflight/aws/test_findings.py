@@ -387,7 +387,7 @@ CASES = {
         "tls-policy",
         old_tls,
         "modify-listener --listener-arn {listener} --ssl-policy "
-        "ELBSecurityPolicy-TLS13-1-2-2021-06",
+        "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
         "SslPolicy: ELBSecurityPolicy-2016-08",
     ),
     "certificate of another name": Case(
