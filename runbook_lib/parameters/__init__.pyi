@@ -1,6 +1,7 @@
 __all__ = [
     "FILE_VARIABLE",
     "LONGEST",
+    "RECOMMENDED_TLS_POLICY",
     "ApplicationParameters",
     "AuthorizationParameters",
     "Capabilities",
@@ -16,6 +17,7 @@ __all__ = [
     "RuleParameters",
 ]
 
+from .balancers import RECOMMENDED_TLS_POLICY
 from .capabilities import Capabilities
 from .formats import LONGEST
 from .layers import Layer

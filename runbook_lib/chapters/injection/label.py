@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.injection.rollback import wait_until_nothing_is_injected
@@ -59,7 +58,7 @@ class _LabelNamespace(RevertibleStep):
         found = tuple(self.obstacles(context))
         require(found)
         plan = objects.plan_objects(context, self.name, self.manifests(context))
-        return plan if plan.empty else replace(plan, unpredictable=aws.unread(found))
+        return aws.with_unread(plan, found)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self.manifests(context))

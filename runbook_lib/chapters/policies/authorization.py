@@ -145,7 +145,7 @@ class _AllowMethods(RevertibleStep):
         )
         if plan.empty:
             return plan
-        plan = replace(plan, interruptions=tuple(self._lost()), unpredictable=aws.unread(found))
+        plan = aws.with_unread(replace(plan, interruptions=tuple(self._lost())), found)
         return plan if self._read is None else self._read.weighed(context, plan)
 
     def apply(self, context: Context, plan: Plan) -> None:

@@ -65,7 +65,7 @@ class _PeerAuthenticationStep(RevertibleStep):
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
         plan = objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
-        return plan if plan.empty else replace(plan, unpredictable=aws.unread(found))
+        return aws.with_unread(plan, found)
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self.manifests(context))

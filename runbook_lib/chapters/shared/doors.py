@@ -17,7 +17,7 @@ _OUTSIDE_TYPES = ("LoadBalancer", "NodePort")
 _ALB, _NLB = "alb.ingress.kubernetes.io/", "service.beta.kubernetes.io/aws-load-balancer-"
 _CHECKED = "healthcheck-port"
 
-_OF_SIDECARS = (15020, 15021, 15090)
+OF_SIDECARS = (15020, 15021, 15090)
 """Ports of the sidecar itself, which are not captured."""
 
 
@@ -95,7 +95,7 @@ def health_checks(context: Context, pods: Sequence[Object]) -> Iterator[Door]:
             if serves(service, pod)
             for number in _checked(service, pod, said, to_nodes="instance" in targets)
         }
-        for number in sorted(ports - {*_OF_SIDECARS}):
+        for number in sorted(ports - {*OF_SIDECARS}):
             field = leading.annotation(holder, prefix + _CHECKED)
             yield Door(reference(holder), "health checks", number, (field,))
 

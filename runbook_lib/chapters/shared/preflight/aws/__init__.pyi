@@ -4,7 +4,7 @@ __all__ = [
     "before_label",
     "before_mutual_tls",
     "looks",
-    "unread",
+    "with_unread",
 ]
 
 from .looking import (
@@ -13,5 +13,5 @@ from .looking import (
     before_label,
     before_mutual_tls,
     looks,
-    unread,
+    with_unread,
 )

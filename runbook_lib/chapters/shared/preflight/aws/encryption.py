@@ -6,11 +6,8 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from runbook_lib.lifecycle import Finding, Severity
+from runbook_lib.parameters import RECOMMENDED_TLS_POLICY
 from runbook_lib.tools.aws import Command, Item, Listener, LoadBalancer
-
-RECOMMENDED = "ELBSecurityPolicy-TLS13-1-2-2021-06"
-"""TLS 1.2 and 1.3, see https://docs.aws.amazon.com/elasticloadbalancing/latest/application/
-describe-ssl-policies.html; network load balancers have it, too."""
 
 _POLICIES = (
     "https://docs.aws.amazon.com/elasticloadbalancing/latest/application/describe-ssl-policies.html"
@@ -49,7 +46,7 @@ def _versions(command: Command, listener: Listener, name: str) -> Iterator[Findi
             "browsers have given these up, and audits object",
             command(
                 *("elbv2", "modify-listener", "--listener-arn", listener.item["ListenerArn"]),
-                *("--ssl-policy", RECOMMENDED),
+                *("--ssl-policy", RECOMMENDED_TLS_POLICY),
             )
             + "; where a controller keeps it: annotation ssl-policy "
             "(of a Service: aws-load-balancer-ssl-negotiation-policy)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from urllib.parse import urlsplit
@@ -19,7 +19,7 @@ from runbook_lib.chapters.shared.preflight.aws import (
 )
 from runbook_lib.chapters.shared.preflight.aws.serving import Holder, Site
 from runbook_lib.cluster import APPS, NETWORKING, Object, name_of, reference
-from runbook_lib.lifecycle import Context, Finding, Severity
+from runbook_lib.lifecycle import Context, Finding, Plan, Severity
 from runbook_lib.mesh import has_ended, web_pods
 from runbook_lib.mesh.policy import serves, spec_of, target
 from runbook_lib.tools.aws import Account
@@ -191,16 +191,18 @@ def before_authorization(context: Context) -> Iterator[Finding]:
     yield from _refusing(context, load_balancers, "health-check-method")
 
 
-def unread(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Return what a plan cannot foresee because AWS was asked and could not be read.
+def with_unread(plan: Plan, findings: Iterable[Finding]) -> Plan:
+    """Return a plan that says what it cannot foresee where AWS was asked and could not be read.
 
     The reason is in the finding; here it would change the plan from one time to the next.
     """
+    if plan.empty or not any(each.name == _UNREAD for each in findings):
+        return plan
     unforeseen = (
         "whether something in AWS is in the way: target.aws asks for a look, and it could not be "
         "read; the preflight of 00_start_here says why"
     )
-    return (unforeseen,) if any(each.name == _UNREAD for each in findings) else ()
+    return replace(plan, unpredictable=(*plan.unpredictable, unforeseen))
 
 
 def _refusing(

@@ -104,7 +104,6 @@ def control_plane(cluster: Item, subnets: Iterable[Item]) -> Side:
     own = config.get("clusterSecurityGroupId")
     groups = [*([own] if own else []), *(config.get("securityGroupIds") or [])]
     networks = tuple(IPv4Network(each["CidrBlock"]) for each in subnets)
-    # Without any, the cluster's own is not known, and nothing is judged by it.
     best = groups[0] if groups else "GROUP"
     return Side("the EKS control plane", frozenset(groups), best, networks)
 
@@ -228,10 +227,10 @@ def _outward(caller: Side, called: Side, port: int, known: Mapping[str, Item]) -
 
 
 def _through(
-    groups: Iterable[str], field: str, other: Side, port: int, known: Mapping[str, Item]
+    groups: Collection[str], field: str, other: Side, port: int, known: Mapping[str, Item]
 ) -> _Verdict:
     """Judge by the rules of one end: what any of its groups lets through passes."""
-    best = _Verdict.CLOSED
+    best = _Verdict.CLOSED if groups else _Verdict.UNKNOWN
     for group in groups:
         if group not in known:
             best = _Verdict.UNKNOWN

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from runbook_lib.chapters.shared.doors import OF_SIDECARS
 from runbook_lib.lifecycle import Finding, Severity
 from runbook_lib.tools.aws import Command, LoadBalancer, TargetGroup
 
@@ -25,9 +26,6 @@ _SHORT = 60
 XNAT takes longer to unpack an upload, or to pack a download, before it answers."""
 
 _LONGER = "3600"
-
-_OF_SIDECARS = (15020, 15021, 15090)
-"""Ports of the sidecar itself, which are not captured."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +126,7 @@ def _checks(
     item, arn = group.item, group.item["TargetGroupArn"]
     change = ("elbv2", "modify-target-group", "--target-group-arn", arn)
     ports = site.checked(group)
-    closed = [p for p in ports if p not in (*site.open_ports, *_OF_SIDECARS)]
+    closed = [p for p in ports if p not in (*site.open_ports, *OF_SIDECARS)]
     if closed:
         yield Finding(
             _name_of_group(group),

@@ -22,7 +22,7 @@ from runbook_lib.chapters.shared.preflight.aws.looking import (
     before_label,
     before_mutual_tls,
     looks,
-    unread,
+    with_unread,
 )
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis import looking
@@ -32,6 +32,7 @@ from runbook_lib.diagnosis.observation import Observation
 from runbook_lib.diagnosis.registry import registered
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Finding, Severity
+from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.tools.aws.account import Account
 from tests.unit.doubles.aws import ENVIRONMENT, HOST, MODERN, REGION, EksAccount, node, server
 
@@ -81,7 +82,7 @@ def found(context: Context, *areas: str) -> list[Finding]:
     return [finding for look in each for finding in look()]
 
 
-Change = Callable[[EksAccount], Iterator[None]]
+Amiss = Callable[[EksAccount], Iterator[None]]
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ class Case:
     Attributes:
         area: Where it is looked for.
         name: The finding.
-        change: Changes the account, and after the test changes it back.
+        change: Amisss the account, and after the test changes it back.
         command: Words of the command that mends it.
         evidence: Words of what shows it.
         objects: What there is in the cluster besides.
@@ -101,7 +102,7 @@ class Case:
 
     area: str
     name: str
-    change: Change
+    change: Amiss
     command: str
     evidence: str
     objects: tuple[Object, ...] = ()
@@ -152,7 +153,7 @@ def by_prefix_list(account: EksAccount) -> Iterator[None]:
     account.let_in("nodes", "control-plane", 15017)
 
 
-def group_changed(**given: Any) -> Change:
+def group_changed(**given: Any) -> Amiss:
     def change(account: EksAccount) -> Iterator[None]:
         account.target_group(**given)
         yield
@@ -174,7 +175,7 @@ def old_tls(account: EksAccount) -> Iterator[None]:
     account.listener(SslPolicy=MODERN)
 
 
-def certificate(*names: str, days: int = 300) -> Change:
+def certificate(*names: str, days: int = 300) -> Amiss:
     def change(account: EksAccount) -> Iterator[None]:
         yield from _certificate(account, account.certified(*names, days=days))
 
@@ -250,7 +251,7 @@ def network_load_balancer(account: EksAccount) -> Iterator[None]:
     elb.delete_target_group(TargetGroupArn=group)
 
 
-def node_group(**given: Any) -> Change:
+def node_group(**given: Any) -> Amiss:
     def change(account: EksAccount) -> Iterator[None]:
         account.node_group("old", **given)
         yield
@@ -386,7 +387,7 @@ CASES = {
         "tls-policy",
         old_tls,
         "modify-listener --listener-arn {listener} --ssl-policy "
-        "ELBSecurityPolicy-TLS13-1-2-2021-06",
+        "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09",
         "SslPolicy: ELBSecurityPolicy-2016-08",
     ),
     "certificate of another name": Case(
@@ -586,9 +587,12 @@ def test_what_could_not_be_read_is_said_where_it_might_refuse(on_account: Look) 
     vars(context)["aws"] = Account("https://10.0.0.1", REGION, None, None)
     (finding,) = before_label(context)
     assert (finding.name, finding.severity) == ("aws-unread", Severity.NOTE)
-    (unforeseen,) = unread([finding])
+    change = Change.of_text("Namespace xnat", "change", "a label")
+    plan = Plan("step", "uid", (change,), ("what was known before",))
+    before, unforeseen = with_unread(plan, [finding]).unpredictable
+    assert before == "what was known before"
     assert "target.aws asks for a look, and it could not be read" in unforeseen
-    assert unread(found(on_account())) == ()
+    assert with_unread(plan, found(on_account(), "aws_ports")) == plan
 
 
 def test_each_part_of_aws_is_a_field_that_the_diagnosis_judges() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from runbook_lib.base.locations import repository_root
 from runbook_lib.chapters.shared.preflight.aws import encryption, network, serving, versions
 from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.tools.aws.load_balancers import Listener, LoadBalancer, TargetGroup
@@ -197,6 +199,17 @@ def test_only_what_is_surely_closed_refuses(rules: list[dict[str, Any]], *, refu
     assert ("cannot be told" in finding.what) is not refuses
 
 
+def test_a_control_plane_of_which_no_group_is_known_refuses_nothing() -> None:
+    config = {"resourcesVpcConfig": {}}
+    api_server = network.control_plane(config, [{"CidrBlock": "10.0.0.0/24"}])
+    let_in = ports(0, 65535, IpRanges=[{"CidrIp": "0.0.0.0/0"}])
+    interface = {"Groups": [{"GroupId": "sg-nodes"}], "PrivateIpAddresses": []}
+    nodes = network.nodes([{"InstanceId": "i-1", "NetworkInterfaces": [interface]}])
+    known = {"sg-nodes": {"IpPermissions": let_in}}
+    (finding,) = network.judge(command, api_server, nodes, nodes, known)
+    assert not finding.refuses
+
+
 def test_what_eks_reports_of_a_node_group_is_said() -> None:
     issue = {"code": "AsgInstanceLaunchFailures", "message": "no capacity"}
     node_group = {"nodegroupName": "main", "version": "1.34", "health": {"issues": [issue]}}
@@ -222,6 +235,13 @@ def test_an_istio_of_which_nothing_is_known_is_not_judged(
 ) -> None:
     cluster = {"name": "prod", "version": kubernetes}
     assert len(list(versions.judge(command, cluster, istio, [], []))) == told
+
+
+def test_the_documented_versions_are_those_that_are_judged() -> None:
+    table = (repository_root() / "docs" / "versions.md").read_text()
+    rows = re.findall(r"^[|] 1[.](\d+) [|] 1[.](\d+) – 1[.](\d+)", table, re.MULTILINE)
+    documented = {(1, int(istio)): (int(first), int(last)) for istio, first, last in rows}
+    assert versions.SUPPORTED.items() <= documented.items()
 
 
 @pytest.mark.parametrize(
