@@ -163,6 +163,33 @@ def diagnose(
     raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
 
 
+@app.command()
+def rights(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this role: looking, dry-run or a notebook's name; repeatable."),
+    ] = None,
+) -> None:
+    """Print what accounts need, for `kubectl apply --filename -`: roles, and groups that have them.
+
+    docs/rights.md explains them.
+    """
+    import yaml
+
+    from runbook_lib import chapters
+    from runbook_lib.chapters.shared.rights import manifests
+
+    roles = chapters.roles(_load(parameters, settings).parameters)
+    if unknown := [each for each in role or [] if each not in roles]:
+        raise ParameterError(
+            f"there is no role {', '.join(unknown)}", f"choose from: {', '.join(roles)}"
+        )
+    objects = manifests(roles.values(), role or roles)
+    typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     """Open the runbook in JupyterLab, on the lab or the cluster that the parameters name.

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from runbook_lib.base import ParameterError
+from runbook_lib.chapters.autoscaling import rights as autoscaling_rights
 from runbook_lib.chapters.autoscaling import rollback as autoscaling_rollback
 from runbook_lib.chapters.autoscaling import steps as autoscaling
+from runbook_lib.chapters.injection import rights as injection_rights
 from runbook_lib.chapters.injection import rollback as injection_rollback
 from runbook_lib.chapters.injection import steps as injection
+from runbook_lib.chapters.install import rights as install_rights
 from runbook_lib.chapters.install import rollback as install_rollback
 from runbook_lib.chapters.install import steps as install
+from runbook_lib.chapters.kiali import rights as kiali_rights
 from runbook_lib.chapters.kiali import rollback as kiali_rollback
 from runbook_lib.chapters.kiali import steps as kiali
+from runbook_lib.chapters.leftovers import rights as leftovers_rights
 from runbook_lib.chapters.leftovers import rollback as leftovers
 from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.chapters.policies import rights as policies_rights
 from runbook_lib.chapters.policies import rollback as policies_rollback
-from runbook_lib.chapters.shared import Chapter, RollbackStep
+from runbook_lib.chapters.shared import Chapter, RollbackStep, rights
+from runbook_lib.chapters.shared.rights import DRY_RUN, LOOKING, Right, Role, tried
 from runbook_lib.lifecycle import Step
 from runbook_lib.parameters import Parameters
 
@@ -31,38 +38,72 @@ def stages(parameters: Parameters) -> dict[str, tuple[RollbackStep, ...]]:
     return {**found, "what-is-left": leftovers.steps(parameters)}
 
 
+def _rights_back(parameters: Parameters) -> tuple[Right, ...]:
+    taken_back = (right for c in CHAPTERS.values() for right in c.rights_back(parameters))
+    return (*taken_back, *leftovers_rights.rights(parameters))
+
+
 CHAPTERS = {
     chapter.id: chapter
     for chapter in (
         Chapter("00_start_here", "Start here: from a plain cluster to a locked-down mesh"),
-        Chapter("01_install_istio", "Install Istio", install.steps, install_rollback.steps),
+        Chapter(
+            "01_install_istio",
+            "Install Istio",
+            install.steps,
+            install_rollback.steps,
+            rights=install_rights.rights,
+            rights_back=install_rights.rights_back,
+        ),
         Chapter(
             "02_label_namespace",
             "Give the application its sidecars",
             injection.steps,
             injection_rollback.steps,
+            rights=injection_rights.rights,
+            rights_back=injection_rights.rights_back,
         ),
         Chapter(
             "03_autoscaling",
             "Make autoscalers scale out on time again",
             autoscaling.steps,
             autoscaling_rollback.steps,
+            rights=autoscaling_rights.rights,
+            rights_back=autoscaling_rights.rights_back,
         ),
         Chapter(
             "04_mutual_tls",
             "Require mutual TLS",
             mutual_tls.steps,
             policies_rollback.mutual_tls_steps,
+            rights=policies_rights.mutual_tls,
+            rights_back=policies_rights.mutual_tls_back,
         ),
         Chapter(
             "05_authorization",
             "Allow only some HTTP methods",
             authorization.steps,
             policies_rollback.authorization_steps,
+            rights=policies_rights.authorization,
+            rights_back=policies_rights.authorization_back,
         ),
-        Chapter("06_kiali", "See the mesh in Kiali", kiali.steps, kiali_rollback.steps),
+        Chapter(
+            "06_kiali",
+            "See the mesh in Kiali",
+            kiali.steps,
+            kiali_rollback.steps,
+            rights=kiali_rights.rights,
+            rights_back=kiali_rights.rights_back,
+        ),
         Chapter("07_troubleshoot", "Find out what is wrong, and what mends it"),
-        Chapter("90_rollback", "Take everything back", way_back, stages=stages, on_request=True),
+        Chapter(
+            "90_rollback",
+            "Take everything back",
+            way_back,
+            stages=stages,
+            rights=_rights_back,
+            on_request=True,
+        ),
     )
 }
 """Every chapter by its id, in the order in which the notebooks are run."""
@@ -71,6 +112,14 @@ CHAPTERS = {
 def regular() -> list[str]:
     """Return the notebooks that a run takes unless some are named, in order."""
     return [chapter.id for chapter in CHAPTERS.values() if not chapter.on_request]
+
+
+def roles(parameters: Parameters) -> dict[str, Role]:
+    """Return what accounts need, by the role's name: for looking, for dry runs, and a chapter."""
+    needed = {c.id: c.rights(parameters) for c in CHAPTERS.values() if c.rights(parameters)}
+    dry_runs = dict.fromkeys(right for every in needed.values() for right in tried(every))
+    needed = {LOOKING: rights.looking(parameters), DRY_RUN: tuple(dry_runs), **needed}
+    return {name: Role(name, every) for name, every in needed.items()}
 
 
 def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:
