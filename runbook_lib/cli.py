@@ -171,6 +171,9 @@ def rights(
         list[str] | None,
         typer.Option(help="Only this role: looking, dry-run or a notebook's name; repeatable."),
     ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table for people in place of manifests.")
+    ] = False,
 ) -> None:
     """Print what accounts need, for `kubectl apply --filename -`: roles, and groups that have them.
 
@@ -179,13 +182,16 @@ def rights(
     import yaml
 
     from runbook_lib import chapters
-    from runbook_lib.chapters.shared.rights import manifests
+    from runbook_lib.chapters.shared.rights import manifests, page
 
     roles = chapters.roles(_load(parameters, settings).parameters)
     if unknown := [each for each in role or [] if each not in roles]:
         raise ParameterError(
             f"there is no role {', '.join(unknown)}", f"choose from: {', '.join(roles)}"
         )
+    if markdown:
+        typer.echo("\n".join(page(roles[each] for each in role or roles)))
+        return
     objects = manifests(roles.values(), role or roles)
     typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from runbook_lib.base import ParameterError
 from runbook_lib.chapters.autoscaling import rights as autoscaling_rights
 from runbook_lib.chapters.autoscaling import rollback as autoscaling_rollback
@@ -21,7 +23,15 @@ from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.chapters.policies import rights as policies_rights
 from runbook_lib.chapters.policies import rollback as policies_rollback
 from runbook_lib.chapters.shared import Chapter, RollbackStep, rights
-from runbook_lib.chapters.shared.rights import DRY_RUN, LOOKING, Right, Role, tried
+from runbook_lib.chapters.shared.rights import (
+    DRY_RUN,
+    LOOKING,
+    AccountRole,
+    Right,
+    merged,
+    planned,
+    tried,
+)
 from runbook_lib.lifecycle import Step
 from runbook_lib.parameters import Parameters
 
@@ -114,12 +124,26 @@ def regular() -> list[str]:
     return [chapter.id for chapter in CHAPTERS.values() if not chapter.on_request]
 
 
-def roles(parameters: Parameters) -> dict[str, Role]:
+def roles(parameters: Parameters) -> dict[str, AccountRole]:
     """Return what accounts need, by the role's name: for looking, for dry runs, and a chapter."""
     needed = {c.id: c.rights(parameters) for c in CHAPTERS.values() if c.rights(parameters)}
-    dry_runs = dict.fromkeys(right for every in needed.values() for right in tried(every))
-    needed = {LOOKING: rights.looking(parameters), DRY_RUN: tuple(dry_runs), **needed}
-    return {name: Role(name, every) for name, every in needed.items()}
+    dry_runs = tried(right for name in regular() for right in needed.get(name, ()))
+    needed = {LOOKING: rights.looking(parameters), DRY_RUN: dry_runs, **needed}
+    return {name: AccountRole(name, merged(every)) for name, every in needed.items()}
+
+
+def needed(notebooks: Sequence[str], parameters: Parameters) -> tuple[AccountRole, ...]:
+    """Return the roles that an account needs to run notebooks: in plan mode, to plan them."""
+    every = roles(parameters)
+    own = [every[notebook] for notebook in notebooks if notebook in every]
+    if parameters.mode == "plan":
+        dry_runs = tried(r for role in own if role.name in regular() for r in role.rights)
+        way_back = [role for role in own if role.name not in regular()]
+        own = [
+            AccountRole(DRY_RUN, dry_runs),
+            *(AccountRole(role.name, planned(role.rights)) for role in way_back),
+        ]
+    return (every[LOOKING], *own)
 
 
 def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:

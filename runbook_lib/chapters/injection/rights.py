@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from runbook_lib.chapters.shared.rights import APPLY, Right
+from runbook_lib.chapters.shared.rights import APPLY, Right, workloads
 from runbook_lib.parameters import Parameters
 
 _LABEL, _RESTART = ("injection-label",), ("injection-restart",)
@@ -21,7 +21,7 @@ def rights(parameters: Parameters) -> tuple[Right, ...]:
         Right(("namespaces",), ("patch",), names=(namespace,), steps=_LABEL, tried=True),
         # Pods as they would be with sidecars are only tried, as dry runs.
         Right(("pods",), APPLY, "", namespace, steps=_LABEL + _RESTART, tried=True),
-        *_workloads(parameters, _RESTART),
+        *workloads(parameters, ("patch",), _RESTART),
     )
 
 
@@ -31,16 +31,5 @@ def rights_back(parameters: Parameters) -> tuple[Right, ...]:
     return (
         Right(("namespaces",), ("patch",), names=(namespace,), steps=_BACK, tried=True),
         Right(("pods",), APPLY, "", namespace, steps=_BACK),
-        *_workloads(parameters, _BACK),
-    )
-
-
-def _workloads(parameters: Parameters, steps: tuple[str, ...]) -> tuple[Right, ...]:
-    by_kind: dict[str, list[str]] = {}
-    for kind, name in parameters.application.workloads:
-        by_kind.setdefault(f"{kind.lower()}s", []).append(name)
-    namespace, tried = parameters.application.namespace, steps == _BACK
-    return tuple(
-        Right((kind,), ("patch",), "apps", namespace, tuple(names), steps, tried=tried)
-        for kind, names in by_kind.items()
+        *workloads(parameters, ("patch",), _BACK, tried=True),
     )

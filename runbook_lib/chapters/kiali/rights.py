@@ -71,24 +71,22 @@ def _operator(parameters: Parameters) -> tuple[Right, ...]:
 
 
 def _readers(parameters: Parameters) -> tuple[Right, ...]:
-    mesh, role = parameters.istio.namespace, name_of(manifest.kiali_reader_role())
-    readers = parameters.kiali.readers
-    accounts = tuple(name_of(manifest.kiali_reader_account(parameters, r)) for r in readers)
-    bindings = tuple(name_of(manifest.kiali_reader_binding(parameters, r)) for r in readers)
+    mesh, (role, *bindings) = parameters.istio.namespace, _names_of_readers(parameters)
+    grant = (*APPLY, "escalate", "bind")
     return (
-        Right(("serviceaccounts",), APPLY, "", mesh, accounts, _READERS, tried=True),
-        Right(
-            ("clusterroles",),
-            (*APPLY, "escalate", "bind"),
-            RBAC,
-            names=(role,),
-            steps=_READERS,
-            tried=True,
-        ),
-        Right(("clusterrolebindings",), APPLY, RBAC, names=bindings, steps=_READERS, tried=True),
+        Right(("serviceaccounts",), APPLY, "", mesh, steps=_READERS, tried=True),
+        Right(("clusterroles",), grant, RBAC, "", (role,), _READERS, tried=True),
+        Right(("clusterrolebindings",), APPLY, RBAC, "", tuple(bindings), _READERS, tried=True),
         # The proof: what a reader may do.
         Right(("subjectaccessreviews",), ("create",), "authorization.k8s.io", steps=_READERS),
     )
+
+
+def _names_of_readers(parameters: Parameters) -> tuple[str, ...]:
+    """Return the name of their role, and those of their bindings."""
+    readers = parameters.kiali.readers
+    bindings = (manifest.kiali_reader_binding(parameters, each) for each in readers)
+    return (name_of(manifest.kiali_reader_role()), *map(name_of, bindings))
 
 
 def rights_back(parameters: Parameters) -> tuple[Right, ...]:
@@ -113,6 +111,7 @@ def rights_back(parameters: Parameters) -> tuple[Right, ...]:
         Right(
             ("clusterrolebindings", "clusterroles"), delete, RBAC, names=_PROMETHEUS, steps=addons
         ),
+        *(_readers_back(parameters) if kiali.readers else ()),
         Right(("secrets",), ("update", "delete"), "", operator, steps=uninstall),
         Right(("serviceaccounts",), delete, "", operator, steps=uninstall),
         Right(("deployments",), delete, "apps", operator, steps=uninstall),
@@ -123,4 +122,14 @@ def rights_back(parameters: Parameters) -> tuple[Right, ...]:
             names=(kiali.operator.release,),
             steps=uninstall,
         ),
+    )
+
+
+def _readers_back(parameters: Parameters) -> tuple[Right, ...]:
+    mesh, (role, *bindings) = parameters.istio.namespace, _names_of_readers(parameters)
+    steps, delete = ("rollback-kiali",), ("delete",)
+    return (
+        Right(("serviceaccounts",), delete, "", mesh, steps=steps),
+        Right(("clusterroles",), delete, RBAC, "", (role,), steps),
+        Right(("clusterrolebindings",), delete, RBAC, "", tuple(bindings), steps),
     )

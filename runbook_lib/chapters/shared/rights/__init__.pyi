@@ -4,16 +4,34 @@ __all__ = [
     "LOOK",
     "LOOKING",
     "RBAC",
+    "AccountRole",
     "Right",
-    "Role",
     "grants",
     "looking",
     "manifests",
+    "merged",
     "missing",
+    "page",
+    "planned",
     "tried",
+    "workloads",
 ]
 
 from .asking import missing
 from .looking import looking
 from .manifests import manifests
-from .right import APPLY, DRY_RUN, LOOK, LOOKING, RBAC, Right, Role, grants, tried
+from .page import page
+from .right import (
+    APPLY,
+    DRY_RUN,
+    LOOK,
+    LOOKING,
+    RBAC,
+    AccountRole,
+    Right,
+    grants,
+    merged,
+    planned,
+    tried,
+    workloads,
+)

@@ -6,14 +6,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 from runbook_lib.base import ClusterRefused
-from runbook_lib.chapters.shared.rights.right import Right, Role
+from runbook_lib.chapters.shared.rights.right import AccountRole, Right
 from runbook_lib.cluster import Cluster, accounts
 from runbook_lib.lifecycle import Finding, Severity
 
 _THREADS = 16
 
 
-def missing(cluster: Cluster, role: Role) -> Iterator[tuple[Right, Finding]]:
+def missing(cluster: Cluster, role: AccountRole) -> Iterator[tuple[Right, Finding]]:
     """Find what this account may not do.
 
     Each right is asked for by itself, verb by verb: a list of all rules, which the API server
@@ -53,7 +53,7 @@ def _asked(cluster: Cluster, right: Right) -> Iterator[accounts.Access]:
                 yield every
 
 
-def _finding(role: Role, right: Right, denied: Sequence[accounts.Access]) -> Finding:
+def _finding(role: AccountRole, right: Right, denied: Sequence[accounts.Access]) -> Finding:
     first = denied[0]
     where = f"in namespace {right.namespace}" if right.namespace else "in the whole cluster"
     names = sorted({each.name for each in denied if each.name})

@@ -6,14 +6,16 @@ from runbook_lib.chapters.shared.rights.right import LOOK, Right
 from runbook_lib.parameters import Parameters
 
 _ADMISSION, _RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
+_FORWARD = ("get", "create")
+"""Verbs to ask a pod directly: a web socket is opened by a GET, and counts as both."""
+
 _APPS, _ISTIO = "apps", "networking.istio.io"
 
 
 def looking(parameters: Parameters) -> tuple[Right, ...]:
     """Return the rights to look. Nothing of it changes anything.
 
-    They come from the audit log of a whole run. `get` of a forwarded port is how Kubernetes names
-    asking a pod directly.
+    They come from the audit log of a whole run.
     """
     return (
         *_everywhere(),
@@ -27,8 +29,8 @@ def looking(parameters: Parameters) -> tuple[Right, ...]:
 
 def _everywhere() -> tuple[Right, ...]:
     return (
-        Right(("namespaces", "services"), LOOK),
-        Right(("configmaps", "nodes", "pods"), ("list", "watch")),
+        Right(("namespaces",), LOOK),
+        Right(("configmaps", "nodes", "pods", "services"), ("list", "watch")),
         Right(("persistentvolumes",), ("get",)),
         Right(
             ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"), LOOK, _ADMISSION
@@ -52,7 +54,8 @@ def _everywhere() -> tuple[Right, ...]:
 def _of_the_application(namespace: str) -> tuple[Right, ...]:
     return (
         Right(("pods", "services"), ("get",), "", namespace),
-        Right(("pods/log", "pods/portforward"), ("get",), "", namespace),
+        Right(("pods/log",), ("get",), "", namespace),
+        Right(("pods/portforward",), _FORWARD, "", namespace),
         Right(("persistentvolumeclaims",), ("get",), "", namespace),
         Right(("events", "limitranges", "resourcequotas"), ("list",), "", namespace),
         Right(("statefulsets",), LOOK, _APPS, namespace),
@@ -76,7 +79,8 @@ def _of_the_application(namespace: str) -> tuple[Right, ...]:
 
 def _of_the_mesh(namespace: str) -> tuple[Right, ...]:
     return (
-        Right(("configmaps", "pods", "pods/portforward"), ("get",), "", namespace),
+        Right(("configmaps", "pods", "services"), ("get",), "", namespace),
+        Right(("pods/portforward",), _FORWARD, "", namespace),
         # Helm keeps its releases in Secrets; istiod keeps its authority's key beside them.
         Right(("secrets",), ("get", "list"), "", namespace),
         Right(("serviceaccounts",), LOOK, "", namespace),

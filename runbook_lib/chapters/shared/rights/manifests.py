@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from runbook_lib.chapters.shared.rights.right import DRY_RUN, LOOKING, RBAC, Right, Role
+from runbook_lib.chapters.shared.rights.right import DRY_RUN, LOOKING, RBAC, AccountRole, Right
 from runbook_lib.cluster import Object
 
 PREFIX = "istio-runbook:"
@@ -13,7 +13,7 @@ PREFIX = "istio-runbook:"
 _API = f"{RBAC}/v1"
 
 
-def manifests(roles: Iterable[Role], names: Iterable[str]) -> Iterator[Object]:
+def manifests(roles: Iterable[AccountRole], names: Iterable[str]) -> Iterator[Object]:
     """Yield what gives rights: namespaces in which roles lie, roles, and their bindings to groups.
 
     A group is called as its role is. Whoever has the role of a chapter looks as well. Whoever only
@@ -70,7 +70,7 @@ def _rule(right: Right) -> Object:
     }
 
 
-def _dry_runs_only(role: Role) -> Iterator[Object]:
+def _dry_runs_only(role: AccountRole) -> Iterator[Object]:
     """Yield an admission policy by which the group may try what it may not do.
 
     See https://kubernetes.io/docs/reference/access-authn-authz/validating-admission-policy/.

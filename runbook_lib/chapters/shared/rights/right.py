@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from itertools import product
+
+from runbook_lib.parameters import Parameters
 
 LOOKING, DRY_RUN = "looking", "dry-run"
 """Roles of whoever plans and diagnoses, and changes nothing. RBAC knows no dry runs: it takes the
@@ -41,7 +44,7 @@ class Right:
 
 
 @dataclass(frozen=True)
-class Role:
+class AccountRole:
     """What one kind of account may do.
 
     Attributes:
@@ -54,8 +57,61 @@ class Role:
 
 
 def tried(rights: Iterable[Right]) -> tuple[Right, ...]:
-    """Return what plans need, none of it bound to a step."""
-    return tuple(replace(each, steps=(), tried=False) for each in rights if each.tried)
+    """Return what plans need, none of it bound to a step; deleting is not tried."""
+    return merged(
+        replace(each, verbs=tuple(v for v in each.verbs if v != "delete"), steps=())
+        for each in rights
+        if each.tried
+    )
+
+
+def planned(rights: Iterable[Right]) -> tuple[Right, ...]:
+    """Return what plans try, and what they read besides what everybody may."""
+    every = tuple(rights)
+    reading = (replace(each, verbs=tuple(v for v in each.verbs if v in LOOK)) for each in every)
+    return (*tried(every), *(each for each in reading if each.verbs))
+
+
+def merged(rights: Iterable[Right]) -> tuple[Right, ...]:
+    """Return the same rights, each verb of a resource in one of them only."""
+    rules: dict[Right, Right] = {}
+    for right in rights:
+        for resource, verb in product(right.resources, right.verbs):
+            rule = replace(right, resources=(resource,), verbs=(verb,), steps=(), tried=False)
+            known = rules.get(rule)
+            steps = tuple(dict.fromkeys((*known.steps, *right.steps))) if known else right.steps
+            tries = right.tried or (known is not None and known.tried)
+            rules[rule] = replace(rule, steps=steps, tried=tries)
+    verbs: dict[Right, tuple[str, ...]] = {}
+    for rule in rules.values():
+        key = replace(rule, verbs=())
+        verbs[key] = (*verbs.get(key, ()), *rule.verbs)
+    resources: dict[Right, tuple[str, ...]] = {}
+    for rule, every in verbs.items():
+        key = replace(rule, verbs=every, resources=())
+        resources[key] = (*resources.get(key, ()), *rule.resources)
+    return tuple(replace(rule, resources=every) for rule, every in resources.items())
+
+
+def workloads(
+    parameters: Parameters, verbs: tuple[str, ...], steps: tuple[str, ...], *, tried: bool = False
+) -> tuple[Right, ...]:
+    """Return rights to the workloads of the application.
+
+    Args:
+        parameters: They name them.
+        verbs: What may be done with them.
+        steps: The steps that need it.
+        tried: Whether the steps' plans need it as well.
+    """
+    namespace = parameters.application.namespace
+    by_kind: dict[str, tuple[str, ...]] = {}
+    for kind, name in parameters.application.workloads:
+        by_kind[kind] = (*by_kind.get(kind, ()), name)
+    return tuple(
+        Right((f"{kind.lower()}s",), verbs, "apps", namespace, names, steps, tried)
+        for kind, names in by_kind.items()
+    )
 
 
 def grants(
