@@ -27,10 +27,10 @@ from runbook_lib.chapters.shared.rights import (
     missing,
 )
 from runbook_lib.cluster import Cluster
-from runbook_lib.lifecycle import target
+from runbook_lib.lifecycle import Revertible, target
 from runbook_lib.parameters import Parameters
 from tests.accounts import account
-from tests.labs import Lab, start_lab, stop_lab
+from tests.labs import Lab, named, start_lab, stop_lab
 from tests.notebooks.headless import run
 from tests.unit.samples import from_mapping
 
@@ -48,11 +48,25 @@ GIVEN = {
 }
 """Parameters by which every step has something to do."""
 
+EVERYBODYS = ("selfsubjectaccessreviews",)
+"""Whoever is known to the API server may ask what they may do."""
+
+TAKEN_BACK = {
+    "04_mutual_tls": ("mutual-tls-exception", "mutual-tls-strict"),
+    "05_authorization": ("authorization-destination-rule", "authorization-methods"),
+}
+"""Steps that put back what was there before if they fail."""
+
+NEVER_ALONE = ("dry-run", "istio-system", "kiali.io", "kialis", "create", "kiali")
+"""There is the kind and no Kiali yet only within chapter 06, where nobody plans who only looks."""
+
 ALL = os.environ.get("RUNBOOK_RIGHTS") == "all"
 TAKEN = [each for each in chapters.regular() if each[:2] in "01 02 03 04 05 06"]
 RUNS = (
     (LOOKING, ("--plan",)),
-    *((each, ("--notebook", each)) for each in TAKEN),
+    *((each, ("--notebook", each)) for each in TAKEN[:3]),
+    (LOOKING, ("--plan", *(word for each in TAKEN[3:] for word in ("--notebook", each)))),
+    *((each, ("--notebook", each)) for each in TAKEN[3:]),
     (LOOKING, ("--plan", "--notebook", "00_start_here", "--notebook", "07_troubleshoot")),
     ("90_rollback", ("--plan", "--notebook", "90_rollback")),
     ("90_rollback", ("--notebook", "90_rollback")),
@@ -82,6 +96,8 @@ class Request:
         written = {self.verb} | ({"create"} if self.status == 201 else set())
         if self.verb == "watch":
             written.add("list")
+        if self.resource == "pods/portforward":  # a web socket counts as both since 1.35
+            written.add("create")
         # Whoever writes a role or a binding is asked for more than its verb says.
         if self.resource.endswith("rolebindings"):
             written |= {"bind"} if self.verb == "patch" else set()
@@ -97,7 +113,7 @@ def requests(lab: Lab) -> Iterator[Request]:
         event = json.loads(line)
         _, own, role = event["user"].get("username", "").partition("account-")
         about = event.get("objectRef", {})
-        if not own or "resource" not in about or about.get("apiGroup") == "authorization.k8s.io":
+        if not own or "resource" not in about or about["resource"] in EVERYBODYS:
             continue
         # A list of one by its name has it in the query.
         query = parse_qs(urlsplit(event["requestURI"]).query).get("fieldSelector", [""])[0]
@@ -144,6 +160,17 @@ def audited(parameters: Parameters) -> Iterator[Lab]:
         stop_lab(name)
 
 
+def put_back(lab: Lab, name: str, folder: Path) -> None:
+    """Take a step and put back what was there before, as is done where it fails."""
+    context = lab.context(folder, **GIVEN)
+    step = named(context, name)
+    assert isinstance(step, Revertible)
+    plan = step.plan(context)
+    before = step.before(context, plan)
+    step.apply(context, plan)
+    step.restore(context, before)
+
+
 def test_each_role_is_enough_for_its_chapter_and_has_nothing_that_is_not_used(
     audited: Lab, parameters: Parameters, tmp_path: Path
 ) -> None:
@@ -151,6 +178,8 @@ def test_each_role_is_enough_for_its_chapter_and_has_nothing_that_is_not_used(
     for role, options in RUNS if ALL else FEW:
         user = f"account-{role.replace('_', '-')}"
         with account(audited, user, [f"istio-runbook:{role}"]) as allowed:
+            for step in TAKEN_BACK.get(role, ()):
+                put_back(allowed, step, tmp_path)
             done = run(allowed, tmp_path / "runs", "-f", str(tmp_path / "given.yaml"), *options)
         assert done.code == 0, done.output
     seen = list(requests(audited))
@@ -161,7 +190,7 @@ def test_each_role_is_enough_for_its_chapter_and_has_nothing_that_is_not_used(
         if name == LOOKING:
             users = {each.role for each in seen}
         own = [each for each in seen if each.role in users]
-        assert list(unused(roles[name], own)) == []
+        assert [each for each in unused(roles[name], own) if each != NEVER_ALONE] == []
 
 
 def test_who_looks_may_try_a_change_and_not_make_it(audited: Lab) -> None:

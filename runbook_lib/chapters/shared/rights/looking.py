@@ -9,7 +9,7 @@ _ADMISSION, _RBAC = "admissionregistration.k8s.io", "rbac.authorization.k8s.io"
 _FORWARD = ("get", "create")
 """Verbs to ask a pod directly: a web socket is opened by a GET, and counts as both."""
 
-_APPS, _ISTIO = "apps", "networking.istio.io"
+_APPS, _ISTIO, _SECURITY = "apps", "networking.istio.io", "security.istio.io"
 
 
 def looking(parameters: Parameters) -> tuple[Right, ...]:
@@ -30,7 +30,8 @@ def looking(parameters: Parameters) -> tuple[Right, ...]:
 def _everywhere() -> tuple[Right, ...]:
     return (
         Right(("namespaces",), LOOK),
-        Right(("configmaps", "nodes", "pods", "services"), ("list", "watch")),
+        Right(("configmaps", "pods", "services"), ("list", "watch")),
+        Right(("nodes",), ("list",)),
         Right(("persistentvolumes",), ("get",)),
         Right(
             ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"), LOOK, _ADMISSION
@@ -41,13 +42,8 @@ def _everywhere() -> tuple[Right, ...]:
         Right(("networkpolicies",), ("list",), "networking.k8s.io"),
         Right(("clusterrolebindings", "clusterroles"), LOOK, _RBAC),
         Right(("kialis",), ("list",), "kiali.io"),
-        *(
-            Right(("*",), ("list", "watch"), group)
-            for group in (
-                *("extensions.istio.io", _ISTIO),
-                *("security.istio.io", "telemetry.istio.io"),
-            )
-        ),
+        Right(("destinationrules", "serviceentries"), ("list",), _ISTIO),
+        Right(("authorizationpolicies", "peerauthentications"), ("list",), _SECURITY),
     )
 
 
@@ -70,10 +66,10 @@ def _of_the_application(namespace: str) -> tuple[Right, ...]:
         Right(
             ("authorizationpolicies", "peerauthentications"),
             ("get",),
-            "security.istio.io",
+            _SECURITY,
             namespace,
         ),
-        Right(("telemetries",), ("get",), "telemetry.istio.io", namespace),
+        Right(("telemetries",), ("get", "list"), "telemetry.istio.io", namespace),
     )
 
 
@@ -88,7 +84,7 @@ def _of_the_mesh(namespace: str) -> tuple[Right, ...]:
         Right(("deployments",), ("get",), _APPS, namespace),
         Right(("horizontalpodautoscalers",), ("get", "watch"), "autoscaling", namespace),
         Right(("rolebindings", "roles"), ("get", "watch"), _RBAC, namespace),
-        Right(("peerauthentications",), ("get",), "security.istio.io", namespace),
+        Right(("peerauthentications",), ("get",), _SECURITY, namespace),
         Right(("kialis",), ("get", "watch"), "kiali.io", namespace),
         Right(("ingresses",), ("get",), "networking.k8s.io", namespace),
         # Kiali's readers are looked for by their account; the token asks istiod what it knows.
