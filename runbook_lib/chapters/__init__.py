@@ -143,7 +143,12 @@ def needed(notebooks: Sequence[str], parameters: Parameters) -> tuple[AccountRol
             AccountRole(DRY_RUN, dry_runs),
             *(AccountRole(role.name, planned(role.rights)) for role in way_back),
         ]
-    return (every[LOOKING], *own)
+    looking = (
+        right
+        for right in every[LOOKING].rights
+        if not right.steps or not set(notebooks).isdisjoint(right.steps)
+    )
+    return (AccountRole(LOOKING, tuple(looking)), *own)
 
 
 def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:

@@ -70,7 +70,8 @@ def _rights(context: Context, notebooks: Sequence[str]) -> Iterator[Outlook]:
     found: dict[str, list[Finding]] = {}
     for role in steps.needed(notebooks, parameters) if taken else ():
         for right, finding in missing(context.cluster, role):
-            step = next((each for each in right.steps if each in taken), next(iter(taken)))
+            own = [step for step, notebook in taken.items() if {step, notebook} & {*right.steps}]
+            step = next(iter(own or taken))
             found.setdefault(step, []).append(finding)
     for step, findings in found.items():
         yield Outlook(taken[step], step, tuple(findings))

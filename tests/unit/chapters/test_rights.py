@@ -27,6 +27,7 @@ def test_rights_are_for_steps_that_their_chapter_can_have(parameters: Parameters
     stories = [parameters.model_copy(update={"story": each}) for each in ("safe", "documented")]
     for name, role in chapters.roles(parameters).items():
         known = {s.name for p in stories for s in chapters.of(name, p)} if name[0].isdigit() else {}
+        known = chapters.CHAPTERS if name == LOOKING else known
         assert {step for right in role.rights for step in right.steps} <= set(known)
         assert name in (LOOKING, DRY_RUN) or all(right.steps for right in role.rights)
 

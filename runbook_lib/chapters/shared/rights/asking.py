@@ -65,7 +65,8 @@ def _finding(role: AccountRole, right: Right, denied: Sequence[accounts.Access])
         + (f" named {', '.join(names)}" if names else "")
         + f" {where}",
         f"{', '.join(right.steps) or 'every step'} would end with 403 half-way",
-        f"have it granted: istio-runbook rights --role {role.name} | kubectl apply --filename -; "
+        f"have it granted: python -m runbook_lib rights --role {role.name} --parameters FILE | "
+        "kubectl apply --server-side --filename -; "
         f"try it: {first.command}",
         name="right-missing",
     )

@@ -30,7 +30,7 @@ class Right:
         group: The resources' API group; empty for Kubernetes' core.
         namespace: Where; empty for all namespaces and for what is in none.
         names: The only objects; empty for all.
-        steps: The steps that need it; empty if all do.
+        steps: The steps that need it, or the notebooks that look so; empty if all do.
         tried: Whether the steps' plans need it as well, for dry runs.
     """
 

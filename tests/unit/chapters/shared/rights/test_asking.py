@@ -51,7 +51,7 @@ def test_a_right_that_is_missing_is_named_with_its_step_and_with_what_grants_it(
         "peerauthentications.security.istio.io named default, other in namespace xnat; "
         "mutual-tls-strict would end with 403 half-way"
     )
-    assert "rights --role 04_mutual_tls | kubectl apply" in finding.remedy
+    assert "runbook_lib rights --role 04_mutual_tls --parameters FILE | kubectl" in finding.remedy
     assert finding.remedy.endswith(
         "kubectl auth can-i create peerauthentications.security.istio.io/other --namespace=xnat"
     )
