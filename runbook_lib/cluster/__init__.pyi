@@ -20,13 +20,13 @@ __all__ = [
     "Everything",
     "KubeContext",
     "KubeEvent",
+    "Kubeconfig",
     "Manifests",
     "Object",
     "ObjectDiff",
     "annotations_of",
     "api_errors",
     "canonical_yaml",
-    "contexts",
     "describe",
     "has_sidecar",
     "is_loopback",
@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 from .client import Cluster, Everything, live_object
-from .connection import REQUEST_TIMEOUT, KubeContext, api_errors, contexts, is_loopback
+from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from runbook_lib.base import (
@@ -18,7 +17,7 @@ from runbook_lib.base import (
     wait,
 )
 from runbook_lib.base.redact import redact
-from runbook_lib.cluster.connection import REQUEST_TIMEOUT, api_errors, connect
+from runbook_lib.cluster.connection import REQUEST_TIMEOUT, Kubeconfig, api_errors, connect
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.names import APPS, FIELD_MANAGER, RESTART_REASON, RESTARTED_AT
 from runbook_lib.cluster.objects import Object, name_of, ref
@@ -39,8 +38,8 @@ class Connectable(Protocol):
     """What it takes to reach a cluster; a `Target` is one."""
 
     @property
-    def kubeconfig(self) -> Path:
-        """The kubeconfig file."""
+    def kubeconfig(self) -> Kubeconfig:
+        """The kubeconfig."""
 
     @property
     def context(self) -> str:
@@ -66,7 +65,7 @@ class Cluster:
     when it answers with an error, and `KindNotInstalled` for a kind that it does not serve.
     """
 
-    def __init__(self, kubeconfig: Path, context: str) -> None:
+    def __init__(self, kubeconfig: Kubeconfig, context: str) -> None:
         """Nothing is contacted before the first request."""
         self.kubeconfig = kubeconfig
         self.context = context

@@ -9,7 +9,6 @@ import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from runbook_lib.base import CommandError, RunbookError, command
 from runbook_lib.base.redact import redact
@@ -94,8 +93,8 @@ def _istioctl(context: Context, *arguments: str) -> Transcript:
 
 def _kubectl(context: Context, *arguments: str) -> Transcript:
     target = context.target
-    cluster = ("--kubeconfig", str(target.kubeconfig), "--context", target.context)
-    argv: list[str | Path] = [context.tools.kubectl, *arguments, *cluster]
+    program = target.kubeconfig.calling(context.tools.kubectl)
+    argv = [*program, *arguments, "--context", target.context]
     return _run("kubectl", arguments, partial(command.run, argv, timeout=LIMIT, check=False))
 
 

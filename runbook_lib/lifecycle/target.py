@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runbook_lib.base import LabNotRunning, ParameterError, TargetChanged, lab_state_file
-from runbook_lib.cluster import Cluster, KubeContext, contexts
+from runbook_lib.cluster import Cluster, Kubeconfig
 from runbook_lib.parameters import Capabilities, Parameters
 
 
@@ -27,7 +27,7 @@ class Target:
     Attributes:
         name: What people call it, and what an approval names: `lab-<name>`, or the name of the
             context's cluster in the kubeconfig.
-        kubeconfig: The kubeconfig file.
+        kubeconfig: The kubeconfig file, or several that are merged.
         context: The context in it.
         server: The API server's URL.
         uid: The UID of the namespace kube-system: the cluster's identity.
@@ -42,7 +42,7 @@ class Target:
     """
 
     name: str
-    kubeconfig: Path
+    kubeconfig: Kubeconfig
     context: str
     server: str
     uid: str
@@ -82,7 +82,7 @@ def resolve(parameters: Parameters) -> Target:
 def _lab(parameters: Parameters) -> Target:
     name = parameters.target.lab
     state = _lab_state(name)
-    kubeconfig, context = Path(state["kubeconfig"]), str(state["context"])
+    kubeconfig, context = Kubeconfig.of(Path(state["kubeconfig"])), str(state["context"])
     return Target(
         name=f"lab-{name}",
         kubeconfig=kubeconfig,
@@ -128,7 +128,8 @@ def _site(state: Mapping[str, Any], namespace: str) -> str:
 def _cluster(parameters: Parameters) -> Target:
     desired = parameters.target
     context = desired.context or ""
-    found, kubeconfig = _find_context(desired.kubeconfigs, context)
+    kubeconfig = Kubeconfig(desired.kubeconfigs)
+    found = kubeconfig.context(context)
     return Target(
         name=found.cluster,
         kubeconfig=kubeconfig,
@@ -144,20 +145,5 @@ def _cluster(parameters: Parameters) -> Target:
 _RESOLVERS = {"lab": _lab, "cluster": _cluster}
 
 
-def _find_context(kubeconfigs: tuple[Path, ...], context: str) -> tuple[KubeContext, Path]:
-    """Find the context in the first kubeconfig that has it: $KUBECONFIG may list several."""
-    known: dict[str, Path] = {}
-    for kubeconfig in kubeconfigs:
-        for name, found in contexts(kubeconfig).items():
-            if name == context:
-                return found, kubeconfig
-            known[name] = kubeconfig
-    raise ParameterError(
-        f"target.context: {', '.join(map(str, kubeconfigs))} has no context {context!r}; "
-        f"there are: {', '.join(sorted(known)) or 'none'}",
-        "choose one of these; for EKS: aws eks update-kubeconfig --name CLUSTER --alias NAME",
-    )
-
-
-def _uid(kubeconfig: Path, context: str) -> str:
+def _uid(kubeconfig: Kubeconfig, context: str) -> str:
     return Cluster(kubeconfig, context).uid()

@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from runbook_lib.base import CommandError, Completed, RunbookError, run
-from runbook_lib.cluster import Object
+from runbook_lib.cluster import Kubeconfig, Object
 from runbook_lib.tools import releases
 from runbook_lib.tools.releases import Chart, Release
 
@@ -40,7 +40,7 @@ _NETWORK_MARGIN = 60.0
 class Helm:
     """Helm on one cluster. Every method raises `CommandError` when Helm fails."""
 
-    def __init__(self, helm: Path, *, kubeconfig: Path, context: str) -> None:
+    def __init__(self, helm: Path, *, kubeconfig: Kubeconfig, context: str) -> None:
         """Nothing is run yet.
 
         Args:
@@ -48,15 +48,15 @@ class Helm:
             kubeconfig: Passed to every command, with `context`.
             context: The context in it.
         """
-        self._helm = helm
-        self._cluster_options = ("--kubeconfig", str(kubeconfig), "--kube-context", context)
+        self._program = kubeconfig.calling(helm)
+        self._cluster_options = ("--kube-context", context)
 
     def cli(
         self, *arguments: str, timeout: float = _READ_TIMEOUT, input: str | None = None
     ) -> Completed:
         """Run any Helm command against the cluster."""
         return run(
-            [self._helm, *arguments, *self._cluster_options, "--color", "never"],
+            [*self._program, *arguments, *self._cluster_options, "--color", "never"],
             timeout=timeout,
             input=input,
         )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.base import CommandError, Completed, run
+from runbook_lib.cluster import Kubeconfig
 
 _TIMEOUT = 60.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -53,7 +54,7 @@ class Istioctl:
         self,
         istioctl: Path,
         *,
-        kubeconfig: Path,
+        kubeconfig: Kubeconfig,
         context: str,
         istio_namespace: str,
     ) -> None:
@@ -65,11 +66,9 @@ class Istioctl:
             context: The context in it.
             istio_namespace: Where istiod is.
         """
-        self._istioctl = istioctl
+        self._program = kubeconfig.calling(istioctl)
         self._timeout = _TIMEOUT
         self._options = (
-            "--kubeconfig",
-            str(kubeconfig),
             "--context",
             context,
             "--istioNamespace",
@@ -84,7 +83,7 @@ class Istioctl:
 
     def cli(self, *arguments: str, check: bool = True) -> Completed:
         """Run any istioctl command against the cluster."""
-        done = run([self._istioctl, *arguments, *self._options], timeout=self._timeout, check=check)
+        done = run([*self._program, *arguments, *self._options], timeout=self._timeout, check=check)
         return replace(done, stdout=_COLOUR.sub("", done.stdout))
 
     def analyze(self, *, namespace: str | None = None) -> list[Message]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO
 
 from runbook_lib.base import CommandError, RunbookError
+from runbook_lib.cluster import Kubeconfig
 
 _READY = re.compile(rb"Forwarding from (127\.0\.0\.1:\d+) ")
 _GRACE_SECONDS = 2.0
@@ -27,7 +28,7 @@ _GRACE_SECONDS = 2.0
 @contextmanager
 def forwarded(
     kubectl: Path,
-    kubeconfig: Path,
+    kubeconfig: Kubeconfig,
     context: str,
     *,
     namespace: str,
@@ -42,7 +43,7 @@ def forwarded(
 
     Args:
         kubectl: The program.
-        kubeconfig: The kubeconfig file.
+        kubeconfig: The kubeconfig.
         context: The context in it.
         namespace: Where the pod is.
         to: The pod, or a Service that has it behind it, such as `service/kiali`.
@@ -56,8 +57,8 @@ def forwarded(
         CommandError: kubectl cannot open it; its words say why, such as a pod that is not running.
     """
     argv = [
-        str(kubectl),
-        *("--kubeconfig", str(kubeconfig), "--context", context, "--namespace", namespace),
+        *kubeconfig.calling(kubectl),
+        *("--context", context, "--namespace", namespace),
         *("port-forward", to, *(f":{port}" for port in ports), "--address", "127.0.0.1"),
     ]
     with tempfile.TemporaryFile("w+") as errors:

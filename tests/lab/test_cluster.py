@@ -23,6 +23,7 @@ from runbook_lib.base.errors import (
 from runbook_lib.base.wait import State, until
 from runbook_lib.cluster import pods
 from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.cluster.diff import object_diff
 from runbook_lib.cluster.names import RESTART_REASON, RESTARTED_AT
 from runbook_lib.cluster.objects import Object
@@ -256,7 +257,7 @@ def test_credentials_that_are_not_accepted_are_named(pinned: Target, tmp_path: P
     path = tmp_path / "kubeconfig"
     path.write_text(json.dumps(data))
     with pytest.warns(match="certificate"), pytest.raises(ClusterUnreachable) as caught:
-        Cluster(path, "x").uid()
+        Cluster(Kubeconfig.of(path), "x").uid()
     assert "does not accept the credentials" in caught.value.cause
 
 
@@ -278,7 +279,7 @@ def test_what_a_user_may_not_read_and_an_api_that_is_dead_are_named(
         },
     }
     cluster.apply(CONFIG)
-    viewer = Cluster(lab.viewer(), "viewer")
+    viewer = Cluster(Kubeconfig.of(lab.viewer()), "viewer")
     everybody = {ref(item) for item in cluster.everything("default").objects}
     cluster.apply(dead)
     try:

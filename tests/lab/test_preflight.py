@@ -20,6 +20,7 @@ from runbook_lib.chapters.policies import mutual_tls
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.release import recovery
 from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Finding
 from runbook_lib.lifecycle.step import Step
@@ -88,7 +89,7 @@ def test_on_a_fresh_cluster_nothing_is_in_the_way(context: Context) -> None:
 def test_what_may_not_be_looked_at_is_said_and_the_rest_is_shown(
     lab: Lab, context: Context
 ) -> None:
-    kubeconfig = lab.viewer()
+    kubeconfig = Kubeconfig.of(lab.viewer())
     limited = replace(
         context,
         target=replace(context.target, kubeconfig=kubeconfig, context="viewer"),

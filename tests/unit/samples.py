@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from runbook_lib.cluster import Kubeconfig
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import loading
 from runbook_lib.parameters.capabilities import CAPABILITIES
@@ -13,7 +14,7 @@ from runbook_lib.parameters.loading import Parameters
 
 LAB = Target(
     name="lab-default",
-    kubeconfig=Path("/nowhere/kubeconfig"),
+    kubeconfig=Kubeconfig.of(Path("/nowhere/kubeconfig")),
     context="lab-default",
     server="https://127.0.0.1:6443",
     uid="uid-1",
@@ -24,7 +25,7 @@ LAB = Target(
 
 PRODUCTION = Target(
     name="prod",
-    kubeconfig=Path("/nowhere/kubeconfig"),
+    kubeconfig=Kubeconfig.of(Path("/nowhere/kubeconfig")),
     context="prod",
     server="https://prod.example.com",
     uid="uid-2",

@@ -95,9 +95,7 @@ def token_command(context: Context, name: str) -> str:
 def _kubectl(context: Context) -> str:
     """Kubectl on the pinned cluster: a terminal's own kubeconfig and context may be others."""
     target = context.target
-    return shlex.join(
-        ["kubectl", "--kubeconfig", str(target.kubeconfig), "--context", target.context]
-    )
+    return shlex.join([*target.kubeconfig.calling("kubectl"), "--context", target.context])
 
 
 def operator_log_command(parameters: Parameters) -> str:

@@ -11,7 +11,6 @@ from dataclasses import replace
 
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.shared import dicom, objects, observe
-from runbook_lib.chapters.shared.preflight import wording
 from runbook_lib.cluster import (
     FIELD_MANAGER,
     Object,
@@ -152,8 +151,8 @@ class RevertibleStep(Revertible):
 def kubectl(context: Context, *arguments: str) -> str:
     """Return a command line of kubectl for a shell, bound to the cluster of this run."""
     target = context.target
-    place = (f"--kubeconfig={target.kubeconfig}", f"--context={target.context}")
-    return wording.kubectl(*place, *arguments)
+    program = target.kubeconfig.calling("kubectl")
+    return shlex.join([*program, f"--context={target.context}", *arguments])
 
 
 def _digest(item: Object | None) -> str:

@@ -13,6 +13,7 @@ from kubernetes.dynamic import DynamicClient
 
 from runbook_lib.base.errors import ClusterRefused, ClusterUnreachable, KindNotInstalled
 from runbook_lib.cluster.client import Cluster, conflict
+from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.kinds import Kinds
 from runbook_lib.cluster.objects import Object, ref
@@ -170,7 +171,7 @@ class Refusing:
 
 
 def refusing() -> Cluster:
-    cluster = Cluster(Path("/k"), "x")
+    cluster = Cluster(Kubeconfig.of(Path("/k")), "x")
     cluster.__dict__["dynamic"] = SimpleNamespace(resources=Refusing())
     return cluster
 
@@ -192,7 +193,7 @@ def config(uid: str, version: str, **fields: Any) -> Object:
 class Server:
     """Lists and watches from a script; a watch is a list of lines or an error."""
 
-    kubeconfig = "kubeconfig"
+    kubeconfig = Kubeconfig.of(Path("kubeconfig"))
     context = "context"
 
     def __init__(self, lists: list[Any], watches: list[Any]) -> None:

@@ -8,9 +8,9 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from runbook_lib.base.errors import ClusterRefused, ClusterUnreachable
-from runbook_lib.cluster.connection import api_errors, describe, is_loopback
+from runbook_lib.cluster.connection import Kubeconfig, api_errors, describe, is_loopback
 
-WHERE = (Path("/k"), "prod", "get Pod xnat/web-0")
+WHERE = (Kubeconfig.of(Path("/k")), "prod", "get Pod xnat/web-0")
 
 
 def answer(status: int, reason: str, message: str) -> ApiException:

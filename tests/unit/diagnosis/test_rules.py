@@ -20,6 +20,7 @@ from runbook_lib.chapters.autoscaling.cases import Autoscaler, Condition
 from runbook_lib.chapters.autoscaling.scale_out import Metric, Requests, Scaling, Usage
 from runbook_lib.chapters.policies import manifest
 from runbook_lib.chapters.shared.preflight.traffic.istiod import Closed, closed_to_sidecars
+from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.objects import Object
 from runbook_lib.diagnosis.commands import Transcript
@@ -1306,7 +1307,9 @@ def look(
     context = SimpleNamespace(
         parameters=lab_parameters(istio={"revision": revision}),
         cluster=SimpleNamespace(list=listed, get=get, apply=apply, logs=lambda *_, **__: []),
-        istioctl=Istioctl(nowhere, kubeconfig=nowhere, context="", istio_namespace="istio-system"),
+        istioctl=Istioctl(
+            nowhere, kubeconfig=Kubeconfig.of(nowhere), context="", istio_namespace="istio-system"
+        ),
         target=SimpleNamespace(url="http://127.0.0.1:1"),
         verify_tls=True,
     )

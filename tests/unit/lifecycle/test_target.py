@@ -9,7 +9,7 @@ import pytest
 
 from runbook_lib.base.errors import ClusterUnreachable, LabNotRunning, ParameterError, TargetChanged
 from runbook_lib.base.locations import lab_state_file
-from runbook_lib.cluster.connection import connect, contexts
+from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.lifecycle import target
 from runbook_lib.parameters import loading as parameters
 from tests.unit.samples import CLUSTER, PRODUCTION, from_mapping
@@ -123,47 +123,10 @@ def test_an_unknown_context_lists_those_there_are(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("uid")
-def test_the_context_is_looked_for_in_every_listed_kubeconfig(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = [{"name": "other", "context": {"cluster": "eks-1", "user": "me"}}]
-    first = kubeconfig(tmp_path / "a", contexts=other)
-    second = kubeconfig(tmp_path / "b")
+def test_every_listed_kubeconfig_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = kubeconfig(tmp_path / "a", contexts=[]), kubeconfig(tmp_path / "b")
     monkeypatch.setenv("KUBECONFIG", f"{first}:{second}")
-    assert target.resolve(from_mapping(CLUSTER)).kubeconfig == second
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        ("clusters: [{]", "not a valid kubeconfig"),
-        ("- a list", "not a valid kubeconfig"),
-        ("contexts: [{name: x, context: {cluster: nowhere}}]", "not a valid kubeconfig: 'nowhere'"),
-    ],
-)
-def test_a_broken_kubeconfig_is_named(tmp_path: Path, content: str, problem: str) -> None:
-    path = tmp_path / "k"
-    path.write_text(content)
-    with pytest.raises(ParameterError, match=problem):
-        contexts(path)
-
-
-def test_a_kubeconfig_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ParameterError, match=r"cannot read the kubeconfig .*nothing"):
-        contexts(tmp_path / "nothing")
-
-
-def test_an_empty_kubeconfig_has_no_contexts(tmp_path: Path) -> None:
-    path = tmp_path / "k"
-    path.write_text("apiVersion: v1\nkind: Config\n")
-    assert contexts(path) == {}
-
-
-def test_a_credential_plugin_that_fails_is_named(tmp_path: Path) -> None:
-    plugin = {"apiVersion": "client.authentication.k8s.io/v1", "command": "/no/such/plugin"}
-    path = kubeconfig(tmp_path / "k", users=[{"name": "me", "user": {"exec": plugin}}])
-    with pytest.raises(ClusterUnreachable, match="staging"):
-        target.resolve(cluster_parameters(path))
+    assert target.resolve(from_mapping(CLUSTER)).kubeconfig == Kubeconfig.of(first, second)
 
 
 def test_an_api_server_that_is_not_there_says_so_and_keeps_the_token(tmp_path: Path) -> None:
@@ -173,12 +136,6 @@ def test_an_api_server_that_is_not_there_says_so_and_keeps_the_token(tmp_path: P
     assert "Connection refused" in caught.value.cause
     assert f"kubectl --kubeconfig {path} --context staging" in caught.value.remedy
     assert "abcdefghij" not in str(caught.value)
-
-
-def test_connecting_contacts_nobody(tmp_path: Path) -> None:
-    assert connect(kubeconfig(tmp_path / "k"), "staging").configuration.host == (
-        "https://127.0.0.1:1"
-    )
 
 
 class Identity:

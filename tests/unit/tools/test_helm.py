@@ -10,11 +10,13 @@ import yaml
 
 from runbook_lib.base.command import Completed
 from runbook_lib.base.errors import CommandError, RunbookError
+from runbook_lib.cluster import Kubeconfig
 from runbook_lib.tools import helm
 from runbook_lib.tools.helm import Helm
 from runbook_lib.tools.releases import Chart, Release, is_older
 
-WHERE = ["--kubeconfig", "/k", "--kube-context", "prod", "--color", "never"]
+PROGRAM = ["/bin/helm", "--kubeconfig", "/k"]
+WHERE = ["--kube-context", "prod", "--color", "never"]
 NOT_FOUND = "Error: release: not found"
 BUSY = "Error: UPGRADE FAILED: another operation (install/upgrade/rollback) is in progress"
 
@@ -37,7 +39,7 @@ class Fake:
     ) -> Completed:
         words = [str(word) for word in argv]
         begins, answer = self.answers.pop(0)
-        assert words[1 : 1 + len(begins)] == begins
+        assert words[: 3 + len(begins)] == [*PROGRAM, *begins]
         assert words[-len(WHERE) :] == WHERE
         self.inputs.append(input)
         self.timeouts.append(timeout)
@@ -56,7 +58,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 
 @pytest.fixture
 def subject(fake: Fake) -> Helm:  # noqa: ARG001 - it answers in place of the program
-    return Helm(Path("/bin/helm"), kubeconfig=Path("/k"), context="prod")
+    return Helm(Path("/bin/helm"), kubeconfig=Kubeconfig.of(Path("/k")), context="prod")
 
 
 def history(*states: str) -> str:
@@ -151,9 +153,9 @@ def test_a_revision_is_read_and_applied_by_its_number(subject: Helm, fake: Fake)
     fake.on("get", "values", "istiod", stdout="{}").on("get", "manifest", stdout="")
     fake.on("rollback", "istiod", "2", "--namespace", "x", "--wait=hookOnly")
     subject.get_values("istiod", namespace="x", revision=2)
-    assert fake.argv[-8:-6] == ["--revision", "2"]
+    assert fake.argv[-6:-4] == ["--revision", "2"]
     subject.get_manifest("istiod", namespace="x", revision=2)
-    assert fake.argv[-8:-6] == ["--revision", "2"]
+    assert fake.argv[-6:-4] == ["--revision", "2"]
     subject.rollback("istiod", 2, namespace="x", timeout=300)
     assert "300s" in fake.argv
 

@@ -9,10 +9,12 @@ import pytest
 
 from runbook_lib.base.command import Completed
 from runbook_lib.base.errors import CommandError
+from runbook_lib.cluster import Kubeconfig
 from runbook_lib.tools import istioctl
 from runbook_lib.tools.istioctl import Istioctl, Message, Versions
 
-WHERE = ["--kubeconfig", "/k", "--context", "prod", "--istioNamespace", "istio-system"]
+PROGRAM = ["/bin/istioctl", "--kubeconfig", "/k"]
+WHERE = ["--context", "prod", "--istioNamespace", "istio-system"]
 
 
 class Fake:
@@ -26,7 +28,8 @@ class Fake:
         words = [str(word) for word in argv]
         assert timeout > 0
         assert words[-len(WHERE) :] == WHERE
-        self.arguments = words[1 : -len(WHERE)]
+        assert words[:3] == PROGRAM
+        self.arguments = words[3 : -len(WHERE)]
         stdout, returncode = self.answer
         if check and returncode:
             raise CommandError(words, returncode, stdout, "")
@@ -44,7 +47,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
 def subject(fake: Fake) -> Istioctl:  # noqa: ARG001 - it answers in place of the program
     return Istioctl(
         Path("/bin/istioctl"),
-        kubeconfig=Path("/k"),
+        kubeconfig=Kubeconfig.of(Path("/k")),
         context="prod",
         istio_namespace="istio-system",
     )

@@ -9,6 +9,7 @@ import psutil
 import pytest
 
 from runbook_lib.base.errors import CommandError
+from runbook_lib.cluster import Kubeconfig
 from runbook_lib.tools.port_forward import forwarded
 
 OPENS = """\
@@ -42,7 +43,7 @@ def program(folder: Path, text: str) -> Path:
 def forward(kubectl: Path, timeout: float = 5) -> AbstractContextManager[tuple[str, ...]]:
     return forwarded(
         kubectl,
-        Path("/k"),
+        Kubeconfig.of(Path("/k")),
         "prod",
         namespace="istio-system",
         to="service/prometheus",

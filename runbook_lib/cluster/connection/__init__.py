@@ -1,0 +1,5 @@
+"""The way to an API server, by kubectl's own rules for files, contexts and credentials."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

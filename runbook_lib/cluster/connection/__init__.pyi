@@ -1,0 +1,13 @@
+__all__ = [
+    "REQUEST_TIMEOUT",
+    "KubeContext",
+    "Kubeconfig",
+    "api_errors",
+    "connect",
+    "describe",
+    "is_loopback",
+]
+
+from .client import REQUEST_TIMEOUT, connect, is_loopback
+from .failures import api_errors, describe
+from .kubeconfig import Kubeconfig, KubeContext
