@@ -71,8 +71,8 @@ def _refusal_remedy(status: int, message: str) -> str:
         return "nobody is logged in: the context's user has no credentials in the kubeconfig"
     if status == 403:
         return (
-            "have it granted: docs/rights.md has the roles that the runbook needs, and "
-            "python -m runbook_lib rights prints them"
+            "have it granted: docs/rights.md has the roles that the runbook needs; "
+            "try it: kubectl auth can-i VERB RESOURCE"
         )
     if status == 404:
         return "create what is missing first"
