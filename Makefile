@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-pods test-container docker chromium format outputs rights constraints clean
+.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-pods test-container test-install docker chromium format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -103,6 +103,10 @@ docker:
 test-container: $(READY) docker ## Run the runbook in Docker, on a bare Debian; needs root, not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/container
+
+test-install: $(READY) ## Install the wheel with uv and pipx, and plan with it; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTEST) tests/install
 
 chromium:
 	@command -v chromium >/dev/null || { $(SUDO) apt-get -qq update && \

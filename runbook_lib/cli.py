@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
 import signal
 from pathlib import Path
+from types import ModuleType
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from runbook_lib.base import ExitCode, ParameterError, RunbookError, repository_root
+from runbook_lib.base import (
+    FOLDER_VARIABLE,
+    ExitCode,
+    ParameterError,
+    RunbookError,
+    delivered,
+    installed,
+    working_folder,
+)
 
 if TYPE_CHECKING:
     from runbook_lib.parameters import Checked
@@ -36,16 +46,18 @@ class _Commands(TyperGroup):
     """Adds the lab's commands when they are asked for: a run needs nothing of them."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Return the names of the commands."""
+        """Return the names of the commands; without what the lab needs there is none."""
+        try:
+            _lab()
+        except RunbookError:
+            return super().list_commands(ctx)
         return [*super().list_commands(ctx), "lab"]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command."""
         if cmd_name != "lab":
             return super().get_command(ctx, cmd_name)
-        from runbook_lib.lab.cli import app as lab
-
-        return typer.main.get_command(lab)
+        return typer.main.get_command(_lab().app)
 
 
 app = typer.Typer(
@@ -210,15 +222,30 @@ def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     given = _load(parameters, None)
     typer.echo(f"Parameters: {given.origin}")
     _start_lab(given)
-    variables = dict(os.environ)
+    folder = working_folder()
+    variables = {**os.environ, FOLDER_VARIABLE: str(folder)}
     if parameters is not None:
         variables[FILE_VARIABLE] = str(parameters.absolute())
-    argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={repository_root()}"]
+    if installed():
+        _copy_notebooks(folder)
+    argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
     # In most containers everybody is root, and JupyterLab refuses without this.
     argv += ["--allow-root"] if os.geteuid() == 0 else []
     argv += [*context.args, "notebooks/00_start_here.ipynb"]
-    os.chdir(repository_root())
+    os.chdir(folder)
     os.execve(sys.executable, argv, variables)
+
+
+def _copy_notebooks(folder: Path) -> None:
+    """Give people copies of their own, to edit; what they have stays as it is."""
+    import shutil
+
+    for name in ("notebooks", "parameters"):
+        if (folder / name).exists():
+            typer.echo(f"{name}/ stays as it is: {folder / name}")
+        else:
+            shutil.copytree(delivered() / name, folder / name)
+            typer.echo(f"{name}/ was copied to {folder / name}")
 
 
 def _load(file: Path | None, settings: list[str] | None, **more: list[str]) -> Checked:
@@ -233,9 +260,23 @@ def _load(file: Path | None, settings: list[str] | None, **more: list[str]) -> C
 def _start_lab(given: Checked) -> None:
     target = given.parameters.target
     if target.allows.starts_by_command:
-        from runbook_lib.lab.cli import up
+        _lab().up(target.lab)
 
-        up(target.lab)
+
+def _lab() -> ModuleType:
+    """The lab's commands.
+
+    Raises:
+        RunbookError: What the lab needs is not installed.
+    """
+    try:
+        return importlib.import_module("runbook_lib.lab.cli")
+    except ModuleNotFoundError as error:
+        raise RunbookError(
+            f"the lab is not installed: {error.name} is missing",
+            "install it: pip install 'istio-runbook[lab,go]'; a cluster needs none of it, and is "
+            "named by --parameters FILE",
+        ) from error
 
 
 def main() -> None:

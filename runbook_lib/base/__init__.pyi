@@ -1,4 +1,5 @@
 __all__ = [
+    "FOLDER_VARIABLE",
     "MASK",
     "ApplyConflict",
     "ClusterRefused",
@@ -23,13 +24,16 @@ __all__ = [
     "VerificationFailed",
     "WaitFailed",
     "WaitTimeout",
+    "command_line",
+    "delivered",
     "explain",
+    "installed",
     "lab_state_file",
     "redact_value",
     "register",
-    "repository_root",
     "run",
     "shorten",
+    "working_folder",
 ]
 
 from .command import Completed, run
@@ -52,7 +56,14 @@ from .errors import (
 )
 from .exit_codes import ExitCode
 from .journal import Entry, Event, History, Journal
-from .locations import lab_state_file, repository_root
+from .locations import (
+    FOLDER_VARIABLE,
+    command_line,
+    delivered,
+    installed,
+    lab_state_file,
+    working_folder,
+)
 from .redact import MASK, redact_value, register
 from .wait import Progress, State
 from .yaml_source import Location, explain

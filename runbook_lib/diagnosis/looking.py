@@ -18,6 +18,7 @@ from runbook_lib.chapters.kiali import status as kiali_status
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.policies import stale
 from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.preflight import aws
 from runbook_lib.chapters.shared.preflight import traffic as preflight_traffic
 from runbook_lib.cluster import (
     ADMISSION,
@@ -243,6 +244,17 @@ class Looker:
         if self._token:
             yield _Looking("token", "the token for Kiali", self._review, _tell_token)
         yield _Looking("access_log", "access log of the sidecars", self._access_log, str)
+        yield from self._aws()
+
+    def _aws(self) -> Iterator[_Looking]:
+        """Yield the looks at AWS, where the parameters ask for them."""
+        for area, see in aws.looks(self._context):
+            yield _Looking(
+                area.name,
+                area.title,
+                see,
+                lambda found: "as it should be" if not found else _count("finding")(found),
+            )
 
     def _messages(self) -> tuple[Message, ...]:
         # It would go on asking for what it may not have until its time is up.

@@ -72,6 +72,10 @@ class Observation:
         kiali: The Kiali resource, if there is one.
         kiali_deployment: Kiali's Deployment, if there is one.
         token: What the API server says about a token that somebody cannot log in with.
+        aws_ports: What preflight has to say about security groups, where AWS is asked at all.
+        aws_balancers: The same about load balancers.
+        aws_networks: The same about subnets.
+        aws_versions: The same about versions.
     """
 
     parameters: Parameters
@@ -109,6 +113,10 @@ class Observation:
     kiali: Object | None = None
     kiali_deployment: Object | None = None
     token: Token | None = None
+    aws_ports: tuple[Finding, ...] = ()
+    aws_balancers: tuple[Finding, ...] = ()
+    aws_networks: tuple[Finding, ...] = ()
+    aws_versions: tuple[Finding, ...] = ()
 
     @property
     def labels(self) -> Mapping[str, str]:

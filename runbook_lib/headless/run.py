@@ -13,7 +13,7 @@ from signal import Signals
 from typing import TYPE_CHECKING, Literal, NoReturn
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, repository_root
+from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
 from runbook_lib.headless import interruption
 from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
@@ -121,7 +121,7 @@ class Result:
 
 def notebook_path(notebook: str) -> Path:
     """Return the file of a notebook."""
-    return repository_root() / "notebooks" / f"{notebook}.ipynb"
+    return delivered() / "notebooks" / f"{notebook}.ipynb"
 
 
 def choose(names: Sequence[str]) -> list[str]:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from runbook_lib.base import Journal
 from runbook_lib.cluster import Cluster
@@ -15,6 +16,9 @@ from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 from runbook_lib.tools import Helm, Istioctl, Tools, port_forward
 from runbook_lib.tools import programs as command_line_tools
+
+if TYPE_CHECKING:
+    from runbook_lib.tools.aws import Account
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,16 @@ class Context:
             context=self.target.context,
             istio_namespace=self.parameters.istio.namespace,
         )
+
+    @cached_property
+    def aws(self) -> Account | None:
+        """The cluster's AWS account, read-only; None where the parameters do not ask for it."""
+        given = self.parameters.target.aws
+        if given is None:
+            return None
+        from runbook_lib.tools.aws import Account
+
+        return Account(self.target.server, given.region, given.profile, given.cluster)
 
     def forwarded(
         self, to: str, namespace: str, *ports: int

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runbook_lib.base import Journal, RunbookError, TargetChanged, repository_root
+from runbook_lib.base import Journal, RunbookError, TargetChanged, working_folder
 from runbook_lib.lifecycle import record
 from runbook_lib.lifecycle.events import NotebookStarted
 from runbook_lib.lifecycle.target import Target
@@ -57,7 +57,7 @@ def begun_by(notebook: str, environ: Mapping[str, str] = os.environ) -> tuple[st
 
 def default_root() -> Path:
     """Where run folders are made unless the user says otherwise."""
-    return repository_root() / "runs"
+    return working_folder() / "runs"
 
 
 def create(root: Path, label: str = "") -> Path:

@@ -8,7 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from runbook_lib.base import LabNotRunning, ParameterError, TargetChanged, lab_state_file
+from runbook_lib.base import (
+    LabNotRunning,
+    ParameterError,
+    TargetChanged,
+    command_line,
+    lab_state_file,
+)
 from runbook_lib.cluster import Cluster, Kubeconfig
 from runbook_lib.parameters import Capabilities, Parameters
 
@@ -105,10 +111,11 @@ def _lab_state(name: str) -> dict[str, Any]:
     except (FileNotFoundError, ValueError):
         state = {}
     if state.get("state") != "ready":
-        option = "" if name == "default" else f" --name {name}"
+        option = () if name == "default" else ("--name", name)
         raise LabNotRunning(
             f"lab {name!r} is not running",
-            f"start it with: python -m runbook_lib lab up{option}",
+            f"start it with: {command_line('lab', 'up', *option)}; for a cluster, name its "
+            "parameters: --parameters FILE",
         )
     return state
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from runbook_lib.base import Location, repository_root
+from runbook_lib.base import Location, delivered
 
-LAB_FILE = repository_root() / "parameters" / "lab.yaml"
+LAB_FILE = delivered() / "parameters" / "lab.yaml"
 """What a lab needs otherwise than a cluster; also what holds where no file is given."""
 
 
@@ -56,6 +56,7 @@ CAPABILITIES = {
         refuses={
             ("target", "kubeconfig"): "a lab has its own",
             ("target", "context"): "a lab has its own",
+            ("target", "aws"): "a lab is not on AWS",
             ("istio", "version"): "the lab brings its own Istio",
             ("istio", "chart_repository"): "the lab brings its own Istio",
             ("kiali", "version"): "the lab brings its own Kiali",

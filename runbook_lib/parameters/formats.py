@@ -31,6 +31,7 @@ _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
 _CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
+_REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _HUB = re.compile(
     r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
 )
@@ -179,6 +180,12 @@ def _quantity(value: str) -> str:
     return value
 
 
+def _region(value: str) -> str:
+    if not _REGION.fullmatch(value):
+        raise problem(f"{value!r} is not an AWS region", "write it as eu-central-1")
+    return value
+
+
 def _host(value: str) -> str:
     if len(value) > 253 or not _HOST.fullmatch(value):
         raise problem(f"{value!r} is not a host name", "write it without scheme: kiali.example.com")
@@ -293,6 +300,7 @@ Origin = Annotated[str, AfterValidator(_origin)]
 Url = Annotated[str, AfterValidator(_url)]
 UrlPath = Annotated[str, AfterValidator(_path)]
 WebRoot = Annotated[str, AfterValidator(_web_root)]
+Region = Annotated[str, AfterValidator(_region)]
 Host = Annotated[str, AfterValidator(_host)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 AeTitle = Annotated[str, AfterValidator(_ae_title)]

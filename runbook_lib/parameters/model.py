@@ -23,6 +23,14 @@ class StrictModel(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
+class AwsParameters(StrictModel):
+    """The AWS account of an EKS cluster; the API server's address tells what is left out."""
+
+    region: formats.Region | None = None
+    profile: str | None = None
+    cluster: str | None = None
+
+
 class TargetParameters(StrictModel):
     """Which cluster: a lab by name, or a context of a kubeconfig."""
 
@@ -33,6 +41,7 @@ class TargetParameters(StrictModel):
     kubeconfig: formats.ExistingFile | None = None
     context: str | None = None
     production: bool = True
+    aws: AwsParameters | None = None
 
     @property
     def allows(self) -> Capabilities:

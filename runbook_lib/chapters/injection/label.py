@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.injection.rollback import wait_until_nothing_is_injected
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, preflight, reverting
-from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight import aws, workloads
 from runbook_lib.cluster import (
     INJECTION_LABEL,
     REVISION_LABEL,
@@ -52,10 +53,13 @@ class _LabelNamespace(RevertibleStep):
         yield from workloads.before_label(context)
         yield from preflight.not_injected(context)
         yield from preflight.injection_undone(context)
+        yield from aws.before_label(context)
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
-        return objects.plan_objects(context, self.name, self.manifests(context))
+        found = tuple(self.obstacles(context))
+        require(found)
+        plan = objects.plan_objects(context, self.name, self.manifests(context))
+        return plan if plan.empty else replace(plan, unpredictable=aws.unread(found))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self.manifests(context))

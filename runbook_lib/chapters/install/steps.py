@@ -8,7 +8,18 @@ from runbook_lib.chapters.install import manifest
 from runbook_lib.chapters.shared import definitions, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import APPS, CRD, Object, live_object, name_of, reference
-from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
+from runbook_lib.lifecycle import (
+    Change,
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Step,
+    Verification,
+    refusals,
+    require,
+    table,
+)
 from runbook_lib.mesh import injection, rollout
 from runbook_lib.parameters import Parameters
 
@@ -32,12 +43,12 @@ class _InstallBase(Step):
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         yield from self._in_the_way(context)
-        yield from self._release.obstacles(context)
+        yield from refusals(lambda: self._changes(context))
 
     def plan(self, context: Context) -> Plan:
         require(self._in_the_way(context))
         planned = objects.plan_objects(context, self.name, self._namespace(context))
-        changes = planned.changes + self._release.changes(context)
+        changes = planned.changes + self._changes(context)
         return Plan(self.name, context.target.uid, changes)
 
     def apply(self, context: Context, plan: Plan) -> None:
@@ -55,9 +66,16 @@ class _InstallBase(Step):
         ]
         return Verification(self.name, (table.of_checks("istio-base", checks),))
 
+    def _changes(self, context: Context) -> tuple[Change, ...]:
+        changes = self._release.changes(context)
+        if changes:  # it takes a second, and is about nothing else
+            require(preflight.precheck(context))
+        return changes
+
     @staticmethod
     def _in_the_way(context: Context) -> Iterator[Finding]:
         yield from preflight.namespace(context, context.parameters.istio.namespace)
+        yield from preflight.versions(context)
         yield from preflight.istios(context)
 
     @staticmethod
@@ -112,6 +130,7 @@ class _InstallIstiod(Step):
 
     @staticmethod
     def _in_the_way(context: Context) -> Iterator[Finding]:
+        yield from preflight.versions(context)
         yield from preflight.istios(context)
         yield from preflight.webhooks(context)
 

@@ -9,6 +9,7 @@ from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.observing import ReadDryRun
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared.preflight import aws
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -129,11 +130,13 @@ class _AllowMethods(RevertibleStep):
             yield from selection_mistakes(context)
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
+            yield from aws.before_authorization(context)
             yield from stale.sidecars(context)
             yield from preflight.policy_kept(context, lambda: self._manifest(context))
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
+        found = tuple(self.obstacles(context))
+        require(found)
         if self._is_surpassed(context):
             note = "A later stage of this policy is already in force."
             return Plan(self.name, context.target.uid, note=note)
@@ -142,7 +145,7 @@ class _AllowMethods(RevertibleStep):
         )
         if plan.empty:
             return plan
-        plan = replace(plan, interruptions=tuple(self._lost()))
+        plan = replace(plan, interruptions=tuple(self._lost()), unpredictable=aws.unread(found))
         return plan if self._read is None else self._read.weighed(context, plan)
 
     def apply(self, context: Context, plan: Plan) -> None:

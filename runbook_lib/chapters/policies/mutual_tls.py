@@ -10,7 +10,7 @@ from dataclasses import replace
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
-from runbook_lib.chapters.shared.preflight import workloads
+from runbook_lib.chapters.shared.preflight import aws, workloads
 from runbook_lib.chapters.shared.preflight.traffic import (
     Closing,
     dependencies_past_sidecars,
@@ -54,15 +54,18 @@ class _PeerAuthenticationStep(RevertibleStep):
             yield from metrics_ports(context, closing)
             yield from dependencies_past_sidecars(context, closing)
         yield from stale.sidecars(context)
+        yield from aws.before_mutual_tls(context)
         yield from preflight.policy_kept(context, lambda: self.manifest(context))
 
     def plan(self, context: Context) -> Plan:
-        require(self.obstacles(context))
+        found = tuple(self.obstacles(context))
+        require(found)
         note = outsiders.note_on_ports(
             context,
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
-        return objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
+        plan = objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
+        return plan if plan.empty else replace(plan, unpredictable=aws.unread(found))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self.manifests(context))

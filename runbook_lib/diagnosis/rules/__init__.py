@@ -3,6 +3,7 @@
 from runbook_lib.diagnosis.rules import (
     application,
     authorization,
+    aws,
     calls,
     control_plane,
     kiali,
@@ -18,6 +19,7 @@ from runbook_lib.diagnosis.rules import (
 __all__ = [
     "application",
     "authorization",
+    "aws",
     "calls",
     "control_plane",
     "kiali",

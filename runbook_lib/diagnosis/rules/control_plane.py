@@ -74,7 +74,7 @@ def _no_istiod(seen: Observation) -> str:
     order=20,
     needs=("injection", "webhooks", "istiod"),
     uses=("istio_services",),
-    explained_by=("istiod-down",),
+    explained_by=("istiod-down", "security-group-closes"),
 )
 def webhook_unreachable(seen: Observation) -> Iterator[Cause]:
     """The API server cannot call istiod's webhook, and so refuses new pods."""

@@ -23,7 +23,7 @@ import psutil
 import yaml
 
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.locations import lab_directory
+from runbook_lib.base.locations import command_line, lab_directory
 from runbook_lib.lab.build.binaries import Build, find_build, istio_version, kubernetes_version
 from runbook_lib.lab.control_plane import kwok, processes
 from runbook_lib.lab.control_plane.processes import ControlPlane
@@ -322,7 +322,7 @@ def main() -> None:
     logging.basicConfig(format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     build = find_build()
     if build is None:
-        raise LabError("the lab's binaries are not built", remedy="python -m runbook_lib lab up")
+        raise LabError("the lab's binaries are not built", remedy=command_line("lab", "up"))
     supervisor = Supervisor(options, build)
     try:
         asyncio.run(supervisor.run())

@@ -28,6 +28,8 @@ FORBIDDEN = [
     ("chapters", "chapters/unheard_of/__init__.py", ""),
     ("lab-from-outside", "lifecycle/target.py", "from runbook_lib.lab import lifecycle"),
     ("lab-extra", "tools/programs.py", "import psutil"),
+    ("aws-extra", "lifecycle/target.py", "import boto3"),
+    ("aws-extra", "tools/helm.py", "from botocore import config"),
     ("lab-to-outside", "lab/workloads/pods.py", "from runbook_lib.cluster import pods"),
     ("lab", "lab/network/dns.py", "from runbook_lib.lab.workloads import pods"),
     ("lab", "lab/unheard_of/__init__.py", ""),

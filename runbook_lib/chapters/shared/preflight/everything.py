@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from runbook_lib.base import CommandError, RunbookError
+from runbook_lib.chapters.shared.preflight import aws
 from runbook_lib.chapters.shared.preflight.admission import webhooks
 from runbook_lib.chapters.shared.preflight.helm import kinds, releases
 from runbook_lib.chapters.shared.preflight.istio import istios
@@ -37,9 +39,13 @@ def table(context: Context) -> Table:
     looked at, is only shown.
     """
     rows: list[Row] = []
-    for title, check in CHECKS.items():
+    looks: dict[str, Callable[[], Iterable[Finding]]] = {
+        **{title: partial(check, context) for title, check in CHECKS.items()},
+        **{area.title: look for area, look in aws.looks(context)},
+    }
+    for title, look in looks.items():
         try:
-            found = list(check(context))
+            found = list(look())
         except RunbookError as error:
             cells = (title, f"cannot tell: {_gist(error)}", _UNSEEN, error.remedy or _ASK)
             rows.append(Row(cells))

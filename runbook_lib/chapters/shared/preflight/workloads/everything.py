@@ -10,6 +10,7 @@ from runbook_lib.chapters.shared.preflight.workloads import (
     quotas,
     replacing,
     room,
+    scaling_down,
     starting,
     trial,
 )
@@ -41,6 +42,7 @@ def before_restart(context: Context) -> Iterator[Finding]:
     yield from policies.awakened(context, waiting)
     yield from quotas.exceeded(context, waiting)
     yield from room.lacking(context, waiting)
+    yield from scaling_down.held(context, waiting)
     yield from injecting.jobs(context)
 
 

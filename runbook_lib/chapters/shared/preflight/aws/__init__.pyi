@@ -1,0 +1,17 @@
+__all__ = [
+    "AREAS",
+    "before_authorization",
+    "before_label",
+    "before_mutual_tls",
+    "looks",
+    "unread",
+]
+
+from .looking import (
+    AREAS,
+    before_authorization,
+    before_label,
+    before_mutual_tls,
+    looks,
+    unread,
+)

@@ -1,0 +1,83 @@
+"""Istio's own rules for installing and upgrading: the program, the way from minor to minor."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from runbook_lib.chapters.shared.preflight.helm import release_of
+from runbook_lib.cluster import APPS, reference
+from runbook_lib.cluster.pods import images
+from runbook_lib.lifecycle import Context, Finding
+from runbook_lib.tools import programs
+
+_MINOR = re.compile(r"v?(\d+)\.(\d+)\.")
+
+_ERROR = "Error"
+"""The level at which precheck advises against going on."""
+
+
+def versions(context: Context) -> Iterator[Finding]:
+    """Find an istioctl or a control plane from which the version to install cannot be reached."""
+    yield from _istioctl(context)
+    yield from _minors(context)
+
+
+def _istioctl(context: Context) -> Iterator[Finding]:
+    """Find an istioctl of another version than the one to install: it checks for another Istio."""
+    desired = _desired(context)
+    found = context.tools.versions_of("istioctl")["istioctl"]
+    if desired and found != desired:
+        yield Finding(
+            str(context.tools.istioctl),
+            f"it is version {found}, and {desired} is to be installed",
+            "it checks beforehand, and reads sidecars afterwards, by the rules of another version",
+            programs.download("istioctl", desired),
+            parameter=f"istio.version: {found}",
+        )
+
+
+def _minors(context: Context) -> Iterator[Finding]:
+    """Find a control plane that is more than one minor version older than the one to install.
+
+    See https://istio.io/latest/docs/setup/upgrade/in-place/.
+    """
+    istio = context.parameters.istio
+    desired = _minor(_desired(context) or "")
+    for item in context.cluster.list(APPS, "Deployment", istio.namespace, {"app": "istiod"}):
+        if desired is None or release_of(item) != (istio.istiod.release, istio.namespace):
+            continue
+        for image in images([item]):
+            major, minor = _minor(image.rpartition(":")[2]) or desired
+            if major == desired[0] and minor + 1 < desired[1]:
+                yield Finding(
+                    reference(item),
+                    f"it is of Istio {major}.{minor}, and {_desired(context)} is to be installed",
+                    "sidecars follow a control plane that is one minor version newer, and no more",
+                    f"go one minor version at a time: first to {major}.{minor + 1}, with the "
+                    "istioctl of that version, then restart the workloads (notebook 02)",
+                    evidence=(image,),
+                    parameter=f"istio.version: {major}.{minor + 1}.x",
+                )
+
+
+def precheck(context: Context) -> Iterator[Finding]:
+    """Find what `istioctl x precheck` calls an error."""
+    for message in context.istioctl.precheck():
+        if message.level == _ERROR:
+            yield Finding(
+                message.origin or "istioctl x precheck",
+                f"{message.code}: {message.text}",
+                "Istio's own check before an installation or upgrade fails",
+                f"see https://istio.io/latest/docs/reference/config/analysis/{message.code.lower()}/",
+            )
+
+
+def _desired(context: Context) -> str | None:
+    """The version of Istio that the parameters or the lab name; None for the newest."""
+    return context.target.istio_version or context.parameters.istio.version
+
+
+def _minor(version: str) -> tuple[int, int] | None:
+    found = _MINOR.match(version)
+    return (int(found[1]), int(found[2])) if found else None

@@ -1,0 +1,5 @@
+"""The AWS account of an EKS cluster: read, and never changed."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
