@@ -17,8 +17,8 @@ _ERROR = "Error"
 """The level at which precheck advises against going on."""
 
 _PERMISSION = "IST0141"
-"""Precheck's word for a right that is missing. It asks for more than a chart takes: whether any object
-may be made, by any name, and namespaces too. What the steps need is asked for by itself.
+"""Precheck's word for a right that is missing. It asks for more than a chart takes: for objects of
+any name, and for namespaces. What steps need is asked for by itself.
 """
 
 
