@@ -14,6 +14,7 @@ from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.install import rights as install_rights
 from runbook_lib.chapters.install import rollback as install_rollback
 from runbook_lib.chapters.install import steps as install
+from runbook_lib.chapters.kiali import manifest as kiali_manifest
 from runbook_lib.chapters.kiali import rights as kiali_rights
 from runbook_lib.chapters.kiali import rollback as kiali_rollback
 from runbook_lib.chapters.kiali import steps as kiali
@@ -156,13 +157,15 @@ def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:
 
     Raises:
         ParameterError: There is no such notebook, or `rollback` names a chapter or a step that
-            does not exist: whichever notebook is run first says so.
+            does not exist, or `kiali.spec` says what chapter 06 says otherwise: whichever notebook
+            is run first says so.
     """
     if notebook not in CHAPTERS:
         raise ParameterError(
             f"there is no notebook {notebook!r}", f"choose one of: {', '.join(CHAPTERS)}"
         )
     _check_rollback(parameters)
+    kiali_manifest.check_spec(parameters)
     return CHAPTERS[notebook].steps(parameters)
 
 

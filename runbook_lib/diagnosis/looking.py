@@ -14,8 +14,8 @@ import yaml
 
 from runbook_lib.base import ClusterRefused, KindNotInstalled, RunbookError, WaitFailed, wait
 from runbook_lib.chapters.autoscaling import Autoscaler, autoscalers
+from runbook_lib.chapters.kiali import manifest as kiali_manifest
 from runbook_lib.chapters.kiali import status as kiali_status
-from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.policies import stale
 from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.preflight import aws
@@ -388,7 +388,7 @@ class Looker:
     def _kiali(self) -> Object | None:
         try:
             return self._cluster.get(
-                kiali.API, "Kiali", self._parameters.kiali.name, self._names[1]
+                kiali_manifest.API, "Kiali", self._parameters.kiali.name, self._names[1]
             )
         except KindNotInstalled:
             return None

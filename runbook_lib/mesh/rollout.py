@@ -222,7 +222,11 @@ def _replica_sets(context: Context, workload: Object) -> list[str]:
     """Return the names of a Deployment's ReplicaSets: events about missing pods are theirs."""
     if workload["kind"] != "Deployment":
         return []
-    found = context.cluster.list(
-        APPS, "ReplicaSet", namespace_of(workload), workload["spec"]["selector"]["matchLabels"]
-    )
-    return [name_of(item) for item in found]
+    return [
+        name_of(item)
+        for item in context.cluster.list(APPS, "ReplicaSet", namespace_of(workload))
+        if any(
+            owner["uid"] == workload["metadata"]["uid"]
+            for owner in item["metadata"].get("ownerReferences") or []
+        )
+    ]

@@ -30,7 +30,6 @@ _LABEL_KEY = re.compile(r"([a-z0-9.-]{1,253}/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[
 _LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 _HOST = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)+")
 _QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|Ki|Mi|Gi)?")
-_CERTIFICATE = re.compile(r"arn:aws[a-z-]*:acm:[a-z0-9-]+:\d{12}:certificate/[0-9a-f-]+")
 _REGION = re.compile(r"[a-z]{2}(-[a-z]+)+-\d+")
 _HUB = re.compile(
     r"[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)*"
@@ -212,15 +211,6 @@ def _ae_title(value: str) -> str:
     return value
 
 
-def _certificate(value: str) -> str:
-    if not _CERTIFICATE.fullmatch(value):
-        raise problem(
-            f"{value!r} is not the ARN of an ACM certificate",
-            "copy it from: aws acm list-certificates",
-        )
-    return value
-
-
 def _web_root(value: str) -> str:
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", value):
         raise problem(f"{value!r} is not a path for Kiali", "write it as /kiali")
@@ -304,7 +294,6 @@ Region = Annotated[str, AfterValidator(_region)]
 Host = Annotated[str, AfterValidator(_host)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 AeTitle = Annotated[str, AfterValidator(_ae_title)]
-Certificate = Annotated[str, AfterValidator(_certificate)]
 ChartRepository = Annotated[str, AfterValidator(_repository)]
 ExistingFile = Annotated[Path, Field(strict=False), AfterValidator(_existing_file)]
 

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from runbook_lib.base import ParameterError
-from runbook_lib.parameters import formats
+from runbook_lib.parameters import balancers, formats
 from runbook_lib.parameters.capabilities import CAPABILITIES, Capabilities
 from runbook_lib.parameters.formats import LabelName, Method, Methods, Name, Port, Quantity, Seconds
 
@@ -266,9 +266,15 @@ class KialiParameters(StrictModel):
     name: LabelName = "kiali"
     web_root: formats.WebRoot = "/kiali"
     view_only: bool = False
-    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress"] = "cluster"
+    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress", "ingress"] = "cluster"
     host: formats.Host | None = None
-    certificate_arn: formats.Certificate | None = None
+    certificate_arn: balancers.Certificate | None = None
+    tls_policy: balancers.TlsPolicy = balancers.RECOMMENDED_TLS_POLICY
+    source_ranges: Annotated[tuple[balancers.SourceRange, ...], Field(strict=False)] = ()
+    load_balancer_class: balancers.LoadBalancerClass | None = None
+    ingress_class: Name | None = None
+    tls_secret: Name | None = None
+    spec: dict[str, Any] = {}
     readers: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
     token_minutes: formats.Minutes = 60
 

@@ -26,6 +26,9 @@ _KIND_OF_VALUE = {
 }
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)")
 
+Contradiction = tuple[Location, str, str]
+"""Where, what is wrong, and the remedy."""
+
 
 @dataclass(frozen=True)
 class Problem:

@@ -7,20 +7,15 @@ from functools import cache
 from typing import Any
 
 from runbook_lib.base import Location, yaml_source
-from runbook_lib.parameters import layers
+from runbook_lib.parameters import kiali_rules, layers
 from runbook_lib.parameters.capabilities import LAB_FILE
 from runbook_lib.parameters.model import AuthorizationParameters, Parameters
-
-Contradiction = tuple[Location, str, str]
-"""Where, what is wrong, and the remedy."""
+from runbook_lib.parameters.problems import Contradiction
 
 Leaf = tuple[tuple[str, ...], Any]
 """The keys to a value inside mappings, and the value."""
 
 _VALUES: Location = ("istio", "istiod", "values")
-
-_LONGEST_KIALI_NAME = 40
-"""The Kiali operator's limit, see spec.deployment.instance_name in its CRD."""
 
 _SYSTEM_NAMESPACES = ("kube-system", "kube-public", "kube-node-lease")
 
@@ -32,7 +27,7 @@ def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
     yield from _istio(parameters)
     yield from _authorization(parameters)
     yield from _autoscaling(parameters)
-    yield from _kiali(parameters)
+    yield from kiali_rules.contradictions(parameters)
 
 
 def _target(parameters: Parameters) -> Iterator[Contradiction]:
@@ -259,43 +254,3 @@ def _autoscaling(parameters: Parameters) -> Iterator[Contradiction]:
                 f"requests {request}, above {key}_limit {limit}: every new pod would be refused",
                 f"write at most {limit}, or a larger {key}_limit",
             )
-
-
-def _kiali(parameters: Parameters) -> Iterator[Contradiction]:
-    kiali = parameters.kiali
-    target = parameters.target
-    if target.production and target.allows.may_be_production and kiali.exposure == "load-balancer":
-        yield (
-            ("kiali", "exposure"),
-            "a plain load balancer sends the tokens of those who log in as clear text",
-            "write nlb-tls or alb-ingress, which end TLS, or cluster and kubectl port-forward",
-        )
-    if kiali.exposure in ("nlb-tls", "alb-ingress"):
-        for key in ("host", "certificate_arn"):
-            if getattr(kiali, key) is None:
-                yield ("kiali", key), f"exposure {kiali.exposure} needs it", "add it"
-    for manifest, url in (
-        ("prometheus_manifest", "prometheus_url"),
-        ("jaeger_manifest", "tracing_url"),
-    ):
-        if getattr(kiali, manifest) is not None and getattr(kiali, url) is not None:
-            yield (
-                ("kiali", manifest),
-                f"nothing is installed where {url} names one that is there already",
-                "remove one of the two",
-            )
-    for index, reader in enumerate(kiali.readers):
-        if reader in kiali.readers[:index]:
-            yield ("kiali", "readers", index), f"{reader} is there twice", "remove one"
-    if len(kiali.name) > _LONGEST_KIALI_NAME or kiali.name.isdigit():
-        yield (
-            ("kiali", "name"),
-            f"the operator does not take {kiali.name!r}",
-            f"use at most {_LONGEST_KIALI_NAME} characters, and not digits alone",
-        )
-    if kiali.operator_namespace == parameters.istio.namespace:
-        yield (
-            ("kiali", "operator_namespace"),
-            "the operator shares istiod's namespace, so neither could be removed alone",
-            "give it a namespace of its own, such as kiali-operator",
-        )

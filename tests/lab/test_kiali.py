@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import httpx
 import pytest
@@ -167,43 +168,278 @@ class TestInstall:
         assert "no way to its Service" in table(addons, "Add-ons")["Prometheus"]
 
 
-@pytest.mark.usefixtures("verified")
-class TestExposure:
-    """What the ways in that only AWS has would change, by the API server's own dry run."""
+HOST = {"host": "kiali.example.com"}
+AWS = {**HOST, "certificate_arn": CERTIFICATE}
+MODERN = "ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09"
+NLB, ALB = "service.beta.kubernetes.io/aws-load-balancer", "alb.ingress.kubernetes.io"
+CONTROLLERS = {
+    "alb": "ingress.k8s.aws/alb",
+    "nginx": "k8s.io/ingress-nginx",
+    "traefik": "traefik.io/ingress-controller",
+}
+_NLB_POLICY = f"object.metadata[?'annotations'][?'{NLB}-ssl-negotiation-policy'].orValue('')"
+_ALB_POLICY = f"object.metadata[?'annotations'][?'{ALB}/ssl-policy'].orValue('')"
+RULES = {
+    "balancers-offer-tls-1-3": (
+        ("", "services"),
+        f"object.spec.type != 'LoadBalancer' || {_NLB_POLICY}.contains('TLS13')",
+    ),
+    "ingresses-end-tls": (
+        ("networking.k8s.io", "ingresses"),
+        f"size(object.spec[?'tls'].orValue([])) > 0 || {_ALB_POLICY}.contains('TLS13')",
+    ),
+}
+"""What a platform may demand of Services and Ingresses: their API group and kind, and how."""
 
-    @staticmethod
-    def _plan(make: MakeContext, exposure: str) -> str:
-        given = {"exposure": exposure, "host": "kiali.example.com", "certificate_arn": CERTIFICATE}
+
+def applied(mesh: Lab, *objects: Any) -> str:
+    """Apply objects; returns them as text, by which they are deleted."""
+    given = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
+    mesh.run("kubectl", "apply", "--filename", "-", stdin=given)
+    return given
+
+
+@pytest.fixture(scope="module")
+def controllers(mesh: Lab, verified: dict[str, Verification]) -> None:
+    """Classes of Ingresses, and the kind by which the AWS Load Balancer Controller shows."""
+    assert verified
+    names = {"kind": "TargetGroupBinding", "plural": "targetgroupbindings"}
+    schema = {"openAPIV3Schema": {"type": "object"}}
+    version = {"name": "v1beta1", "served": True, "storage": True, "schema": schema}
+    kind = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "targetgroupbindings.elbv2.k8s.aws"},
+        "spec": {
+            "group": "elbv2.k8s.aws",
+            "names": {**names, "singular": "targetgroupbinding"},
+            "scope": "Namespaced",
+            "versions": [version],
+        },
+    }
+    classes = [
+        {
+            "apiVersion": "networking.k8s.io/v1",
+            "kind": "IngressClass",
+            "metadata": {"name": name},
+            "spec": {"controller": controller},
+        }
+        for name, controller in CONTROLLERS.items()
+    ]
+    applied(mesh, kind, *classes)
+
+
+@pytest.fixture(scope="class")
+def platform(mesh: Lab) -> Iterator[None]:
+    """Admission rules."""
+    objects: list[Any] = []
+    for name, ((group, resource), expression) in RULES.items():
+        rule = {
+            "apiGroups": [group],
+            "apiVersions": ["v1"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": [resource],
+        }
+        policy = {
+            "failurePolicy": "Fail",
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": SYSTEM}},
+                "resourceRules": [rule],
+            },
+            "validations": [{"expression": expression, "message": f"by our rule {name}"}],
+        }
+        binding = {"policyName": name, "validationActions": ["Deny"]}
+        for kind, spec in (("", policy), ("Binding", binding)):
+            objects.append(
+                {
+                    "apiVersion": "admissionregistration.k8s.io/v1",
+                    "kind": f"ValidatingAdmissionPolicy{kind}",
+                    "metadata": {"name": name},
+                    "spec": spec,
+                }
+            )
+    given = applied(mesh, *objects)
+    refused = (
+        *("kubectl", "--namespace", SYSTEM, "create", "service", "loadbalancer", "trial"),
+        *("--tcp=80", "--dry-run=server"),
+    )
+
+    def observe() -> State:
+        said = mesh.run(*refused, check=False)
+        return State("by our rule" in said, said)
+
+    # The API server compiles a policy a moment after it has stored it.
+    until("the rules to be in force", observe, timeout=30)
+    yield
+    mesh.run("kubectl", "delete", "--filename", "-", stdin=given)
+
+    def forgotten() -> State:
+        said = mesh.run(*refused, check=False)
+        return State("created" in said, said)
+
+    until("the rules to be forgotten", forgotten, timeout=30)
+
+
+@pytest.mark.usefixtures("controllers", "platform")
+class TestExposure:
+    """What each way in would change, by the API server's own dry run and a platform's rules."""
+
+    @pytest.mark.parametrize(
+        ("given", "lines", "note"),
+        [
+            ({"exposure": "cluster"}, ["service_type: ClusterIP"], "its type changes"),
+            (
+                {"exposure": "nlb-tls", **AWS, "source_ranges": ["10.0.0.0/8"]},
+                [
+                    f"{NLB}-type: external",
+                    f"{NLB}-ssl-cert: {CERTIFICATE}",
+                    f"{NLB}-ssl-negotiation-policy: {MODERN}",
+                    f"{NLB}-ssl-ports: '20001'",
+                    "- 10.0.0.0/8",
+                    "web_fqdn: kiali.example.com",
+                    "web_schema: https",
+                ],
+                "does not take over a load balancer",
+            ),
+            (
+                {"exposure": "nlb-tls", **AWS, "load_balancer_class": "eks.amazonaws.com/nlb"},
+                ["loadBalancerClass: eks.amazonaws.com/nlb"],
+                "nothing shows a controller for eks.amazonaws.com/nlb",
+            ),
+            (
+                {"exposure": "alb-ingress", **AWS, "source_ranges": ["10.0.0.0/8"]},
+                [
+                    "class_name: alb",
+                    f"{ALB}/scheme: internal",
+                    f"{ALB}/certificate-arn: {CERTIFICATE}",
+                    f"{ALB}/ssl-policy: {MODERN}",
+                    f"{ALB}/inbound-cidrs: 10.0.0.0/8",
+                    "ingressClassName: alb",
+                    "service_type: ClusterIP",
+                ],
+                "its type changes",
+            ),
+            (
+                {"exposure": "ingress", **HOST, "ingress_class": "nginx"},
+                ["ingressClassName: nginx", "web_schema: https"],
+                "ingress-nginx, was retired in March 2026",
+            ),
+            (
+                {"exposure": "ingress", **HOST, "ingress_class": "traefik", "tls_secret": "cert"},
+                ["ingressClassName: traefik", "secretName: cert"],
+                "From then until the operator has made it anew",
+            ),
+        ],
+        ids=["cluster", "nlb-tls", "auto-mode", "alb-ingress", "nginx", "successor"],
+    )
+    def test_the_plan_shows_it_and_deletes_first_what_cannot_change(
+        self, make: MakeContext, given: dict[str, Any], lines: list[str], note: str
+    ) -> None:
         context = make(kiali=given, mode="plan")
         plan = named(context, "kiali-instance").plan(context)
         assert plan.unpredictable == ()
-        (change,) = plan.changes
-        assert change.action == "change"
-        return change.text
-
-    def test_a_network_load_balancer_ends_tls_with_the_certificate(self, make: MakeContext) -> None:
-        text = self._plan(make, "nlb-tls")
-        for line in (
-            "service.beta.kubernetes.io/aws-load-balancer-type: external",
-            f"service.beta.kubernetes.io/aws-load-balancer-ssl-cert: {CERTIFICATE}",
-            "service.beta.kubernetes.io/aws-load-balancer-ssl-ports: '20001'",
-            "web_fqdn: kiali.example.com",
-            "web_schema: https",
-        ):
+        assert [(change.action, change.ref) for change in plan.changes] == [
+            ("delete", "Service istio-system/kiali"),
+            ("change", "Kiali istio-system/kiali"),
+        ]
+        assert note in plan.note
+        for line in lines:
+            text = plan.changes[1].text
             assert re.search(rf"^\+ +{re.escape(line)}$", text, re.MULTILINE), text
 
-    def test_an_internal_application_load_balancer_comes_by_the_ingress(
+    def test_what_the_platform_refuses_is_refused_before_anything_is_deleted(
         self, make: MakeContext
     ) -> None:
-        text = self._plan(make, "alb-ingress")
-        for line in (
-            "class_name: alb",
-            "alb.ingress.kubernetes.io/scheme: internal",
-            f"alb.ingress.kubernetes.io/certificate-arn: {CERTIFICATE}",
-            "ingressClassName: alb",
-            "service_type: ClusterIP",
-        ):
-            assert re.search(rf"^\+ +{re.escape(line)}$", text, re.MULTILINE), text
+        asked = {"exposure": "load-balancer", "load_balancer_class": "service.k8s.aws/nlb"}
+        context = make(kiali=asked, mode="plan")
+        with pytest.raises(RunbookError, match="by our rule balancers-offer-tls-1-3"):
+            named(context, "kiali-instance").plan(context)
+
+    def test_a_class_that_is_not_there_is_refused(self, make: MakeContext) -> None:
+        context = make(kiali={"exposure": "ingress", **HOST, "ingress_class": "missing"})
+        with pytest.raises(RunbookError, match="IngressClass missing: no such class") as refused:
+            named(context, "kiali-instance").plan(context)
+        assert "alb, nginx, traefik" in refused.value.remedy
+
+
+@pytest.fixture
+def labels_everything(mesh: Lab, kubectl: Kubectl) -> Iterator[None]:
+    """A platform that annotates what is made or changed in istiod's namespace."""
+    annotations = 'annotations: {"platform.example.com/owner": "imaging"}'
+    mutation = {"expression": f"Object{{metadata: Object.metadata{{{annotations}}}}}"}
+    rules = [
+        {
+            "apiGroups": [group],
+            "apiVersions": ["*"],
+            "operations": ["CREATE", "UPDATE"],
+            "resources": [resource],
+        }
+        for group, resource in (
+            ("", "services"),
+            ("networking.k8s.io", "ingresses"),
+            ("kiali.io", "kialis"),
+        )
+    ]
+    spec = {
+        "failurePolicy": "Fail",
+        "reinvocationPolicy": "Never",
+        "matchConstraints": {"resourceRules": rules},
+        "mutations": [{"patchType": "ApplyConfiguration", "applyConfiguration": mutation}],
+    }
+    objects = [
+        {
+            "apiVersion": "admissionregistration.k8s.io/v1",
+            "kind": f"MutatingAdmissionPolicy{kind}",
+            "metadata": {"name": "owners"},
+            "spec": given,
+        }
+        for kind, given in (("", spec), ("Binding", {"policyName": "owners"}))
+    ]
+    given = applied(mesh, *objects)
+
+    def observe() -> State:
+        trial = ("create", "service", "clusterip", "trial", "--tcp=80", "--dry-run=server")
+        said = kubectl(*trial, "--output=yaml", check=False)
+        return State("platform.example.com/owner" in said, said)
+
+    until("the platform to annotate", observe, timeout=30)
+    yield
+    mesh.run("kubectl", "delete", "--filename", "-", stdin=given)
+
+
+@pytest.mark.usefixtures("controllers", "labels_everything")
+class TestIngress:
+    """A way in that the lab can make: an Ingress, whatever controller may serve it."""
+
+    def test_it_is_made_beside_what_a_platform_adds_and_leaves_nothing_of_the_way_before(
+        self, make: MakeContext, kubectl: Kubectl
+    ) -> None:
+        toleration = {"key": "tools", "operator": "Exists"}
+        more = {"deployment": {"tolerations": [toleration]}}
+        given = {"exposure": "ingress", **HOST, "ingress_class": "traefik", "spec": more}
+        context = make(kiali=given)
+        plan, verification = take(context, "kiali-instance")
+        assert [change.action for change in plan.changes] == ["delete", "change"]
+        assert verification.ok, str(verification)
+        found = table(verification, "Kiali")
+        assert found["settings of Ingress istio-system/kiali"] == "as the resource says"
+        assert "while it was made anew" in found["not reachable in the cluster"]
+        assert "no address yet" in found["address"]
+        service, ingress, deployment = (
+            json.loads(kubectl("get", each, "kiali", "--output=json"))
+            for each in ("service", "ingress", "deployment")
+        )
+        for item in (service, ingress):
+            assert item["metadata"]["annotations"]["platform.example.com/owner"] == "imaging"
+        assert "loadBalancerSourceRanges" not in service["spec"]
+        assert ingress["spec"]["tls"] == [{"hosts": ["kiali.example.com"]}]
+        assert deployment["spec"]["template"]["spec"]["tolerations"] == [toleration]
+        assert named(context, "kiali-instance").plan(context).empty
+        back = make()
+        assert take(back, "kiali-instance")[1].ok
+        assert "NotFound" in kubectl("get", "ingress", "kiali", check=False)
+        url = f"{kiali_access.address(back).url}/healthz"
+        assert httpx.get(url, trust_env=False, timeout=10).status_code == 200
 
 
 @pytest.mark.usefixtures("verified")
@@ -244,20 +480,23 @@ class TestOperatorFails:
     """The operator cannot do what the resource asks for."""
 
     @pytest.fixture
-    def no_load_balancers(self, mesh: Lab, kubectl: Kubectl) -> Iterator[None]:
-        """A quota of the namespace's owner."""
+    def refuse_load_balancers(self, mesh: Lab, kubectl: Kubectl) -> Iterator[Callable[[], None]]:
+        """Sets a quota as the namespace's owner could."""
         quota = {
             "apiVersion": "v1",
             "kind": "ResourceQuota",
             "metadata": {"name": "no-load-balancers", "namespace": SYSTEM},
             "spec": {"hard": {"services.loadbalancers": "0"}},
         }
-        mesh.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(quota))
-        kubectl(
-            *("wait", "resourcequota/no-load-balancers", "--timeout=30s"),
-            "--for=jsonpath={.status.hard.services\\.loadbalancers}=0",
-        )
-        yield
+
+        def refuse() -> None:
+            mesh.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(quota))
+            kubectl(
+                *("wait", "resourcequota/no-load-balancers", "--timeout=30s"),
+                "--for=jsonpath={.status.hard.services\\.loadbalancers}=0",
+            )
+
+        yield refuse
         kubectl("delete", "resourcequota", "no-load-balancers")
         # The API server goes by what it has seen of quotas, which is a little late.
         trial = ("create", "service", "loadbalancer", "trial", "--tcp=80", "--dry-run=server")
@@ -268,16 +507,22 @@ class TestOperatorFails:
 
         until("the quota to be forgotten", observe, timeout=30)
 
-    @pytest.mark.usefixtures("no_load_balancers")
-    def test_its_own_message_is_shown(self, make: MakeContext) -> None:
-        inside = make(kiali={"exposure": "cluster"})
-        assert take(inside, "kiali-instance")[1].ok
+    def test_its_own_message_is_shown(
+        self, make: MakeContext, refuse_load_balancers: Callable[[], None]
+    ) -> None:
+        plan, verification = take(make(kiali={"exposure": "cluster"}), "kiali-instance")
+        assert verification.ok, str(verification)
+        assert plan.changes[0].ref == "Service istio-system/kiali"
         context = make()
         step = named(context, "kiali-instance")
         plan = step.plan(context)
+        refuse_load_balancers()
         with pytest.raises(WaitFailed, match="exceeded quota: no-load-balancers") as failed:
             step.apply(context, plan)
         assert "kubectl --namespace kiali-operator logs --tail=100" in str(failed.value)
+        # The operator would fail at it again, and now that is known before.
+        with pytest.raises(RunbookError, match="exceeded quota: no-load-balancers"):
+            step.plan(context)
 
     def test_once_the_cause_is_gone_the_same_step_goes_on(self, make: MakeContext) -> None:
         _, verification = take(make(), "kiali-instance")

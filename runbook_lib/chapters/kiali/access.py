@@ -12,12 +12,9 @@ from runbook_lib.cluster import (
     APPS,
     NETWORKING,
     Object,
-    annotations_of,
     labels_of,
     name_of,
-    namespace_of,
     ref,
-    reference,
 )
 from runbook_lib.lifecycle import Check, Context, Table, table
 from runbook_lib.mesh import rollout
@@ -33,7 +30,7 @@ class Address:
     Attributes:
         url: What to open; empty as long as there is none.
         balancer: The load balancer's own name, which the host must point to; may be empty.
-        lacking: Why there is no address yet; empty if there is one, or none is desired.
+        lacking: Why there is no balancer yet; empty if there is one, or none is desired.
     """
 
     url: str
@@ -66,12 +63,14 @@ def address(context: Context) -> Address:
     desired = context.parameters.kiali
     if desired.exposure == "cluster":
         return Address("")
-    kind = "Ingress" if desired.exposure == "alb-ingress" else "Service"
+    kind = "Service" if desired.exposure in manifest.WITH_BALANCER else "Ingress"
     balancer = _balancer(context, kind)
+    lacking = "" if balancer else _why_no_balancer(context, kind)
+    if kind == "Ingress":
+        # The host is known, and may lead there even where no controller writes down an address.
+        return Address(f"https://{desired.host}{desired.web_root}", balancer, lacking)
     if not balancer:
-        return Address("", lacking=_why_no_balancer(context, kind))
-    if desired.exposure == "alb-ingress":
-        return Address(f"https://{desired.host}{desired.web_root}", balancer)
+        return Address("", lacking=lacking)
     if desired.exposure == "nlb-tls":
         return Address(f"https://{desired.host}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
     return Address(f"http://{balancer}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
@@ -135,8 +134,9 @@ def ways_in(context: Context) -> Table:
     """Where Kiali is, how to log in, and what the lab lacks."""
     desired, found = context.parameters.kiali, address(context)
     local = f"http://127.0.0.1:{manifest.KIALI_PORT}{desired.web_root}"
-    rows = [("from outside", found.url or found.lacking or "no way in: exposure is cluster")]
-    if desired.exposure in ("nlb-tls", "alb-ingress") and found.balancer:
+    outside = "; ".join(filter(None, [found.url, found.lacking]))
+    rows = [("from outside", outside or "no way in: exposure is cluster")]
+    if desired.exposure not in ("cluster", "load-balancer") and found.balancer:
         rows.append(("DNS", f"{desired.host} must lead to {found.balancer}"))
     rows.append(("from this machine", f"{forward_command(context)}, then {local}"))
     rows += [("token", token_command(context, name)) for name in accounts(context)]
@@ -160,59 +160,6 @@ def look_from_here(context: Context) -> Check:
         why = type(error).__name__
         return Check("asked from here", f"no answer ({why}): try it where people are", ok=None)
     return Check("asked from here", f"answers {found}", ok=True if found == 200 else None)
-
-
-def balancer_checks(context: Context) -> list[Check]:
-    """Whether Service and Ingress carry the load balancer's settings of the exposure alone.
-
-    The operator patches, so what an earlier exposure asked for may still be there.
-    """
-    checks = []
-    for item, desired in (
-        (service(context), manifest.kiali_service_settings(context.parameters)),
-        (_ingress(context), manifest.kiali_ingress_settings(context.parameters)),
-    ):
-        if item is None:
-            continue
-        found = {
-            key: value
-            for key, value in annotations_of(item).items()
-            if key.startswith((manifest.NLB, manifest.ALB))
-        }
-        where = reference(item)
-        if not desired and not found:
-            continue
-        checks.append(Check(f"load balancer of {where}", *_compared(item, desired, found)))
-    return checks
-
-
-def _compared(item: Object, desired: dict[str, str], found: dict[str, str]) -> tuple[str, bool]:
-    left = sorted(found.keys() - desired.keys())
-    if left:
-        command = f"kubectl --namespace {namespace_of(item)} annotate {item['kind'].lower()} "
-        command += f"{name_of(item)} {' '.join(f'{key}-' for key in left)}"
-        return f"settings of an earlier exposure are left; remove them: {command}", False
-    other = sorted(key for key in desired if found.get(key) != desired[key])
-    if other:
-        return f"not as the resource says: {', '.join(other)}", False
-    return "as the resource says", True
-
-
-def service_checks(context: Context) -> list[Check]:
-    """Whether the Service is what the exposure wants, and publishes Kiali's port alone."""
-    parameters = context.parameters
-    where = ref("Service", parameters.kiali.name, parameters.istio.namespace)
-    found = service(context)
-    if found is None:
-        return [Check(where, "missing", ok=False)]
-    inside = parameters.kiali.exposure in ("cluster", "alb-ingress")
-    desired = "ClusterIP" if inside else "LoadBalancer"
-    ports = [port["port"] for port in found["spec"]["ports"]]
-    return [
-        Check(f"type of {where}", found["spec"]["type"], found["spec"]["type"] == desired),
-        Check(f"ports of {where}", ", ".join(map(str, ports)), ports == [manifest.KIALI_PORT]),
-        *balancer_checks(context),
-    ]
 
 
 def _ingress(context: Context) -> Object | None:

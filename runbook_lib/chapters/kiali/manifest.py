@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+from runbook_lib.base import ParameterError
 from runbook_lib.cluster import Manifests, Object, merged
 from runbook_lib.parameters import Parameters
 
 _MANIFESTS = Manifests(__file__)
+
+API = "kiali.io/v1alpha1"
 
 KIALI_PORT = 20001
 """Kiali's port, in the pod and of the Service."""
@@ -15,6 +20,9 @@ READER_LABEL = "istio-runbook/kiali-reader"
 
 ADDON = {"istio-runbook/addon": "true"}
 """The label of every object of an add-on, so that all of them are found without its manifest."""
+
+WITH_BALANCER = ("load-balancer", "nlb-tls")
+"""The exposures that make Kiali's Service a load balancer."""
 
 _READER_PREFIX = "kiali-reader-"
 NLB = "service.beta.kubernetes.io/aws-load-balancer"
@@ -30,23 +38,60 @@ def operator_namespace(parameters: Parameters) -> Object:
 
 
 def kiali(parameters: Parameters) -> Object:
-    """The Kiali resource: all that the operator has to do, exposure included."""
+    """The Kiali resource: all that the operator has to do, exposure and `kiali.spec` included."""
+    manifest = _own(parameters)
+    return {**manifest, "spec": merged(manifest["spec"], parameters.kiali.spec)}
+
+
+def check_spec(parameters: Parameters) -> None:
+    """Refuse a key of `kiali.spec` that the runbook sets itself, to something else.
+
+    Raises:
+        ParameterError: There is one; the error names all.
+    """
+    set_twice = list(_contradicted(_own(parameters)["spec"], parameters.kiali.spec))
+    if set_twice:
+        raise ParameterError(
+            f"kiali.spec: the runbook sets {', '.join(set_twice)} itself, and to something else",
+            "remove it there; the other parameters under kiali decide about it",
+        )
+
+
+def _contradicted(own: Object, given: Object, above: str = "") -> Iterator[str]:
+    for key in sorted(own.keys() & given.keys()):
+        path = f"{above}.{key}" if above else key
+        if isinstance(own[key], dict) and isinstance(given[key], dict):
+            yield from _contradicted(own[key], given[key], path)
+        elif own[key] != given[key]:
+            yield path
+
+
+def _own(parameters: Parameters) -> Object:
+    """What the runbook says of Kiali by itself."""
     desired, istio = parameters.kiali, parameters.istio.namespace
     manifest = _MANIFESTS.named("kiali", desired.name, istio)
     spec = manifest["spec"]
-    spec["deployment"]["instance_name"] = desired.name
-    spec["deployment"]["view_only_mode"] = desired.view_only
+    deployment = spec["deployment"]
+    deployment["instance_name"] = desired.name
+    deployment["namespace"] = istio
+    deployment["view_only_mode"] = desired.view_only
     if desired.hub is not None:
         image = {"image_name": f"{desired.hub}/kiali", "image_version": "operator_version"}
-        spec["deployment"].update(image)
+        deployment.update(image)
     spec["server"]["web_root"] = desired.web_root
     services = spec["external_services"]
     services["prometheus"]["url"] = desired.prometheus_url or f"http://prometheus.{istio}:9090"
     services["tracing"]["internal_url"] = desired.tracing_url or f"http://tracing.{istio}:80/jaeger"
-    if desired.exposure == "cluster":
-        spec["deployment"]["service_type"] = "ClusterIP"
-    elif desired.exposure in _EXPOSURES:
-        manifest["spec"] = merged(spec, _EXPOSURES[desired.exposure](parameters)["spec"])
+    if desired.exposure in WITH_BALANCER:
+        asked = deployment["additional_service_yaml"]
+        asked["loadBalancerSourceRanges"] = list(desired.source_ranges)
+        if desired.load_balancer_class is not None:
+            asked["loadBalancerClass"] = desired.load_balancer_class
+    else:
+        deployment["service_type"] = "ClusterIP"
+        del deployment["additional_service_yaml"]  # only a load balancer may have source ranges
+    if desired.exposure in _ADDED:
+        manifest["spec"] = merged(spec, _ADDED[desired.exposure](parameters)["spec"])
     return manifest
 
 
@@ -65,6 +110,7 @@ def kiali_nlb_tls(parameters: Parameters) -> Object:
     annotations = manifest["spec"]["deployment"]["service_annotations"]
     annotations[f"{NLB}-ssl-cert"] = desired.certificate_arn
     annotations[f"{NLB}-ssl-ports"] = str(KIALI_PORT)
+    annotations[f"{NLB}-ssl-negotiation-policy"] = desired.tls_policy
     manifest["spec"]["server"].update(web_fqdn=desired.host, web_port=str(KIALI_PORT))
     return manifest
 
@@ -72,36 +118,48 @@ def kiali_nlb_tls(parameters: Parameters) -> Object:
 def kiali_alb_ingress(parameters: Parameters) -> Object:
     """What an application load balancer with TLS adds to the Kiali resource."""
     desired = parameters.kiali
-    manifest = _MANIFESTS.named("kiali-alb-ingress", desired.name, parameters.istio.namespace)
-    override = manifest["spec"]["deployment"]["ingress"]["override_yaml"]
-    override["metadata"]["annotations"].update(
-        {
-            f"{ALB}/certificate-arn": desired.certificate_arn,
-            f"{ALB}/healthcheck-path": f"{desired.web_root}/healthz",
-        }
-    )
-    (rule,) = override["spec"]["rules"]
+    manifest = _with_ingress("kiali-alb-ingress", parameters)
+    ingress = manifest["spec"]["deployment"]["ingress"]
+    annotations = ingress["override_yaml"]["metadata"]["annotations"]
+    annotations[f"{ALB}/certificate-arn"] = desired.certificate_arn
+    annotations[f"{ALB}/ssl-policy"] = desired.tls_policy
+    annotations[f"{ALB}/healthcheck-path"] = f"{desired.web_root}/healthz"
+    if desired.source_ranges:
+        annotations[f"{ALB}/inbound-cidrs"] = ", ".join(desired.source_ranges)
+    return manifest
+
+
+def kiali_ingress(parameters: Parameters) -> Object:
+    """What an Ingress of any class adds to the Kiali resource."""
+    desired = parameters.kiali
+    manifest = _with_ingress("kiali-ingress", parameters)
+    (tls,) = manifest["spec"]["deployment"]["ingress"]["override_yaml"]["spec"]["tls"]
+    tls["hosts"] = [desired.host]
+    del tls["secretName"]
+    if desired.tls_secret is not None:
+        tls["secretName"] = desired.tls_secret
+    return manifest
+
+
+def ingress_class(parameters: Parameters) -> str | None:
+    """The class of Kiali's Ingress; None for an exposure without one."""
+    desired = parameters.kiali
+    return desired.ingress_class or ("alb" if desired.exposure == "alb-ingress" else None)
+
+
+def _with_ingress(name: str, parameters: Parameters) -> Object:
+    desired = parameters.kiali
+    manifest = _MANIFESTS.named(name, desired.name, parameters.istio.namespace)
+    ingress = manifest["spec"]["deployment"]["ingress"]
+    spec = ingress["override_yaml"]["spec"]
+    ingress["class_name"] = spec["ingressClassName"] = ingress_class(parameters)
+    (rule,) = spec["rules"]
     rule["host"] = desired.host
     (path,) = rule["http"]["paths"]
     path["path"] = desired.web_root
     path["backend"]["service"] = {"name": desired.name, "port": {"number": KIALI_PORT}}
     manifest["spec"]["server"]["web_fqdn"] = desired.host
     return manifest
-
-
-def kiali_service_settings(parameters: Parameters) -> dict[str, str]:
-    """The annotations by which Kiali's Service asks for a load balancer."""
-    found: dict[str, str] = kiali(parameters)["spec"]["deployment"].get("service_annotations", {})
-    return found
-
-
-def kiali_ingress_settings(parameters: Parameters) -> dict[str, str]:
-    """The annotations by which Kiali's Ingress asks for a load balancer."""
-    ingress = kiali(parameters)["spec"]["deployment"].get("ingress", {})
-    found: dict[str, str] = (
-        ingress.get("override_yaml", {}).get("metadata", {}).get("annotations", {})
-    )
-    return found
 
 
 def kiali_reader_role() -> Object:
@@ -129,4 +187,4 @@ def kiali_reader_binding(parameters: Parameters, reader: str) -> Object:
     return manifest
 
 
-_EXPOSURES = {"nlb-tls": kiali_nlb_tls, "alb-ingress": kiali_alb_ingress}
+_ADDED = {"nlb-tls": kiali_nlb_tls, "alb-ingress": kiali_alb_ingress, "ingress": kiali_ingress}

@@ -9,6 +9,7 @@ from runbook_lib.parameters import Parameters
 
 _OPERATOR, _ADDONS, _READERS = ("kiali-operator",), ("kiali-addons",), ("kiali-readers",)
 _INSTANCE, _TRACING = ("kiali-instance",), ("kiali-tracing",)
+_NETWORKING = "networking.k8s.io"
 _PROMETHEUS = ("prometheus",)
 """The names of what Istio's sample makes outside of namespaces."""
 
@@ -48,6 +49,10 @@ def rights(parameters: Parameters) -> tuple[Right, ...]:
             (f"{name}-service-account",),
             _INSTANCE,
         ),
+        # What another exposure leaves is deleted first; the operator makes it anew.
+        Right(("services",), ("delete",), "", mesh, (name,), _INSTANCE),
+        Right(("ingresses",), ("delete",), _NETWORKING, mesh, (name,), _INSTANCE),
+        *(_ingress(parameters) if parameters.kiali.exposure.endswith("ingress") else ()),
         *(_readers(parameters) if parameters.kiali.readers else ()),
     )
 
@@ -67,6 +72,15 @@ def _operator(parameters: Parameters) -> tuple[Right, ...]:
         Right(("serviceaccounts",), APPLY, "", namespace, steps=_OPERATOR),
         Right(("deployments",), APPLY, "apps", namespace, steps=_OPERATOR),
         *grants((kiali.operator.release,), _OPERATOR[0]),
+    )
+
+
+def _ingress(parameters: Parameters) -> tuple[Right, ...]:
+    """Return what looking for the class and trying the Ingress take."""
+    mesh, name = parameters.istio.namespace, (parameters.kiali.name,)
+    return (
+        Right(("ingressclasses",), ("list",), _NETWORKING, steps=_INSTANCE, tried=True),
+        Right(("ingresses",), APPLY, _NETWORKING, mesh, name, _INSTANCE, tried=True),
     )
 
 

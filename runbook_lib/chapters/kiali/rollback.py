@@ -11,7 +11,15 @@ from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali import steps as kiali
 from runbook_lib.chapters.shared import RollbackStep, gone, objects
-from runbook_lib.cluster import APPS, Everything, Object, live_object, ownership, reference
+from runbook_lib.cluster import (
+    APPS,
+    NETWORKING,
+    Everything,
+    Object,
+    live_object,
+    ownership,
+    reference,
+)
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
@@ -69,6 +77,11 @@ class _RemoveKiali(RollbackStep):
                 "see why the operator does not let it go: "
                 f"{kiali_access.operator_log_command(parameters)}",
             ) from error
+        for item in _made_by_operator(context) if self._deleted else ():
+            # A controller holds a load balancer's Service or Ingress until AWS has deleted it.
+            live = live_object(context.cluster, item)
+            if live is not None and "deletionTimestamp" in live["metadata"]:
+                objects.wait_until_gone(context, item, timeout=parameters.timeouts.kiali)
 
     def verify_removal(self, context: Context) -> Verification:
         parameters = context.parameters
@@ -198,14 +211,16 @@ def _why_no_operator(context: Context) -> str:
 
 def _made_by_operator(context: Context) -> list[Object]:
     """Return the objects by which a Kiali that is left over would show."""
-    name, namespace = context.parameters.kiali.name, context.parameters.istio.namespace
-    account = kiali_access.account(context.parameters)
+    parameters = context.parameters
+    name, namespace = parameters.kiali.name, parameters.istio.namespace
+    account = kiali_access.account(parameters)
     return [
         {"apiVersion": version, "kind": kind, "metadata": {"name": each, "namespace": namespace}}
         for version, kind, each in (
             (APPS, "Deployment", name),
             ("v1", "Service", name),
             ("v1", "ServiceAccount", account),
+            *([(NETWORKING, "Ingress", name)] if manifest.ingress_class(parameters) else []),
         )
     ]
 
@@ -228,6 +243,6 @@ def _labelled(context: Context) -> Everything:
 def _resources(context: Context) -> list[Object]:
     """Return the Kiali resources of all namespaces."""
     try:
-        return context.cluster.list(kiali.API, "Kiali")
+        return context.cluster.list(manifest.API, "Kiali")
     except KindNotInstalled:
         return []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
-from runbook_lib.cluster import APPS, Object, has_sidecar, labels_of, name_of, ref
+from runbook_lib.cluster import APPS, Object, has_sidecar, labels_of, matches, name_of, ref
 from runbook_lib.cluster.pods import workload_of
 from runbook_lib.lifecycle import Check, Context, Row, Table, table
 from runbook_lib.mesh import Selection, has_ended, injection_label, progress, web
@@ -80,25 +81,37 @@ def selections(context: Context) -> Table:
     where = ref("Service", application.web.service, application.namespace)
     place = (application.web.kind, application.web.name)
     rows = [
-        _selected("policies for the web pods", chosen.labels, pods, place),
-        _selected(where, follows, pods, place),
+        _selected("policies for the web pods", {"matchLabels": chosen.labels}, pods, place),
+        _selected(where, {"matchLabels": follows}, pods, place),
     ]
     for kind, name in application.workloads:
         workload = context.cluster.get(APPS, kind, name, application.namespace)
-        labels = workload["spec"]["selector"].get("matchLabels") or {} if workload else {}
+        selector = workload["spec"]["selector"] if workload else {}
         where = ref(kind, name, application.namespace)
-        rows.append(_selected(where, labels, pods, (kind, name)))
+        rows.append(_selected(where, selector, pods, (kind, name)))
     return Table("Labels", ("who selects", "by which labels", "pods"), tuple(rows))
 
 
 def _selected(
-    who: str, labels: Mapping[str, str], pods: Sequence[Object], workload: tuple[str, str]
+    who: str, selector: Mapping[str, Any], pods: Sequence[Object], workload: tuple[str, str]
 ) -> Row:
-    """Return which pods labels select: right if they are those of a workload, one at least."""
-    found = [pod for pod in pods if labels and labels.items() <= labels_of(pod).items()]
+    """Return which pods a selector selects: right if they are those of a workload, one at least."""
+    labels, expressions = selector.get("matchLabels") or {}, selector.get("matchExpressions") or []
+    selects = bool(labels or expressions)
+    found = [pod for pod in pods if selects and matches(selector, labels_of(pod))]
     meant = [pod for pod in pods if workload_of(pod) == workload]
     names = ", ".join(sorted(map(name_of, found))) or "none"
-    return Row((who, web.text(labels) or "none", names), bool(found) and found == meant)
+    rules = [web.text(labels), *map(_words, expressions)]
+    shown = ", ".join(filter(None, rules)) or "none"
+    return Row((who, shown, names), bool(found) and found == meant)
+
+
+def _words(expression: Mapping[str, Any]) -> str:
+    """Return a rule of a selector's `matchExpressions` as kubectl's --selector words it."""
+    key, operator = str(expression["key"]), expression["operator"]
+    if operator in ("Exists", "DoesNotExist"):
+        return key if operator == "Exists" else f"!{key}"
+    return f"{key} {operator.lower()} ({','.join(expression['values'])})"
 
 
 def _there(found: object) -> tuple[str, bool]:

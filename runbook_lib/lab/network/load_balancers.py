@@ -84,7 +84,7 @@ class LoadBalancers:
         self._shown: dict[tuple[str, ...], Pair] = {}
         self._ingresses: dict[Key, Object] = {}
         self._entrances: dict[tuple[str, str, str], Entrance] = {}
-        self._addresses: dict[Key, str] = {}
+        self._addresses: dict[str, str] = {}  # by the UIDs of Services
         self._relays: dict[Endpoint, asyncio.Server] = {}
         self._ports = itertools.count(_FIRST_PORT)
         self._changed = asyncio.Event()
@@ -245,6 +245,7 @@ class LoadBalancers:
         return self._shown[names]
 
     async def _serve_services(self) -> None:
+        self._give_up_addresses()
         for key, service in list(self._directory.services.items()):
             spec = service["spec"]
             if spec.get("type") == "NodePort":
@@ -255,11 +256,23 @@ class LoadBalancers:
             elif spec.get("type") == "LoadBalancer" and spec.get("clusterIP"):
                 await self._balance(key, service)
 
+    def _give_up_addresses(self) -> None:
+        """Stop listening for Services that are gone, made anew, or of another type by now."""
+        balanced = {
+            each["metadata"]["uid"]
+            for each in self._directory.services.values()
+            if each["spec"].get("type") == "LoadBalancer"
+        }
+        for uid in self._addresses.keys() - balanced:
+            address = self._addresses.pop(uid)
+            for at in [each for each in self._relays if each[0] == address]:
+                self._relays.pop(at).close()
+
     async def _balance(self, key: Key, service: Object) -> None:
-        spec = service["spec"]
+        spec, uid = service["spec"], service["metadata"]["uid"]
         ports = [each["port"] for each in spec["ports"] if each.get("protocol", "TCP") == "TCP"]
         for _ in range(_ATTEMPTS):
-            address = self._addresses.setdefault(key, free_address())
+            address = self._addresses.setdefault(uid, free_address())
             missing = [port for port in ports if (address, port) not in self._relays]
             made = [
                 await self._try_relay((address, p), (spec["clusterIP"], p), key) for p in missing
@@ -269,7 +282,7 @@ class LoadBalancers:
                 return
             if any(port < 1024 for port in ports):
                 return  # an ordinary user may not have it, whatever the address
-            del self._addresses[key]
+            del self._addresses[uid]
 
     async def _try_relay(self, at: Endpoint, target: Endpoint, key: Key) -> bool:
         try:

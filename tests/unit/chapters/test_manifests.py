@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
+from runbook_lib import chapters as steps
+from runbook_lib.base.errors import ParameterError
 from runbook_lib.base.locations import repository_root
 from runbook_lib.chapters.injection import manifest as injection
 from runbook_lib.chapters.install import manifest as install
@@ -16,6 +18,7 @@ from runbook_lib.mesh import callers, dry_run
 from runbook_lib.mesh.callers import Asker, Endpoint, Speaks
 from runbook_lib.mesh.links import End
 from runbook_lib.parameters import RuleParameters
+from runbook_lib.parameters.balancers import RECOMMENDED_TLS_POLICY
 from runbook_lib.parameters.loading import Parameters
 from tests.unit.doubles.given_cluster import WEB
 from tests.unit.samples import lab_parameters
@@ -26,8 +29,19 @@ CERTIFICATE = "arn:aws:acm:ap-southeast-2:111122223333:certificate/0a1b2c3d"
 def exposed(how: str, **more: Any) -> Parameters:
     """Parameters with a way into Kiali that ends TLS."""
     given = {"exposure": how, "host": "kiali.example.com", "certificate_arn": CERTIFICATE}
+    if how == "ingress":
+        given |= {"ingress_class": "traefik", "tls_secret": "kiali-tls"}
     return lab_parameters(kiali={**given, **more})
 
+
+EXPOSURES = {
+    "cluster": "ClusterIP",
+    "load-balancer": "LoadBalancer",
+    "nlb-tls": "LoadBalancer",
+    "alb-ingress": "ClusterIP",
+    "ingress": "ClusterIP",
+}
+"""The type of Kiali's Service for each."""
 
 DEFAULTS = lab_parameters()
 FRONT = {"tier": "web"}
@@ -43,6 +57,7 @@ RENDERED: dict[str, dict[str, Any]] = {
     "kiali": kiali.kiali(DEFAULTS),
     "kiali-nlb-tls": kiali.kiali_nlb_tls(exposed("nlb-tls")),
     "kiali-alb-ingress": kiali.kiali_alb_ingress(exposed("alb-ingress")),
+    "kiali-ingress": kiali.kiali_ingress(exposed("ingress")),
     "telemetry": kiali.telemetry(DEFAULTS),
     "kiali-reader-role": kiali.kiali_reader_role(),
     "kiali-reader-account": kiali.kiali_reader_account(DEFAULTS, "ana"),
@@ -238,22 +253,14 @@ def test_traces_are_of_the_applications_namespace_alone_and_of_a_share_of_reques
     ]
 
 
-@pytest.mark.parametrize("how", ["cluster", "load-balancer", "nlb-tls", "alb-ingress"])
+@pytest.mark.parametrize("how", [*EXPOSURES])
 def test_every_exposure_asks_for_a_token_and_publishes_no_metrics(how: str) -> None:
     spec = kiali.kiali(exposed(how))["spec"]
     assert spec["auth"] == {"strategy": "token"}
     assert spec["server"]["observability"] == {"metrics": {"enabled": False}}
 
 
-@pytest.mark.parametrize(
-    ("how", "kind"),
-    [
-        ("cluster", "ClusterIP"),
-        ("load-balancer", "LoadBalancer"),
-        ("nlb-tls", "LoadBalancer"),
-        ("alb-ingress", "ClusterIP"),
-    ],
-)
+@pytest.mark.parametrize(("how", "kind"), EXPOSURES.items())
 def test_only_a_load_balancer_of_its_own_makes_kialis_service_one(how: str, kind: str) -> None:
     assert kiali.kiali(exposed(how))["spec"]["deployment"]["service_type"] == kind
 
@@ -267,6 +274,84 @@ def test_tls_at_a_network_load_balancer_is_on_kialis_port_alone() -> None:
     assert annotations[f"{name}-scheme"] == "internal"
     assert spec["server"]["web_fqdn"] == "kiali.example.com"
     assert (spec["server"]["web_schema"], spec["server"]["web_port"]) == ("https", "20001")
+
+
+def test_load_balancers_offer_nothing_older_than_tls_1_2_unless_told() -> None:
+    for policy in (RECOMMENDED_TLS_POLICY, "ELBSecurityPolicy-TLS13-1-3-2021-06"):
+        nlb = kiali.kiali(exposed("nlb-tls", tls_policy=policy))["spec"]["deployment"]
+        name = "service.beta.kubernetes.io/aws-load-balancer-ssl-negotiation-policy"
+        assert nlb["service_annotations"][name] == policy
+        alb = kiali.kiali(exposed("alb-ingress", tls_policy=policy))["spec"]["deployment"]
+        annotations = alb["ingress"]["override_yaml"]["metadata"]["annotations"]
+        assert annotations["alb.ingress.kubernetes.io/ssl-policy"] == policy
+    assert "TLS13-1-2" in lab_parameters().kiali.tls_policy
+
+
+def test_source_ranges_go_to_whatever_makes_the_load_balancer() -> None:
+    ranges = ["10.0.0.0/8", "192.168.0.0/16"]
+    for how in ("load-balancer", "nlb-tls"):
+        service = kiali.kiali(exposed(how, source_ranges=ranges))["spec"]["deployment"]
+        assert service["additional_service_yaml"] == {"loadBalancerSourceRanges": ranges}
+    alb = kiali.kiali(exposed("alb-ingress", source_ranges=ranges))["spec"]["deployment"]
+    assert "additional_service_yaml" not in alb
+    annotations = alb["ingress"]["override_yaml"]["metadata"]["annotations"]
+    cidrs = annotations["alb.ingress.kubernetes.io/inbound-cidrs"]
+    assert cidrs == "10.0.0.0/8, 192.168.0.0/16"
+
+
+def test_a_class_names_the_controller_of_the_load_balancer() -> None:
+    asked = exposed("nlb-tls", load_balancer_class="eks.amazonaws.com/nlb")
+    service = kiali.kiali(asked)["spec"]["deployment"]["additional_service_yaml"]
+    assert service["loadBalancerClass"] == "eks.amazonaws.com/nlb"
+
+
+def test_an_ingress_without_a_secret_ends_tls_with_the_controllers_certificate() -> None:
+    spec = kiali.kiali(exposed("ingress", tls_secret=None, ingress_class="haproxy"))["spec"]
+    ingress = spec["deployment"]["ingress"]["override_yaml"]["spec"]
+    assert ingress["ingressClassName"] == spec["deployment"]["ingress"]["class_name"] == "haproxy"
+    assert ingress["tls"] == [{"hosts": ["kiali.example.com"]}]
+
+
+def test_more_of_the_spec_is_merged_into_what_the_runbook_says() -> None:
+    toleration = {"key": "tools", "operator": "Exists"}
+    auth = {"type": "bearer", "token": "secret:prometheus:token"}
+    more = {
+        "deployment": {"tolerations": [toleration], "service_annotations": {"owner": "imaging"}},
+        "external_services": {"prometheus": {"auth": auth}},
+    }
+    given = exposed("nlb-tls", spec=more)
+    kiali.check_spec(given)
+    spec = kiali.kiali(given)["spec"]
+    assert spec["deployment"]["tolerations"] == [toleration]
+    assert spec["deployment"]["service_annotations"]["owner"] == "imaging"
+    assert f"{kiali.NLB}-ssl-cert" in spec["deployment"]["service_annotations"]
+    prometheus = spec["external_services"]["prometheus"]
+    assert prometheus == {"url": "http://prometheus.istio-system:9090", "auth": auth}
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ({"auth": {"strategy": "anonymous"}}, "auth.strategy"),
+        ({"deployment": {"namespace": "elsewhere"}}, "deployment.namespace"),
+        ({"deployment": None}, "deployment"),
+        ({"server": {"port": 8080, "web_root": "/x"}}, "server.port, server.web_root"),
+        (
+            {"deployment": {"service_annotations": {f"{kiali.NLB}-scheme": "internet-facing"}}},
+            f"deployment.service_annotations.{kiali.NLB}-scheme",
+        ),
+    ],
+)
+def test_what_the_runbook_sets_itself_is_refused_with_its_path(
+    spec: dict[str, Any], path: str
+) -> None:
+    given = exposed("nlb-tls", spec=spec)
+    with pytest.raises(ParameterError, match=f"kiali.spec: the runbook sets {path} itself"):
+        steps.of("00_start_here", given)
+
+
+def test_what_the_runbook_sets_may_be_said_again() -> None:
+    kiali.check_spec(lab_parameters(kiali={"spec": {"auth": {"strategy": "token"}}}))
 
 
 def test_an_application_load_balancer_asks_where_kiali_answers() -> None:

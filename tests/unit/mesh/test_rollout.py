@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from runbook_lib.cluster.names import RESTARTED_AT
 from runbook_lib.mesh import rollout
+from tests.unit.doubles import given_cluster
 
 
 def workload(kind: str = "StatefulSet", **given: Any) -> dict[str, Any]:
@@ -147,3 +149,22 @@ def test_a_workload_that_replaces_its_pods_is_accepted(spec: dict[str, Any]) -> 
     free = workload()
     free["spec"].update(spec)
     assert list(rollout.held(free)) == []
+
+
+def test_why_a_deployment_that_selects_by_expressions_has_no_pods_is_said(tmp_path: Path) -> None:
+    deployment = workload("Deployment")
+    deployment["metadata"] |= {"name": "front", "namespace": "shop", "uid": "uid-1"}
+    deployment["spec"]["selector"] = {"matchExpressions": [{"key": "app", "operator": "Exists"}]}
+    sets = [
+        {
+            "kind": "ReplicaSet",
+            "metadata": {
+                "name": name,
+                "namespace": "shop",
+                "ownerReferences": [{"kind": "Deployment", "uid": owner}],
+            },
+        }
+        for name, owner in (("front-1", "uid-1"), ("other-1", "uid-2"))
+    ]
+    looking = given_cluster.context(tmp_path, deployment, *sets)
+    assert rollout._replica_sets(looking, deployment) == ["front-1"]

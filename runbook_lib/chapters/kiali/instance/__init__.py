@@ -1,0 +1,1 @@
+"""The Kiali resource, and the ways in that its operator makes of it."""
