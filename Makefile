@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-pods test-container test-install docker chromium format outputs constraints clean
+.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-pods test-container test-install docker chromium format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -85,6 +85,10 @@ test-faults: $(READY) ## Put every known fault into a mesh and diagnose it; not 
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_FAULTS=all $(PYTEST) tests/lab/test_diagnosis.py
 
+test-rights: $(READY) ## Run every chapter as an account with its role alone; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py
+
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test
 	@$(BIN)/python -m runbook_lib lab build
@@ -122,6 +126,11 @@ outputs: $(READY) ## Execute the notebooks on a fresh lab and store the outputs 
 	RUNBOOK_LAB=outputs $(BIN)/jupyter nbconvert --to notebook --inplace --execute notebooks/*.ipynb; \
 	  code=$$?; $(BIN)/python -m runbook_lib lab down --name outputs; exit $$code
 	@$(MAKE) --no-print-directory format
+
+rights: $(READY) ## Write the roles of docs/rights.yaml and the tables of docs/rights.md
+	@$(BIN)/python -m runbook_lib rights --parameters parameters/cluster.example.yaml > docs/rights.yaml
+	@sed -i '/^<!-- make rights/q' docs/rights.md
+	@$(BIN)/python -m runbook_lib rights --parameters parameters/cluster.example.yaml --markdown >> docs/rights.md
 
 constraints: $(READY) ## Pin the newest versions that the oldest Python of pyproject.toml takes
 	@sed -i '/^[^#]/d' constraints.txt

@@ -237,6 +237,36 @@ def init(
     typer.echo(f"Next: {command_line('run', '--plan', '--parameters', str(output))}")
 
 
+@app.command()
+def rights(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this role: looking, dry-run or a notebook's name; repeatable."),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table for people in place of manifests.")
+    ] = False,
+) -> None:
+    """Print the roles that accounts need, for `kubectl apply --filename -`; see docs/rights.md."""
+    import yaml
+
+    from runbook_lib import chapters
+    from runbook_lib.chapters.shared.rights import manifests, page
+
+    roles = chapters.roles(_load(parameters, settings).parameters)
+    if unknown := [each for each in role or [] if each not in roles]:
+        raise ParameterError(
+            f"there is no role {', '.join(unknown)}", f"choose from: {', '.join(roles)}"
+        )
+    if markdown:
+        typer.echo("\n".join(page(roles[each] for each in role or roles)))
+        return
+    objects = manifests(roles.values(), role or roles)
+    typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
+
+
 @app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     """Open the runbook in JupyterLab, on the lab or the cluster that the parameters name.

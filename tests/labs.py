@@ -196,13 +196,20 @@ def take(context: Context, name: str) -> tuple[Plan, Verification]:
     return plan, step.verify(context)
 
 
-def start_lab(name: str, application: Path | None = None, *, keep_connections: bool = False) -> Lab:
+def start_lab(
+    name: str,
+    application: Path | None = None,
+    *,
+    keep_connections: bool = False,
+    audit: bool = False,
+) -> Lab:
     """Bring a lab up, with XNAT or another application; its progress goes to the output.
 
     Args:
         name: The lab's name.
         application: A manifest in place of XNAT's.
         keep_connections: Whether its load balancer uses connections again.
+        audit: Whether its API server writes an audit log.
     """
     return Lab(
         lifecycle.up(
@@ -211,6 +218,7 @@ def start_lab(name: str, application: Path | None = None, *, keep_connections: b
             doing=lambda phase: print(phase, file=sys.stderr),
             application=application,
             keep_connections=keep_connections,
+            audit=audit,
         )
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from runbook_lib.base import register
 from runbook_lib.cluster.client import Cluster
@@ -41,6 +41,61 @@ def token(cluster: Cluster, namespace: str, account: str, minutes: int = SHORTES
     issued = str(answer["status"]["token"])
     register(issued)
     return issued
+
+
+class Access(NamedTuple):
+    """One thing to do, as the API server decides about it.
+
+    Attributes:
+        verb: Such as `get`.
+        resource: In the plural, with a subresource as in `pods/log`.
+        group: Its API group; empty for the core.
+        namespace: Where; empty for all namespaces, and for what is in none.
+        name: The object; empty for all.
+    """
+
+    verb: str
+    resource: str
+    group: str = ""
+    namespace: str = ""
+    name: str = ""
+
+    @property
+    def kind(self) -> str:
+        """The resource as kubectl takes it, such as `deployments.apps`."""
+        resource, _, sub = self.resource.partition("/")
+        return ".".join(filter(None, (resource, self.group))) + (f"/{sub}" if sub else "")
+
+    @property
+    def command(self) -> str:
+        """How kubectl asks for it."""
+        resource, _, sub = self.resource.partition("/")
+        kind = ".".join(filter(None, (resource, self.group)))
+        words = ["kubectl auth can-i", self.verb, "/".join(filter(None, (kind, self.name)))]
+        words += [f"--subresource={sub}"] if sub else []
+        words += [f"--namespace={self.namespace}"] if self.namespace else ["--all-namespaces"]
+        return " ".join(words)
+
+
+def may_i(cluster: Cluster, asked: Access) -> bool:
+    """Whether this account may do something, as `kubectl auth can-i` answers.
+
+    Raises:
+        ClusterRefused: The API server does not say.
+    """
+    resource, _, sub = asked.resource.partition("/")
+    attributes = {**asked._asdict(), "resource": resource, "subresource": sub}
+    answer = _create(
+        cluster,
+        "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+        {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        },
+        f"ask for the right to {asked.verb} {asked.kind}",
+    )
+    return bool(answer["status"].get("allowed"))
 
 
 def may(

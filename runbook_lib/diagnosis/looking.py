@@ -50,7 +50,7 @@ from runbook_lib.mesh import (
 )
 from runbook_lib.parameters import ProbeParameters
 from runbook_lib.site import Expectation, Observed, Probe, probe
-from runbook_lib.tools import Istioctl
+from runbook_lib.tools import Istioctl, Message
 
 LIMIT = 15.0
 """Seconds for each istioctl command; the API server and probes have limits of their own."""
@@ -228,7 +228,7 @@ class Looker:
         yield _Looking(
             "messages",
             "istioctl analyze",
-            lambda: tuple(self._istioctl.analyze(namespace=name)),
+            self._messages,
             lambda found: _count("warning")([m for m in found if m.level != "Info"]),
         )
         yield _Looking("answers", "answers from outside", self._answers, _tell_answers)
@@ -255,6 +255,16 @@ class Looker:
                 see,
                 lambda found: "as it should be" if not found else _count("finding")(found),
             )
+
+    def _messages(self) -> tuple[Message, ...]:
+        # It would go on asking for what it may not have until its time is up.
+        if not accounts.may_i(self._cluster, accounts.Access("watch", "secrets")):
+            raise RunbookError(
+                "istioctl analyze reads the Secrets of all namespaces, which this account may not",
+                "run it as somebody who may: "
+                f"istioctl analyze --namespace {self._parameters.application.namespace}",
+            )
+        return tuple(self._istioctl.analyze(namespace=self._parameters.application.namespace))
 
     def _patiently(self, seen: Observation) -> Iterator[_Looking]:
         """Yield what may have to be waited for; waits are shown, so they stay in this thread."""

@@ -55,6 +55,13 @@ def up(
             "a policy then shows as late as there.",
         ),
     ] = False,
+    audit: Annotated[
+        bool,
+        typer.Option(
+            "--audit",
+            help="Have the API server log who asks for what; read it with: lab logs audit.",
+        ),
+    ] = False,
 ) -> None:
     """Start the lab, or find it running; builds its binaries the first time."""
     with _progress() as progress:
@@ -65,6 +72,7 @@ def up(
             doing=reporter.doing,
             application=application,
             keep_connections=keep_connections,
+            audit=audit,
         )
     console.print(f"lab {name!r} is ready: the site is at {state.url}")
     console.print(f"kubectl: export KUBECONFIG={state.kubeconfig}", soft_wrap=True)

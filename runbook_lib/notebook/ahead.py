@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from runbook_lib import chapters as steps
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.rights import missing
 from runbook_lib.lifecycle import Context, Finding, Refused, Row, Step, StepOutcome, Table
 from runbook_lib.lifecycle.events import StepFailed
 
@@ -57,8 +58,23 @@ def look(context: Context, notebooks: Sequence[str]) -> Iterator[Outlook]:
         except RunbookError as error:
             return Outlook(notebook, step.name, unseen=error)
 
+    yield from _rights(context, notebooks)
     with ThreadPoolExecutor(_THREADS) as threads:  # each waits for the API server, or for Helm
         yield from threads.map(outlook, taken)
+
+
+def _rights(context: Context, notebooks: Sequence[str]) -> Iterator[Outlook]:
+    """Ask for the rights that the notebooks take; each is told of the first step that needs it."""
+    parameters = context.parameters
+    taken = {s.name: each for each in notebooks for s in steps.of(each, parameters)}
+    found: dict[str, list[Finding]] = {}
+    for role in steps.needed(notebooks, parameters) if taken else ():
+        for right, finding in missing(context.cluster, role):
+            own = [step for step, notebook in taken.items() if {step, notebook} & {*right.steps}]
+            step = next(iter(own or taken))
+            found.setdefault(step, []).append(finding)
+    for step, findings in found.items():
+        yield Outlook(taken[step], step, tuple(findings))
 
 
 def refuse(context: Context, notebooks: Sequence[str]) -> tuple[Outlook, ...]:

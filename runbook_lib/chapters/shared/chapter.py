@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from runbook_lib.chapters.shared.rights import Right
 from runbook_lib.chapters.shared.rollback import RollbackStep
 from runbook_lib.lifecycle import Step
 from runbook_lib.parameters import Parameters
 
 
 def _nothing(_parameters: Parameters) -> tuple[()]:
+    return ()
+
+
+def _no_rights(_parameters: Parameters) -> tuple[Right, ...]:
     return ()
 
 
@@ -31,6 +36,8 @@ class Chapter:
         way_back: Makes the steps by which the rollback takes the chapter back, in order.
         stages: Makes its steps in groups that are approved as one, by what each is about; none
             where every step is approved by itself.
+        rights: Returns what an account needs for the steps besides looking.
+        rights_back: Returns what it needs to take the chapter back.
         on_request: Whether a run takes the notebook only if it is named.
     """
 
@@ -39,6 +46,8 @@ class Chapter:
     steps: Callable[[Parameters], tuple[Step, ...]] = _nothing
     way_back: Callable[[Parameters], tuple[RollbackStep, ...]] = _nothing
     stages: Callable[[Parameters], Mapping[str, tuple[Step, ...]]] = _no_stages
+    rights: Callable[[Parameters], tuple[Right, ...]] = _no_rights
+    rights_back: Callable[[Parameters], tuple[Right, ...]] = _no_rights
     on_request: bool = False
 
     @property

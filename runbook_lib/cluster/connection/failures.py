@@ -70,7 +70,10 @@ def _refusal_remedy(status: int, message: str) -> str:
     if status == 403 and '"system:anonymous"' in message:
         return "nobody is logged in: the context's user has no credentials in the kubeconfig"
     if status == 403:
-        return "ask for this permission; test it with: kubectl auth can-i VERB RESOURCE"
+        return (
+            "have it granted: docs/rights.md has the roles that the runbook needs; "
+            "try it: kubectl auth can-i VERB RESOURCE"
+        )
     if status == 404:
         return "create what is missing first"
     if status in (429, 500, 503, 504):

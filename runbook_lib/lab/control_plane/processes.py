@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import yaml
+
 from runbook_lib.lab.build.binaries import Build
 from runbook_lib.lab.foundation.addresses import (
     API_SERVICE_IP,
@@ -23,6 +25,7 @@ from runbook_lib.lab.foundation.certificates import (
     client_user,
     kubeconfig,
     signing_key,
+    write_private,
 )
 from runbook_lib.lab.metrics import server as metrics
 
@@ -33,6 +36,19 @@ API = f"https://{LOOPBACK}:{API_PORT}"
 """The API server's URL for what runs on the node."""
 
 Argv = list[str | Path]
+
+_AUDIT = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    # The lab's own parts are not what anybody audits here.
+    "rules": [
+        {"level": "None", "userGroups": ["system:masters", "system:nodes"]},
+        {"level": "None", "users": ["system:apiserver"]},
+        {"level": "Metadata"},
+    ],
+}
+"""See https://kubernetes.io/docs/tasks/debug/debug-cluster/audit/."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +144,12 @@ class ControlPlane:
             "--log-level=warn",
         ]
 
-    def api_server(self) -> Argv:
-        """The API server."""
+    def api_server(self, audit: Path | None = None) -> Argv:
+        """The API server.
+
+        Args:
+            audit: A file to write who asked for what, and what came of it, a JSON line a request.
+        """
         made = self.credentials
         return [
             self.build.program("kube-apiserver"),
@@ -163,6 +183,16 @@ class ControlPlane:
             # As on EKS, whose API servers are not behind kube-proxy: webhooks are called at pods.
             "--enable-aggregator-routing=true",
             "--v=1",
+            *(self._audit(audit) if audit else ()),
+        ]
+
+    def _audit(self, log: Path) -> Argv:
+        policy = write_private(self.folder / "audit.yaml", yaml.safe_dump(_AUDIT))
+        return [
+            f"--audit-policy-file={policy}",
+            f"--audit-log-path={log}",
+            "--audit-log-mode=blocking",  # whoever has an answer finds it in the log
+            "--audit-log-maxsize=0",  # one file: the default begins a new one after 100 MB
         ]
 
     def controller_manager(self, config: Path) -> Argv:

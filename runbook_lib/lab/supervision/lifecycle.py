@@ -41,6 +41,7 @@ def up(
     doing: Callable[[str], None],
     application: Path | None = None,
     keep_connections: bool = False,
+    audit: bool = False,
 ) -> State:
     """Return a running lab, starting it if it is not there.
 
@@ -50,6 +51,7 @@ def up(
         doing: Told of each phase.
         application: Manifest of what a new lab runs; XNAT unless it is given.
         keep_connections: Whether the edge uses connections again, as a real load balancer does.
+        audit: Whether a new lab's API server writes an audit log.
 
     Raises:
         LabError: the name is unusable, the machine does not let a lab run, the build failed, or
@@ -73,6 +75,7 @@ def up(
         options = [f"--name={name}", f"--nft={nft}"]
         options += [f"--application={application.resolve()}"] if application else []
         options += ["--keep-connections"] if keep_connections else []
+        options += ["--audit"] if audit else []
         return _start(name, folder, options, doing)
 
 

@@ -157,7 +157,8 @@ class Supervisor:
 
     async def _start_api_server(self, plane: ControlPlane, api: Api) -> None:
         await self._components.start("etcd", plane.etcd())
-        await self._components.start("kube-apiserver", plane.api_server(), api.ready)
+        audit = self._folder / "logs" / "audit.log" if self._options.audit else None
+        await self._components.start("kube-apiserver", plane.api_server(audit), api.ready)
 
     async def _start_node(
         self, plane: ControlPlane, api: Api, size: dict[str, int], node_address: str
@@ -314,6 +315,7 @@ def main() -> None:
     parser.add_argument("--nft", type=Path, required=True, help="the program")
     parser.add_argument("--application", type=Path, default=APPLICATION, help="its manifest")
     parser.add_argument("--keep-connections", action="store_true", help="of the edge to targets")
+    parser.add_argument("--audit", action="store_true", help="log what the API server is asked")
     parser.add_argument("report", type=int, help="file descriptor")
     parser.add_argument("gate", type=int, help="file descriptor")
     options = parser.parse_args()

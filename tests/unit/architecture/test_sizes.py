@@ -22,6 +22,7 @@ LONGER = {
 """Modules of more than LINES lines, and why they are better left whole."""
 
 FULLER = {
+    "chapters/kiali": "one module for each of the things that Kiali takes",
     "lifecycle": "an event, an outcome, a record: small modules of one type each",
 }
 """Packages of more than MODULES modules, and why they are better left together."""

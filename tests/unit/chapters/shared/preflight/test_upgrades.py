@@ -84,6 +84,7 @@ def test_errors_of_precheck_refuse_and_what_is_less_does_not() -> None:
     messages = [
         Message("IST0001", "Error", "Namespace istio-system", "the API server is too old"),
         Message("IST0002", "Warning", "x", "old"),
+        Message("IST0141", "Error", "Cluster", "Missing required permission to create namespaces"),
     ]
     istioctl: Any = SimpleNamespace(precheck=lambda: messages)
     (found,) = upgrades.precheck(cast("Context", SimpleNamespace(istioctl=istioctl)))

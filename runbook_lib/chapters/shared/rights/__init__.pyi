@@ -1,0 +1,37 @@
+__all__ = [
+    "APPLY",
+    "DRY_RUN",
+    "LOOK",
+    "LOOKING",
+    "RBAC",
+    "AccountRole",
+    "Right",
+    "grants",
+    "looking",
+    "manifests",
+    "merged",
+    "missing",
+    "page",
+    "planned",
+    "tried",
+    "workloads",
+]
+
+from .asking import missing
+from .looking import looking
+from .manifests import manifests
+from .page import page
+from .right import (
+    APPLY,
+    DRY_RUN,
+    LOOK,
+    LOOKING,
+    RBAC,
+    AccountRole,
+    Right,
+    grants,
+    merged,
+    planned,
+    tried,
+    workloads,
+)
