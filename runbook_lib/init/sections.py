@@ -131,7 +131,8 @@ def _web(found: Found) -> Iterator[Line]:
         for each in found.facts.services
         if each["spec"].get("clusterIP") == "None" and chosen.key in dict(found.facts.behind(each))
     ]
-    also = f"; {', '.join(headless)} lead there as well, without an address" if headless else ""
+    lead = "lead" if len(headless) > 1 else "leads"
+    also = f"; {', '.join(headless)} {lead} there as well, without an address" if headless else ""
     service = name_of(chosen.service)
     yield Line((*section, "service"), service, f"callers in the cluster reach it by this{also}")
     yield from _labels(found)
