@@ -124,7 +124,8 @@ def _web(found: Found) -> Iterator[Line]:
     section, chosen = ("application", "web"), found.web
     kind, name = chosen.key
     led = chosen.way.text if chosen.way else "a person has named it; nothing outside leads to it"
-    yield Line((*section, "kind"), kind, f"what keeps the web pods: {led}")
+    change = "" if chosen.way else "make sure that requests to application.url come to its pods"
+    yield Line((*section, "kind"), kind, f"what keeps the web pods: {led}", change)
     yield Line((*section, "name"), name, "its name")
     headless = [
         name_of(each)

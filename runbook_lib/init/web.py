@@ -183,32 +183,35 @@ def _ways(facts: Facts) -> Iterator[Way]:
                 port = target(entry, made.pod)
                 if port is None:
                     continue
-                http = (
-                    declared(entry)[0] is Protocol.HTTP
-                    or port in http_ports(made)
-                    or entry["port"] in _USUAL
-                )
+                http = _is_http(entry) or port in http_ports(made)
                 for lead in ways:
                     yield Way(key, service, entry, port, lead, http)
 
 
 def _port(facts: Facts, key: Key) -> int:
-    """Return the port of a workload that nothing outside leads to."""
+    """Return the HTTP port of a workload that nothing outside leads to."""
     made = facts.templates[key]
+    probed = http_ports(made)
     through = {
-        number
+        number: number in probed or _is_http(entry)
         for service in facts.services
         if key in dict(facts.behind(service))
-        for _, number in service_targets(service, made.pod)
+        for entry in spec_of(service).get("ports") or []
+        if (number := target(entry, made.pod)) is not None
     }
-    asked = sorted(through & http_ports(made)) or sorted(through)
+    asked = sorted(number for number, http in through.items() if http)
     if len(asked) == 1:
         return asked[0]
     raise ParameterError(
         f"{text_of(key)} is not reached from outside, and which of its ports takes HTTP cannot be "
-        f"told; Services lead to: {', '.join(map(str, asked)) or 'none'}",
+        f"told; Services lead to: {', '.join(map(str, sorted(through))) or 'none'}",
         "have an Ingress lead to it first, or write the file by hand: cluster.example.yaml",
     )
+
+
+def _is_http(entry: Object) -> bool:
+    """Whether a Service's port takes HTTP by what is declared, or by its number."""
+    return declared(entry)[0] is Protocol.HTTP or entry["port"] in _USUAL
 
 
 def _service(facts: Facts, key: Key, port: int, own: Sequence[Way]) -> Object:

@@ -105,3 +105,9 @@ def test_the_pages_path_is_a_probe_of_the_web_port_and_else_the_root() -> None:
         return item
 
     assert web.find(facts(elsewhere)).path[0] == "/"
+
+
+def test_a_database_is_no_web_workload_even_if_a_person_names_it() -> None:
+    with pytest.raises(ParameterError, match="which of its ports takes HTTP cannot be told") as got:
+        web.find(facts(), "StatefulSet/xnat-postgresql")
+    assert "Services lead to: 5432" in got.value.cause
