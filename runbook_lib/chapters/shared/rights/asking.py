@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 
-from runbook_lib.base import ClusterRefused
+from runbook_lib.base import ClusterRefused, command_line
 from runbook_lib.chapters.shared.rights.right import AccountRole, Right
 from runbook_lib.cluster import Cluster, accounts
 from runbook_lib.lifecycle import Finding, Severity
@@ -58,6 +58,7 @@ def _finding(role: AccountRole, right: Right, denied: Sequence[accounts.Access])
     where = f"in namespace {right.namespace}" if right.namespace else "in the whole cluster"
     names = sorted({each.name for each in denied if each.name})
     verbs = list(dict.fromkeys(each.verb for each in denied))
+    grant = command_line("rights", "--role", role.name, "--parameters", "FILE")
     what = ", ".join(dict.fromkeys(each.kind for each in denied))
     return Finding(
         f"Right of {role.name}",
@@ -65,8 +66,7 @@ def _finding(role: AccountRole, right: Right, denied: Sequence[accounts.Access])
         + (f" named {', '.join(names)}" if names else "")
         + f" {where}",
         f"{', '.join(right.steps) or 'every step'} would end with 403 half-way",
-        f"have it granted: python -m runbook_lib rights --role {role.name} --parameters FILE | "
-        "kubectl apply --server-side --filename -; "
+        f"have it granted: {grant} | kubectl apply --server-side --filename -; "
         f"try it: {first.command}",
         name="right-missing",
     )
