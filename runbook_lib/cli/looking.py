@@ -1,0 +1,135 @@
+"""Commands that change nothing in a cluster."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runbook_lib.base import ExitCode, ParameterError, command_line
+from runbook_lib.cli.options import ParametersFile, Settings, load
+
+
+def diagnose(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    kiali_token: Annotated[
+        typer.FileText | None,
+        typer.Option(help="File with a token that Kiali refuses; - for standard input."),
+    ] = None,
+) -> None:
+    """Say what is wrong with the mesh, why, and what mends it; read-only.
+
+    Exit codes: 0 nothing found, 1 causes found (or the cluster does not answer), 2 bad input.
+    """
+    import os
+
+    from runbook_lib.base import Journal
+    from runbook_lib.cluster import Cluster
+    from runbook_lib.diagnosis.diagnose import diagnose as look
+    from runbook_lib.lifecycle import Context, target
+
+    given = load(parameters, settings)
+    checked = given.parameters
+    pinned = target.resolve(checked)
+    nothing_recorded = Journal(Path(os.devnull), run="diagnose")
+    token = kiali_token.read().strip() if kiali_token else ""
+    if kiali_token and not token:
+        raise ParameterError(
+            "--kiali-token holds no token", "give a file with one, or leave it out"
+        )
+    result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded), token)
+    typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
+    typer.echo(f"Parameters: {given.origin}\n")
+    typer.echo(str(result))
+    raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
+
+
+def init(
+    namespace: Annotated[str, typer.Option(help="The application's namespace.")],
+    context: Annotated[
+        str | None, typer.Option(help="The kubeconfig's context; the current one is never taken.")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Default: $KUBECONFIG, or ~/.kube/config.")
+    ] = None,
+    lab: Annotated[str | None, typer.Option(help="A lab by its name, in place of both.")] = None,
+    workload: Annotated[
+        str | None, typer.Option(help="The web workload as Kind/name, if it cannot be told.")
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option(help="What users open, if the cluster does not tell, as of a CDN.")
+    ] = None,
+    output: Annotated[Path, typer.Option(help="Where the file goes.")] = Path("my-cluster.yaml"),
+    force: Annotated[bool, typer.Option("--force", help="Replace the file if it exists.")] = False,
+    ask_methods: Annotated[
+        bool,
+        typer.Option(
+            "--ask-methods",
+            help="Ask the login page with POST, PUT, DELETE and PATCH as well; "
+            "without it their lines are marked CHANGE.",
+        ),
+    ] = False,
+) -> None:
+    """Look at an application in its cluster, and write its parameters file, with reasons.
+
+    Nothing is changed: the cluster is read, and the site asked with GET, HEAD and OPTIONS.
+    """
+    import sys
+
+    from runbook_lib import init as looking
+
+    if (context is None) == (lab is None):
+        raise ParameterError(
+            "init looks at one cluster", "give it --context CONTEXT, or --lab NAME for a lab"
+        )
+    looking.refuse_to_replace(output, force=force)
+    place = looking.Place(namespace, context, kubeconfig, lab).connect()
+    asks = sys.stdin.isatty() and sys.stdout.isatty()
+    if asks and not ask_methods:
+        ask_methods = typer.confirm(
+            "May the page to log in at be asked with POST, PUT, DELETE and PATCH, without a body?"
+        )
+    try:
+        made = looking.draft(place, workload=workload, url=url, other_methods=ask_methods)
+    except looking.SeveralWorkloads as error:
+        if not (asks and error.candidates):
+            raise
+        typer.echo(error.cause)
+        chosen = typer.prompt("The web workload", default=error.candidates[0])
+        made = looking.draft(place, workload=chosen, url=url, other_methods=ask_methods)
+    looking.save(made, output, force=force)
+    typer.echo(f"{output}: {made.workload} of {namespace}, and it passes its checks")
+    for change in made.changes:
+        typer.echo(f"CHANGE {change}")
+    typer.echo(f"Next: {command_line('run', '--plan', '--parameters', str(output))}")
+
+
+def rights(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    role: Annotated[
+        list[str] | None,
+        typer.Option(help="Only this role: looking, dry-run or a notebook's name; repeatable."),
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print a table for people in place of manifests.")
+    ] = False,
+) -> None:
+    """Print the roles that accounts need, for `kubectl apply --filename -`; see docs/rights.md."""
+    import yaml
+
+    from runbook_lib import chapters
+    from runbook_lib.chapters.shared.rights import manifests, page
+
+    roles = chapters.roles(load(parameters, settings).parameters)
+    if unknown := [each for each in role or [] if each not in roles]:
+        raise ParameterError(
+            f"there is no role {', '.join(unknown)}", f"choose from: {', '.join(roles)}"
+        )
+    if markdown:
+        typer.echo("\n".join(page(roles[each] for each in role or roles)))
+        return
+    objects = manifests(roles.values(), role or roles)
+    typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
