@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import time
@@ -44,8 +45,9 @@ def test_a_killed_run_goes_on_to_the_same_end(
     expected = snapshot.of(lab)
     stop_lab(lab.name)
     killed: list[kills.Killed] = []
+    labs = itertools.count()
     while len(killed) < KILLS:
-        name = f"kills-{len(killed)}"
+        name = f"kills-{next(labs)}"  # another one, too, where a run had ended before its kill
         lab, output = make_lab(name), tmp_path / name / "runs"
         output.mkdir(parents=True)
         here: list[kills.Killed] = []
