@@ -7,9 +7,10 @@ __all__ = [
     "Timeline",
     "answer_text",
     "is_denied",
+    "widget_view",
 ]
 
-from .outputs import LiveOutput
+from .outputs import LiveOutput, widget_view
 from .runbook import Runbook
 from .section import Section
 from .timeline import Answers, StepChange, Timeline, answer_text, is_denied

@@ -6,6 +6,15 @@ import uuid
 from typing import Any
 
 
+def widget_view(box: Any) -> dict[str, Any]:
+    """Return the form in which front ends show a widget, by its media type.
+
+    See https://ipywidgets.readthedocs.io/en/stable/embedding.html.
+    """
+    view = {"model_id": box.model_id, "version_major": 2, "version_minor": 0}
+    return {"application/vnd.jupyter.widget-view+json": view}
+
+
 class LiveOutput:
     """An output below the current cell, shown on first use and then replaced in place."""
 

@@ -11,10 +11,8 @@ import ipywidgets  # type: ignore[import-untyped] # it comes without types
 from runbook_lib.base import RunbookError, style
 from runbook_lib.lifecycle import GateAnswer
 from runbook_lib.notebook.asking import Question
-from runbook_lib.notebook.outputs import LiveOutput
+from runbook_lib.notebook.outputs import LiveOutput, widget_view
 from runbook_lib.notebook.views import plan_html
-
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 
 _STYLE = style.sheet("gate")
 
@@ -42,8 +40,7 @@ class GateView:
 
     def show(self) -> None:
         """Show it below the current cell."""
-        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
-        self._output.show(*self._fallback(), {_WIDGET: view})
+        self._output.show(*self._fallback(), widget_view(self._box))
 
     def _build(self) -> ipywidgets.VBox:
         question = self._question

@@ -8,7 +8,7 @@ import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
 from runbook_lib.base import RunbookError
 from runbook_lib.chapters.kiali import SHOWN_SECONDS, Login
-from runbook_lib.notebook import LiveOutput
+from runbook_lib.notebook import LiveOutput, widget_view
 from runbook_lib.notebook.views.token_page import TokenPage
 
 
@@ -35,13 +35,11 @@ class LoginView:
 
     def show(self) -> None:
         """Show the ways in and the buttons below the current cell."""
-        view = {"model_id": self._box.model_id, "version_major": 2, "version_minor": 0}
         text = str(self._login)
         self._frame.show(text, self._html)
         if self._buttons:
             fallback = "No buttons here? Use the commands above in a terminal."
-            widget = {"application/vnd.jupyter.widget-view+json": view}
-            self._buttons_output.show(fallback, f"<p>{fallback}</p>", widget)
+            self._buttons_output.show(fallback, f"<p>{fallback}</p>", widget_view(self._box))
 
     def _button(self, account: str) -> ipywidgets.Button:
         button = ipywidgets.Button(

@@ -11,9 +11,8 @@ import ipywidgets  # type: ignore[import-untyped] # it comes without types
 from runbook_lib import init
 from runbook_lib.base import RunbookError, command_line, working_folder
 from runbook_lib.init import Draft, Place, SeveralWorkloads
-from runbook_lib.notebook import LiveOutput
+from runbook_lib.notebook import LiveOutput, widget_view
 
-_WIDGET = "application/vnd.jupyter.widget-view+json"
 _WIDE = {"style": {"description_width": "8em"}, "layout": {"width": "42em", "max_width": "100%"}}
 _LOOKED_UP = "look it up"
 
@@ -59,9 +58,8 @@ class ParametersForm:
                 *(self.status, self.text),
             ]
         )
-        view = {"model_id": box.model_id, "version_major": 2, "version_minor": 0}
         hint = f"No form here? Use a terminal: {command_line('init', '--help')}"
-        self._output.show(hint, f"<p>{hint}</p>", {_WIDGET: view})
+        self._output.show(hint, f"<p>{hint}</p>", widget_view(box))
         self._guarded(self._list_contexts)
 
     def _guarded(self, act: Callable[[], None]) -> None:
