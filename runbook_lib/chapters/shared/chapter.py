@@ -15,10 +15,6 @@ def _nothing(_parameters: Parameters) -> tuple[()]:
     return ()
 
 
-def _no_rights(_parameters: Parameters) -> tuple[Right, ...]:
-    return ()
-
-
 def _no_stages(_parameters: Parameters) -> dict[str, tuple[Step, ...]]:
     return {}
 
@@ -46,8 +42,8 @@ class Chapter:
     steps: Callable[[Parameters], tuple[Step, ...]] = _nothing
     way_back: Callable[[Parameters], tuple[RollbackStep, ...]] = _nothing
     stages: Callable[[Parameters], Mapping[str, tuple[Step, ...]]] = _no_stages
-    rights: Callable[[Parameters], tuple[Right, ...]] = _no_rights
-    rights_back: Callable[[Parameters], tuple[Right, ...]] = _no_rights
+    rights: Callable[[Parameters], tuple[Right, ...]] = _nothing
+    rights_back: Callable[[Parameters], tuple[Right, ...]] = _nothing
     on_request: bool = False
 
     @property

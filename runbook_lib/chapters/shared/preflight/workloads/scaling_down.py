@@ -25,7 +25,7 @@ def held(context: Context, waiting: Sequence[Listed]) -> tuple[Finding, ...]:
     See https://github.com/istio/istio/issues/19395.
     """
     holding = [each.where for each in waiting if not _may_go(each)]
-    if not holding:
+    if not holding or _all_may_go(context):
         return ()
     return tuple(
         Finding(
@@ -43,7 +43,6 @@ def held(context: Context, waiting: Sequence[Listed]) -> tuple[Finding, ...]:
         for item in context.cluster.list(APPS, "Deployment")
         if any("cluster-autoscaler" in image for image in pods.images([item]))
         and _OFF not in _words(item["spec"]["template"]["spec"])
-        and not _all_may_go(context)
     )
 
 
