@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +52,17 @@ def images(items: Iterable[Object]) -> tuple[str, ...]:
     """Return the container images that nodes pull for pods and workloads, each once."""
     found = (each.get("image", "") for item in items for each in _declared(item))
     return tuple(dict.fromkeys(image for image in found if image))
+
+
+def tag_of(image: str) -> str:
+    """Return an image's tag; empty if it has none. A digest may follow, a registry have a port."""
+    return image.partition("@")[0].rpartition("/")[2].partition(":")[2]
+
+
+def minor_of(version: str) -> tuple[int, int] | None:
+    """Return major and minor of a version such as `v1.33.4-eks-1234`; None if it is none."""
+    found = re.match(r"v?(\d+)\.(\d+)", version)
+    return (int(found[1]), int(found[2])) if found else None
 
 
 def image_of(item: Object, container: str) -> str:

@@ -87,6 +87,4 @@ def _autoscaler(item: Object) -> str:
 
 def _tag(item: Object) -> str:
     """Return the version in the tag of a Deployment's first image; empty if it has none."""
-    image = next(iter(pods.images([item])), "")
-    name = image.partition("@")[0].rpartition("/")[2]
-    return name.partition(":")[2].removeprefix("v")
+    return pods.tag_of(next(iter(pods.images([item])), "")).removeprefix("v")

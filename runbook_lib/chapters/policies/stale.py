@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
@@ -151,9 +150,7 @@ def _istiods(context: Context) -> dict[str, Object]:
 
 def _older(sidecar: str, istiod: str) -> str:
     """Say by how many minor versions a sidecar is older, if by more than one; else nothing."""
-    tagged = (image.partition("@")[0] for image in (sidecar, istiod))  # a digest may follow
-    versions = [re.search(r":v?(\d+)\.(\d+)[^/]*$", image) for image in tagged]
-    before, after = ((int(v[1]), int(v[2])) if v else None for v in versions)
+    before, after = (pods.minor_of(pods.tag_of(image)) for image in (sidecar, istiod))
     if before is None or after is None or before[0] != after[0] or after[1] - before[1] < 2:
         return ""
     behind = f"{after[1] - before[1]} minor versions behind the {after[0]}.{after[1]}"

@@ -7,7 +7,6 @@ https://github.com/istio/istio/blob/master/pkg/kube/inject/webhook.go.
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from runbook_lib.base import ClusterRefused, RunbookError
@@ -26,6 +25,9 @@ See https://istio.io/latest/news/releases/1.27.x/announcing-1.27/change-notes/.
 _NODES = (1, 33)
 """The Kubernetes of all nodes that istiod then asks for."""
 
+_NONE = (0, 0)
+"""In place of what is no version."""
+
 
 def are_native(context: Context, workload: Object) -> bool | None:
     """Return whether a workload's pods would get native sidecars; None if that cannot be told.
@@ -41,13 +43,15 @@ def are_native(context: Context, workload: Object) -> bool | None:
     if switch in ("true", "false"):
         return switch == "true"
     version = context.parameters.istio.version
-    if version is not None and _numbers(version) < _BY_NODES:
+    if version is not None and (pods.minor_of(version) or _NONE) < _BY_NODES:
         return False
     try:
         nodes = context.cluster.list("v1", "Node")
     except ClusterRefused:
         return None
-    kubelets = [_numbers(node["status"]["nodeInfo"]["kubeletVersion"]) for node in nodes]
+    kubelets = [
+        pods.minor_of(node["status"]["nodeInfo"]["kubeletVersion"]) or _NONE for node in nodes
+    ]
     return all(kubelet >= _NODES for kubelet in kubelets) if kubelets else None
 
 
@@ -65,9 +69,3 @@ def _switch(values: dict[str, Any]) -> str:
         if settings and _SWITCH in settings:
             return str(settings[_SWITCH]).lower()
     return ""
-
-
-def _numbers(version: str) -> tuple[int, int]:
-    """Return major and minor of a version such as `v1.33.4-eks-1234`; of others, zeros."""
-    found = re.match(r"v?(\d+)\.(\d+)", version)
-    return (int(found[1]), int(found[2])) if found else (0, 0)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 
 from runbook_lib.chapters.shared.preflight.helm import release_of
 from runbook_lib.cluster import APPS, reference
-from runbook_lib.cluster.pods import images
+from runbook_lib.cluster.pods import images, minor_of, tag_of
 from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.tools import programs
-
-_MINOR = re.compile(r"v?(\d+)\.(\d+)\.")
 
 _ERROR = "Error"
 """The level at which precheck advises against going on."""
@@ -48,12 +45,12 @@ def _minors(context: Context) -> Iterator[Finding]:
     See https://istio.io/latest/docs/setup/upgrade/in-place/.
     """
     istio = context.parameters.istio
-    desired = _minor(_desired(context) or "")
+    desired = minor_of(_desired(context) or "")
     for item in context.cluster.list(APPS, "Deployment", istio.namespace, {"app": "istiod"}):
         if desired is None or release_of(item) != (istio.istiod.release, istio.namespace):
             continue
         for image in images([item]):
-            major, minor = _minor(image.rpartition(":")[2]) or desired
+            major, minor = minor_of(tag_of(image)) or desired
             if major == desired[0] and minor + 1 < desired[1]:
                 yield Finding(
                     reference(item),
@@ -81,8 +78,3 @@ def precheck(context: Context) -> Iterator[Finding]:
 def _desired(context: Context) -> str | None:
     """The version of Istio that the parameters or the lab name; None for the newest."""
     return context.target.istio_version or context.parameters.istio.version
-
-
-def _minor(version: str) -> tuple[int, int] | None:
-    found = _MINOR.match(version)
-    return (int(found[1]), int(found[2])) if found else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from runbook_lib.cluster import Object, labels_of, reference
+from runbook_lib.cluster import Object, labels_of, pods, reference
 from runbook_lib.lifecycle import Finding, Severity
 from runbook_lib.tools.aws import Command, Item
 
@@ -75,10 +75,10 @@ def judge(
 def _kubernetes(
     command: Command, cluster: Item, minor: int, istio: str | None
 ) -> Iterator[Finding]:
-    found = re.match(r"(\d+)\.(\d+)", istio or "")
-    if found is None or (int(found[1]), int(found[2])) not in SUPPORTED:
+    release = pods.minor_of(istio or "")
+    if release not in SUPPORTED:
         return  # not judged: nothing is known about that Istio
-    oldest, newest = SUPPORTED[int(found[1]), int(found[2])]
+    oldest, newest = SUPPORTED[release]
     if oldest <= minor <= newest:
         return
     upgrade = command(
@@ -190,5 +190,4 @@ def _kubelet(node: Object) -> str:
 
 def _minor(version: str) -> int:
     """Return the minor of a version such as `1.34` or `v1.33.4-eks-1234`; 0 if it is none."""
-    found = re.match(r"v?1\.(\d+)", version)
-    return int(found[1]) if found else 0
+    return (pods.minor_of(version) or (0, 0))[1]

@@ -63,7 +63,10 @@ def test_one_minor_version_is_a_step(monkeypatch: pytest.MonkeyPatch, tag: str) 
     assert list(upgrades.versions(context(monkeypatch, running))) == []
 
 
-@pytest.mark.parametrize(("tag", "next_one"), [("1.28.1", "1.29"), ("1.29.9-distroless", "1.30")])
+@pytest.mark.parametrize(
+    ("tag", "next_one"),
+    [("1.28.1", "1.29"), ("1.29.9-distroless", "1.30"), ("1.28.1@sha256:0123", "1.29")],
+)
 def test_more_than_one_minor_version_is_refused_with_the_next_one(
     monkeypatch: pytest.MonkeyPatch, tag: str, next_one: str
 ) -> None:
