@@ -178,7 +178,8 @@ def _words(process: psutil.Process) -> str:
 
 def _is_changing(process: psutil.Process) -> bool:
     words = _words(process).split()
-    return bool(words) and words[0].endswith("helm") and words[1] in ("upgrade", "rollback")
+    changes = {"upgrade", "rollback"}  # after the options that say which cluster
+    return bool(words) and words[0].endswith("helm") and not changes.isdisjoint(words[1:])
 
 
 def _kill(process: psutil.Process) -> None:
