@@ -33,6 +33,7 @@ from runbook_lib.chapters.shared.rights import (
     planned,
     tried,
 )
+from runbook_lib.chapters.upgrade import steps as upgrade
 from runbook_lib.lifecycle import Step
 from runbook_lib.parameters import Parameters
 
@@ -107,6 +108,7 @@ CHAPTERS = {
             rights_back=kiali_rights.rights_back,
         ),
         Chapter("07_troubleshoot", "Find out what is wrong, and what mends it"),
+        Chapter("08_upgrade", "Upgrade Istio", upgrade.steps, on_request=True),
         Chapter(
             "90_rollback",
             "Take everything back",

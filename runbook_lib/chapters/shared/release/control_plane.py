@@ -37,6 +37,7 @@ class InstallBase(Step):
     risk = "none for the application: kinds without objects do nothing"
     undo = "uninstall the release last; Helm keeps the kinds, because deleting them deletes "
     undo += "every object of theirs"
+    version_parameter = "istio.version"
 
     def __init__(self, parameters: Parameters) -> None:
         self._release = istio_releases.base_release(parameters)
@@ -80,10 +81,9 @@ class InstallBase(Step):
             require(preflight.precheck(context))
         return changes
 
-    @staticmethod
-    def _in_the_way(context: Context) -> Iterator[Finding]:
+    def _in_the_way(self, context: Context) -> Iterator[Finding]:
         yield from preflight.namespace(context, context.parameters.istio.namespace)
-        yield from preflight.versions(context)
+        yield from preflight.versions(context, self.version_parameter)
         yield from preflight.istios(context)
 
     @staticmethod
@@ -100,6 +100,8 @@ class InstallIstiod(Step):
     takes = "a minute; longer where the image has to be pulled"
     risk = "none for the application: pods keep the sidecars that they have, if any, until replaced"
     undo = "uninstall the release, after the sidecars are gone"
+    pulled = "from notebook 02 on"
+    version_parameter = "istio.version"
 
     def __init__(self, parameters: Parameters) -> None:
         self._release = istio_releases.istiod_release(parameters)
@@ -114,7 +116,7 @@ class InstallIstiod(Step):
         require(self._in_the_way(context))
         changes = self._release.changes(context)
         image = injection.sidecar_image(self._release.rendered(context)) if changes else ""
-        note = f"Sidecars will be made of {image}, which nodes pull from notebook 02 on."
+        note = f"Sidecars will be made of {image}, which nodes pull {self.pulled}."
         return Plan(self.name, context.target.uid, changes, note=note if image else "")
 
     def apply(self, context: Context, plan: Plan) -> None:
@@ -140,9 +142,8 @@ class InstallIstiod(Step):
         ]
         return Verification(self.name, (table.of_checks("istiod", checks),))
 
-    @staticmethod
-    def _in_the_way(context: Context) -> Iterator[Finding]:
-        yield from preflight.versions(context)
+    def _in_the_way(self, context: Context) -> Iterator[Finding]:
+        yield from preflight.versions(context, self.version_parameter)
         yield from preflight.istios(context)
         yield from preflight.webhooks(context)
 
@@ -159,7 +160,7 @@ class InstallIstiod(Step):
 
 
 def _version_check(context: Context) -> Check:
-    versions = context.istioctl.version()
+    versions = context.istioctl.version(context.parameters.istio.revision)
     same = versions.client == versions.control_plane
     found = "the same" if same else f"{versions.client} and {versions.control_plane or 'none'}"
     return Check("versions of istioctl and istiod", found, same)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 
 from runbook_lib.base import RunbookError, VerificationFailed
 from runbook_lib.chapters.shared.preflight import workloads
@@ -97,8 +98,9 @@ _REMOVED = "The pod is removed as soon as it has been ready."
 
 def _to_restart(context: Context) -> Iterator[workloads.Listed]:
     """Yield the workloads whose pods are to be replaced for a sidecar, or for a newer one."""
+    newest = partial(injection.sidecar_image_for, context)
     for each in workloads.listed(context):
-        if each.lacking or workloads.outdated(context, each):
+        if each.lacking or workloads.outdated(each, newest):
             yield each
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from runbook_lib.base import State
 from runbook_lib.chapters.shared import observe, preflight
@@ -87,9 +88,9 @@ class RestartWorkloads(Step):
         yield from traffic.istiod_out_of_reach(context)
         yield from traffic.not_spoken(context)
 
-    def outdated(self, context: Context, each: workloads.Listed) -> dict[str, str]:
-        """Return the pods whose sidecar is another than it is to be, and what theirs is."""
-        return workloads.outdated(context, each)
+    def newest_image(self, context: Context, workload: Object) -> str:
+        """Return the image of a new pod's sidecar; empty if it is not known."""
+        return injection.sidecar_image_for(context, workload)
 
     def plan(self, context: Context) -> Plan:
         """Plan to restart what lacks its sidecar, and say who notices."""
@@ -106,7 +107,7 @@ class RestartWorkloads(Step):
         if underway:
             notes.append(f"Being replaced already, and only waited for: the pods of {underway}.")
         notes += map(owners.note, owners.unfinished(context))
-        if changes and (image := injection.sidecar_image_for(context, restarts[0].workload)):
+        if changes and (image := self.newest_image(context, restarts[0].workload)):
             notes.append(f"Nodes pull {image} for the sidecars.")
         interruptions = [
             each
@@ -173,7 +174,7 @@ class RestartWorkloads(Step):
         """Return the workloads whose pods lack today's sidecar, in the parameters' order."""
         restarts = []
         for each in workloads.listed(context):
-            older = self.outdated(context, each)
+            older = workloads.outdated(each, partial(self.newest_image, context))
             staying = [*each.lacking, *(pod for pod in each.pods if name_of(pod) in older)]
             without = workloads.lacking(each.pods)
             underway = bool(without or older) and rollout.replaces(each.workload, staying)
