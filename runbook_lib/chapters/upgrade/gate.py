@@ -76,7 +76,7 @@ def _distance(where: str, found: str, desired: str) -> Iterator[Finding]:
             where,
             f"it is of Istio {found}, and {desired} is older",
             "a control plane that is older than its sidecars is not supported",
-            "to take an upgrade back, run notebook 90 with rollback.keep: 07_troubleshoot",
+            "to take an upgrade back, run notebook 90 with rollback.keep: 06_kiali",
             parameter=_PARAMETER,
         )
     elif have[0] != want[0] or want[1] - have[1] > 1:

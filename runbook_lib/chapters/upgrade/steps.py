@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.chapters.shared.release.control_plane import InstallBase, InstallIstiod
+from runbook_lib.chapters.shared.release.istio import base_release, istiod_release
 from runbook_lib.chapters.shared.sidecars import RestartWorkloads, TryOnePod
 from runbook_lib.chapters.upgrade import course, gate, proof
 from runbook_lib.cluster import Object
@@ -22,7 +22,7 @@ class _UpgradeBase(InstallBase):
     title = "Upgrade istio-base"
     why = "a newer istiod knows kinds and fields that the API server has to know before it"
     risk = "none for the application: what is stored stays valid, and nothing runs"
-    undo = "notebook 90 with rollback.keep: 07_troubleshoot"
+    undo = "notebook 90 with rollback.keep: 06_kiali"
     version_parameter = "upgrade.to"
 
 
@@ -31,7 +31,7 @@ class _UpgradeIstiod(InstallIstiod):
     title = "Upgrade istiod"
     why = "a control plane may be one minor version newer than its sidecars, never older"
     risk = "sidecars work on without istiod; new pods wait for one that answers"
-    undo = "notebook 90 with rollback.keep: 07_troubleshoot"
+    undo = "notebook 90 with rollback.keep: 06_kiali"
     version_parameter = "upgrade.to"
     pulled = "when the workloads are restarted"
 
@@ -45,11 +45,11 @@ class _RestartUpgraded(RestartWorkloads):
     name = "upgrade-restart"
     title = "Restart the workloads whose sidecars are older"
     why = "a pod keeps the sidecar that it was created with"
-    undo = "notebook 90 with rollback.keep: 07_troubleshoot"
+    undo = "notebook 90 with rollback.keep: 06_kiali"
     reason = "istio-runbook: the sidecars are of another version of Istio"
 
     def __init__(self, parameters: Parameters) -> None:
-        self._istiod = istio_releases.istiod_release(parameters)
+        self._istiod = istiod_release(parameters)
 
     def newest_image(self, context: Context, workload: Object) -> str:
         """Return what istiod injects, or in plan mode would once it is upgraded."""
@@ -100,8 +100,8 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter; its order does not depend on the story."""
     upgraded = course.upgraded(parameters)
     return (
-        _Upgrading(_UpgradeBase(upgraded)),
-        _Upgrading(_UpgradeIstiod(upgraded)),
+        _Upgrading(_UpgradeBase(base_release(upgraded))),
+        _Upgrading(_UpgradeIstiod(istiod_release(upgraded))),
         _Upgrading(_TryUpgradedPod()),
         _Upgrading(_RestartUpgraded(upgraded)),
     )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.chapters.shared import definitions, objects, preflight
-from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.chapters.shared.release import manifest
+from runbook_lib.chapters.shared.release.planner import ReleasePlanner
 from runbook_lib.cluster import APPS, CRD, Object, live_object, name_of, reference
 from runbook_lib.lifecycle import (
     Change,
@@ -21,7 +21,6 @@ from runbook_lib.lifecycle import (
     table,
 )
 from runbook_lib.mesh import injection, rollout
-from runbook_lib.parameters import Parameters
 
 _GATEWAYS = ("ingressgateway", "egressgateway")
 """Values of the label `istio` on the gateways of Istio's charts."""
@@ -39,8 +38,8 @@ class InstallBase(Step):
     undo += "every object of theirs"
     version_parameter = "istio.version"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self._release = istio_releases.base_release(parameters)
+    def __init__(self, release: ReleasePlanner) -> None:
+        self._release = release
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         """Find versions, control planes and owners that are in the way, and precheck's errors."""
@@ -103,8 +102,8 @@ class InstallIstiod(Step):
     pulled = "from notebook 02 on"
     version_parameter = "istio.version"
 
-    def __init__(self, parameters: Parameters) -> None:
-        self._release = istio_releases.istiod_release(parameters)
+    def __init__(self, release: ReleasePlanner) -> None:
+        self._release = release
 
     def obstacles(self, context: Context) -> Iterator[Finding]:
         """Find versions, control planes, webhooks and owners that are in the way."""
