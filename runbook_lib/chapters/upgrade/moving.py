@@ -28,7 +28,6 @@ from runbook_lib.lifecycle import (
     table,
 )
 from runbook_lib.mesh import injection, patience
-from runbook_lib.parameters import Parameters
 
 IN_PLACE = "In place there is one istiod, and the namespace asks for it as before."
 
@@ -38,9 +37,9 @@ _CONTRADICTION = (
 )
 
 
-_OF_OTHERS = (
-    f"The label {INJECTION_LABEL} was not set by this runbook, and contradicts {REVISION_LABEL} "
-    "(IST0123). Set the one for the other while the step waits: {command}"
+OF_OTHERS = (
+    "The namespace has a label that this runbook did not set, and that would contradict the one it "
+    "sets (IST0123). Set the one for the other while the step waits: {command}"
 )
 
 
@@ -58,9 +57,9 @@ class MoveNamespace(Step):
         """Plan the tag and the label; nothing in place."""
         if context.parameters.upgrade.strategy == "in-place":
             return Plan(self.name, context.target.uid, note=IN_PLACE)
-        tag, namespace = _manifests(context)
-        if command := _by_hand(context, namespace):
-            note = _OF_OTHERS.format(command=command)
+        tag, namespace = manifests(context)
+        if command := by_hand(context, namespace):
+            note = OF_OTHERS.format(command=command)
             return objects.plan_objects(context, self.name, [tag], note)
         plan = objects.plan_objects(context, self.name, [tag, namespace])
         moves = reference(namespace) in {change.ref for change in plan.changes}
@@ -68,19 +67,17 @@ class MoveNamespace(Step):
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Apply the tag, and the label once the new istiod answers for the tag."""
-        tag, namespace = _manifests(context)
+        tag, namespace = manifests(context)
         objects.apply_objects(context, plan, [tag])
         wait_for_tag(context, name_of(tag))
-        if command := _by_hand(context, namespace):
-            _wait_for_label(context, namespace, command)
-        objects.apply_objects(context, plan, [namespace])
+        label(context, plan, namespace)
         wait_for_revision(context, context.parameters.istio.revision)
 
     def verify(self, context: Context) -> Verification:
         """Prove whose sidecar a new pod would get."""
         if context.parameters.upgrade.strategy == "in-place":
             return Verification(self.name, note=IN_PLACE)
-        tag, _ = _manifests(context)
+        tag, _ = manifests(context)
         istio, application = context.parameters.istio, context.parameters.application
         live = context.cluster.get(ADMISSION, tag["kind"], name_of(tag)) or {}
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}
@@ -91,9 +88,20 @@ class MoveNamespace(Step):
             Check(f"tag {named}", f"revision {behind}", behind == istio.revision),
             Check(f"label {REVISION_LABEL}", asked, asked == named),
             injection.check_new_pod(context, injected=True),
-            _revision_check(context, istio.revision),
+            revision_check(context, istio.revision),
         ]
         return Verification(self.name, (table.of_checks("Who injects", checks),))
+
+
+def label(context: Context, plan: Plan, namespace: Object) -> None:
+    """Label the namespace as planned, once a person has taken a label of others away.
+
+    Raises:
+        WaitTimeout: They have not in time; the error repeats the command.
+    """
+    if command := by_hand(context, namespace):
+        _wait_for_label(context, namespace, command)
+    objects.apply_objects(context, plan, [namespace])
 
 
 def wait_for_tag(context: Context, name: str) -> None:
@@ -129,7 +137,7 @@ def wait_for_revision(context: Context, revision: str) -> None:
     """
 
     def observe() -> State:
-        check = _revision_check(context, revision)
+        check = revision_check(context, revision)
         return State(check.ok is not False, f"{check.subject}: {check.found}")
 
     wait.until(
@@ -141,8 +149,11 @@ def wait_for_revision(context: Context, revision: str) -> None:
     )
 
 
-def _revision_check(context: Context, revision: str) -> Check:
-    """Look whose sidecar a new pod would get, by a dry run; a quota may refuse that alone."""
+def revision_check(context: Context, revision: str) -> Check:
+    """Look whether a new pod would get a revision's sidecar, by a dry run.
+
+    A quota may refuse that alone: then it cannot be told.
+    """
     subject = "revision of a new pod's sidecar"
     try:
         pod = injection.try_injection(context)
@@ -152,30 +163,35 @@ def _revision_check(context: Context, revision: str) -> Check:
     return Check(subject, found, found == revision)
 
 
-def _manifests(context: Context) -> tuple[Object, Object]:
-    """Return the tag's webhook, and the namespace with the label that asks by the tag."""
+def manifests(context: Context) -> tuple[Object, Object]:
+    """Return the tag's webhook, and the namespace with the label that asks by the tag.
+
+    Args:
+        context: Its parameters name the revision behind the tag.
+    """
     tag = context.parameters.upgrade.tag
     webhook = tag_webhook(context, context.parameters, tag)
-    return webhook, labelled_namespace(asking_by(context.parameters, tag))
+    return webhook, labelled_namespace(asking_by(context, tag).parameters)
 
 
-def asking_by(parameters: Parameters, tag: str) -> Parameters:
-    """Return parameters whose label asks by a tag."""
-    istio = parameters.istio.model_copy(update={"revision": tag})
-    return parameters.model_copy(update={"istio": istio})
+def asking_by(context: Context, name: str) -> Context:
+    """Return the same cluster with parameters that ask for sidecars by a revision or a tag."""
+    istio = context.parameters.istio.model_copy(update={"revision": name})
+    return replace(context, parameters=context.parameters.model_copy(update={"istio": istio}))
 
 
-def _by_hand(context: Context, namespace: Object) -> str:
-    """Say how others take their label away; empty where the runbook set it, or there is none.
+def by_hand(context: Context, namespace: Object) -> str:
+    """Say how a person takes the other label away; empty where the runbook does, or there is none.
 
     Args:
         context: Where to look.
-        namespace: As it is to be.
+        namespace: As it is to be, with the one label that asks for sidecars.
     """
-    if INJECTION_LABEL not in labels_of(context.cluster.apply(namespace, dry_run=True)):
+    ((key, value),) = labels_of(namespace).items()
+    (other,) = {INJECTION_LABEL, REVISION_LABEL} - {key}
+    if other not in labels_of(context.cluster.apply(namespace, dry_run=True)):
         return ""
-    label = f"{REVISION_LABEL}={labels_of(namespace)[REVISION_LABEL]}"
-    return f"kubectl label namespace {name_of(namespace)} {INJECTION_LABEL}- {label}"
+    return f"kubectl label namespace {name_of(namespace)} {other}- {key}={value}"
 
 
 def _wait_for_label(context: Context, namespace: Object, command: str) -> None:
@@ -183,7 +199,8 @@ def _wait_for_label(context: Context, namespace: Object, command: str) -> None:
 
     def observe(found: list[Object]) -> State:
         labels = labels_of(found[0]) if found else {}
-        done = labels_of(namespace).items() <= labels.items() and INJECTION_LABEL not in labels
+        asking = {key: labels[key] for key in (INJECTION_LABEL, REVISION_LABEL) if key in labels}
+        done = asking == labels_of(namespace)
         return State(done, "labelled" if done else f"label it: {command}")
 
     context.cluster.watch_until(
