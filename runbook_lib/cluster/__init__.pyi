@@ -16,6 +16,7 @@ __all__ = [
     "REVISION_LABEL",
     "TAG_LABEL",
     "WORKLOADS",
+    "Author",
     "Cluster",
     "Everything",
     "KubeContext",
@@ -44,6 +45,7 @@ __all__ = [
     "without_fields",
 ]
 
+from .authorship import Author
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff

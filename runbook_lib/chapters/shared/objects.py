@@ -46,7 +46,7 @@ def plan_objects(
     changes, unpredictable = [], []
     for manifest in manifests:
         diff, unknown = _compare(context, manifest)
-        if own and diff.action == "change":
+        if own and diff.action == "change" and not context.comparing:
             _refuse_others(context, manifest)
         if diff.action != "none":
             changes.append(Change.of_object(diff))
@@ -201,7 +201,7 @@ def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:
         current = live_object(context.cluster, manifest)
         if current is not None and (leaving := preflight.deletion(current)) is not None:
             raise Refused(leaving)
-        desired = context.cluster.apply(manifest, dry_run=True)
+        desired = context.cluster.apply(manifest, dry_run=True, force=context.comparing)
     except KindNotInstalled as error:
         if context.parameters.mode != "plan":
             raise
