@@ -14,6 +14,9 @@ from runbook_lib.diagnosis import Cause, Diagnosis
 from runbook_lib.diagnosis.diagnose import diagnose
 from runbook_lib.lifecycle import Change, Context, Record, Severity, Step
 
+_READS_SECRETS = "analyze"
+"""The one rule that cannot be judged for accounts that only look; so it does not count."""
+
 
 class Standing(StrEnum):
     """How a step stands in the cluster as it is now."""
@@ -129,13 +132,17 @@ class Verdict:
         seen = {each.standing for each in self.steps}
         if seen & {Standing.DRIFTED, Standing.NOT_IN_PLACE}:
             return ExitCode.DRIFT
-        if Standing.UNKNOWN in seen or self._faults or self.diagnosis.unjudged:
+        if Standing.UNKNOWN in seen or self._faults or self._unjudged:
             return ExitCode.FAILED
         return ExitCode.DONE
 
     @property
     def _faults(self) -> tuple[Cause, ...]:
         return tuple(c for c in self.diagnosis.findings if c.severity is Severity.FAULT)
+
+    @property
+    def _unjudged(self) -> set[str]:
+        return set(self.diagnosis.unjudged) - {_READS_SECRETS}
 
     @property
     def document(self) -> dict[str, Any]:
@@ -156,6 +163,7 @@ class Verdict:
                 for cause in self.diagnosis.findings
             ],
             "unseen": [{"what": each.what, "why": each.found} for each in self.diagnosis.unseen],
+            "unjudged": list(self.diagnosis.unjudged),
         }
 
     def __str__(self) -> str:

@@ -35,6 +35,7 @@ def test_what_no_run_proved_is_not_in_place_rather_than_drifted() -> None:
         ((HOLDS,), cause(Severity.NOT_DONE), ExitCode.DONE),
         ((HOLDS,), cause(Severity.FAULT), ExitCode.FAILED),
         ((HOLDS,), Diagnosis((), (), unjudged=("a-rule",)), ExitCode.FAILED),
+        ((HOLDS,), Diagnosis((), (), unjudged=("analyze",)), ExitCode.DONE),
         ((HOLDS, UNKNOWN), NOTHING, ExitCode.FAILED),
         ((HOLDS, MISSING), NOTHING, ExitCode.DRIFT),
         ((UNKNOWN, DRIFTED), cause(Severity.FAULT), ExitCode.DRIFT),
