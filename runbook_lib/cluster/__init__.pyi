@@ -42,10 +42,11 @@ __all__ = [
     "place_of",
     "ref",
     "reference",
+    "restored",
     "without_fields",
 ]
 
-from .authorship import Author
+from .authorship import Author, restored
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -33,6 +33,10 @@ class Author:
         return f"{self.path} was set by {self.manager}" + (f" at {self.at}" if self.at else "")
 
 
+_LEFT_OUT: tuple[Any, ...] = (None, False, 0, "", {}, [])
+"""What the API server does not keep: these are the values of fields that are not there."""
+
+
 class _Managed(NamedTuple):
     """What one manager manages of a field, or below it: a part of `fieldsV1`."""
 
@@ -52,12 +56,59 @@ def authors(live: Object, before: Any, after: Any) -> tuple[Author, ...]:
         before: The same, or a part of it that is compared.
         after: What it should be.
     """
-    managed = [
+    return tuple(dict.fromkeys(_differing(before, after, _managed(live), "")))
+
+
+def restored(live: Object, given: Object, managers: Collection[str]) -> Object:
+    """Return an object as it would be without what others changed of a manifest.
+
+    It takes no dry run, and so no right to change anything. Whoever applied the manifest still
+    manages a field that the API server merely writes otherwise, such as `1` for `1000m`.
+
+    Args:
+        live: The object with its `managedFields`.
+        given: The manifest.
+        managers: Whose values are right: whoever applied the manifest.
+    """
+    result: Object = _restored(live, given, _managed(live), managers)
+    return result
+
+
+def _managed(live: Object) -> list[_Managed]:
+    """What everybody manages of an object; status and other subresources are controllers'."""
+    return [
         _Managed(entry["manager"], entry.get("time") or "", entry.get("fieldsV1") or {})
         for entry in live["metadata"].get("managedFields") or []
         if not entry.get("subresource")
     ]
-    return tuple(dict.fromkeys(_differing(before, after, managed, "")))
+
+
+def _restored(live: Any, given: Any, managed: Sequence[_Managed], managers: Collection[str]) -> Any:
+    if live == given:
+        return live
+    if isinstance(live, dict) and isinstance(given, dict):
+        changed = dict(live)
+        for key, value in given.items():
+            if key in live:
+                below = _below(managed, f"f:{key}")
+                changed[key] = _restored(live[key], value, below, managers)
+            elif value not in _LEFT_OUT:
+                changed[key] = value
+        return changed
+    if isinstance(live, list) and isinstance(given, list) and (keys := _elements(managed)):
+        result = list(live)
+        for item in given:  # it may leave out what the API server adds to its key, as a protocol
+            key, had = next(
+                ((k, _element(live, i)) for k, i in keys.items() if _has({**i, **item}, i)),
+                ("", None),
+            )
+            if had is None:
+                result.append(item)
+            else:
+                place = live.index(had)
+                result[place] = _restored(had, item, _below(managed, key), managers)
+        return result
+    return given if any(each.manager not in managers for each in managed) else live
 
 
 def _differing(before: Any, after: Any, managed: Sequence[_Managed], path: str) -> Iterator[Author]:
@@ -85,10 +136,13 @@ def _differing(before: Any, after: Any, managed: Sequence[_Managed], path: str) 
 def _child(
     before: Any, after: Any, managed: Sequence[_Managed], key: str, path: str
 ) -> Iterator[Author]:
+    yield from _differing(before, after, _below(managed, key), path)
+
+
+def _below(managed: Sequence[_Managed], key: str) -> list[_Managed]:
     """Go down to a field, or to an element of a list; what is managed whole has no parts."""
     below = [each._replace(fields=each.fields[key]) for each in managed if key in each.fields]
-    whole = [each for each in managed if not set(each.fields) - {"."}]
-    yield from _differing(before, after, below or whole, path)
+    return below or [each for each in managed if not set(each.fields) - {"."}]
 
 
 def _elements(managed: Sequence[_Managed]) -> dict[str, Object]:

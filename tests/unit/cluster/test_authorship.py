@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runbook_lib.cluster.authorship import restored
 from runbook_lib.cluster.diff import object_diff
 
 THEN = "2026-01-01T00:00:00Z"
@@ -76,3 +77,42 @@ def test_who_set_it_is_no_part_of_the_digest() -> None:
         service({"type": "NodePort"}, entry(name, {"f:spec": {"f:type": {}}})) for name in "ab"
     )
     assert object_diff(by_one, desired).digest == object_diff(by_other, desired).digest
+
+
+def test_what_others_changed_of_a_manifest_is_restored() -> None:
+    key = 'k:{"port":80}'
+    live = service(
+        {"type": "NodePort", "ports": [{"port": 80, "targetPort": 8081}]},
+        entry("helm", {"f:spec": {"f:ports": {key: {"f:port": {}}}}}),
+        entry("edit", {"f:spec": {"f:type": {}, "f:ports": {key: {"f:targetPort": {}}}}}),
+    )
+    given = {"spec": {"type": "ClusterIP", "ports": [{"port": 80, "targetPort": 8080}]}}
+    spec = restored(live, given, {"helm"})["spec"]
+    assert spec == {"type": "ClusterIP", "ports": [{"port": 80, "targetPort": 8080}]}
+
+
+def test_what_the_api_server_writes_otherwise_is_left() -> None:
+    live = service({"cpu": "1"}, entry("helm", {"f:spec": {"f:cpu": {}}}))
+    given = {"spec": {"cpu": "1000m", "none": {}, "off": False}}
+    assert restored(live, given, {"helm"}) == live
+    fields = {'k:{"port":80,"protocol":"TCP"}': {"f:port": {}}}
+    live = service(
+        {"ports": [{"port": 80, "protocol": "TCP"}]}, entry("helm", {"f:spec": {"f:ports": fields}})
+    )
+    assert restored(live, {"spec": {"ports": [{"port": 80}]}}, {"helm"}) == live
+
+
+def test_a_field_that_was_removed_and_an_element_are_restored() -> None:
+    key = 'k:{"port":80}'
+    live = service(
+        {"ports": [{"port": 80}]}, entry("helm", {"f:spec": {"f:ports": {key: {"f:port": {}}}}})
+    )
+    given = {"spec": {"ports": [{"port": 80}, {"port": 90}], "selector": {"app": "a"}}}
+    assert restored(live, given, {"helm"})["spec"] == given["spec"]
+
+
+def test_what_controllers_write_through_a_subresource_is_left() -> None:
+    live = service(
+        {"replicas": 3}, entry("kube-controller-manager", {"f:spec": {}}, subresource="scale")
+    )
+    assert restored(live, {"spec": {"replicas": 1}}, {"helm"}) == live

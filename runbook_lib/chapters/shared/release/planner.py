@@ -162,8 +162,7 @@ class ReleasePlanner:
 
         A plan compares revisions, as Helm does, and does not see it.
         """
-        release, namespace = self._parameters.release, self._source.namespace
-        return drift.of_objects(context, release, namespace, self._present(context))
+        return drift.of_objects(self._present(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Install or upgrade the release, if the plan changes it; does not wait for workloads."""
