@@ -57,6 +57,10 @@ class InstallBase(Step):
         changes = planned.changes + self._changes(context)
         return Plan(self.name, context.target.uid, changes)
 
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        """Return as well what was edited behind Helm's back."""
+        return (*super().drift(context), *self.release(context).drift(context))
+
     def apply(self, context: Context, plan: Plan) -> None:
         """Apply both."""
         objects.apply_objects(context, plan, self._namespace(context))
@@ -122,6 +126,10 @@ class InstallIstiod(Step):
         image = injection.sidecar_image(self._release.rendered(context)) if changes else ""
         note = f"Sidecars will be made of {image}, which nodes pull {self.pulled}."
         return Plan(self.name, context.target.uid, changes, note=note if image else "")
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        """Return as well what was edited behind Helm's back."""
+        return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Apply the release, and wait until its Deployments run its pods alone."""
