@@ -9,7 +9,6 @@ from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster import APPS, REVISION_LABEL, Object, labels_of
 from runbook_lib.lifecycle import Context
 from runbook_lib.parameters import Parameters
-from runbook_lib.tools import ConnectedProxy
 
 NOTHING = "Nothing to upgrade: upgrade.to names no version."
 
@@ -60,15 +59,6 @@ def version_of(context: Context, revision: str) -> str | None:
     except CommandError:
         return None
     return None if found is None or ", " in found else found
-
-
-def connected(context: Context, revision: str) -> list[ConnectedProxy]:
-    """Return the proxies of all namespaces that are connected to a revision's istiods.
-
-    Raises:
-        CommandError: None of them answers.
-    """
-    return context.istioctl.proxies(revision)
 
 
 def has_moved(context: Context) -> bool:

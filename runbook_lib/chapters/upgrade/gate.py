@@ -95,7 +95,7 @@ def _older_proxies(context: Context, revision: str, desired: str) -> Iterator[Fi
     want = pods.minor_of(desired)
     assert want is not None, "parameters take nothing else"
     try:
-        proxies = course.connected(context, revision)
+        proxies = context.istioctl.proxies(revision)
     except CommandError as error:
         yield Finding(
             f"istiod of revision {revision}",

@@ -134,7 +134,7 @@ def _others(beyond: Context) -> Iterator[Finding]:
     revision, own = beyond.parameters.istio.revision, beyond.parameters.application.namespace
     where = f"istiod of revision {revision}"
     try:
-        found = [each.pod for each in course.connected(beyond, revision)]
+        found = [each.pod for each in beyond.istioctl.proxies(revision)]
     except CommandError as error:
         yield Finding(
             where,

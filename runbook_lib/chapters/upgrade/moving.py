@@ -74,10 +74,16 @@ class MoveNamespace(Step):
         wait_for_revision(context, context.parameters.istio.revision)
 
     def verify(self, context: Context) -> Verification:
-        """Prove whose sidecar a new pod would get."""
+        """Prove whose sidecar a new pod would get.
+
+        Raises:
+            WaitTimeout: A label of others is still there; the error says how they take it away.
+        """
         if context.parameters.upgrade.strategy == "in-place":
             return Verification(self.name, note=IN_PLACE)
-        tag, _ = manifests(context)
+        tag, labelled = manifests(context)
+        if command := by_hand(context, labelled):
+            _wait_for_label(context, labelled, command)
         istio, application = context.parameters.istio, context.parameters.application
         live = context.cluster.get(ADMISSION, tag["kind"], name_of(tag)) or {}
         namespace = context.cluster.get("v1", "Namespace", application.namespace) or {}

@@ -128,7 +128,7 @@ def _users(context: Context, *, besides: str = "") -> Iterator[Finding]:
         return
     where, revision = reference(old), course.revision_of(old)
     try:
-        proxies = [each.pod for each in course.connected(context, revision)]
+        proxies = [each.pod for each in context.istioctl.proxies(revision)]
     except CommandError as error:
         yield Finding(
             where,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 
 from runbook_lib.base import CommandError, State, WaitTimeout, wait
-from runbook_lib.chapters.upgrade import course
 from runbook_lib.cluster import name_of, namespace_of, pods
 from runbook_lib.lifecycle import Context, Row, Table
 from runbook_lib.mesh import has_ended
@@ -43,7 +42,7 @@ def of_sidecars(context: Context, version: str | None) -> Table:
 def _look(context: Context, version: str | None) -> Table:
     istio, namespace = context.parameters.istio, context.parameters.application.namespace
     try:
-        found = {each.pod: each for each in course.connected(context, istio.revision)}
+        found = {each.pod: each for each in context.istioctl.proxies(istio.revision)}
     except CommandError:
         found = {}
     rows = []
