@@ -12,17 +12,27 @@ TRACING_PROVIDER = "jaeger"
 """The name under which Telemetry objects find the provider of traces in the mesh config."""
 
 
-def base_release(parameters: Parameters) -> ReleasePlanner:
-    """The release with Istio's kinds."""
-    return ReleasePlanner(parameters.istio.base, *_from_istio(parameters, parameters.istio.base))
+def base_release(parameters: Parameters, *, goes_back: bool = False) -> ReleasePlanner:
+    """The release with Istio's kinds.
+
+    Args:
+        parameters: They name it.
+        goes_back: Whether it may become an older version.
+    """
+    source, values = _from_istio(parameters, parameters.istio.base)
+    return ReleasePlanner(parameters.istio.base, source, values, goes_back=goes_back)
 
 
-def istiod_release(parameters: Parameters) -> ReleasePlanner:
+def istiod_release(parameters: Parameters, *, goes_back: bool = False) -> ReleasePlanner:
     """The release with the control plane.
 
     Its mesh config names where traces go, from the first installation on. That alone traces
     nothing, and a release has one set of values: one that a later chapter added would be taken
     away again by the next run of the first.
+
+    Args:
+        parameters: They name it.
+        goes_back: Whether it may become an older version.
     """
     istio = parameters.istio
     source, values = _from_istio(parameters, istio.istiod)
@@ -31,7 +41,8 @@ def istiod_release(parameters: Parameters) -> ReleasePlanner:
         values["global"] = {**given, "hub": istio.hub}
     if istio.revision != "default":
         values["revision"] = istio.revision
-    return ReleasePlanner(istio.istiod, source, values, own_values=_mesh_config(parameters))
+    mesh_config = _mesh_config(parameters)
+    return ReleasePlanner(istio.istiod, source, values, mesh_config, goes_back=goes_back)
 
 
 def tracing_provider(parameters: Parameters) -> Object | None:
