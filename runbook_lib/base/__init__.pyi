@@ -33,6 +33,7 @@ __all__ = [
     "redact_value",
     "register",
     "run",
+    "secrets_in",
     "shorten",
     "working_folder",
 ]
@@ -66,6 +67,6 @@ from .locations import (
     lab_state_file,
     working_folder,
 )
-from .redact import MASK, redact_value, register
+from .redact import MASK, redact_value, register, secrets_in
 from .wait import Progress, State
 from .yaml_source import Location, explain

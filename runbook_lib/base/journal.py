@@ -71,7 +71,8 @@ class History:
 class Journal:
     """An append-only record of one run.
 
-    Several processes may append to the same file: each line is one write, under a lock.
+    Several processes may append to the same file: each line is one write, under a lock. Only its
+    owner may read it.
     """
 
     def __init__(self, path: Path, *, run: str, notebook: str = "", step: str = "") -> None:
@@ -105,7 +106,7 @@ class Journal:
         plain = json.loads(json.dumps(entry, default=_plain))
         line = json.dumps(redact_value(plain), ensure_ascii=False) + "\n"
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._append(line.encode())
         except OSError as error:
             raise RunbookError(
@@ -114,7 +115,7 @@ class Journal:
             ) from error
 
     def _append(self, line: bytes) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
             # Without it the size may be read in the middle of another process's line. Closing the
             # file, or dying, lets go of the lock.

@@ -36,7 +36,11 @@ def run(
         typer.Option(help="Run this notebook only; repeat for several. Default: all, in order."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
+        str | None,
+        typer.Option(
+            help="Where the run's folder is made, or the URL to which it is copied at the end, "
+            "such as s3://bucket/runs. Default: runs/."
+        ),
     ] = None,
     start_lab: Annotated[
         bool, typer.Option("--start-lab", help="Start the lab first, where the target is one.")
@@ -45,7 +49,7 @@ def run(
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
-    from runbook_lib.headless import interruption, progress, report
+    from runbook_lib.headless import interruption, progress, report, storage
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
 
@@ -57,9 +61,12 @@ def run(
             "add --plan, or leave it out",
         )
     notebooks = runner.choose(notebook or [])
+    copies = storage.of(output) if output else None
     if start_lab:
         _start_lab(given)
-    folder = runs.create(output or runs.default_root())
+    folder = runs.create(Path(output) if output and not copies else runs.default_root())
+    if copies:
+        copies.begin(folder)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Parameters: {given.origin}", markup=False)
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
@@ -76,6 +83,8 @@ def run(
     console.print()
     for line in (*lines, f"Report:    {report.write(folder)}", f"Notebooks: {folder}"):
         console.print(line, markup=False)
+    if copies:
+        console.print(f"Copied to: {copies.keep(folder)}", markup=False)
     raise typer.Exit(result.exit_code(detailed=detailed_exitcode))
 
 

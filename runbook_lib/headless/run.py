@@ -180,7 +180,7 @@ def execute(
         reached = results(notebooks, parameters, runs.record_of(folder))
         result = Result(folder, parameters.mode, reached, failure, ended_by, went_back)
         text = json.dumps(_summary(result), indent=2, default=str)
-        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        (folder / runs.SUMMARY).write_text(text + "\n", encoding="utf-8")
     return result
 
 

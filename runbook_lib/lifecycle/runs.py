@@ -22,7 +22,7 @@ NOTEBOOKS_VARIABLE = "RUNBOOK_NOTEBOOKS"
 """Names the notebooks of a run to each of them, in order, with spaces between."""
 
 EVIDENCE = "evidence.jsonl"
-
+SUMMARY = "summary.json"
 
 _CANNOT_WRITE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -32,11 +32,14 @@ _CANNOT_WRITE = (
 
 @contextmanager
 def written_to(folder: Path) -> Iterator[None]:
-    """Name the folder, and a remedy, where a run's files cannot be written.
+    """Have a run's files be written for their owner alone, and say what to do where they cannot.
+
+    Kernels that are started meanwhile keep to it as well.
 
     Raises:
         RunbookError: They cannot: the disk is full, for example.
     """
+    before = os.umask(0o077)
     try:
         yield
     except OSError as error:
@@ -47,6 +50,8 @@ def written_to(folder: Path) -> Iterator[None]:
             "free up disk space, or choose another folder with --output; what was done so far "
             "stays: run again to go on",
         ) from error
+    finally:
+        os.umask(before)
 
 
 def begun_by(notebook: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -61,7 +66,7 @@ def default_root() -> Path:
 
 
 def create(root: Path, label: str = "") -> Path:
-    """Make a folder for a run, named after the time in UTC.
+    """Make a folder for a run, named after the time in UTC; only its owner may look into it.
 
     Args:
         root: Where.
@@ -75,7 +80,7 @@ def create(root: Path, label: str = "") -> Path:
     for number in range(1, 100):
         folder = root / (name if number == 1 else f"{name}-{number}")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700, parents=True)
         except FileExistsError:
             continue
         except OSError as error:

@@ -24,6 +24,7 @@ from runbook_lib.lifecycle import (
     yes_no,
 )
 from runbook_lib.mesh import MeshMap
+from runbook_lib.notebook import kernel
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
 from runbook_lib.notebook.pictures import mesh_html, scale_out_html, timeline_html
@@ -36,7 +37,7 @@ _CLASSES = {True: " class='rb-good'", False: " class='rb-bad'", None: ""}
 
 
 def register() -> None:
-    """Teach IPython to show the runbook's objects; does nothing outside of IPython."""
+    """Teach IPython to show the runbook's objects, and no secrets; nothing outside of IPython."""
     try:
         from IPython.core.getipython import get_ipython
     except ModuleNotFoundError:
@@ -44,6 +45,7 @@ def register() -> None:
     shell: Any = get_ipython()
     if shell is None:
         return
+    kernel.mask_outputs(shell)
     formatters = shell.display_formatter.formatters
     for kind, to_html in _HTML.items():
         formatters["text/html"].for_type(kind, to_html)

@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
+import secrets
 import signal
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
 
 import nbformat
 import psutil
 import pytest
+import yaml
 
 from runbook_lib import chapters as steps
+from runbook_lib.base import MASK
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
 from runbook_lib.lifecycle import StepOutcome, runs
@@ -44,6 +49,9 @@ TOKEN = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]+\.[\w-]+")
 
 DENIED = "403 RBAC: access denied"
 
+PLANTED = {name: secrets.token_urlsafe(12) + "&<>" for name in ("key", "variable", "url", "other")}
+"""Secrets that are written down wherever a parameters file takes them."""
+
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -52,9 +60,18 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def planned(lab: Lab, output: Path) -> Run:
-    """A run in plan mode on the fresh lab."""
-    return run(lab, output, "--plan")
+def planned(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in plan mode on the fresh lab, with secrets among the parameters."""
+    values = {
+        "pilot": {"env": {"DB_PASSWORD": PLANTED["key"]}},
+        "env": {"UPSTREAM": f"https://me:{quote(PLANTED['url'])}@proxy.example.com"},
+        "extra": [{"name": "API_KEY", "value": PLANTED["variable"]}],
+    }
+    of_base = {"global": {"clientSecret": PLANTED["other"]}}
+    istio = {"istiod": {"values": values}, "base": {"values": of_base}}
+    file = tmp_path_factory.mktemp("planted") / "parameters.yaml"
+    file.write_text(yaml.safe_dump({"target": {"kind": "lab"}, "istio": istio}))
+    return run(lab, output, "--plan", "--parameters", str(file))
 
 
 @pytest.fixture(scope="module")
@@ -179,6 +196,24 @@ def test_no_secret_is_in_any_output_evidence_or_log(
         assert TOKEN.findall(text) == [], where
         assert "PRIVATE KEY" not in text, where
         assert [name for name, secret in secrets.items() if secret in text] == [], where
+
+
+def test_secrets_among_the_parameters_are_in_nothing_that_a_run_writes(planned: Run) -> None:
+    assert planned.code == 0, planned.output
+    shown = {path.name: path.read_text() for path in planned.folder.rglob("*") if path.is_file()}
+    shown["output"] = planned.output
+    assert MASK in shown["01_install_istio.ipynb"], "the values are shown"
+    assert MASK in shown["evidence.jsonl"]
+    for secret in PLANTED.values():
+        for form in (secret, quote(secret), html.escape(secret), json.dumps(secret)[1:-1]):
+            assert [where for where, text in shown.items() if form in text] == []
+
+
+def test_what_a_run_writes_is_for_its_owner_alone(planned: Run, first: Run) -> None:
+    for folder in (planned.folder, first.folder):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+        assert set(modes.values()) == {0o600}, modes
 
 
 def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path: Path) -> None:
