@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, installed, working_folder
+from runbook_lib.base import (
+    FOLDER_VARIABLE,
+    ParameterError,
+    delivered,
+    installed,
+    working_folder,
+)
 from runbook_lib.cli.options import ParametersFile, Settings, lab, load
 
 if TYPE_CHECKING:
@@ -49,7 +54,7 @@ def run(
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
-    from runbook_lib.headless import interruption, progress, report, storage
+    from runbook_lib.headless import interruption, progress, report, signals, storage
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
 
@@ -70,9 +75,11 @@ def run(
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Parameters: {given.origin}", markup=False)
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
-    signal.signal(signal.SIGTERM, runner.Terminated.handle)
+    signals.handle()
     with progress.follow(folder, total, console):
         result = runner.execute(notebooks, given, folder, approve=approve)
+        with signals.ignored():
+            page = report.write(folder)  # before more is printed: who reads may have gone
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
         lines.append(result.went_back)
@@ -81,7 +88,7 @@ def run(
     console.print()
     console.print(progress.summary_table(result))
     console.print()
-    for line in (*lines, f"Report:    {report.write(folder)}", f"Notebooks: {folder}"):
+    for line in (*lines, f"Report:    {page}", f"Notebooks: {folder}"):
         console.print(line, markup=False)
     if copies:
         console.print(f"Copied to: {copies.keep(folder)}", markup=False)
@@ -105,6 +112,12 @@ def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     variables = {**os.environ, FOLDER_VARIABLE: str(folder)}
     if parameters is not None:
         variables[FILE_VARIABLE] = str(parameters.absolute())
+    # The notebooks ask for `python3`; one that somebody put on the path may be of an environment
+    # without the runbook.
+    own_kernel = str(Path(sys.prefix, "share", "jupyter"))
+    variables["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [own_kernel, os.environ.get("JUPYTER_PATH")])
+    )
     if installed():
         _copy_notebooks(folder)
     argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Callable
 from html import escape
 from pathlib import Path
@@ -55,7 +57,7 @@ def register() -> None:
 
 
 def headline(target: Target, parameters: Parameters, origin: Origin, folder: Path) -> str:
-    """Say which cluster a notebook works on, and how."""
+    """Say which cluster a notebook works on, how, and with which interpreter."""
     production = " (production)" if target.production else ""
     mode = "apply" if parameters.mode == "apply" else "plan: nothing will be changed"
     return "\n".join(
@@ -65,6 +67,7 @@ def headline(target: Target, parameters: Parameters, origin: Origin, folder: Pat
             f"Cluster:    {target.uid}",
             f"Site:       {target.url}",
             f"Parameters: {origin}",
+            f"Python:     {sys.executable} ({platform.python_version()})",
             f"Story:      {parameters.story}",
             f"Mode:       {mode}",
             f"Evidence:   {folder}",

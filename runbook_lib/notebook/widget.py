@@ -8,10 +8,10 @@ from typing import Any
 
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
-from runbook_lib.base import RunbookError, style
+from runbook_lib.base import style
 from runbook_lib.lifecycle import GateAnswer
 from runbook_lib.notebook.asking import Question
-from runbook_lib.notebook.outputs import LiveOutput, widget_view
+from runbook_lib.notebook.outputs import LiveOutput, failed_click, widget_view
 from runbook_lib.notebook.views import plan_html
 
 _STYLE = style.sheet("gate")
@@ -60,8 +60,8 @@ class GateView:
         def clicked(_button: ipywidgets.Button) -> None:
             try:
                 decide()
-            except RunbookError as error:
-                self._status.value = _status_html(str(error), "rb-stopped", "!")
+            except Exception as error:
+                self._status.value = _status_html(failed_click(error), "rb-stopped", "!")
 
         button.on_click(clicked)
 

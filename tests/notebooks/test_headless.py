@@ -400,7 +400,9 @@ def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
     assert run(lab, output, "--notebook", "02_label_namespace").code == 0
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_every_artefact(
     lab: Lab, second: Run, output: Path, sent: signal.Signals, code: int
 ) -> None:

@@ -126,6 +126,21 @@ def test_a_decision_that_cannot_be_recorded_is_refused_on_the_screen(
     assert output.bundles == []
 
 
+def test_an_error_that_no_one_expected_is_shown_at_the_gate_without_secrets(
+    output: Output, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> str:
+        raise KeyError("getpwuid(): uid not found; token: abcdef123456")
+
+    monkeypatch.setattr("runbook_lib.notebook.asking.operator", broken)
+    view = GateView(kernel.ask())
+    view._approve.click()
+    assert "KeyError" in view._status.value
+    assert "uid not found" in view._status.value
+    assert "abcdef" not in view._status.value
+    assert output.bundles == []
+
+
 def test_warnings_and_texts_are_escaped(output: Output, kernel: Kernel) -> None:
     GateView(kernel.ask(replace(PLAN, note="<i>"), "<script>")).show()
     assert "<script>" not in output.bundles[0]["text/html"]
