@@ -19,6 +19,7 @@ __all__ = [
     "PlanChanged",
     "Progress",
     "RunbookError",
+    "Seal",
     "State",
     "TargetChanged",
     "VerificationFailed",
@@ -57,7 +58,7 @@ from .errors import (
     shorten,
 )
 from .exit_codes import ExitCode
-from .journal import Entry, Event, History, Journal
+from .journal import Entry, Event, History, Journal, Seal
 from .locations import (
     FOLDER_VARIABLE,
     command_line,

@@ -54,7 +54,7 @@ def run(
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
-    from runbook_lib.headless import interruption, progress, report, signals, storage
+    from runbook_lib.headless import interruption, junit, progress, report, signals, storage
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
 
@@ -79,7 +79,9 @@ def run(
     with progress.follow(folder, total, console):
         result = runner.execute(notebooks, given, folder, approve=approve)
         with signals.ignored():
-            page = report.write(folder)  # before more is printed: who reads may have gone
+            # Before more is printed: who reads may have gone.
+            page = report.write(folder)
+            junit.write(folder, runs.record_of(folder), result.steps, result.failure)
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
         lines.append(result.went_back)
@@ -88,7 +90,12 @@ def run(
     console.print()
     console.print(progress.summary_table(result))
     console.print()
-    for line in (*lines, f"Report:    {page}", f"Notebooks: {folder}"):
+    for line in (
+        *lines,
+        f"Report:    {page}",
+        f"Notebooks: {folder}",
+        f"Evidence:  {runs.seal_of(folder)}",
+    ):
         console.print(line, markup=False)
     if copies:
         console.print(f"Copied to: {copies.keep(folder)}", markup=False)

@@ -198,6 +198,7 @@ def _summary(result: Result) -> dict[str, object]:
         "ended_by": result.ended_by.name if result.ended_by else None,
         "steps": [{name: getattr(step, name) for name in shown} for step in result.steps],
         "failure": asdict(result.failure) if result.failure else None,
+        "evidence": asdict(runs.seal_of(result.folder)),
     }
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runbook_lib.base import Journal, RunbookError, TargetChanged, working_folder
+from runbook_lib.base import Journal, RunbookError, Seal, TargetChanged, journal, working_folder
 from runbook_lib.lifecycle import record
 from runbook_lib.lifecycle.events import NotebookStarted
 from runbook_lib.lifecycle.target import Target
@@ -88,6 +90,7 @@ def create(root: Path, label: str = "") -> Path:
                 f"cannot make the run folder {folder}: {error.strerror}",
                 "choose a folder that you may write to: --output FOLDER",
             ) from error
+        hold(folder)
         return folder.resolve()
     raise RunbookError(f"{root} holds a hundred runs of the same second", "run again")
 
@@ -95,7 +98,12 @@ def create(root: Path, label: str = "") -> Path:
 def folder_of(notebook: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Return the folder of the run that a notebook is part of, or a new one of its own."""
     given = environ.get(RUN_DIRECTORY_VARIABLE, "").strip()
-    return Path(given).absolute() if given else create(default_root(), notebook)
+    if not given:
+        return create(default_root(), notebook)
+    folder = Path(given).absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    hold(folder)
+    return folder
 
 
 def open_journal(folder: Path, notebook: str) -> Journal:
@@ -106,6 +114,48 @@ def open_journal(folder: Path, notebook: str) -> Journal:
 def record_of(folder: Path) -> record.Record:
     """Return what the run in this folder has recorded so far."""
     return record.of(folder / EVIDENCE)
+
+
+def hold(folder: Path) -> None:
+    """Mark a run as going on, for as long as this process lives, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # closed when the process ends
+    with suppress(OSError):  # a file system without locks: then no run counts as ended
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Say whether a run has ended; while the block lasts none can take its folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a run goes on: its runner, or a kernel of it, lives."""
+    with unused(folder) as free:
+        return not free
+
+
+def noted_seal(folder: Path) -> Seal | None:
+    """Return what identified a run's evidence when its summary was written; None without one."""
+    try:
+        noted = json.loads((folder / SUMMARY).read_bytes())["evidence"]
+        return Seal(int(noted["lines"]), str(noted["sha256"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def seal_of(folder: Path) -> Seal:
+    """Return the count of the lines of a run's evidence, and the hash that stands for them all."""
+    return journal.seal_of(folder / EVIDENCE)
 
 
 def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepRecord, ...]:
