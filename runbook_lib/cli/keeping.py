@@ -11,7 +11,9 @@ import typer
 
 from runbook_lib.base import ExitCode, ParameterError
 
-app = typer.Typer(help="List and remove the folders of runs.", no_args_is_help=True)
+app = typer.Typer(
+    help="List and remove the folders of runs; the format of their evidence.", no_args_is_help=True
+)
 
 _DAYS = {"d": 1, "w": 7}
 
@@ -87,6 +89,16 @@ def list_runs(root: Root = None) -> None:
     for kept in reversed(keeping.runs_in(root or runs.default_root())):
         table.add_row(kept.folder.name, kept.cluster, kept.steps, kept.state)
     Console().print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a line of evidence.jsonl; docs/evidence.md explains it."""
+    import json
+
+    from runbook_lib.headless import evidence_schema
+
+    typer.echo(json.dumps(evidence_schema.schema(), indent=2))
 
 
 @app.command()

@@ -12,16 +12,19 @@ import signal
 import subprocess
 from pathlib import Path
 from urllib.parse import quote
+from xml.etree import ElementTree as ET
 
+import jsonschema
 import nbformat
 import psutil
 import pytest
 import yaml
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import MASK
+from runbook_lib.base import MASK, chain
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
+from runbook_lib.headless import evidence_schema
 from runbook_lib.lifecycle import StepOutcome, runs
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
@@ -214,6 +217,21 @@ def test_what_a_run_writes_is_for_its_owner_alone(planned: Run, first: Run) -> N
         assert folder.stat().st_mode & 0o777 == 0o700
         modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*")}
         assert set(modes.values()) == {0o600}, modes
+
+
+def test_the_evidence_of_a_run_is_whole_and_its_seal_is_printed(first: Run) -> None:
+    """The runner and a kernel for each notebook have written to it."""
+    assert chain.faults(first.folder / runs.EVIDENCE, [runs.seal_of(first.folder)]) == []
+    assert f"Evidence:  {runs.noted_seal(first.folder)}\n" in first.output
+    validator = jsonschema.Draft202012Validator(evidence_schema.schema())
+    for line in (first.folder / runs.EVIDENCE).read_text().split("\n")[:-1]:
+        validator.validate(json.loads(line))
+
+
+def test_a_pipeline_gets_a_case_for_each_step(first: Run) -> None:
+    suites = ET.parse(first.folder / "junit.xml").getroot()
+    assert [case.attrib["name"] for case in suites.iter("testcase")] == STEPS
+    assert {suite.attrib["failures"] for suite in suites} == {"0"}
 
 
 def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path: Path) -> None:
