@@ -95,15 +95,29 @@ def create(root: Path, label: str = "") -> Path:
     raise RunbookError(f"{root} holds a hundred runs of the same second", "run again")
 
 
-def folder_of(notebook: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the run that a notebook is part of, or a new one of its own."""
+def folder_of(notebook: str, uid: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the run that a notebook is part of, or one of this kernel's own.
+
+    A kernel goes on with its folder when its notebook is run again: one session, one record.
+
+    Args:
+        notebook: The notebook's name.
+        uid: The cluster's: a run works on one only.
+        environ: Where a run names its folder.
+    """
     given = environ.get(RUN_DIRECTORY_VARIABLE, "").strip()
-    if not given:
-        return create(default_root(), notebook)
-    folder = Path(given).absolute()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    hold(folder)
-    return folder
+    if given:
+        folder = Path(given).absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        hold(folder)
+        return folder
+    own = (notebook, uid)
+    if own not in _OF_THIS_KERNEL or not _OF_THIS_KERNEL[own].is_dir():
+        _OF_THIS_KERNEL[own] = create(default_root(), notebook)
+    return _OF_THIS_KERNEL[own]
+
+
+_OF_THIS_KERNEL: dict[tuple[str, str], Path] = {}
 
 
 def open_journal(folder: Path, notebook: str) -> Journal:

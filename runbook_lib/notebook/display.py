@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from runbook_lib.mesh import MeshMap
 from runbook_lib.notebook import kernel
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
-from runbook_lib.notebook.pictures import mesh_html, scale_out_html, timeline_html
+from runbook_lib.notebook.pictures import mesh_html, scale_out_html, svg, timeline_html
 from runbook_lib.notebook.timeline import Timeline
 from runbook_lib.notebook.views import diagnosis_html, plan_html, transcript_html
 from runbook_lib.parameters import Origin, Parameters
@@ -49,8 +50,10 @@ def register() -> None:
         return
     kernel.mask_outputs(shell)
     formatters = shell.display_formatter.formatters
+    trusted = kernel.interactive()
     for kind, to_html in _HTML.items():
-        formatters["text/html"].for_type(kind, to_html)
+        form = partial(_as_images, to_html) if kind in _PICTURES and not trusted else to_html
+        formatters["text/html"].for_type(kind, form)
         formatters["text/plain"].for_type(kind, _pretty)
     for kind, show in ((Asked, _show_asked), (Question, _show_question), (Login, _show_login)):
         shell.display_formatter.ipython_display_formatter.for_type(kind, show)
@@ -190,6 +193,12 @@ def _show_login(login: Login) -> None:
 def _pretty(shown: object, printer: Any, _cycle: bool) -> None:
     printer.text(str(shown))
 
+
+def _as_images(to_html: Callable[[Any], str], shown: object) -> str:
+    return svg.as_images(to_html(shown))
+
+
+_PICTURES = (MeshMap, ScaleOut, Timeline)
 
 _HTML: dict[type, Callable[[Any], str]] = {
     Applied: _applied_html,
