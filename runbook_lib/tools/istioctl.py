@@ -153,8 +153,9 @@ class Istioctl:
         Args:
             revision: istioctl asks the istiods of one, by themselves those of the default one.
         """
-        done = self.cli("proxy-status", "--revision", revision, "--output", "json")
-        return _connected(done.stdout)
+        # By itself it logs to where it prints.
+        how = ("--output", "json", "--log_target", "stderr")
+        return _connected(self.cli("proxy-status", "--revision", revision, *how).stdout)
 
     def version(self, revision: str = "default") -> Versions:
         """Return the versions of istioctl and of a revision's istiods."""

@@ -11,6 +11,8 @@ from runbook_lib.lifecycle import Context
 from runbook_lib.parameters import Parameters
 from runbook_lib.tools import ConnectedProxy
 
+NOTHING = "Nothing to upgrade: upgrade.to names no version."
+
 
 def upgraded(parameters: Parameters) -> Parameters:
     """Return parameters as they are to be once the upgrade is done."""
@@ -39,6 +41,13 @@ def standing(context: Context) -> Object | None:
     return next((each for each in found if preflight.release_of(each) == release), None)
 
 
+def releases(context: Context) -> set[str]:
+    """Return the names of the Helm releases of the istiods in Istio's namespace."""
+    namespace = context.parameters.istio.namespace
+    found = context.cluster.list(APPS, "Deployment", namespace, {"app": "istiod"})
+    return {preflight.release_of(each)[0] for each in found}
+
+
 def revision_of(istiod: Object) -> str:
     """Return the revision of an istiod's Deployment."""
     return labels_of(istiod).get(REVISION_LABEL, "default")
@@ -64,6 +73,5 @@ def connected(context: Context, revision: str) -> list[ConnectedProxy]:
 
 def has_moved(context: Context) -> bool:
     """Whether a canary's istiod is all that is there: the one before it has been removed."""
-    upgrade, namespace = context.parameters.upgrade, context.parameters.istio.namespace
-    found = context.cluster.list(APPS, "Deployment", namespace, {"app": "istiod"})
-    return upgrade.strategy == "canary" and upgrade.new_revision in map(revision_of, found)
+    istiod = upgraded(context.parameters).istio.istiod
+    return context.parameters.upgrade.strategy == "canary" and istiod.release in releases(context)

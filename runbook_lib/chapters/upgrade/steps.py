@@ -1,20 +1,21 @@
-"""The upgrade: kinds, control plane, one pod to try, then the sidecars."""
+"""The upgrade: kinds, control plane, one pod to try, the sidecars, and what is left over then."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
 
+from runbook_lib.chapters.shared.release import ReleasePlanner
 from runbook_lib.chapters.shared.release.control_plane import InstallBase, InstallIstiod
 from runbook_lib.chapters.shared.release.istio import base_release, istiod_release
 from runbook_lib.chapters.shared.sidecars import RestartWorkloads, TryOnePod
 from runbook_lib.chapters.upgrade import course, gate, proof
+from runbook_lib.chapters.upgrade.moving import MoveNamespace
+from runbook_lib.chapters.upgrade.old import RemoveOld
 from runbook_lib.cluster import Object
-from runbook_lib.lifecycle import Context, Finding, Plan, Step, Verification, require
+from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require
 from runbook_lib.mesh import injection
 from runbook_lib.parameters import Parameters
-
-NOTHING = "Nothing to upgrade: upgrade.to names no version."
 
 
 class _UpgradeBase(InstallBase):
@@ -25,6 +26,18 @@ class _UpgradeBase(InstallBase):
     undo = "notebook 90 with rollback.keep: 06_kiali"
     version_parameter = "upgrade.to"
 
+    def __init__(self, before: Parameters, upgraded: Parameters) -> None:
+        super().__init__(base_release(upgraded))
+        revision = upgraded.istio.revision
+        self._moved = base_release(upgraded, default_revision=revision)
+        self._releases = before.istio.istiod.release, upgraded.istio.istiod.release
+
+    def release(self, context: Context) -> ReleasePlanner:
+        """Return the release; once a canary's istiod is alone, as its last step leaves it."""
+        old, new = self._releases
+        found = course.releases(context)
+        return self._moved if new in found and old not in found else super().release(context)
+
 
 class _UpgradeIstiod(InstallIstiod):
     name = "upgrade-istiod"
@@ -34,6 +47,12 @@ class _UpgradeIstiod(InstallIstiod):
     undo = "notebook 90 with rollback.keep: 06_kiali"
     version_parameter = "upgrade.to"
     pulled = "when the workloads are restarted"
+
+    def webhook_check(self, context: Context) -> Check:
+        """Look whether the API server reaches it; of a canary the next step shows that."""
+        if context.parameters.upgrade.strategy == "canary":
+            return Check("sidecar by the webhook", "no namespace asks for it yet", ok=None)
+        return super().webhook_check(context)
 
 
 class _TryUpgradedPod(TryOnePod):
@@ -81,7 +100,7 @@ class _Upgrading(Step):
     def plan(self, context: Context) -> Plan:
         """Plan the step; nothing where no version is named."""
         if context.parameters.upgrade.to is None:
-            return Plan(self.name, context.target.uid, note=NOTHING)
+            return Plan(self.name, context.target.uid, note=course.NOTHING)
         require(gate.in_the_way(context))
         return self._step.plan(course.beyond(context))
 
@@ -92,7 +111,7 @@ class _Upgrading(Step):
     def verify(self, context: Context) -> Verification:
         """Prove the step."""
         if context.parameters.upgrade.to is None:
-            return Verification(self.name, note=NOTHING)
+            return Verification(self.name, note=course.NOTHING)
         return self._step.verify(course.beyond(context))
 
 
@@ -100,8 +119,10 @@ def steps(parameters: Parameters) -> tuple[Step, ...]:
     """The chapter; its order does not depend on the story."""
     upgraded = course.upgraded(parameters)
     return (
-        _Upgrading(_UpgradeBase(base_release(upgraded))),
+        _Upgrading(_UpgradeBase(parameters, upgraded)),
         _Upgrading(_UpgradeIstiod(istiod_release(upgraded))),
+        _Upgrading(MoveNamespace()),
         _Upgrading(_TryUpgradedPod()),
         _Upgrading(_RestartUpgraded(upgraded)),
+        RemoveOld(parameters),
     )

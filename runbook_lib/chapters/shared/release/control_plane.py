@@ -41,6 +41,10 @@ class InstallBase(Step):
     def __init__(self, release: ReleasePlanner) -> None:
         self._release = release
 
+    def release(self, context: Context) -> ReleasePlanner:  # noqa: ARG002 -- for who looks first
+        """Return the release as it is to be."""
+        return self._release
+
     def obstacles(self, context: Context) -> Iterator[Finding]:
         """Find versions, control planes and owners that are in the way, and precheck's errors."""
         yield from self._in_the_way(context)
@@ -60,7 +64,7 @@ class InstallBase(Step):
     def apply(self, context: Context, plan: Plan) -> None:
         """Apply both."""
         objects.apply_objects(context, plan, self._namespace(context))
-        self._release.apply(context, plan)
+        self.release(context).apply(context, plan)
 
     def verify(self, context: Context) -> Verification:
         """Prove that the API server serves every kind of the chart.
@@ -68,18 +72,19 @@ class InstallBase(Step):
         Raises:
             WaitTimeout: It does not in time.
         """
-        desired = {name_of(item) for item in self._release.rendered(context) if item["kind"] == CRD}
+        release = self.release(context)
+        desired = {name_of(item) for item in release.rendered(context) if item["kind"] == CRD}
         definitions.wait_until_served(
             context, "Istio's kinds", desired, timeout=context.parameters.timeouts.istiod
         )
         checks = [
-            self._release.check(context),
+            release.check(context),
             Check("Istio's kinds", f"{len(desired)} of {len(desired)} served", ok=True),
         ]
         return Verification(self.name, (table.of_checks("istio-base", checks),))
 
     def _changes(self, context: Context) -> tuple[Change, ...]:
-        changes = self._release.changes(context)
+        changes = self.release(context).changes(context)
         if changes:  # it takes a second, and is about nothing else
             require(preflight.precheck(context))
         return changes
@@ -145,9 +150,13 @@ class InstallIstiod(Step):
             *(self._deployment_check(context, item) for item in self._deployments(context)),
             _version_check(context),
             _gateway_check(context),
-            injection.check_webhook(context),
+            self.webhook_check(context),
         ]
         return Verification(self.name, (table.of_checks("istiod", checks),))
+
+    def webhook_check(self, context: Context) -> Check:
+        """Look whether the API server reaches istiod's webhook."""
+        return injection.check_webhook(context)
 
     def _in_the_way(self, context: Context) -> Iterator[Finding]:
         yield from preflight.versions(context, self.version_parameter)

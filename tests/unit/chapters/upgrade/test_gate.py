@@ -151,7 +151,7 @@ def test_without_a_version_no_step_has_anything_to_do(tmp_path: Path) -> None:
 
 
 def test_what_is_in_the_way_refuses_the_plan_of_every_step(tmp_path: Path) -> None:
-    context = Given("1.28.0").context(tmp_path, to="1.31.0")
+    context = Given("1.28.0").context(tmp_path, to="1.31.0", strategy="canary")
     for step in chapters.of("08_upgrade", context.parameters):
         with pytest.raises(Refused, match=r"first to 1\.29"):
             step.plan(context)
