@@ -41,7 +41,7 @@ def test_a_verified_step_shows_its_table_who_approved_it_and_what_changed(tmp_pa
     change = applied("create X", seconds=1.5)
     page = _page(tmp_path, PLANNED, APPROVED, APPLYING, change, verified(0.5, table))
     assert "1 of 1 steps verified" in page
-    assert "✓ verified</td><td>create X</td><td>2.0</td>" in page
+    assert '✓ verified</td><td>create X</td><td class="number">2.0</td>' in page
     assert "Approved by me@here" in page
     assert "<td>GET</td><td>yes</td>" in page
 
