@@ -11,6 +11,7 @@ from typing import Any
 from runbook_lib.base import Seal, style
 from runbook_lib.headless import pictures
 from runbook_lib.headless.pictures import Picture
+from runbook_lib.headless.progress import changed_text
 from runbook_lib.lifecycle import Record, StepOutcome, StepRecord, runs, yes_no
 
 
@@ -46,6 +47,7 @@ def render(run: Record, seal: Seal, shown: tuple[Picture, ...] = (), ended_by: s
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.filters["changed"] = changed_text
     environment.filters["yes_no"] = yes_no
     environment.filters["moment"] = lambda at: f"{at:%Y-%m-%d %H:%M:%S}"
     environment.filters["seconds"] = _seconds
