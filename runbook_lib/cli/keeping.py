@@ -37,7 +37,6 @@ def report(
     Exit codes: 0 done, 2 bad input, 10 the evidence is not whole.
     """
     from runbook_lib.headless import junit
-    from runbook_lib.headless import report as page
     from runbook_lib.lifecycle import runs
 
     place = folder if folder.is_dir() else runs.default_root() / folder
@@ -51,9 +50,20 @@ def report(
         _check(place, seal)
         return
     record = runs.record_of(place)
-    typer.echo(f"Report:   {page.write(place)}")
+    typer.echo(f"Report:   {write_report(place)}")
     typer.echo(f"JUnit:    {junit.write(place, record)}")
     typer.echo(f"Evidence: {runs.seal_of(place)}")
+
+
+def write_report(folder: Path) -> Path:
+    """Write a run's report with its timeline; returns the report's path."""
+    from runbook_lib.headless import report as page
+    from runbook_lib.lifecycle import runs
+    from runbook_lib.notebook import timeline
+    from runbook_lib.notebook.pictures import timeline_html
+
+    found = timeline.of(runs.record_of(folder))
+    return page.write(folder, timeline_html(found) if found.entries else "")
 
 
 def _check(folder: Path, given: str | None) -> None:

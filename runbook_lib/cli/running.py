@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, installed, working_folder
+from runbook_lib.cli import keeping
 from runbook_lib.cli.options import Notebooks, ParametersFile, Settings, lab, load
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def run(
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
-    from runbook_lib.headless import interruption, junit, progress, report, signals, storage
+    from runbook_lib.headless import interruption, junit, progress, signals, storage
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
 
@@ -71,7 +72,7 @@ def run(
         result = runner.execute(notebooks, given, folder, approve=approve)
         with signals.ignored():
             # Before more is printed: who reads may have gone.
-            page = report.write(folder)
+            page = keeping.write_report(folder)
             junit.write(folder, runs.record_of(folder), result.steps, result.failure)
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
