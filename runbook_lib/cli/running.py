@@ -7,15 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbook_lib.base import (
-    FOLDER_VARIABLE,
-    ParameterError,
-    delivered,
-    installed,
-    working_folder,
-)
+from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, installed, working_folder
 from runbook_lib.cli import keeping
-from runbook_lib.cli.options import ParametersFile, Settings, lab, load
+from runbook_lib.cli.options import Notebooks, ParametersFile, Settings, lab, load
 
 if TYPE_CHECKING:
     from runbook_lib.parameters import Checked
@@ -37,10 +31,7 @@ def run(
             "--detailed-exitcode", help="With --plan: exit with 7 if changes are pending."
         ),
     ] = False,
-    notebook: Annotated[
-        list[str] | None,
-        typer.Option(help="Run this notebook only; repeat for several. Default: all, in order."),
-    ] = None,
+    notebook: Notebooks = None,
     output: Annotated[
         str | None,
         typer.Option(
