@@ -408,11 +408,12 @@ class Looker:
 
     def _proxies(self, seen: Observation) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = {}
+        revision = seen.resolved.istio.revision
         expected = [proxy_name(pod) for pod in seen.in_mesh if pods.has_ready_sidecar(pod)]
 
         def observe() -> wait.State:
             found.clear()
-            found.update(self._istioctl.proxy_states())
+            found.update(self._istioctl.proxy_states(revision))
             late = [name for name, kinds in found.items() if "STALE" in kinds.values()]
             # After a change of its configuration istiod has all of them connect again.
             late += [name for name in expected if name not in found]

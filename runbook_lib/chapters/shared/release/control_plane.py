@@ -58,8 +58,8 @@ class InstallBase(Step):
         return Plan(self.name, context.target.uid, changes)
 
     def drift(self, context: Context) -> tuple[Change, ...]:
-        """Add what others changed about the release's objects; plans compare revisions."""
-        return (*super().drift(context), *self._release.drift(context))
+        """Return as well what was edited behind Helm's back."""
+        return (*super().drift(context), *self.release(context).drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Apply both."""
@@ -128,7 +128,7 @@ class InstallIstiod(Step):
         return Plan(self.name, context.target.uid, changes, note=note if image else "")
 
     def drift(self, context: Context) -> tuple[Change, ...]:
-        """Add what others changed about the release's objects; plans compare revisions."""
+        """Return as well what was edited behind Helm's back."""
         return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
