@@ -29,6 +29,7 @@ __all__ = [
     "canonical_yaml",
     "describe",
     "has_sidecar",
+    "in_url",
     "is_loopback",
     "labels_of",
     "live_object",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 from .client import Cluster, Everything, live_object
-from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
+from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields

@@ -12,6 +12,7 @@ from runbook_lib.cluster import (
     APPS,
     NETWORKING,
     Object,
+    in_url,
     labels_of,
     name_of,
     ref,
@@ -73,7 +74,7 @@ def address(context: Context) -> Address:
         return Address("", lacking=lacking)
     if desired.exposure == "nlb-tls":
         return Address(f"https://{desired.host}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
-    return Address(f"http://{balancer}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
+    return Address(f"http://{in_url(balancer)}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
 
 
 def forward_command(context: Context) -> str:

@@ -15,6 +15,7 @@ from runbook_lib.chapters.shared.preflight.traffic import (
     Closing,
     dependencies_past_sidecars,
     metrics_ports,
+    past_sidecars,
 )
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
@@ -54,6 +55,7 @@ class _PeerAuthenticationStep(RevertibleStep):
             yield from metrics_ports(context, closing)
             yield from dependencies_past_sidecars(context, closing)
         yield from stale.sidecars(context)
+        yield from past_sidecars(context)
         yield from aws.before_mutual_tls(context)
         yield from preflight.policy_kept(context, lambda: self.manifest(context))
 

@@ -8,6 +8,7 @@ from runbook_lib.base import ClusterRefused
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali.instance import parts
 from runbook_lib.chapters.kiali.instance.replacing import Replaced
+from runbook_lib.chapters.shared.preflight.nodes import on_no_node
 from runbook_lib.cluster import (
     CRD,
     CUSTOM_KINDS,
@@ -49,9 +50,57 @@ def find(context: Context, desired: Object, replaced: Iterable[Replaced]) -> Ite
     """
     yield from _ingress_class(context)
     yield from _load_balancer_class(context)
+    yield from _family(context, desired)
+    yield from on_no_node(context, [_pods_of(desired)], "kiali.spec.deployment.tolerations")
     going = {reference(each.item) for each in replaced}
     for item in parts.of(desired):
         yield from _refused(context, item, anew=reference(item) in going)
+
+
+def _pods_of(desired: Object) -> Object:
+    """Return the Deployment that the operator will make, as far as nodes matter.
+
+    See https://kiali.io/docs/configuration/kialis.kiali.io/.
+    """
+    given = desired["spec"]["deployment"]
+    spec = {
+        "nodeSelector": given.get("node_selector") or {},
+        "tolerations": given.get("tolerations") or [],
+        "affinity": {"nodeAffinity": (given.get("affinity") or {}).get("node") or {}},
+    }
+    name = {"name": given["instance_name"], "namespace": given["namespace"]}
+    return {"kind": "Deployment", "metadata": name, "spec": {"template": {"spec": spec}}}
+
+
+def _family(context: Context, desired: Object) -> Iterator[Finding]:
+    """Find that a load balancer of AWS would be made for addresses that no pod has.
+
+    Targets of IPv6 need one that is dualstack, see
+    https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/service/annotations/.
+    """
+    given = desired["spec"]["deployment"]
+    if context.parameters.kiali.exposure == "nlb-tls":
+        prefix, where = f"{manifest.NLB}-", "service_annotations"
+        annotations = given[where]
+    elif context.parameters.kiali.exposure == "alb-ingress":
+        prefix, where = f"{manifest.ALB}/", "ingress.override_yaml.metadata.annotations"
+        annotations = given["ingress"]["override_yaml"]["metadata"]["annotations"]
+    else:
+        return
+    key = f"{prefix}ip-address-type"
+    if key in annotations:
+        return
+    services = context.cluster.list("v1", "Service", "default")
+    found = next((each for each in services if name_of(each) == "kubernetes"), None)
+    if found is not None and found["spec"].get("ipFamilies") == ["IPv6"]:
+        yield Finding(
+            reference(desired),
+            f"{key} is missing, and the cluster's addresses are of IPv6",
+            "the load balancer would be for IPv4, and no pod of Kiali's could be its target",
+            "say that it is to have both, in subnets that have both",
+            (reference(found, ".spec.ipFamilies: [IPv6]"),),
+            parameter=f"kiali.spec.deployment.{where}: {{{key}: dualstack}}",
+        )
 
 
 def _ingress_class(context: Context) -> Iterator[Finding]:

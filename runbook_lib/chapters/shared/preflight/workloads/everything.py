@@ -31,6 +31,7 @@ def before_restart(context: Context) -> Iterator[Finding]:
     waiting: list[Listed] = []
     for each in listed(context):
         yield from injecting.impossible(each)
+        yield from injecting.on_windows(context, each)
         if each.lacking or outdated(context, each):
             waiting.append(each)
             yield from rollout.held(each.workload)
