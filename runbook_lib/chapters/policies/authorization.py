@@ -132,6 +132,7 @@ class _AllowMethods(RevertibleStep):
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
             yield from aws.before_authorization(context)
+            yield from preflight.hidden(context)
             yield from stale.sidecars(context)
             yield from past_sidecars(context)
             yield from preflight.policy_kept(context, lambda: self._manifest(context))
