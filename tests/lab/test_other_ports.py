@@ -102,7 +102,7 @@ def _until_received(mesh: Lab, *, open_: bool) -> None:
 def balanced(mesh: Lab) -> Iterator[str]:
     """The web pods behind a load balancer that passes bytes on, as a network load balancer does."""
     mesh.run("kubectl", "-n", "xnat", "create", "service", "loadbalancer", "nlb", "--tcp=80:8080")
-    selector = {"spec": {"selector": {"app.kubernetes.io/name": "xnat-web"}}}
+    selector = {"spec": {"selector": {"app": None, "app.kubernetes.io/name": "xnat-web"}}}
     mesh.run("kubectl", "-n", "xnat", "patch", "service", "nlb", "--patch", json.dumps(selector))
     query = "jsonpath={.status.loadBalancer.ingress[0].ip}"
     get = ("kubectl", "-n", "xnat", "get", "service", "nlb", "--output", query)

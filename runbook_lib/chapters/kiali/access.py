@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 import httpx
@@ -93,9 +92,8 @@ def token_command(context: Context, name: str) -> str:
 
 
 def _kubectl(context: Context) -> str:
-    """Kubectl on the pinned cluster: a terminal's own kubeconfig and context may be others."""
-    target = context.target
-    return shlex.join([*target.kubeconfig.calling("kubectl"), "--context", target.context])
+    """Kubectl on the pinned cluster."""
+    return context.target.kubeconfig.kubectl(context.target.context)
 
 
 def operator_log_command(parameters: Parameters) -> str:

@@ -111,7 +111,7 @@ class _StrictMutualTls(_PeerAuthenticationStep):
         self.risk = (
             "callers inside the cluster without a sidecar get no answer any more"
             if exception_first
-            else "what stands in front speaks plaintext: users get an error, such as 502, until "
+            else "what stands in front speaks plaintext: users see 502, or another error, until "
             "the exception is applied"
         )
 
