@@ -15,6 +15,7 @@ __all__ = [
     "RESTART_REASON",
     "REVISION_LABEL",
     "TAG_LABEL",
+    "TLS_SECRET",
     "WORKLOADS",
     "Cluster",
     "Everything",
@@ -42,6 +43,7 @@ __all__ = [
     "place_of",
     "ref",
     "reference",
+    "type_of_secret",
     "without_fields",
 ]
 
@@ -66,6 +68,7 @@ from .names import (
     RESTARTED_AT,
     REVISION_LABEL,
     TAG_LABEL,
+    TLS_SECRET,
     WORKLOADS,
 )
 from .objects import (
@@ -80,3 +83,4 @@ from .objects import (
     reference,
 )
 from .pods import describe, has_sidecar
+from .secrets import type_of_secret

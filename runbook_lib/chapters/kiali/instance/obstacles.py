@@ -13,11 +13,13 @@ from runbook_lib.cluster import (
     CRD,
     CUSTOM_KINDS,
     NETWORKING,
+    TLS_SECRET,
     Object,
     name_of,
     namespace_of,
     ref,
     reference,
+    type_of_secret,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
 
@@ -49,6 +51,7 @@ def find(context: Context, desired: Object, replaced: Iterable[Replaced]) -> Ite
         replaced: What is deleted first.
     """
     yield from _ingress_class(context)
+    yield from _certificate(context)
     yield from _load_balancer_class(context)
     yield from _family(context, desired)
     yield from on_no_node(context, [_pods_of(desired)], "kiali.spec.deployment.tolerations")
@@ -142,6 +145,36 @@ def _ingress_class(context: Context) -> Iterator[Finding]:
             parameter=key,
             link=_RETIREMENT,
         )
+
+
+def _certificate(context: Context) -> Iterator[Finding]:
+    """Find that the certificate of an Ingress is not there: what it holds is not looked at."""
+    kiali, namespace = context.parameters.kiali, context.parameters.istio.namespace
+    if kiali.tls_secret is None:
+        return
+    where = ref("Secret", kiali.tls_secret, namespace)
+    found = type_of_secret(context.cluster, kiali.tls_secret, namespace)
+    if found == TLS_SECRET:
+        yield Finding(
+            where,
+            f"it is there, and of type {TLS_SECRET}, so with a certificate and its key",
+            f"whether they are for {kiali.host}, and until when, was not looked at",
+            "look at the certificate alone, if in doubt",
+            severity=Severity.NOTE,
+        )
+        return
+    yield Finding(
+        where,
+        "there is none" if found is None else f"its type is {found}, and not {TLS_SECRET}",
+        "the controller would serve Kiali with a certificate of its own, which browsers refuse",
+        f"make it beside Kiali: kubectl --namespace {namespace} create secret tls "
+        f"{kiali.tls_secret} --cert=FILE --key=FILE",
+        parameter="kiali.tls_secret",
+        # Before there is the namespace it cannot be made: chapter 01 has not been run.
+        severity=Severity.REFUSES
+        if context.cluster.get("v1", "Namespace", namespace)
+        else Severity.NOTE,
+    )
 
 
 def _load_balancer_class(context: Context) -> Iterator[Finding]:

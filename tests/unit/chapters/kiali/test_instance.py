@@ -324,3 +324,38 @@ def test_kialis_tolerations_count_before_its_pods_are_there(found: Look) -> None
     )
     spec = {"deployment": {"tolerations": [{"key": "tools", "operator": "Exists"}]}}
     assert found(way("cluster", spec=spec), tainted) == []
+
+
+NAMESPACE: Object = {"kind": "Namespace", "metadata": {"name": "istio-system"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "refuses", "said"),
+    [
+        (None, [NAMESPACE], True, "there is none"),
+        ("Opaque", [NAMESPACE], True, "its type is Opaque, and not kubernetes.io/tls"),
+        (None, [], False, "there is none"),
+        ("kubernetes.io/tls", [NAMESPACE], False, "of type kubernetes.io/tls"),
+    ],
+)
+def test_the_secret_of_an_ingresss_certificate_is_looked_for_by_its_type(
+    found: Look,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str | None,
+    there: list[Object],
+    refuses: bool,
+    said: str,
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def type_of(_cluster: object, name: str, namespace: str) -> str | None:
+        asked.append((name, namespace))
+        return kind
+
+    monkeypatch.setattr(obstacles, "type_of_secret", type_of)
+    traefik = ingress_class("traefik", "traefik.io/ingress-controller")
+    (finding,) = found(way("ingress", tls_secret="kiali-tls"), traefik, *there)
+    assert asked == [("kiali-tls", "istio-system")]
+    assert finding.refuses is refuses
+    assert finding.where == "Secret istio-system/kiali-tls"
+    assert said in finding.what
