@@ -17,6 +17,7 @@ __all__ = [
     "TAG_LABEL",
     "TLS_SECRET",
     "WORKLOADS",
+    "Author",
     "Cluster",
     "Everything",
     "KubeContext",
@@ -43,10 +44,12 @@ __all__ = [
     "place_of",
     "ref",
     "reference",
+    "restored",
     "type_of_secret",
     "without_fields",
 ]
 
+from .authorship import Author, restored
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff

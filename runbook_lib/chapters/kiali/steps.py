@@ -18,6 +18,7 @@ from runbook_lib.cluster import (
     ref,
 )
 from runbook_lib.lifecycle import (
+    Change,
     Check,
     Context,
     Plan,
@@ -59,6 +60,9 @@ class _InstallOperator(Step):
             planned.unpredictable,
             " ".join(each.sentence for each in found),
         )
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._first(context))

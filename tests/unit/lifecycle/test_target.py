@@ -176,3 +176,15 @@ def test_an_account_that_may_not_be_told_the_clusters_identity_learns_who_needs_
     assert "403 Forbidden" in refused.value.cause
     assert "rights --role looking" in refused.value.remedy
     assert f"--kubeconfig {path} --context staging auth can-i get" in refused.value.remedy
+
+
+@pytest.mark.usefixtures("uid")
+def test_a_lab_brings_the_version_that_istio_can_be_upgraded_to() -> None:
+    newer = {"bin": "/newer/bin", "charts": {"base": "/newer/base"}}
+    write_lab("default", upgrades={"1.32.0": newer})
+    found = target.resolve(from_mapping({}))
+    assert found.at("1.31.0") is found.at(None) is found
+    upgraded = found.at("1.32.0")
+    assert (upgraded.tools, upgraded.istio_version) == (Path("/newer/bin"), "1.32.0")
+    assert upgraded.charts == {"base": Path("/newer/base")}
+    assert (upgraded.uid, upgraded.addons) == (found.uid, found.addons)
