@@ -49,10 +49,16 @@ __all__ = [
     "without_fields",
 ]
 
-from .authorship import Author, restored
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
-from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
+from .differences import (
+    Author,
+    ObjectDiff,
+    canonical_yaml,
+    normalise,
+    object_diff,
+    restored,
+)
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields
 from .names import (
