@@ -31,6 +31,7 @@ from runbook_lib.cluster import (
     Object,
     accounts,
     labels_of,
+    live_object,
     name_of,
     pods,
 )
@@ -40,6 +41,7 @@ from runbook_lib.diagnosis.observation import Observation, proxy_name
 from runbook_lib.diagnosis.parts import Injection, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import (
+    dry_run,
     has_ended,
     injection,
     of_revision,
@@ -243,6 +245,12 @@ class Looker:
         )
         if self._token:
             yield _Looking("token", "the token for Kiali", self._review, _tell_token)
+        yield _Looking(
+            "dry_run_log",
+            "what logs a dry run",
+            lambda: live_object(cluster, dry_run.access_log(self._parameters, {})),
+            lambda found: "not there" if found is None else "there",
+        )
         yield _Looking("access_log", "access log of the sidecars", self._access_log, str)
         yield from self._aws()
 

@@ -23,6 +23,9 @@ RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 NOTEBOOKS_VARIABLE = "RUNBOOK_NOTEBOOKS"
 """Names the notebooks of a run to each of them, in order, with spaces between."""
 
+ENGINE_VARIABLE = "RUNBOOK_ENGINE"
+"""Tells kernels that papermill keeps secrets out of the executed notebook."""
+
 EVIDENCE = "evidence.jsonl"
 SUMMARY = "summary.json"
 

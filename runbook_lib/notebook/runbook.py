@@ -110,6 +110,7 @@ class Runbook:
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
+        kernel.at_end(context, steps.of(notebook, parameters))
         return cls(notebook, context, ahead.refuse(context, runs.begun_by(notebook)))
 
     def __repr__(self) -> str:
