@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     DRIFT = 6
     PENDING = 7
     INTERRUPTED = 8
+    BUSY = 9
     SIGINT = 130
     SIGTERM = 143
 
@@ -36,6 +37,7 @@ _MEANINGS = {
     ExitCode.DRIFT: "drift (reserved: no command looks for it yet)",
     ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",
+    ExitCode.BUSY: "another run is at work on this cluster: nothing was changed, try later",
     ExitCode.SIGINT: "ended by Ctrl-C (SIGINT)",
     ExitCode.SIGTERM: "ended by SIGTERM",
 }

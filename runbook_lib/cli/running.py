@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, installed, working_folder
-from runbook_lib.cli.options import ParametersFile, Settings, lab, load
+from runbook_lib.cli.options import ParametersFile, Settings, lab, load, seconds
 
 if TYPE_CHECKING:
     from runbook_lib.parameters import Checked
@@ -38,6 +38,15 @@ def run(
     output: Annotated[
         Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
     ] = None,
+    wait_lock: Annotated[
+        int,
+        typer.Option(
+            "--wait-lock",
+            parser=seconds,
+            metavar="DURATION",
+            help="How long to wait while another run changes the cluster, such as 10m.",
+        ),
+    ] = 0,
     start_lab: Annotated[
         bool, typer.Option("--start-lab", help="Start the lab first, where the target is one.")
     ] = False,
@@ -65,7 +74,7 @@ def run(
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
     signal.signal(signal.SIGTERM, runner.Terminated.handle)
     with progress.follow(folder, total, console):
-        result = runner.execute(notebooks, given, folder, approve=approve)
+        result = runner.execute(notebooks, given, folder, approve=approve, wait_lock=wait_lock)
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
         lines.append(result.went_back)
@@ -86,14 +95,17 @@ def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     """
     import os
     import sys
+    from uuid import uuid4
 
+    from runbook_lib.lifecycle.lease import HOLDER_VARIABLE
     from runbook_lib.parameters import FILE_VARIABLE
 
     given = load(parameters, None)
     typer.echo(f"Parameters: {given.origin}")
     _start_lab(given)
     folder = working_folder()
-    variables = {**os.environ, FOLDER_VARIABLE: str(folder)}
+    session = f"jupyterlab-{uuid4().hex[:8]}"
+    variables = {**os.environ, FOLDER_VARIABLE: str(folder), HOLDER_VARIABLE: session}
     if parameters is not None:
         variables[FILE_VARIABLE] = str(parameters.absolute())
     if installed():

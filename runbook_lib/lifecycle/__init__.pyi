@@ -73,9 +73,10 @@ from .events import (
     TokenShown,
 )
 from .finding import Finding, Refused, Severity, refusals, require
-from .gate import APPROVE_VARIABLE, Gate, GateDecision, operator
+from .gate import APPROVE_VARIABLE, Gate, GateDecision
 from .interruption import Client, Interruption, Loss
 from .lifecycle import Applied, LifeCycle, Proposal
+from .operators import operator
 from .outcome import StepOutcome
 from .plan import Change, Plan
 from .record import Record, StepRecord

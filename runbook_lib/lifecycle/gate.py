@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from runbook_lib.base import Journal, NotApproved
 from runbook_lib.lifecycle.approvals import Approvals, GateAnswer, Ruling
+from runbook_lib.lifecycle.operators import operator
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Subject
 from runbook_lib.lifecycle.target import Target
@@ -51,15 +50,6 @@ class GateDecision:
     def __str__(self) -> str:
         """The decision as a line."""
         return f"Approval for {self.target.name}: {self.verdict}. {self.reason}"
-
-
-def operator() -> str:
-    """Return who runs this kernel, as `user@host`; a user without a name by its id."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # in a container; newer versions of Python raise OSError
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
 
 
 class Gate:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runbook_lib import chapters as steps
@@ -25,6 +26,7 @@ from runbook_lib.lifecycle import (
     Stage,
     Table,
     approvals,
+    lease,
     record,
     runs,
     target,
@@ -99,6 +101,7 @@ class Runbook:
             ClusterUnreachable: The cluster does not answer.
             TargetChanged: Earlier notebooks of the same run worked on another cluster.
             Refused: A run begins with this notebook, and something is in the way of its steps.
+            LeaseHeld: A run begins with this notebook, and another one is at work.
         """
         display.register()
         given = Given(variables)
@@ -110,7 +113,13 @@ class Runbook:
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
-        return cls(notebook, context, ahead.refuse(context, runs.begun_by(notebook)))
+        if parameters.mode == "apply":
+            own = lease.of_run(cluster, parameters, folder.name, on_change=context.waiting)
+            context = replace(context, lease=own)
+        begun = runs.begun_by(notebook)
+        seen = ahead.refuse(context, begun)
+        ahead.wait_for_others(context, begun)
+        return cls(notebook, context, seen)
 
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"

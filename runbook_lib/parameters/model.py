@@ -307,6 +307,7 @@ class TimeoutParameters(StrictModel):
     policy: Seconds = 60
     autoscaler: Seconds = 120
     probe: Seconds = 10
+    lease: Seconds = 60
 
 
 class Parameters(StrictModel):
