@@ -12,7 +12,7 @@ from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, install
 from runbook_lib.cli.options import ParametersFile, Settings, lab, load, seconds
 
 if TYPE_CHECKING:
-    from runbook_lib.parameters import Checked
+    from runbook_lib.parameters import Checked, Parameters
 
 
 def run(
@@ -20,7 +20,17 @@ def run(
     settings: Settings = None,
     approve: Annotated[
         str | None,
-        typer.Option(help="Name of the cluster whose changes you approve, or 'none'."),
+        typer.Option(
+            help="Name of the cluster: you approve what the plans are by then. Or 'none'."
+        ),
+    ] = None,
+    approve_plan: Annotated[
+        Path | None,
+        typer.Option(
+            "--approve-plan",
+            metavar="RUN",
+            help="Carry out what this run with --plan has shown, and nothing else: its folder.",
+        ),
     ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Change nothing: show what would be changed.")
@@ -66,6 +76,8 @@ def run(
             "add --plan, or leave it out",
         )
     notebooks = runner.choose(notebook or [])
+    if approve_plan is not None:
+        approve_plan = _reviewed(approve_plan, checked, approve)
     if start_lab:
         _start_lab(given)
     folder = runs.create(output or runs.default_root())
@@ -74,7 +86,9 @@ def run(
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
     signal.signal(signal.SIGTERM, runner.Terminated.handle)
     with progress.follow(folder, total, console):
-        result = runner.execute(notebooks, given, folder, approve=approve, wait_lock=wait_lock)
+        result = runner.execute(
+            notebooks, given, folder, approve=approve, reviewed=approve_plan, wait_lock=wait_lock
+        )
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
         lines.append(result.went_back)
@@ -86,6 +100,20 @@ def run(
     for line in (*lines, f"Report:    {report.write(folder)}", f"Notebooks: {folder}"):
         console.print(line, markup=False)
     raise typer.Exit(result.exit_code(detailed=detailed_exitcode))
+
+
+def _reviewed(folder: Path, checked: Parameters, approve: str | None) -> Path:
+    """Return the folder of plans that hold for these parameters, before anything is touched."""
+    from runbook_lib.lifecycle.review import files
+
+    if checked.mode == "plan" or approve is not None:
+        raise ParameterError(
+            "--approve-plan approves what was planned and reviewed before, "
+            "and goes with neither --plan nor --approve",
+            "leave one of them out",
+        )
+    files.read(folder).require(checked)
+    return folder.absolute()
 
 
 def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:

@@ -6,7 +6,7 @@ import copy
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import yaml
@@ -60,12 +60,17 @@ class ObjectDiff:
         lines: The unified diff, a string a line, without line ends; empty for `none`.
         digest: SHA-256 over both states, secret values included; two equal digests are the same
             change.
+        before: The object as it is, without what the cluster writes by itself; None if there is
+            none. It may hold secrets.
+        after: The same as it should be.
     """
 
     ref: str
     action: Action
     lines: tuple[str, ...]
     digest: str
+    before: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    after: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -94,7 +99,7 @@ def object_diff(live: dict[str, Any] | None, desired: dict[str, Any] | None) -> 
     if before == after:
         return ObjectDiff(name, "none", (), digest)
     action: Action = "create" if before is None else "delete" if after is None else "change"
-    return ObjectDiff(name, action, tuple(_lines(before, after)), digest)
+    return ObjectDiff(name, action, tuple(_lines(before, after)), digest, before, after)
 
 
 def normalise(item: dict[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
 from runbook_lib.headless import interruption
 from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, lease, runs
+from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def execute(
     folder: Path,
     *,
     approve: str | None = None,
+    reviewed: Path | None = None,
     wait_lock: int = 0,
 ) -> Result:
     """Execute notebooks one after the other, up to the first that fails or a signal.
@@ -162,6 +164,7 @@ def execute(
         checked: The parameters, handed to each of them.
         folder: Where executed notebooks, evidence and summary go; it exists.
         approve: The cluster whose changes are approved, or `none`; None leaves the environment's.
+        reviewed: The folder of the run whose plans are approved, and nothing else.
         wait_lock: Seconds to wait for another run that changes the same cluster.
 
     Raises:
@@ -173,6 +176,7 @@ def execute(
         runs.RUN_DIRECTORY_VARIABLE: str(folder),
         lease.NOTEBOOKS_VARIABLE: " ".join(notebooks),
         APPROVE_VARIABLE: approve,
+        REVIEW_VARIABLE: str(reviewed) if reviewed else None,
         lease.HOLDER_VARIABLE: f"{folder.name}-{uuid4().hex[:8]}",
         lease.WAIT_VARIABLE: str(wait_lock),
     }

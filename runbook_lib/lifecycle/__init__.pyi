@@ -14,6 +14,7 @@ __all__ = [
     "Change",
     "Check",
     "Client",
+    "Content",
     "Context",
     "Finding",
     "Former",
@@ -46,6 +47,7 @@ __all__ = [
     "Table",
     "Target",
     "TokenShown",
+    "Unknown",
     "Verification",
     "aligned",
     "of_checks",
@@ -78,7 +80,7 @@ from .interruption import Client, Interruption, Loss
 from .lifecycle import Applied, LifeCycle, Proposal
 from .operators import operator
 from .outcome import StepOutcome
-from .plan import Change, Plan
+from .plan import Change, Content, Plan, Unknown
 from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
 from .stage import Asked, Stage

@@ -13,6 +13,7 @@ from runbook_lib.base import Journal
 from runbook_lib.cluster import Cluster
 from runbook_lib.lifecycle.events import Waiting
 from runbook_lib.lifecycle.lease import Lease
+from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 from runbook_lib.tools import Helm, Istioctl, Tools, port_forward
@@ -32,6 +33,7 @@ class Context:
         cluster: Access to it.
         journal: The run's, for events of the notebook (in a step's own context, of the step).
         refuse_if_changed: Raises `ParameterError` where a person changed the parameters meanwhile.
+        keep: Told of each plan that is shown, so that it can be reviewed.
         lease: What every change needs, so that runs take turns; None where nothing is changed.
     """
 
@@ -40,6 +42,7 @@ class Context:
     cluster: Cluster
     journal: Journal
     refuse_if_changed: Callable[[], None] = field(default=lambda: None, compare=False)
+    keep: Callable[[Plan], None] = field(default=lambda _plan: None, compare=False)
     lease: Lease | None = field(default=None, compare=False)
 
     @cached_property

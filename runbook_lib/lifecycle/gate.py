@@ -82,7 +82,7 @@ class Gate:
         if plan.empty:
             reason = "There is nothing to change."
             return GateDecision(plan, self._target, None, reason, needed=False)
-        allowed, reason = self._policy()
+        allowed, reason = self._policy(plan)
         if not allowed:
             return GateDecision(plan, self._target, None, reason)
         case, _ = self._approvals.put(plan)
@@ -116,7 +116,7 @@ class Gate:
             PlanChanged: There is one for another plan of the same step; it is void now.
         """
         approval = self._approvals.require(plan)
-        allowed, reason = self._policy()
+        allowed, reason = self._policy(plan)
         if approval is None or not allowed:
             raise NotApproved(
                 f"{plan.step}: the plan for {self._target.name} is not approved "
@@ -125,7 +125,10 @@ class Gate:
             )
         return approval
 
-    def _policy(self) -> tuple[bool, str]:
+    def _policy(
+        self,
+        plan: Plan,  # noqa: ARG002 # for a gate at which it matters what was reviewed
+    ) -> tuple[bool, str]:
         """Return whether the operator approves changes to this target, and the reason."""
         desired = self._environ.get(APPROVE_VARIABLE, "").strip()
         name = self._target.name

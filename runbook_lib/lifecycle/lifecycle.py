@@ -126,13 +126,14 @@ class LifeCycle:
                 StepPlanned(
                     plan.digest,
                     plan.summary,
-                    tuple(PlannedChange(c.ref, c.action, c.text) for c in plan.changes),
+                    tuple(PlannedChange(c.ref, c.action, c.text, c.makes) for c in plan.changes),
                     plan.unpredictable,
                     self.plan_only,
                     plan.interruptions,
                     plan.fallback,
                 )
             )
+        self._context.keep(plan)
         return Proposal(self.step, self._context.target, plan, self.left_out)
 
     def gate(self) -> GateDecision:

@@ -98,6 +98,7 @@ class Stage:
         warnings = self.cycles[0].left_out
         proposal = Proposal(self.subject, target, plan, warnings)
         if self.cycles[0].plan_only:
+            self._context.keep(plan)
             reason = "In plan mode nothing is applied."
             return Asked(proposal, GateDecision(plan, target, None, reason, needed=False))
         first = next((p.step for p in plans if not p.empty), self.cycles[0].step.name)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 from runbook_lib import chapters as steps
@@ -31,6 +34,8 @@ from runbook_lib.lifecycle import (
     runs,
     target,
 )
+from runbook_lib.lifecycle.review import files
+from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE, ReviewedGate
 from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.notebook import ahead, display, kernel, overview, timeline
@@ -60,11 +65,9 @@ class Runbook:
         """
         self.notebook = notebook
         self._context, self._seen = context, seen
+        gate = _gate(context)
         if kernel.interactive():
-            gate: Gate = AskingGate(context.target, approvals.KERNEL)
             wait.shown_by(WaitingView(kernel.running_cell))
-        else:
-            gate = Gate(context.target, approvals.KERNEL)
         opened: list[LifeCycle] = []
         stages: list[Stage] = []
         for about, taken in steps.CHAPTERS[notebook].stages(context.parameters).items():
@@ -113,7 +116,10 @@ class Runbook:
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
-        if parameters.mode == "apply":
+        if parameters.mode == "plan":
+            keep = partial(files.write, folder, notebook, parameters)
+            context = replace(context, keep=keep)
+        else:
             own = lease.of_run(cluster, parameters, folder.name, on_change=context.waiting)
             context = replace(context, lease=own)
         begun = runs.begun_by(notebook)
@@ -252,6 +258,16 @@ class Runbook:
     def get_destination_rules(self) -> Transcript:
         """What `kubectl get destinationrule --all-namespaces` says."""
         return commands.destination_rules(self._context)
+
+
+def _gate(context: Context) -> Gate:
+    """Return who decides: what was reviewed, else the person in front, else the operator."""
+    folder = context.journal.path.parent
+    if reviewed := os.environ.get(REVIEW_VARIABLE, "").strip():
+        review = files.read(Path(reviewed))
+        return ReviewedGate(context.target, approvals.KERNEL, review, folder)
+    kind = AskingGate if kernel.interactive() else Gate
+    return kind(context.target, approvals.KERNEL)
 
 
 def _outlook_cells(found: Plan | RunbookError) -> tuple[str, str]:

@@ -23,10 +23,12 @@ from runbook_lib.cluster import (
 from runbook_lib.lifecycle import (
     Change,
     Check,
+    Content,
     Context,
     Finding,
     Plan,
     Step,
+    Unknown,
     Verification,
     require,
     table,
@@ -50,11 +52,13 @@ class _Restart:
         workload: As it is.
         reasons: The pods that stay so unless it is restarted, each with what is wrong with it.
         underway: Whether they are being replaced already.
+        kinds: The same reasons, whichever pods they are: those have generated names.
     """
 
     workload: Object
     reasons: tuple[str, ...]
     underway: bool
+    kinds: tuple[str, ...] = ()
 
     @property
     def ref(self) -> str:
@@ -89,7 +93,13 @@ class _RestartWorkloads(Step):
         require(self.obstacles(context))
         restarts = _restarts(context)
         changes = [
-            Change.of_text(restart.ref, "restart", restart.reason)
+            Change.of_text(
+                restart.ref,
+                "restart",
+                restart.reason,
+                Content(None, restart.kinds),
+                (Unknown.NAMES,),
+            )
             for restart in restarts
             if not restart.underway
         ]
@@ -184,7 +194,10 @@ def _restarts(context: Context) -> list[_Restart]:
         if staying or underway:
             reasons = [f"{name_of(pod)}: {_LACK}" for pod in each.lacking]
             reasons += [f"{name}: its {PROXY} is {images}" for name, images in older.items()]
-            restarts.append(_Restart(each.workload, tuple(sorted(reasons)), underway))
+            kinds = {_LACK} if each.lacking else set()
+            kinds |= {f"its {PROXY} is {images}" for images in older.values()}
+            found = tuple(sorted(reasons)), underway, tuple(sorted(kinds))
+            restarts.append(_Restart(each.workload, *found))
     return restarts
 
 
