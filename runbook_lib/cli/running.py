@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, installed, working_folder
+from runbook_lib.base import (
+    FOLDER_VARIABLE,
+    ParameterError,
+    command_line,
+    delivered,
+    installed,
+    working_folder,
+)
 from runbook_lib.cli.options import ParametersFile, Settings, lab, load, seconds
 
 if TYPE_CHECKING:
@@ -67,6 +74,7 @@ def run(
     from runbook_lib.headless import interruption, progress, report
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
+    from runbook_lib.lifecycle.review import files
 
     given = load(parameters, settings, **({"--plan": ["mode=plan"]} if plan else {}))
     checked = given.parameters
@@ -94,6 +102,9 @@ def run(
         lines.append(result.went_back)
     if result.broken_off:
         lines += interruption.describe(runs.record_of(folder), checked)
+    if checked.mode == "plan":
+        again = command_line("run", "--approve-plan", str(folder))
+        lines.append(f"Plans:     {folder / files.FOLDER}; exactly these, once reviewed: {again}")
     console.print()
     console.print(progress.summary_table(result))
     console.print()

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from runbook_lib.base import Entry, command_line, journal, wait
+from runbook_lib.base import Entry, journal, wait
 from runbook_lib.headless.run import Result
 from runbook_lib.lifecycle import NotebookStarted, Record, StepOutcome, StepRecord, runs
 from runbook_lib.lifecycle.events import (
@@ -26,7 +26,6 @@ from runbook_lib.lifecycle.events import (
     StepVerified,
     Waiting,
 )
-from runbook_lib.lifecycle.review import files
 
 _INTERVAL = 0.1
 _NO_LIMIT = float("inf")
@@ -131,11 +130,7 @@ def conclusion(result: Result) -> str:
     if result.mode == "plan":
         pending = sum(step.pending for step in result.steps)
         more = f" {pending} of {len(result.steps)} steps have changes pending." if pending else ""
-        carry_out = command_line("run", "--approve-plan", str(result.folder))
-        return (
-            f"Plan mode: nothing was changed.{more}\n"
-            f"Plans:     {result.folder / files.FOLDER}; exactly these, once reviewed: {carry_out}"
-        )
+        return f"Plan mode: nothing was changed.{more}"
     changed = sum(bool(step.changed) for step in result.steps)
     if changed == 0:
         return f"All {len(result.steps)} steps verified, 0 changed: everything was in place."
