@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,6 +11,7 @@ import typer
 
 from runbook_lib.base import (
     FOLDER_VARIABLE,
+    NotApproved,
     ParameterError,
     command_line,
     delivered,
@@ -64,6 +66,13 @@ def run(
             help="How long to wait while another run changes the cluster, such as 10m.",
         ),
     ] = 0,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RUNBOOK_OPERATOR",
+            help="Who you are, for people; the account is what the cluster says.",
+        ),
+    ] = None,
     start_lab: Annotated[
         bool, typer.Option("--start-lab", help="Start the lab first, where the target is one.")
     ] = False,
@@ -74,6 +83,7 @@ def run(
     from runbook_lib.headless import interruption, progress, report
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
+    from runbook_lib.lifecycle.operators import OPERATOR_VARIABLE
     from runbook_lib.lifecycle.review import files
 
     given = load(parameters, settings, **({"--plan": ["mode=plan"]} if plan else {}))
@@ -86,6 +96,8 @@ def run(
     notebooks = runner.choose(notebook or [])
     if approve_plan is not None:
         approve_plan = _reviewed(approve_plan, checked, approve)
+    if operator:
+        os.environ[OPERATOR_VARIABLE] = operator
     if start_lab:
         _start_lab(given)
     folder = runs.create(output or runs.default_root())
@@ -127,12 +139,49 @@ def _reviewed(folder: Path, checked: Parameters, approve: str | None) -> Path:
     return folder.absolute()
 
 
+def approve(
+    run: Annotated[Path, typer.Argument(help="The folder of a run with --plan.")],
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    operator: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RUNBOOK_OPERATOR",
+            help="Who you are, for people; the account is what the cluster says.",
+        ),
+    ] = None,
+) -> None:
+    """Approve what a run has planned, as the account of your kubeconfig; changes nothing.
+
+    Give the parameters of that run. Whoever carries the plans out approves them as well; where
+    approval.persons asks for two, the other one does so by this command.
+    """
+    from runbook_lib.cluster import Cluster
+    from runbook_lib.lifecycle import Person, person, target
+    from runbook_lib.lifecycle.review import files
+
+    checked = load(parameters, settings).parameters
+    review = files.read(run)
+    review.require(checked)
+    pinned = target.resolve(checked)
+    if review.clusters != {pinned.uid}:
+        raise NotApproved(
+            f"run {review.run} was planned on cluster {', '.join(review.clusters)}, "
+            f"and {pinned.name} is {pinned.uid}"
+        )
+    found = person(Cluster.of(pinned))
+    approver = Person(found.account, operator or found.name)
+    approved = files.approve(run, approver)
+    typer.echo(f"{approver} approves the {len(review.plans)} plans of run {review.run}.")
+    typer.echo(f"Approved by: {', '.join(sorted(approved.approved_by))}")
+    typer.echo(f"Carry them out: {command_line('run', '--approve-plan', str(run))}")
+
+
 def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     """Open the runbook in JupyterLab, on the lab or the cluster that the parameters name.
 
     Further options go to JupyterLab, such as --ip 0.0.0.0 --no-browser.
     """
-    import os
     import sys
     from uuid import uuid4
 

@@ -25,6 +25,7 @@ __all__ = [
     "LifeCycle",
     "Loss",
     "NotebookStarted",
+    "Person",
     "Plan",
     "PodsAsked",
     "Probed",
@@ -52,6 +53,7 @@ __all__ = [
     "aligned",
     "of_checks",
     "operator",
+    "person",
     "refusals",
     "require",
     "yes_no",
@@ -78,7 +80,7 @@ from .finding import Finding, Refused, Severity, refusals, require
 from .gate import APPROVE_VARIABLE, Gate, GateDecision
 from .interruption import Client, Interruption, Loss
 from .lifecycle import Applied, LifeCycle, Proposal
-from .operators import operator
+from .operators import Person, operator, person
 from .outcome import StepOutcome
 from .plan import Change, Content, Plan, Unknown
 from .record import Record, StepRecord

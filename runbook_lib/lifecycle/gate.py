@@ -9,10 +9,12 @@ from datetime import UTC, datetime
 
 from runbook_lib.base import Journal, NotApproved
 from runbook_lib.lifecycle.approvals import Approvals, GateAnswer, Ruling
-from runbook_lib.lifecycle.operators import operator
+from runbook_lib.lifecycle.operators import Person, operator
+from runbook_lib.lifecycle.permission import Permission
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Subject
 from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters import ApprovalParameters
 
 APPROVE_VARIABLE = "RUNBOOK_APPROVE"
 """Names the cluster whose changes the operator approves, or `none`.
@@ -60,6 +62,8 @@ class Gate:
         target: Target,
         approvals: Approvals,
         *,
+        rules: ApprovalParameters = ApprovalParameters(),  # noqa: B008 # it is frozen
+        person: Callable[[], Person] = lambda: Person("", operator()),
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -68,9 +72,13 @@ class Gate:
         Args:
             target: The cluster.
             approvals: Where decisions are kept.
+            rules: What an approval takes besides a yes.
+            person: Who decides here.
             environ: Where the policy is.
             now: The time in UTC.
         """
+        self._permission = Permission(rules, target.production)
+        self._person = person
         self._target = target
         self._approvals = approvals
         self._environ = environ
@@ -85,8 +93,12 @@ class Gate:
         allowed, reason = self._policy(plan)
         if not allowed:
             return GateDecision(plan, self._target, None, reason)
+        try:
+            self._require_permission()
+        except NotApproved as error:
+            return GateDecision(plan, self._target, None, error.cause)
         case, _ = self._approvals.put(plan)
-        ruling = Ruling(GateAnswer.APPROVED, operator(), reason, self._now())
+        ruling = Ruling(GateAnswer.APPROVED, str(self._person()), reason, self._now())
         self._approvals.rule(case, ruling)
         return GateDecision(plan, self._target, ruling, reason)
 
@@ -116,6 +128,7 @@ class Gate:
             PlanChanged: There is one for another plan of the same step; it is void now.
         """
         approval = self._approvals.require(plan)
+        self._require_permission()
         allowed, reason = self._policy(plan)
         if approval is None or not allowed:
             raise NotApproved(
@@ -124,6 +137,15 @@ class Gate:
                 self._how_to_approve(),
             )
         return approval
+
+    def _require_permission(self) -> None:
+        """Check what an approval takes besides a yes.
+
+        Raises:
+            NotApproved: Something of it is not given.
+        """
+        self._permission.require_window(self._now())
+        self._permission.require_one()
 
     def _policy(
         self,
@@ -135,7 +157,8 @@ class Gate:
         if desired == "none":
             return False, f"{APPROVE_VARIABLE}=none approves nothing."
         if desired == name:
-            return True, f"{APPROVE_VARIABLE} names {name}."
+            how = f"{APPROVE_VARIABLE} names {name}: whatever the plan of each step is by then."
+            return True, how
         if desired:
             return False, f"{APPROVE_VARIABLE} names {desired!r}, and this is {name!r}."
         if self._target.allows.approves_by_itself:

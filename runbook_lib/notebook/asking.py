@@ -15,13 +15,13 @@ from runbook_lib.lifecycle import (
     Gate,
     GateAnswer,
     GateDecision,
+    Person,
     Plan,
     Ruling,
     StepApproved,
     StepSkipped,
     Stopped,
     Subject,
-    operator,
 )
 
 HOW = "a button, pressed at the gate"
@@ -39,6 +39,7 @@ class Question(GateDecision):
         approvals: Where decisions are kept.
         journal: Where they are recorded, as events of the step.
         now: The time in UTC.
+        person: Who decides.
     """
 
     step: Subject
@@ -47,6 +48,7 @@ class Question(GateDecision):
     approvals: Approvals
     journal: Journal
     now: Callable[[], datetime]
+    person: Callable[[], Person]
 
     @property
     def verdict(self) -> str:
@@ -130,7 +132,7 @@ class Question(GateDecision):
         current = self.case.ruling
         if not self.case.open or (current is not None and current.answer is answer):
             return
-        ruling = Ruling(answer, operator(), HOW, self.now())
+        ruling = Ruling(answer, str(self.person()), HOW, self.now())
         digest = self.plan.digest
         if answer is GateAnswer.APPROVED:
             self.journal.record(StepApproved(digest, ruling.by, ruling.how, ruling.at))
@@ -169,6 +171,7 @@ class AskingGate(Gate):
             self._approvals,
             journal,
             self._now,
+            self._person,
         )
 
     def require(self, plan: Plan) -> Ruling:
@@ -181,6 +184,7 @@ class AskingGate(Gate):
         if self._policy_is_given:
             return super().require(plan)
         approval = self._approvals.require(plan)
+        self._require_permission()
         if approval is not None:
             return approval
         if not self._approvals.asks(plan):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from runbook_lib.lifecycle import (
     Table,
     approvals,
     lease,
+    person,
     record,
     runs,
     target,
@@ -263,11 +264,14 @@ class Runbook:
 def _gate(context: Context) -> Gate:
     """Return who decides: what was reviewed, else the person in front, else the operator."""
     folder = context.journal.path.parent
+    rules, who = context.parameters.approval, cache(partial(person, context.cluster))
     if reviewed := os.environ.get(REVIEW_VARIABLE, "").strip():
         review = files.read(Path(reviewed))
-        return ReviewedGate(context.target, approvals.KERNEL, review, folder)
+        return ReviewedGate(
+            context.target, approvals.KERNEL, review, folder, rules=rules, person=who
+        )
     kind = AskingGate if kernel.interactive() else Gate
-    return kind(context.target, approvals.KERNEL)
+    return kind(context.target, approvals.KERNEL, rules=rules, person=who)
 
 
 def _outlook_cells(found: Plan | RunbookError) -> tuple[str, str]:

@@ -10,7 +10,10 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from runbook_lib.base import NotApproved, ParameterError, redact_value
+from runbook_lib.base import Event, Journal, NotApproved, ParameterError, redact_value
+from runbook_lib.base import journal as journals
+from runbook_lib.lifecycle.operators import Person
+from runbook_lib.lifecycle.permission import Permission
 from runbook_lib.lifecycle.plan import Change, Content, Plan, Unknown, of_json
 from runbook_lib.lifecycle.review.comparing import ReviewedChange, ReviewedPlan
 from runbook_lib.lifecycle.review.sealing import sealed
@@ -19,7 +22,19 @@ from runbook_lib.parameters import Parameters
 FOLDER = "plans"
 """In a run's folder: a file a plan, `<notebook>.<step>.json`."""
 
+APPROVALS = "approvals.jsonl"
+"""In the same folder: who has approved these plans besides whoever carries them out."""
+
 _SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class ReviewApproved(Event, name="review-approved"):
+    """The plans with this digest were approved, by this account of the cluster, called so here."""
+
+    digest: str
+    account: str
+    name_given: str
 
 
 @dataclass(frozen=True)
@@ -56,12 +71,24 @@ class Review:
         plans: By notebook and step.
         conditions: What they depend on.
         made: When the last of them was made, in UTC.
+        approvals: By whom they were approved, whatever the plans were then.
     """
 
     run: str
     plans: dict[tuple[str, str], ReviewedPlan]
     conditions: Conditions
     made: datetime
+    approvals: tuple[ReviewApproved, ...] = ()
+
+    @property
+    def clusters(self) -> frozenset[str]:
+        """The UIDs of the clusters that the plans are for: one, unless somebody mixed them."""
+        return frozenset(plan.target_uid for plan in self.plans.values())
+
+    @property
+    def approved_by(self) -> frozenset[str]:
+        """The accounts that have approved exactly these plans; each counts once."""
+        return frozenset(each.account for each in self.approvals if each.digest == self.digest)
 
     @property
     def digest(self) -> str:
@@ -69,7 +96,7 @@ class Review:
         return of_json(sorted([*key, plan.digest] for key, plan in self.plans.items()))
 
     def require(self, parameters: Parameters) -> None:
-        """Check that what the plans depend on is the same.
+        """Check that what the plans depend on is the same, and that they are not too old.
 
         Raises:
             NotApproved: It is not.
@@ -86,6 +113,7 @@ class Review:
                 f"the parameters are not those with which run {self.run} was planned",
                 "nothing was touched; give the same file and options, or plan and review again",
             )
+        Permission(parameters.approval).require_fresh(self.made, datetime.now(UTC))
 
 
 def write(folder: Path, notebook: str, parameters: Parameters, plan: Plan) -> None:
@@ -141,7 +169,31 @@ def read(folder: Path) -> Review:
         raise ParameterError(
             f"the plans of {folder} were made under several conditions", "plan again"
         )
-    return Review(folder.name, plans, conditions.pop(), made)
+    recorded = journals.read(folder / APPROVALS).entries
+    approvals = tuple(e.event for e in recorded if isinstance(e.event, ReviewApproved))
+    return Review(folder.name, plans, conditions.pop(), made, approvals)
+
+
+def approve(folder: Path, person: Person) -> Review:
+    """Record that somebody approves the plans of a run, and return the review with that.
+
+    Args:
+        folder: The run's.
+        person: Whose credentials were shown to the cluster.
+
+    Raises:
+        NotApproved: The cluster does not say who that is.
+        ParameterError: There are no plans.
+    """
+    review = read(folder)
+    if not person.account:
+        raise NotApproved(
+            "the cluster does not say whose account this is, so it cannot count as a person",
+            "it does since Kubernetes 1.28, see: kubectl auth whoami",
+        )
+    journal = Journal(folder / APPROVALS, run=folder.name)
+    journal.record(ReviewApproved(review.digest, person.account, person.name))
+    return read(folder)
 
 
 def _written(change: Change, salt: str) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
+from collections.abc import Callable
 from pathlib import Path
 
-from runbook_lib.base import Journal, PlanChanged
+from runbook_lib.base import Journal, NotApproved, PlanChanged
 from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.approvals import Approvals, Ruling
 from runbook_lib.lifecycle.gate import Gate, GateDecision
+from runbook_lib.lifecycle.operators import Person
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.review.comparing import ReviewedPlan
 from runbook_lib.lifecycle.review.files import Review
 from runbook_lib.lifecycle.step import Subject
 from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters import ApprovalParameters
 
 REVIEW_VARIABLE = "RUNBOOK_APPROVE_PLAN"
 """Names the folder of the run whose plans were reviewed, and are approved."""
@@ -30,7 +31,8 @@ class ReviewedGate(Gate):
         review: Review,
         folder: Path,
         *,
-        environ: Mapping[str, str] = os.environ,
+        rules: ApprovalParameters,
+        person: Callable[[], Person],
     ) -> None:
         """Approve what was reviewed.
 
@@ -39,9 +41,10 @@ class ReviewedGate(Gate):
             approvals: Where decisions are kept.
             review: The plans.
             folder: This run's, beside those of earlier ones.
-            environ: As for `Gate`.
+            rules: What an approval takes besides.
+            person: Who carries it out, which counts as an approval.
         """
-        super().__init__(target, approvals, environ=environ)
+        super().__init__(target, approvals, rules=rules, person=person)
         self._review, self._folder = review, folder
         self._notebook = ""
 
@@ -60,12 +63,21 @@ class ReviewedGate(Gate):
             NotApproved: Everything was stopped.
         """
         approval = self._approvals.require(plan)
-        if approval is None:
+        allowed, reason = self._policy(plan)
+        if not allowed:
             raise PlanChanged(
-                f"{plan.step}: {self._policy(plan)[1]}",
+                f"{plan.step}: {reason}",
                 "find out who changed it; then plan again, and have that reviewed",
             )
+        self._require_permission()
+        if approval is None:
+            raise NotApproved(f"{plan.step}: run its plan and gate cells first, in this order")
         return approval
+
+    def _require_permission(self) -> None:
+        self._permission.require_window(self._now())
+        account = self._person().account
+        self._permission.require_persons(self._review.approved_by | ({account} - {""}))
 
     def _policy(self, plan: Plan) -> tuple[bool, str]:
         """Return whether the plan is what was reviewed, and the reason."""
