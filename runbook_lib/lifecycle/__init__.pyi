@@ -1,4 +1,5 @@
 __all__ = [
+    "APPLIED",
     "APPROVE_VARIABLE",
     "EVIDENCE",
     "RUN_DIRECTORY_VARIABLE",
@@ -59,7 +60,7 @@ __all__ = [
     "yes_no",
 ]
 
-from .approvals import Approvals, Case, GateAnswer, Ruling
+from .approvals import APPLIED, Approvals, Case, GateAnswer, Ruling
 from .before import Before, Former
 from .context import Context
 from .events import (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -86,6 +87,7 @@ class Gate:
 
     def decide(self, plan: Plan) -> GateDecision:
         """Approve a plan if the operator's policy covers it; forget any earlier approval."""
+        self._approvals.lift(plan)
         self._approvals.close(plan, "nothing is left to decide here")
         if plan.empty:
             reason = "There is nothing to change."
@@ -116,6 +118,14 @@ class Gate:
         """Whether it was decided to leave out exactly this plan."""
         ruling = self._approvals.ruling(plan)
         return ruling is not None and ruling.answer is GateAnswer.SKIPPED
+
+    def carrying_out(self, plan: Plan) -> AbstractContextManager[None]:
+        """Within the block a plan is applied, and only a stop can be decided.
+
+        Raises:
+            NotApproved: Everything was stopped just now.
+        """
+        return self._approvals.carrying_out(plan)
 
     def applied(self, plan: Plan) -> None:
         """Take note that a plan was carried out; a policy goes on to hold."""

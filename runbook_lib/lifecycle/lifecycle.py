@@ -185,9 +185,10 @@ class LifeCycle:
         before = None
         if isinstance(self.step, Revertible):
             before = self.step.before(self._context, plan)
-        self._record(StepApplying(plan.digest, before))
-        self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
-        self.step.apply(self._context, plan)
+        with self._gate.carrying_out(plan):
+            self._record(StepApplying(plan.digest, before))
+            self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
+            self.step.apply(self._context, plan)
         self._gate.applied(plan)
 
     def verify(self) -> Verification:

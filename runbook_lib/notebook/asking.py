@@ -8,6 +8,7 @@ from datetime import datetime
 
 from runbook_lib.base import Journal, NotApproved
 from runbook_lib.lifecycle import (
+    APPLIED,
     APPROVE_VARIABLE,
     Approvals,
     ApprovalVoid,
@@ -26,6 +27,8 @@ from runbook_lib.lifecycle import (
 
 HOW = "a button, pressed at the gate"
 """How a person decides, in the evidence."""
+
+_UNTIL_AGAIN = "Nothing more is applied until this gate is run again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,15 +75,21 @@ class Question(GateDecision):
     def status(self) -> str:
         """Where the decision stands, and what to do next."""
         ruling, closed = self.case.ruling, self.case.closed
+        stopped = ruling is not None and ruling.answer is GateAnswer.STOPPED
         if closed:
             decided = ruling.sentence if ruling else "Not decided"
-            return f"{decided}; {closed}."
+            more = f" {_UNTIL_AGAIN}" if stopped and closed == APPLIED else ""
+            return f"{decided}; {closed}.{more}"
+        if self.case.underway and ruling is not None:
+            now = "This step is finished safely." if stopped else "It is being applied."
+            more = _UNTIL_AGAIN if stopped else "Stop lets nothing follow it."
+            return f"{ruling.sentence}. {now} {more}"
         if ruling is None:
             return "Not decided yet. Until it is, the next cell changes nothing and says so."
         following = {
             GateAnswer.APPROVED: "Go on: run the cells below.",
             GateAnswer.SKIPPED: "This step is left out. Go on: run the cells below.",
-            GateAnswer.STOPPED: "Nothing more is applied until this gate is run again.",
+            GateAnswer.STOPPED: _UNTIL_AGAIN,
         }
         return f"{ruling.sentence}. {following[ruling.answer]}"
 
@@ -130,7 +139,7 @@ class Question(GateDecision):
     def _decide(self, answer: GateAnswer) -> None:
         """Record a decision, then take it down: none counts without evidence."""
         current = self.case.ruling
-        if not self.case.open or (current is not None and current.answer is answer):
+        if not self.case.takes(answer) or (current is not None and current.answer is answer):
             return
         ruling = Ruling(answer, str(self.person()), HOW, self.now())
         digest = self.plan.digest
@@ -196,7 +205,7 @@ class AskingGate(Gate):
     def applied(self, plan: Plan) -> None:
         """Take note that a plan was carried out; a person's approval holds only once."""
         if not self._policy_is_given:
-            self._approvals.close(plan, "it was applied")
+            self._approvals.close(plan, APPLIED)
 
     @property
     def _policy_is_given(self) -> bool:
