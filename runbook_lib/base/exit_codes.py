@@ -34,7 +34,7 @@ _MEANINGS = {
     ExitCode.NOT_APPROVED: "not approved",
     ExitCode.REFUSED: "refused before the first change",
     ExitCode.TAKEN_BACK: "failed and taken back: all that failed is as it was before",
-    ExitCode.DRIFT: "drift (reserved: no command looks for it yet)",
+    ExitCode.DRIFT: "drift: a step does not hold any more, with verify",
     ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",
     ExitCode.BUSY: "another run is at work on this cluster: nothing was changed, try later",

@@ -49,6 +49,7 @@ def _root() -> None:
 
 app.command(epilog=EXIT_CODES)(running.run)
 app.command(epilog=EXIT_CODES)(running.approve)
+app.command()(looking.verify)
 app.command()(looking.diagnose)
 app.command()(looking.init)
 app.command()(looking.rights)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import re
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -28,6 +29,19 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE over the file, as in timeouts.rollout=900; repeatable."),
 ]
+Notebooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notebook", help="This notebook only; repeat for several. Default: all, in order."
+    ),
+]
+
+
+class OutputFormat(StrEnum):
+    """What a command prints."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def load(file: Path | None, settings: list[str] | None, **more: list[str]) -> Checked:

@@ -18,7 +18,7 @@ from runbook_lib.base import (
     installed,
     working_folder,
 )
-from runbook_lib.cli.options import ParametersFile, Settings, lab, load, seconds
+from runbook_lib.cli.options import Notebooks, ParametersFile, Settings, lab, load, seconds
 
 if TYPE_CHECKING:
     from runbook_lib.parameters import Checked, Parameters
@@ -50,10 +50,7 @@ def run(
             "--detailed-exitcode", help="With --plan: exit with 7 if changes are pending."
         ),
     ] = False,
-    notebook: Annotated[
-        list[str] | None,
-        typer.Option(help="Run this notebook only; repeat for several. Default: all, in order."),
-    ] = None,
+    notebook: Notebooks = None,
     output: Annotated[
         Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
     ] = None,

@@ -17,6 +17,7 @@ __all__ = [
     "REVISION_LABEL",
     "TAG_LABEL",
     "WORKLOADS",
+    "Author",
     "Cluster",
     "Everything",
     "KubeContext",
@@ -42,9 +43,11 @@ __all__ = [
     "place_of",
     "ref",
     "reference",
+    "restored",
     "without_fields",
 ]
 
+from .authorship import Author, restored
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff

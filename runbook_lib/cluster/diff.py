@@ -13,6 +13,7 @@ import yaml
 
 from runbook_lib.base import MASK
 from runbook_lib.base.redact import redact
+from runbook_lib.cluster.authorship import Author, authors
 from runbook_lib.cluster.objects import reference
 
 
@@ -60,6 +61,7 @@ class ObjectDiff:
         lines: The unified diff, a string a line, without line ends; empty for `none`.
         digest: SHA-256 over both states, secret values included; two equal digests are the same
             change.
+        authors: Who set the fields that change, where the object says so; no part of the digest.
         before: The object as it is, without what the cluster writes by itself; None if there is
             none. It may hold secrets.
         after: The same as it should be.
@@ -69,6 +71,7 @@ class ObjectDiff:
     action: Action
     lines: tuple[str, ...]
     digest: str
+    authors: tuple[Author, ...] = ()
     before: dict[str, Any] | None = field(default=None, repr=False, compare=False)
     after: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
@@ -99,7 +102,8 @@ def object_diff(live: dict[str, Any] | None, desired: dict[str, Any] | None) -> 
     if before == after:
         return ObjectDiff(name, "none", (), digest)
     action: Action = "create" if before is None else "delete" if after is None else "change"
-    return ObjectDiff(name, action, tuple(_lines(before, after)), digest, before, after)
+    who = authors(live, before, after) if live is not None and after is not None else ()
+    return ObjectDiff(name, action, tuple(_lines(before, after)), digest, who, before, after)
 
 
 def normalise(item: dict[str, Any]) -> dict[str, Any]:

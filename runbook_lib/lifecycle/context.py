@@ -35,6 +35,8 @@ class Context:
         refuse_if_changed: Raises `ParameterError` where a person changed the parameters meanwhile.
         keep: Told of each plan that is shown, so that it can be reviewed.
         lease: What every change needs, so that runs take turns; None where nothing is changed.
+        comparing: Whether objects are only compared with what they should be: then plans show how
+            they differ where otherwise they refuse, because others manage what would change.
     """
 
     parameters: Parameters
@@ -44,6 +46,7 @@ class Context:
     refuse_if_changed: Callable[[], None] = field(default=lambda: None, compare=False)
     keep: Callable[[Plan], None] = field(default=lambda _plan: None, compare=False)
     lease: Lease | None = field(default=None, compare=False)
+    comparing: bool = False
 
     @cached_property
     def tools(self) -> Tools:

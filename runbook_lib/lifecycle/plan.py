@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from runbook_lib.cluster import ObjectDiff
+from runbook_lib.cluster import Author, ObjectDiff
 from runbook_lib.lifecycle.interruption import Interruption
 
 Action = Literal[
@@ -55,6 +55,7 @@ class Change:
         action: What happens to it.
         text: The difference, or the reason, as text for people; secrets are masked.
         digest: Identifies the change; differs for secrets that differ, though their text is equal.
+        authors: Who set the fields that change, where the object says so.
         content: What it is made of; None where its digest says all.
         unknown: What cannot be known of it yet.
     """
@@ -63,6 +64,7 @@ class Change:
     action: Action
     text: str
     digest: str
+    authors: tuple[Author, ...] = ()
     content: Content | None = field(default=None, repr=False, compare=False)
     unknown: tuple[Unknown, ...] = ()
 
@@ -90,7 +92,8 @@ class Change:
         if diff.action == "none":
             raise ValueError(f"{diff.ref} does not change")
         content = Content(diff.before, diff.after)
-        return cls(diff.ref, diff.action, diff.text, diff.digest, content, unknown)
+        shown = (diff.ref, diff.action, diff.text, diff.digest, diff.authors)
+        return cls(*shown, content, unknown)
 
     @classmethod
     def of_text(
@@ -103,7 +106,7 @@ class Change:
     ) -> Change:
         """A change that its text describes in full; other arguments are as in `Change`."""
         digest = hashlib.sha256(text.encode()).hexdigest()
-        return cls(ref, action, text, digest, content, unknown)
+        return cls(ref, action, text, digest, content=content, unknown=unknown)
 
 
 @dataclass(frozen=True)

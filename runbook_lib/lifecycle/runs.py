@@ -101,8 +101,8 @@ def record_of(folder: Path) -> record.Record:
     return record.of(folder / EVIDENCE)
 
 
-def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepRecord, ...]:
-    """Return the attempts at steps that runs made on one cluster, oldest first.
+def records_on(root: Path, uid: str, *, before: str = "") -> tuple[record.Record, ...]:
+    """Return the records of the runs on one cluster, oldest first.
 
     Args:
         root: The folder that holds the run folders.
@@ -112,11 +112,13 @@ def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepR
     # Run folders are named after the time.
     folders = sorted(path.parent for path in root.glob(f"*/{EVIDENCE}"))
     records = (record_of(folder) for folder in folders if not before or folder.name < before)
+    return tuple(run for run in records if run.started is not None and run.started.uid == uid)
+
+
+def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepRecord, ...]:
+    """Return the attempts at steps that these runs made."""
     return tuple(
-        attempt
-        for run in records
-        if run.started is not None and run.started.uid == uid
-        for attempt in run.attempts
+        attempt for run in records_on(root, uid, before=before) for attempt in run.attempts
     )
 
 

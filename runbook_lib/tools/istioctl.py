@@ -6,6 +6,7 @@ import json
 import re
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,7 @@ class Istioctl:
             istio_namespace: Where istiod is.
         """
         self._program = kubeconfig.calling(istioctl)
+        self._kubeconfig, self._context = kubeconfig, context
         self._timeout = _TIMEOUT
         self._options = (
             "--context",
@@ -83,8 +85,23 @@ class Istioctl:
 
     def cli(self, *arguments: str, check: bool = True) -> Completed:
         """Run any istioctl command against the cluster."""
-        done = run([*self._program, *arguments, *self._options], timeout=self._timeout, check=check)
+        argv = [*self._program, *arguments, *self._options, *self._acting_as]
+        done = run(argv, timeout=self._timeout, check=check)
         return replace(done, stdout=_COLOUR.sub("", done.stdout))
+
+    @cached_property
+    def _acting_as(self) -> tuple[str, ...]:
+        """Options for whom the kubeconfig impersonates.
+
+        kubectl and helm read that there; istioctl puts its own options in its place, also where
+        they are not given (`newKubeClientWithRevision` in its `istioctl/pkg/cli/context.go`).
+        """
+        user = self._kubeconfig.context(self._context).user
+        options = (("as", [user.get("as")]), ("as-uid", [user.get("as-uid")]))
+        groups = ("as-group", user.get("as-groups") or [])
+        return tuple(
+            f"--{name}={value}" for name, values in (*options, groups) for value in values if value
+        )
 
     def analyze(self, *, namespace: str | None = None) -> list[Message]:
         """Analyze the live configuration of a namespace, or of all."""

@@ -274,7 +274,7 @@ def test_changes_that_are_pending_have_an_exit_code_of_their_own(
         "injection-label": "not approved",
         "injection-restart": "not run",
     }
-    assert "metadata.annotations.team: nothing when reviewed, imaging now" in stopped.output
+    assert "metadata.annotations: nothing when reviewed, {'team': 'imaging'} now" in stopped.output
     lab.run("kubectl", "annotate", "namespace", "xnat", "team-")
     done = run(lab, output, *reviewed)
     assert done.code == 0, done.output
@@ -311,6 +311,20 @@ def test_a_field_that_others_manage_is_shown_and_not_taken(
     assert refused.outcomes["mutual-tls-exception"] == "not run"
     shown = lab.run("kubectl", "get", "peerauthentication", "--all-namespaces")
     assert "PERMISSIVE" in shown
+    set_back = ("kubectl", "--namespace", "istio-system", "set", "resources", "deployment/istiod")
+    lab.run(*set_back, "--requests=cpu=501m")
+    drift = execute(lab, "-m", "runbook_lib", "verify", "--runs", str(output), "--output", "json")
+    assert drift.returncode == 6, drift.stdout
+    found = {each["step"]: each for each in json.loads(drift.stdout)["steps"]}
+    differing = {name for name, each in found.items() if each["standing"] != "holds"}
+    assert differing == {"install-istiod", "mutual-tls-strict"}
+    (policy_change,) = found["mutual-tls-strict"]["changes"]
+    assert policy_change["fields"][0]["manager"] == "somebody"
+    assert policy_change["fields"][0]["path"] == ".spec.mtls.mode"
+    assert found["mutual-tls-strict"]["proved"]["run"] in {each.name for each in output.iterdir()}
+    (deployment,) = found["install-istiod"]["changes"]
+    assert "-            cpu: 501m" in deployment["diff"]
+    lab.run(*set_back, "--requests=cpu=500m")
     lab.run("kubectl", "--namespace", "istio-system", "delete", "peerauthentication", "default")
     assert run(lab, output, "--notebook", "04_mutual_tls").code == 0
 

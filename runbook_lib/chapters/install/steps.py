@@ -51,6 +51,9 @@ class _InstallBase(Step):
         changes = planned.changes + self._changes(context)
         return Plan(self.name, context.target.uid, changes)
 
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        return (*super().drift(context), *self._release.drift(context))
+
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._namespace(context))
         self._release.apply(context, plan)
@@ -106,6 +109,9 @@ class _InstallIstiod(Step):
         image = injection.sidecar_image(self._release.rendered(context)) if changes else ""
         note = f"Sidecars will be made of {image}, which nodes pull from notebook 02 on."
         return Plan(self.name, context.target.uid, changes, note=note if image else "")
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         self._release.apply(context, plan)

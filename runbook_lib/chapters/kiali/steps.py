@@ -17,6 +17,7 @@ from runbook_lib.cluster import (
     ref,
 )
 from runbook_lib.lifecycle import (
+    Change,
     Check,
     Context,
     Plan,
@@ -47,6 +48,9 @@ class _InstallOperator(Step):
         planned = objects.plan_objects(context, self.name, self._first(context))
         changes = planned.changes + self._release.changes(context)
         return Plan(self.name, context.target.uid, changes, planned.unpredictable)
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._first(context))

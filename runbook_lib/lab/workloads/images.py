@@ -14,6 +14,7 @@ CLOUDNATIVEPG = "cloudnativepg-stand-in"
 PROMETHEUS = "prometheus"
 JAEGER = "jaeger"
 KIALI = "kiali"
+RUNBOOK = "istio-runbook"
 
 RUNTIME_LABEL = "lab.istio-runbook/runtime"
 """Label of a pod: `process`, or `simulated` where no image of it has one."""
@@ -22,7 +23,7 @@ RUNTIME_LABEL = "lab.istio-runbook/runtime"
 _NAMES = "|".join(
     (
         *(PILOT, PROXY, XNAT, POSTGRESQL, PORTAL, CLOUDNATIVEPG, KIALI_OPERATOR),
-        *(PROMETHEUS, JAEGER, KIALI),
+        *(PROMETHEUS, JAEGER, KIALI, RUNBOOK),
     )
 )
 PROCESS_IMAGE = f"/({_NAMES})(:|@|$)"

@@ -26,6 +26,9 @@ MARK = 1337
 A user namespace with one id cannot run Envoy as user 1337, and any user can make such a one.
 """
 
+_PACKAGE = str(Path(__file__).resolve().parents[3])
+"""The folder that this package lies in."""
+
 _ENVOY = "/usr/local/bin/envoy"
 """Where Istio's image has it."""
 
@@ -208,6 +211,20 @@ async def cloudnativepg(
     return Launch([*python("cloudnativepg", env), *_in_cluster(root, around), *arguments], env)
 
 
+async def runbook(
+    container: Container,  # noqa: ARG001 -- as every launcher
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    root: Path,  # noqa: ARG001
+    around: Surroundings,
+) -> Launch:
+    """The runbook's own command line, which looks at the cluster from inside."""
+    env["PATH"] = f"{around.build.bin}:{env['PATH']}"
+    env["PYTHONPATH"] = _PACKAGE
+    return Launch([sys.executable, "-m", "runbook_lib", *arguments], env)
+
+
 def _in_cluster(root: Path, around: Surroundings) -> list[str]:
     """Return the options by which an operator finds the API server, and who it is there."""
     places = {
@@ -220,5 +237,5 @@ def _in_cluster(root: Path, around: Surroundings) -> list[str]:
 
 def python(module: str, env: dict[str, str]) -> list[str]:
     """The command of a module of the lab's stand-ins."""
-    env["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
+    env["PYTHONPATH"] = _PACKAGE
     return [sys.executable, "-m", f"runbook_lib.lab.standins.{module}"]

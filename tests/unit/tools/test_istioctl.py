@@ -13,7 +13,6 @@ from runbook_lib.cluster import Kubeconfig
 from runbook_lib.tools import istioctl
 from runbook_lib.tools.istioctl import Istioctl, Message, Versions
 
-PROGRAM = ["/bin/istioctl", "--kubeconfig", "/k"]
 WHERE = ["--context", "prod", "--istioNamespace", "istio-system"]
 
 
@@ -23,13 +22,15 @@ class Fake:
     def __init__(self) -> None:
         self.answer = ("", 0)
         self.arguments: list[str] = []
+        self.acting_as: list[str] = []
 
     def run(self, argv: Sequence[str | Path], *, timeout: float, check: bool) -> Completed:
         words = [str(word) for word in argv]
         assert timeout > 0
-        assert words[-len(WHERE) :] == WHERE
-        assert words[:3] == PROGRAM
-        self.arguments = words[3 : -len(WHERE)]
+        assert words[:2] == ["/bin/istioctl", "--kubeconfig"]
+        place = words.index("--context")
+        assert words[place : place + len(WHERE)] == WHERE
+        self.arguments, self.acting_as = words[3:place], words[place + len(WHERE) :]
         stdout, returncode = self.answer
         if check and returncode:
             raise CommandError(words, returncode, stdout, "")
@@ -43,14 +44,33 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return fake
 
 
-@pytest.fixture
-def subject(fake: Fake) -> Istioctl:  # noqa: ARG001 - it answers in place of the program
+def on(folder: Path, **user: Any) -> Istioctl:
+    """istioctl by a kubeconfig with such a user."""
+    kubeconfig = {
+        "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://c"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
     return Istioctl(
         Path("/bin/istioctl"),
-        kubeconfig=Kubeconfig.of(Path("/k")),
+        kubeconfig=Kubeconfig.of(path),
         context="prod",
         istio_namespace="istio-system",
     )
+
+
+@pytest.fixture
+def subject(fake: Fake, tmp_path: Path) -> Istioctl:  # noqa: ARG001 - it answers in its place
+    return on(tmp_path, token="t")
+
+
+def test_whom_the_kubeconfig_impersonates_istioctl_is_told(fake: Fake, tmp_path: Path) -> None:
+    on(tmp_path, token="t").cli("analyze")
+    assert fake.acting_as == []
+    on(tmp_path, **{"as": "somebody", "as-uid": "1", "as-groups": ["a", "b:c"]}).cli("analyze")
+    assert fake.acting_as == ["--as=somebody", "--as-uid=1", "--as-group=a", "--as-group=b:c"]
 
 
 @pytest.mark.parametrize(

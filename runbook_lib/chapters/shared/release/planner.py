@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from runbook_lib.base import redact_value
 from runbook_lib.base.redact import redact
 from runbook_lib.chapters.shared import preflight
-from runbook_lib.chapters.shared.release import contested, recovery
+from runbook_lib.chapters.shared.release import contested, drift, recovery
 from runbook_lib.cluster import (
     CRD,
     Object,
@@ -156,6 +156,13 @@ class ReleasePlanner:
         text = _shown(differences)
         content = [text, self._content(context), str(current.revision)]
         return (Change(self.ref, "upgrade", text, _digest(content)),)
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        """Return what others changed about the release's objects in the cluster.
+
+        A plan compares revisions, as Helm does, and does not see it.
+        """
+        return drift.of_objects(self._present(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Install or upgrade the release, if the plan changes it; does not wait for workloads."""
