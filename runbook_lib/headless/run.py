@@ -213,7 +213,7 @@ def results(
 
 def _summary(result: Result) -> dict[str, object]:
     """Return the content of `summary.json`."""
-    shown = ("notebook", "step", "outcome", "changed", "seconds")
+    shown = ("notebook", "step", "outcome", "pending", "changed", "seconds")
     return {
         "folder": result.folder,
         "mode": result.mode,
