@@ -18,6 +18,8 @@ class ExitCode(IntEnum):
     PENDING = 7
     INTERRUPTED = 8
     BUSY = 9
+    EVIDENCE = 10
+    SIGHUP = 129
     SIGINT = 130
     SIGTERM = 143
 
@@ -38,6 +40,8 @@ _MEANINGS = {
     ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",
     ExitCode.BUSY: "another run is at work on this cluster: nothing was changed, try later",
+    ExitCode.EVIDENCE: "the evidence is not whole, with report --check",
+    ExitCode.SIGHUP: "ended by SIGHUP: the terminal or the connection is gone",
     ExitCode.SIGINT: "ended by Ctrl-C (SIGINT)",
     ExitCode.SIGTERM: "ended by SIGTERM",
 }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,6 +17,7 @@ from runbook_lib.base import (
     installed,
     working_folder,
 )
+from runbook_lib.cli import keeping
 from runbook_lib.cli.options import Notebooks, ParametersFile, Settings, lab, load, seconds
 
 if TYPE_CHECKING:
@@ -52,7 +52,11 @@ def run(
     ] = False,
     notebook: Notebooks = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
+        str | None,
+        typer.Option(
+            help="Where the run's folder is made, or the URL to which it is copied at the end, "
+            "such as s3://bucket/runs. Default: runs/."
+        ),
     ] = None,
     wait_lock: Annotated[
         int,
@@ -77,7 +81,7 @@ def run(
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
-    from runbook_lib.headless import interruption, progress, report
+    from runbook_lib.headless import interruption, junit, progress, signals, storage
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
     from runbook_lib.lifecycle.operators import OPERATOR_VARIABLE
@@ -95,17 +99,24 @@ def run(
         approve_plan = _reviewed(approve_plan, checked, approve)
     if operator:
         os.environ[OPERATOR_VARIABLE] = operator
+    copies = storage.of(output) if output else None
     if start_lab:
         _start_lab(given)
-    folder = runs.create(output or runs.default_root())
+    folder = runs.create(Path(output) if output and not copies else runs.default_root())
+    if copies:
+        copies.begin(folder)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Parameters: {given.origin}", markup=False)
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
-    signal.signal(signal.SIGTERM, runner.Terminated.handle)
+    signals.handle()
     with progress.follow(folder, total, console):
         result = runner.execute(
             notebooks, given, folder, approve=approve, reviewed=approve_plan, wait_lock=wait_lock
         )
+        with signals.ignored():
+            # Before more is printed: who reads may have gone.
+            page = keeping.write_report(folder)
+            junit.write(folder, runs.record_of(folder), result.steps, result.failure)
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
         lines.append(result.went_back)
@@ -117,8 +128,15 @@ def run(
     console.print()
     console.print(progress.summary_table(result))
     console.print()
-    for line in (*lines, f"Report:    {report.write(folder)}", f"Notebooks: {folder}"):
+    for line in (
+        *lines,
+        f"Report:    {page}",
+        f"Notebooks: {folder}",
+        f"Evidence:  {runs.seal_of(folder)}",
+    ):
         console.print(line, markup=False)
+    if copies:
+        console.print(f"Copied to: {copies.keep(folder)}", markup=False)
     raise typer.Exit(result.exit_code(detailed=detailed_exitcode))
 
 
@@ -193,6 +211,12 @@ def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     variables = {**os.environ, FOLDER_VARIABLE: str(folder), HOLDER_VARIABLE: session}
     if parameters is not None:
         variables[FILE_VARIABLE] = str(parameters.absolute())
+    # The notebooks ask for `python3`; one that somebody put on the path may be of an environment
+    # without the runbook.
+    own_kernel = str(Path(sys.prefix, "share", "jupyter"))
+    variables["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [own_kernel, os.environ.get("JUPYTER_PATH")])
+    )
     if installed():
         _copy_notebooks(folder)
     argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]

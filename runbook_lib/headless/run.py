@@ -10,19 +10,17 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 from uuid import uuid4
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
-from runbook_lib.headless import interruption
+from runbook_lib.headless import interruption, signals
 from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, lease, runs
 from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from papermill import PapermillExecutionError  # type: ignore[import-untyped]
 
     from runbook_lib.headless.kernels import Kernels
@@ -32,15 +30,6 @@ _BAD_INPUT = (ParameterError.__name__, LabNotRunning.__name__)
 
 _MARGIN = 120
 """Seconds that a cell may take beyond what the runbook itself waits for."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, such as from a pipeline that gives up: it ends a run like Ctrl-C."""
-
-    @classmethod
-    def handle(cls, _signal: int, _frame: FrameType | None) -> NoReturn:
-        """Be the handler of SIGTERM."""
-        raise cls
 
 
 @dataclass(frozen=True)
@@ -186,17 +175,24 @@ def execute(
             with _environment(variables):
                 try:
                     failure = _execute_in_order(notebooks, parameters, folder, wait_lock)
-                except Terminated:
-                    ended_by = Signals.SIGTERM
+                except signals.Terminated as ended:
+                    ended_by = ended.sent
                 except KeyboardInterrupt:
                     ended_by = Signals.SIGINT
                 if failure or ended_by:
-                    went_back = interruption.go_back(folder, parameters)
-                interruption.let_others(folder, parameters)
+                    try:
+                        went_back = interruption.go_back(folder, parameters)
+                    except KeyboardInterrupt:
+                        went_back = (
+                            "Interrupted once more while taking it back: run again to go on."
+                        )
+                with signals.ignored():
+                    interruption.let_others(folder, parameters)
         reached = results(notebooks, parameters, runs.record_of(folder))
         result = Result(folder, parameters.mode, reached, failure, ended_by, went_back)
-        text = json.dumps(_summary(result), indent=2, default=str)
-        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        with signals.ignored():
+            text = json.dumps(_summary(result), indent=2, default=str)
+            (folder / runs.SUMMARY).write_text(text + "\n", encoding="utf-8")
     return result
 
 
@@ -221,6 +217,7 @@ def _summary(result: Result) -> dict[str, object]:
         "ended_by": result.ended_by.name if result.ended_by else None,
         "steps": [{name: getattr(step, name) for name in shown} for step in result.steps],
         "failure": asdict(result.failure) if result.failure else None,
+        "evidence": asdict(runs.seal_of(result.folder)),
     }
 
 

@@ -111,7 +111,7 @@ class Runbook:
         given = Given(variables)
         parameters, origin = given.checked.parameters, given.checked.origin
         pinned = target.resolve(parameters)
-        folder = runs.folder_of(notebook)
+        folder = runs.folder_of(notebook, pinned.uid)
         journal = runs.open_journal(folder, notebook)
         runs.pin_target(journal, pinned, parameters)
         print(display.headline(pinned, parameters, origin, folder))

@@ -14,6 +14,7 @@ from runbook_lib.parameters.approval import ApprovalParameters
 from runbook_lib.parameters.capabilities import CAPABILITIES, Capabilities
 from runbook_lib.parameters.formats import LabelName, Method, Methods, Name, Port, Quantity, Seconds
 from runbook_lib.parameters.strict import StrictModel
+from runbook_lib.parameters.upgrading import UpgradeParameters
 
 LAB_VARIABLE = "RUNBOOK_LAB"
 """Names the lab where the parameters do not, for the lab's own commands too."""
@@ -316,6 +317,7 @@ class Parameters(StrictModel):
     authorization: AuthorizationParameters = AuthorizationParameters()
     autoscaling: AutoscalingParameters = AutoscalingParameters()
     kiali: KialiParameters = KialiParameters()
+    upgrade: UpgradeParameters = UpgradeParameters()
     rollback: RollbackParameters = RollbackParameters()
     story: Literal["documented", "safe"] = "safe"
     mode: Literal["apply", "plan"] = "apply"

@@ -1,4 +1,4 @@
-"""What every section of the parameters is."""
+"""What every section of the parameters is made of."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -29,6 +30,21 @@ class Versions:
 
     client: str
     control_plane: str | None
+
+
+@dataclass(frozen=True)
+class ConnectedProxy:
+    """A sidecar or gateway that an istiod sends its configuration to.
+
+    Attributes:
+        pod: The proxy, `pod.namespace`.
+        version: Its own version of Istio.
+        istiod: The pod of its istiod.
+    """
+
+    pod: str
+    version: str
+    istiod: str
 
 
 @dataclass(frozen=True)
@@ -131,9 +147,20 @@ class Istioctl:
         """
         return _states(self.cli("proxy-status", "--output", "json").stdout)
 
-    def version(self) -> Versions:
-        """Return the versions of istioctl and istiod."""
-        return _versions(json.loads(self.cli("version", "--output", "json").stdout))
+    def proxies(self, revision: str) -> list[ConnectedProxy]:
+        """Return the proxies of all namespaces that are connected to a revision's istiods.
+
+        Args:
+            revision: istioctl asks the istiods of one, by themselves those of the default one.
+        """
+        # By itself it logs to where it prints.
+        how = ("--output", "json", "--log_target", "stderr")
+        return _connected(self.cli("proxy-status", "--revision", revision, *how).stdout)
+
+    def version(self, revision: str = "default") -> Versions:
+        """Return the versions of istioctl and of a revision's istiods."""
+        command = ("version", "--revision", revision, "--output", "json")
+        return _versions(json.loads(self.cli(*command).stdout))
 
     def x_authz_check(self, pod: str, *, namespace: str) -> str:
         """Return the table of AuthorizationPolicies in force on a pod."""
@@ -151,18 +178,35 @@ class Istioctl:
 
 
 def _states(text: str) -> dict[str, dict[str, str]]:
+    return {
+        proxy["node"]["id"]: {
+            kind["typeUrl"].rpartition(".")[2]: kind.get("configStatus", "UNKNOWN")
+            for kind in proxy.get("genericXdsConfigs") or []
+        }
+        for document in _documents(text)
+        for proxy in document.get("resources") or []
+    }
+
+
+def _connected(text: str) -> list[ConnectedProxy]:
+    return [
+        ConnectedProxy(
+            proxy["node"]["id"],
+            (proxy["node"].get("metadata") or {}).get("ISTIO_VERSION", ""),
+            json.loads(document["controlPlane"]["identifier"])["ID"],
+        )
+        for document in _documents(text)
+        for proxy in document.get("resources") or []
+    ]
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
     """Read one JSON document for each istiod that answered, one after the other."""
-    states: dict[str, dict[str, str]] = {}
     decoder = json.JSONDecoder()
     while text := text.lstrip():
         document, end = decoder.raw_decode(text)
         text = text[end:]
-        for proxy in document.get("resources") or []:
-            states[proxy["node"]["id"]] = {
-                kind["typeUrl"].rpartition(".")[2]: kind.get("configStatus", "UNKNOWN")
-                for kind in proxy.get("genericXdsConfigs") or []
-            }
-    return states
+        yield document
 
 
 def _versions(data: dict[str, Any]) -> Versions:

@@ -4,24 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.base import State
 from runbook_lib.chapters.shared import RollbackStep, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
+from runbook_lib.chapters.shared.release import removal
 from runbook_lib.cluster import (
-    ADMISSION,
     REVISION_LABEL,
-    Object,
     annotations_of,
     name_of,
     namespace_of,
     pods,
-    reference,
 )
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
 from runbook_lib.mesh import injection, istiod_name, rollout
 from runbook_lib.parameters import Parameters
-
-_WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
 class _UninstallIstio(RollbackStep):
@@ -64,7 +59,7 @@ class _UninstallIstio(RollbackStep):
     def remove(self, context: Context, plan: Plan) -> None:
         self._istiod.uninstall(context, plan)
         if self._istiod.check_removed(context).ok:
-            _wait_until_istiod_is_gone(context)
+            removal.wait_until_gone(context, context.parameters.istio.revision)
         self._base.uninstall(context, plan)
 
     def verify_removal(self, context: Context) -> Verification:
@@ -74,7 +69,7 @@ class _UninstallIstio(RollbackStep):
         if others:
             checks.append(Check("control plane", f"stays: {', '.join(others)} is of others", None))
         elif releases[0].ok:
-            hooks = _webhooks(context)
+            hooks = removal.webhooks_calling(context, istiod_name(context.parameters))
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.
             checks.append(injection.check_new_pod(context, injected=False))
@@ -96,40 +91,3 @@ def _pods_with_sidecars(context: Context) -> list[str]:
         # One that does not say whose it is could be anybody's.
         if annotations_of(pod).get(REVISION_LABEL, desired) == desired
     )
-
-
-def _wait_until_istiod_is_gone(context: Context) -> None:
-    def observe(found: list[Object]) -> State:
-        names = [name_of(pod) for pod in found if not rollout.has_ended(pod)]
-        return State(not names, f"still there: {', '.join(names)}" if names else "gone")
-
-    context.cluster.watch_until(
-        "istiod's pods to be gone",
-        "v1",
-        "Pod",
-        context.parameters.istio.namespace,
-        observe,
-        labels={"app": "istiod", REVISION_LABEL: context.parameters.istio.revision},
-        timeout=context.parameters.timeouts.istiod,
-        on_change=context.waiting,
-    )
-
-
-def _webhooks(context: Context) -> list[str]:
-    """Return the webhook configurations that call istiod: without it they refuse every pod."""
-    namespace = context.parameters.istio.namespace
-    service = istiod_name(context.parameters)
-
-    def calls_it(item: Object) -> bool:
-        services = [
-            (hook.get("clientConfig") or {}).get("service") or {}
-            for hook in item.get("webhooks") or []
-        ]
-        return any((s.get("namespace"), s.get("name")) == (namespace, service) for s in services)
-
-    return [
-        reference(item)
-        for kind in _WEBHOOK_KINDS
-        for item in context.cluster.list(ADMISSION, kind)
-        if calls_it(item)
-    ]

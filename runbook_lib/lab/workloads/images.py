@@ -33,3 +33,9 @@ def program_of(image: str) -> str | None:
     """The last part of its name, such as `pilot`; None for an image without a process here."""
     match = re.search(PROCESS_IMAGE, image)
     return match[1] if match else None
+
+
+def tag_of(image: str) -> str:
+    """Its tag, such as `1.32.0`; empty for an image without one."""
+    match = re.search(r":([^:/@]+)(@|$)", image)
+    return match[1] if match else ""

@@ -9,9 +9,9 @@ from pathlib import Path
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
 from runbook_lib import init
-from runbook_lib.base import RunbookError, command_line, working_folder
+from runbook_lib.base import command_line, working_folder
 from runbook_lib.init import Draft, Place, SeveralWorkloads
-from runbook_lib.notebook import LiveOutput, widget_view
+from runbook_lib.notebook import LiveOutput, failed_click, widget_view
 
 _WIDE = {"style": {"description_width": "8em"}, "layout": {"width": "42em", "max_width": "100%"}}
 _LOOKED_UP = "look it up"
@@ -65,8 +65,8 @@ class ParametersForm:
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except RunbookError as error:
-            self._say(f"✗ {error}")
+        except Exception as error:
+            self._say(f"✗ {failed_click(error)}")
 
     def _list_contexts(self) -> None:
         # None is chosen for anybody: the first would be as arbitrary as the current one.

@@ -153,3 +153,15 @@ def test_another_cluster_behind_the_same_context_is_noticed() -> None:
     pinned.verify_same(Identity("uid-1"))
     with pytest.raises(TargetChanged, match="was cluster uid-1 and is now uid-2"):
         pinned.verify_same(Identity("uid-2"))
+
+
+@pytest.mark.usefixtures("uid")
+def test_a_lab_brings_the_version_that_istio_can_be_upgraded_to() -> None:
+    newer = {"bin": "/newer/bin", "charts": {"base": "/newer/base"}}
+    write_lab("default", upgrades={"1.32.0": newer})
+    found = target.resolve(from_mapping({}))
+    assert found.at("1.31.0") is found.at(None) is found
+    upgraded = found.at("1.32.0")
+    assert (upgraded.tools, upgraded.istio_version) == (Path("/newer/bin"), "1.32.0")
+    assert upgraded.charts == {"base": Path("/newer/base")}
+    assert (upgraded.uid, upgraded.addons) == (found.uid, found.addons)

@@ -3,6 +3,7 @@ __all__ = [
     "INSTALLED_BY",
     "RELEASE_NAME",
     "RELEASE_NAMESPACE",
+    "SUPPORTED",
     "changed_by_others",
     "control_plane",
     "deletion",
@@ -52,5 +53,5 @@ from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
 from .mesh_config import in_force, not_injected, not_mesh_wide
 from .policies import changed_by_others
-from .upgrades import precheck, versions
+from .upgrades import SUPPORTED, precheck, versions
 from .wording import few, risk

@@ -76,6 +76,8 @@ class ReleasePlanner:
         source: Source,
         values: dict[str, Any] | None = None,
         own_values: dict[str, Any] | None = None,
+        *,
+        goes_back: bool = False,
     ) -> None:
         """Nothing is looked at yet.
 
@@ -85,11 +87,13 @@ class ReleasePlanner:
             values: Values that follow from other parameters; they win.
             own_values: Further ones for a release of this runbook. One of others is as it should be
                 without them.
+            goes_back: Whether the chart may be older than the one that is installed.
         """
         self._parameters = chart
         self._source = source
         self._given_values = {**chart.values, **(values or {})}
         self._own_values = own_values or {}
+        self._goes_back = goes_back
         self._wanted_values: dict[str, Any] | None = None
         self._rendered: list[Object] | None = None
         self._definitions: list[Object] | None = None
@@ -291,7 +295,8 @@ class ReleasePlanner:
     def _newer_chart(self, context: Context, current: Release) -> Iterator[Finding]:
         """Find that the release has a newer chart than the parameters name."""
         chart = self._wanted_chart(context)
-        if current.chart != chart.name or not is_older(chart.version, current.chart_version):
+        older = is_older(chart.version, current.chart_version)
+        if current.chart != chart.name or not older or self._goes_back:
             return
         where = f"--namespace {current.namespace}"
         yield Finding(
