@@ -16,6 +16,7 @@ __all__ = [
     "RESTART_REASON",
     "REVISION_LABEL",
     "TAG_LABEL",
+    "TLS_SECRET",
     "WORKLOADS",
     "Author",
     "Cluster",
@@ -31,6 +32,7 @@ __all__ = [
     "canonical_yaml",
     "describe",
     "has_sidecar",
+    "in_url",
     "is_loopback",
     "labels_of",
     "live_object",
@@ -44,13 +46,20 @@ __all__ = [
     "ref",
     "reference",
     "restored",
+    "type_of_secret",
     "without_fields",
 ]
 
-from .authorship import Author, restored
 from .client import Cluster, Everything, live_object
-from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
-from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
+from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
+from .differences import (
+    Author,
+    ObjectDiff,
+    canonical_yaml,
+    normalise,
+    object_diff,
+    restored,
+)
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields
 from .names import (
@@ -70,6 +79,7 @@ from .names import (
     RESTARTED_AT,
     REVISION_LABEL,
     TAG_LABEL,
+    TLS_SECRET,
     WORKLOADS,
 )
 from .objects import (
@@ -84,3 +94,4 @@ from .objects import (
     reference,
 )
 from .pods import describe, has_sidecar
+from .secrets import type_of_secret

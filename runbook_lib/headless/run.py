@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -16,7 +15,15 @@ from uuid import uuid4
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
 from runbook_lib.headless import interruption, signals
-from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, lease, runs
+from runbook_lib.lifecycle import (
+    APPROVE_VARIABLE,
+    Record,
+    StepOutcome,
+    StepRecord,
+    lease,
+    runs,
+    summary,
+)
 from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
@@ -74,9 +81,8 @@ class Result:
     @property
     def complete(self) -> bool:
         """Whether every step was verified, or planned where no more was asked for."""
-        enough = StepOutcome.PLANNED if self.mode == "plan" else StepOutcome.VERIFIED
         ended = self.failure is None and self.ended_by is None
-        return ended and all(step.outcome is enough for step in self.steps)
+        return ended and summary.enough(self.mode, self.steps)
 
     @property
     def broken_off(self) -> bool:
@@ -191,8 +197,13 @@ def execute(
         reached = results(notebooks, parameters, runs.record_of(folder))
         result = Result(folder, parameters.mode, reached, failure, ended_by, went_back)
         with signals.ignored():
-            text = json.dumps(_summary(result), indent=2, default=str)
-            (folder / runs.SUMMARY).write_text(text + "\n", encoding="utf-8")
+            summary.write(
+                folder,
+                result.mode,
+                reached,
+                ended_by=ended_by.name if ended_by else None,
+                failure=asdict(failure) if failure else None,
+            )
     return result
 
 
@@ -205,20 +216,6 @@ def results(
         for notebook in notebooks
         for step in steps.of(notebook, parameters)
     )
-
-
-def _summary(result: Result) -> dict[str, object]:
-    """Return the content of `summary.json`."""
-    shown = ("notebook", "step", "outcome", "pending", "changed", "seconds")
-    return {
-        "folder": result.folder,
-        "mode": result.mode,
-        "complete": result.complete,
-        "ended_by": result.ended_by.name if result.ended_by else None,
-        "steps": [{name: getattr(step, name) for name in shown} for step in result.steps],
-        "failure": asdict(result.failure) if result.failure else None,
-        "evidence": asdict(runs.seal_of(result.folder)),
-    }
 
 
 def _execute_in_order(

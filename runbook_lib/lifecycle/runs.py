@@ -21,6 +21,9 @@ from runbook_lib.parameters import Parameters
 RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 """Names the folder of a run to the notebooks that are part of it."""
 
+ENGINE_VARIABLE = "RUNBOOK_ENGINE"
+"""Tells kernels that papermill keeps secrets out of the executed notebook."""
+
 EVIDENCE = "evidence.jsonl"
 SUMMARY = "summary.json"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from runbook_lib.base import (
+    ClusterRefused,
     LabNotRunning,
     ParameterError,
     TargetChanged,
@@ -181,4 +182,17 @@ _RESOLVERS = {"lab": _lab, "cluster": _cluster}
 
 
 def _uid(kubeconfig: Kubeconfig, context: str) -> str:
-    return Cluster(kubeconfig, context).uid()
+    try:
+        return Cluster(kubeconfig, context).uid()
+    except ClusterRefused as error:
+        if error.status != 403:
+            raise
+        grant = command_line("rights", "--role", "looking", "--parameters", "FILE")
+        look = kubeconfig.kubectl(context, "auth", "can-i", "get", "namespaces/kube-system")
+        raise ClusterRefused(
+            f"{error.cause}. Every step needs this right, of the role looking: the UID of that "
+            "namespace tells one cluster from another, and is compared before each change",
+            f"have it granted: {grant} | kubectl apply --server-side --filename -; try it: {look}",
+            status=error.status,
+            reason=error.reason,
+        ) from error

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runbook_lib.base import ParameterError, redact_value
-from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE
+from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE, Context, Step, runs
+from runbook_lib.parameters import handover
 
 INTERACTIVE_VARIABLE = "RUNBOOK_INTERACTIVE"
 """`yes` or `no` overrides what is found out about the front end."""
@@ -74,6 +76,29 @@ class _Masking:
         if message["header"]["msg_type"] in _KEPT:
             message = {**message, "content": redact_value(message["content"])}
         return self._serialize(message, ident)
+
+
+def at_end(context: Context, steps: Sequence[Step]) -> None:
+    """Have this kernel write a summary when it ends, where no runner does and no person is at it.
+
+    Args:
+        context: Where the notebook's steps are taken.
+        steps: These steps.
+    """
+    if interactive() or handover.VARIABLE in os.environ:
+        return
+    folder, notebook = context.journal.path.parent, context.journal.notebook
+    mode = context.parameters.mode
+
+    def summarise() -> None:
+        from runbook_lib.lifecycle import summary
+
+        if not folder.is_dir():
+            return
+        record = runs.record_of(folder)
+        summary.write(folder, mode, [record.step(notebook, step.name) for step in steps])
+
+    atexit.register(summarise)
 
 
 def _shell() -> Any:

@@ -123,6 +123,7 @@ class Runbook:
         else:
             own = lease.of_run(cluster, parameters, folder.name, on_change=context.waiting)
             context = replace(context, lease=own)
+        kernel.at_end(context, steps.of(notebook, parameters))
         begun = runs.begun_by(notebook)
         seen = ahead.refuse(context, begun)
         ahead.wait_for_others(context, begun)

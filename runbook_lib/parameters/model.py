@@ -273,7 +273,7 @@ class KialiParameters(StrictModel):
     name: LabelName = "kiali"
     web_root: formats.WebRoot = "/kiali"
     view_only: bool = False
-    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress", "ingress"] = "cluster"
+    exposure: balancers.Exposure = "cluster"
     host: formats.Host | None = None
     certificate_arn: balancers.Certificate | None = None
     tls_policy: balancers.TlsPolicy = balancers.RECOMMENDED_TLS_POLICY

@@ -137,15 +137,15 @@ class Istioctl:
             raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
         return listeners
 
-    def proxy_states(self) -> dict[str, dict[str, str]]:
-        """Return what each connected proxy has acknowledged.
+    def proxy_states(self, revision: str) -> dict[str, dict[str, str]]:
+        """Return what each proxy that is connected to a revision's istiods has acknowledged.
 
         Returns:
             By proxy, `pod.namespace`: the last word of each configuration type, such as
             `Listener`, with `SYNCED`, `STALE`, `NOT_SENT` or `ERROR`. The proxies that istiod does
             not know are missing.
         """
-        return _states(self.cli("proxy-status", "--output", "json").stdout)
+        return _states(self._proxy_status(revision))
 
     def proxies(self, revision: str) -> list[ConnectedProxy]:
         """Return the proxies of all namespaces that are connected to a revision's istiods.
@@ -153,9 +153,7 @@ class Istioctl:
         Args:
             revision: istioctl asks the istiods of one, by themselves those of the default one.
         """
-        # By itself it logs to where it prints.
-        how = ("--output", "json", "--log_target", "stderr")
-        return _connected(self.cli("proxy-status", "--revision", revision, *how).stdout)
+        return _connected(self._proxy_status(revision))
 
     def version(self, revision: str = "default") -> Versions:
         """Return the versions of istioctl and of a revision's istiods."""
@@ -165,6 +163,11 @@ class Istioctl:
     def x_authz_check(self, pod: str, *, namespace: str) -> str:
         """Return the table of AuthorizationPolicies in force on a pod."""
         return self.cli("x", "authz", "check", f"{pod}.{namespace}").stdout
+
+    def _proxy_status(self, revision: str) -> str:
+        # By itself it logs to where it prints.
+        how = ("--output", "json", "--log_target", "stderr")
+        return self.cli("proxy-status", "--revision", revision, *how).stdout
 
     def _messages(self, *command: str) -> list[Message]:
         # Findings of level Error make the exit code 79: only output that is not JSON is a failure.

@@ -253,6 +253,31 @@ def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path:
     assert done.returncode == 0, done.stdout
     assert "Verified." in executed.read_text()
     assert "from the notebook: timeouts.policy" in executed.read_text()
+    summary = json.loads((tmp_path / runs.SUMMARY).read_text())
+    assert (summary["complete"], summary["mode"]) == (True, "apply")
+    assert {step["outcome"] for step in summary["steps"]} == {"verified"}
+    assert chain.faults(tmp_path / runs.EVIDENCE, [runs.seal_of(tmp_path)]) == []
+
+
+def test_papermill_by_itself_masks_secrets_with_the_engine_of_the_runbook(
+    lab: Lab, second: Run, tmp_path: Path
+) -> None:
+    assert second.code == 0
+    executed, file = tmp_path / "out.ipynb", tmp_path / "parameters.yaml"
+    secret = PLANTED["key"]
+    istio = {"istiod": {"values": {"pilot": {"env": {"DB_PASSWORD": secret}}}}}
+    file.write_text(yaml.safe_dump({"target": {"kind": "lab"}, "istio": istio, "mode": "plan"}))
+    done = execute(
+        lab,
+        *("-m", "papermill", "--engine", "runbook", "notebooks/01_install_istio.ipynb"),
+        *(str(executed), "-f", str(file)),
+        RUNBOOK_RUN_DIR=str(tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stdout
+    shown = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
+    shown |= {"executed": executed.read_text(), "output": done.stdout}
+    assert [name for name, text in shown.items() if secret in text] == []
+    assert shown["executed"].count(MASK) > 2, "in the cell, in the metadata and in the plan"
 
 
 def test_a_session_takes_its_file_and_shows_its_digest(

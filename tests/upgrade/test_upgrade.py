@@ -10,9 +10,20 @@ import pytest
 from runbook_lib import chapters
 from runbook_lib.lifecycle import Verification
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.finding import Refused
 from tests.labs import Lab, take
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(600)]
+
+UNTIL_RESTARTED = ("upgrade-base", "upgrade-istiod", "upgrade-move", "upgrade-restart")
+
+STRICT = """
+apiVersion: security.istio.io/v1
+kind: PeerAuthentication
+metadata: {name: tried, namespace: xnat}
+spec: {mtls: {mode: STRICT}}
+"""
+"""Refused where the webhook that checks policies calls an istiod which is gone."""
 
 PODS = ["xnat-postgresql-0", "xnat-xnat-web-0"]
 
@@ -24,6 +35,12 @@ def _installed_by_the_runbook(mesh: Lab) -> None:
             *("kubectl", "--namespace", "istio-system", "label", "secret"),
             *("--selector", f"owner=helm,name={release}", "installed-by=istio-runbook"),
         )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _labelled_by_the_runbook(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> None:
+    mesh.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
+    take(mesh.context(tmp_path_factory.mktemp("label")), "injection-label")
 
 
 @pytest.fixture
@@ -81,3 +98,28 @@ def test_in_place_and_back(mesh: Lab, make: Callable[..., Context]) -> None:
     charts = mesh.run("helm", "--namespace", "istio-system", "list", "--output", "yaml")
     assert f"istiod-{older}" in charts
     assert newer not in charts
+
+
+def test_a_canary_moves_over_goes_back_and_in_the_end_stays_alone(
+    mesh: Lab, make: Callable[..., Context]
+) -> None:
+    (newer,), older = mesh.state.upgrades, mesh.state.istio_version
+    context = make(strategy="canary", revision="next")
+    *_, restart, old = chapters.of("08_upgrade", context.parameters)
+    for name in UNTIL_RESTARTED:
+        assert take(context, name)[1].ok
+    seen = restart.verify(context)
+    assert sidecars(seen) == dict.fromkeys(PODS, (newer, "istiod-next"))
+    assert context.istioctl.proxies("default") == []
+    back = take_back(context)
+    assert back.ok, str(back)
+    assert sidecars(back) == dict.fromkeys(PODS, (older, "istiod"))
+    with pytest.raises(Refused, match="proxies are connected to it"):
+        old.plan(context)
+    seen_again = upgrade(context)
+    assert sidecars(seen_again["upgrade-old"]) == dict.fromkeys(PODS, (newer, "istiod-next"))
+    assert all(step.plan(context).empty for step in chapters.of("08_upgrade", context.parameters))
+    istiods = mesh.run("kubectl", "--namespace", "istio-system", "get", "deployments", "-o", "name")
+    assert istiods.split() == ["deployment.apps/istiod-next"]
+    policy = mesh.run("kubectl", "apply", "--dry-run=server", "--filename", "-", stdin=STRICT)
+    assert "created (server dry run)" in policy

@@ -11,7 +11,7 @@ from runbook_lib.base.command import Completed
 from runbook_lib.base.errors import CommandError
 from runbook_lib.cluster import Kubeconfig
 from runbook_lib.tools import istioctl
-from runbook_lib.tools.istioctl import Istioctl, Message, Versions
+from runbook_lib.tools.istioctl import ConnectedProxy, Istioctl, Message, Versions
 
 WHERE = ["--context", "prod", "--istioNamespace", "istio-system"]
 
@@ -142,3 +142,21 @@ def test_listeners_that_are_cut_short_are_an_error_and_none_at_all_are_none(
     fake.answer = ('[{"name": "virt', 0)
     with pytest.raises(CommandError):
         subject.proxy_config_listeners_json("web-0", namespace="xnat")
+
+
+def test_the_proxies_of_a_revision_are_asked_of_its_own_istiods(
+    fake: Fake, subject: Istioctl
+) -> None:
+    """Each istiod that answers prints a document of its own, with itself in it as text."""
+    told: dict[str, dict[str, str]] = {"istiod-1": {"web-0.xnat": "1.31.0"}, "istiod-2": {}}
+    documents = []
+    for istiod, proxies in told.items():
+        nodes = [
+            {"node": {"id": pod, "metadata": {"ISTIO_VERSION": version}}}
+            for pod, version in proxies.items()
+        ]
+        identifier = json.dumps({"Component": "istiod", "ID": istiod})
+        documents.append({"resources": nodes, "controlPlane": {"identifier": identifier}})
+    fake.answer = ("\n".join(map(json.dumps, documents)), 0)
+    assert subject.proxies("1-31") == [ConnectedProxy("web-0.xnat", "1.31.0", "istiod-1")]
+    assert fake.arguments[:3] == ["proxy-status", "--revision", "1-31"]

@@ -9,6 +9,7 @@ __all__ = [
     "deletion",
     "few",
     "foreign",
+    "hidden",
     "in_force",
     "injection_undone",
     "is_own",
@@ -35,6 +36,7 @@ __all__ = [
 ]
 
 from .admission import webhooks
+from .answers import hidden
 from .everything import CHECKS, row, table
 from .gitops import injection_undone, policy_kept, set_back
 from .helm import (

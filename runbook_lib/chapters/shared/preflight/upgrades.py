@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from runbook_lib.chapters.shared.preflight.helm import release_of
 from runbook_lib.cluster import APPS, reference
 from runbook_lib.cluster.pods import images, minor_of, tag_of
-from runbook_lib.lifecycle import Context, Finding
+from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.tools import programs
 
 SUPPORTED = {
@@ -52,6 +52,29 @@ def _istioctl(context: Context, parameter: str) -> Iterator[Finding]:
             programs.download("istioctl", desired),
             parameter=f"{parameter}: {found}",
         )
+
+
+def kubectl_skew(context: Context) -> Iterator[Finding]:
+    """Find a kubectl that the cluster's version does not support.
+
+    See https://kubernetes.io/releases/version-skew-policy/#kubectl.
+    """
+    found, server = (
+        context.tools.versions_of("kubectl")["kubectl"],
+        context.cluster.server_version(),
+    )
+    own, api = minor_of(found.removeprefix("v")), minor_of(server.removeprefix("v"))
+    if own is None or api is None or (own[0] == api[0] and abs(own[1] - api[1]) <= 1):
+        return
+    yield Finding(
+        str(context.tools.kubectl),
+        f"it is {found}, and kube-apiserver is {server}: kubectl is supported within one minor "
+        "version (older or newer) of kube-apiserver",
+        "what it does for the runbook, such as port-forward, may fail or mean something else",
+        programs.download("kubectl", server.removeprefix("v").partition("-")[0].partition("+")[0]),
+        severity=Severity.NOTE,
+        link="https://kubernetes.io/releases/version-skew-policy/#kubectl",
+    )
 
 
 def _minors(context: Context, parameter: str) -> Iterator[Finding]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from runbook_lib.chapters.shared import definitions, objects, preflight
+from runbook_lib.chapters.shared.preflight.nodes import on_no_node
+from runbook_lib.chapters.shared.preflight.traffic import two_families
 from runbook_lib.chapters.shared.release import manifest
 from runbook_lib.chapters.shared.release.planner import ReleasePlanner
 from runbook_lib.cluster import APPS, CRD, Object, live_object, name_of, reference
@@ -58,8 +60,8 @@ class InstallBase(Step):
         return Plan(self.name, context.target.uid, changes)
 
     def drift(self, context: Context) -> tuple[Change, ...]:
-        """Add what others changed about the release's objects; plans compare revisions."""
-        return (*super().drift(context), *self._release.drift(context))
+        """Return as well what was edited behind Helm's back."""
+        return (*super().drift(context), *self.release(context).drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Apply both."""
@@ -117,18 +119,30 @@ class InstallIstiod(Step):
     def obstacles(self, context: Context) -> Iterator[Finding]:
         """Find versions, control planes, webhooks and owners that are in the way."""
         yield from self._in_the_way(context)
-        yield from self._release.obstacles(context)
+        yield from refusals(lambda: self._planned(context))
 
     def plan(self, context: Context) -> Plan:
         """Plan the release."""
         require(self._in_the_way(context))
+        return self._planned(context)
+
+    def _planned(self, context: Context) -> Plan:
         changes = self._release.changes(context)
-        image = injection.sidecar_image(self._release.rendered(context)) if changes else ""
-        note = f"Sidecars will be made of {image}, which nodes pull {self.pulled}."
-        return Plan(self.name, context.target.uid, changes, note=note if image else "")
+        if not changes:
+            return Plan(self.name, context.target.uid)
+        rendered = self._release.rendered(context)
+        found = (
+            *on_no_node(context, rendered, "istio.istiod.values.tolerations"),
+            *two_families(context, context.parameters.istio.istiod.values),
+        )
+        require(found)
+        notes = [each.sentence for each in found]
+        if image := injection.sidecar_image(rendered):
+            notes.append(f"Sidecars will be made of {image}, which nodes pull {self.pulled}.")
+        return Plan(self.name, context.target.uid, changes, note=" ".join(notes))
 
     def drift(self, context: Context) -> tuple[Change, ...]:
-        """Add what others changed about the release's objects; plans compare revisions."""
+        """Return as well what was edited behind Helm's back."""
         return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:

@@ -46,17 +46,6 @@ def webhooks_calling_none(context: Context) -> list[str]:
     ]
 
 
-def webhooks_calling(context: Context, service: str) -> list[str]:
-    """Return the webhook configurations that call an istiod: without it they refuse every pod.
-
-    Args:
-        context: Where to look.
-        service: The name of istiod's Service.
-    """
-    place = (context.parameters.istio.namespace, service)
-    return [reference(item) for item, services in _called(context) if place in services]
-
-
 def _called(context: Context) -> Iterator[tuple[Object, set[tuple[str, str]]]]:
     """Yield every webhook configuration, with namespaces and names of the Services it calls."""
     for kind in _WEBHOOK_KINDS:

@@ -63,6 +63,7 @@ def _everywhere() -> tuple[Right, ...]:
         Right(("customresourcedefinitions",), LOOK, _CRD, steps=_RELEASES),
         Right(("daemonsets",), ("list",), _APPS),
         Right(("deployments",), ("list", "watch"), _APPS),
+        Right(("ingressclasses",), ("list",), _NETWORKING, steps=(_MUTUAL_TLS,)),
         Right(("networkpolicies",), ("list",), _NETWORKING, steps=(*_SIDECARS, _DIAGNOSIS)),
         Right(("clusterrolebindings", "clusterroles"), LOOK, RBAC, steps=_RELEASES),
         Right(("kialis",), ("list",), "kiali.io", steps=_KIALIS_OWN),

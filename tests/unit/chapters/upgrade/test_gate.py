@@ -2,131 +2,78 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
 import pytest
 
 from runbook_lib import chapters
-from runbook_lib.base.errors import CommandError
 from runbook_lib.chapters.upgrade import gate
-from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle import Finding
-from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.finding import Refused
-from runbook_lib.tools import ConnectedProxy
-from tests.unit.doubles import given_cluster
-
-ISTIOD: Object = {
-    "apiVersion": "apps/v1",
-    "kind": "Deployment",
-    "metadata": {
-        "name": "istiod",
-        "namespace": "istio-system",
-        "labels": {"app": "istiod", "istio.io/rev": "default"},
-        "annotations": {
-            "meta.helm.sh/release-name": "istiod",
-            "meta.helm.sh/release-namespace": "istio-system",
-        },
-    },
-}
+from tests.unit.doubles.upgrading import Given, Istioctl
 
 
-class Istioctl:
-    """An istiod that reports a version, and has these proxies."""
-
-    def __init__(self, version: str | None, proxies: dict[str, str] | None) -> None:
-        self._version, self._proxies = version, proxies
-
-    def version(self, revision: str) -> Any:
-        assert revision == "default"
-        return SimpleNamespace(control_plane=self._version)
-
-    def proxies(self, _revision: str) -> list[ConnectedProxy]:
-        if self._proxies is None:
-            raise CommandError(["istioctl"], 1, "", "no running Istio pods")
-        return [ConnectedProxy(pod, version, "istiod-1") for pod, version in self._proxies.items()]
-
-
-@dataclass(frozen=True)
-class Given:
-    """A control plane, and what its cluster runs."""
-
-    version: str | None = "1.30.2"
-    proxies: dict[str, str] | None = field(default_factory=dict)
-    kubernetes: str = "v1.34.1"
-    objects: tuple[Object, ...] = (ISTIOD,)
-
-    def context(self, folder: Path, **upgrade: str | None) -> Context:
-        """What steps work with, on a cluster that brings no Istio of its own."""
-        given = given_cluster.context(folder, *self.objects, upgrade=upgrade)
-        given = replace(given, target=replace(given.target, istio_version=None))
-        cast("Any", given.cluster).server_version = lambda: self.kubernetes
-        given.__dict__["istioctl"] = Istioctl(self.version, self.proxies)
-        return given
-
-    def findings(self, folder: Path, to: str, **upgrade: str) -> list[Finding]:
-        """What is in the way of an upgrade to this version."""
-        return list(gate.in_the_way(self.context(folder, to=to, **upgrade)))
+def findings(given: Given, folder: Path, to: str, **upgrade: str) -> list[Finding]:
+    """What is in the way of an upgrade to this version."""
+    return list(gate.in_the_way(given.context(folder, to=to, **upgrade)))
 
 
 @pytest.mark.parametrize("to", ["1.30.2", "1.30.3", "1.31.0"])
 def test_one_minor_version_or_a_patch_is_a_step(tmp_path: Path, to: str) -> None:
     proxies = {"a.xnat": "1.30.2", "b.shop": "1.30.0"}
-    assert Given(proxies=proxies).findings(tmp_path, to) == []
+    assert findings(Given(proxies=proxies), tmp_path, to) == []
 
 
 def test_more_than_one_minor_version_is_refused_with_the_next_one(tmp_path: Path) -> None:
-    (refusal,) = Given("1.29.4").findings(tmp_path, "1.31.0")
+    (refusal,) = findings(Given("1.29.4"), tmp_path, "1.31.0")
     assert refusal.refuses
     assert "it is of Istio 1.29.4, and 1.31.0 is more than one minor version newer" in refusal.text
     assert refusal.parameter == "upgrade.to: 1.30.x"
 
 
 def test_an_older_version_is_refused_and_the_way_back_is_named(tmp_path: Path) -> None:
-    (refusal,) = Given("1.31.1").findings(tmp_path, "1.31.0")
+    (refusal,) = findings(Given("1.31.1"), tmp_path, "1.31.0")
     assert "1.31.0 is older" in refusal.text
     assert "run notebook 90 with rollback.keep: 06_kiali" in refusal.remedy
 
 
 @pytest.mark.parametrize("version", [None, "1.30.1, 1.30.2", "unknown"])
 def test_a_version_that_cannot_be_told_refuses(tmp_path: Path, version: str | None) -> None:
-    (refusal,) = Given(version).findings(tmp_path, "1.31.0")
+    (refusal,) = findings(Given(version), tmp_path, "1.31.0")
     assert refusal.refuses
     assert "its version cannot be told" in refusal.text
 
 
 def test_proxies_that_would_be_two_minor_versions_behind_refuse(tmp_path: Path) -> None:
     proxies = {"a.xnat": "1.30.2", "old.shop": "1.29.1", "odd.shop": ""}
-    (refusal,) = Given(proxies=proxies).findings(tmp_path, "1.31.0")
+    (refusal,) = findings(Given(proxies=proxies), tmp_path, "1.31.0")
     assert refusal.refuses
     assert "old.shop (1.29.1), odd.shop (unknown)" in refusal.text
     assert "a.xnat" not in refusal.text
 
 
 def test_proxies_that_cannot_be_told_refuse(tmp_path: Path) -> None:
-    (refusal,) = Given(proxies=None).findings(tmp_path, "1.31.0")
+    (refusal,) = findings(Given(proxies=None), tmp_path, "1.31.0")
     assert refusal.refuses
     assert "which proxies it has cannot be told" in refusal.text
 
 
 def test_a_kubernetes_that_one_of_both_versions_does_not_support_refuses(tmp_path: Path) -> None:
-    (refusal,) = Given("1.28.1", kubernetes="v1.30.4").findings(tmp_path, "1.29.0")
+    (refusal,) = findings(Given("1.28.1", kubernetes="v1.30.4"), tmp_path, "1.29.0")
     assert refusal.refuses
     assert "Kubernetes v1.30.4: Istio 1.29.0 supports 1.31 to 1.35" in refusal.text
     assert refusal.remedy == "upgrade Kubernetes first"
 
 
 def test_a_version_of_which_nothing_is_known_is_a_note(tmp_path: Path) -> None:
-    (note,) = Given("1.31.0").findings(tmp_path, "1.32.0")
+    (note,) = findings(Given("1.31.0"), tmp_path, "1.32.0")
     assert not note.refuses
     assert "whether Istio 1.32.0 supports it is not known here" in note.text
 
 
 def test_without_an_istiod_of_the_release_there_is_nothing_to_upgrade(tmp_path: Path) -> None:
-    (refusal,) = Given(objects=()).findings(tmp_path, "1.31.0")
+    (refusal,) = findings(Given(objects=()), tmp_path, "1.31.0")
     assert refusal.text.startswith("Helm release istio-system/istiod: no istiod is of it")
 
 

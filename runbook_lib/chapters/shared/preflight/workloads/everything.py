@@ -33,6 +33,7 @@ def before_restart(context: Context) -> Iterator[Finding]:
     newest = partial(injection.sidecar_image_for, context)
     for each in listed(context):
         yield from injecting.impossible(each)
+        yield from injecting.on_windows(context, each)
         if each.lacking or outdated(each, newest):
             waiting.append(each)
             yield from rollout.held(each.workload)
