@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.errors import NotApproved, ParameterError
-from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster import object_diff
 from runbook_lib.lifecycle.interruption import Client, Interruption, Loss
 from runbook_lib.lifecycle.plan import Change, Content, Plan, Unknown
 from runbook_lib.lifecycle.review import files
