@@ -17,6 +17,7 @@ class ExitCode(IntEnum):
     DRIFT = 6
     PENDING = 7
     INTERRUPTED = 8
+    BUSY = 9
     EVIDENCE = 10
     SIGHUP = 129
     SIGINT = 130
@@ -38,6 +39,7 @@ _MEANINGS = {
     ExitCode.DRIFT: "drift: a step does not hold any more, with verify",
     ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",
+    ExitCode.BUSY: "another run is at work on this cluster: nothing was changed, try later",
     ExitCode.EVIDENCE: "the evidence is not whole, with report --check",
     ExitCode.SIGHUP: "ended by SIGHUP: the terminal or the connection is gone",
     ExitCode.SIGINT: "ended by Ctrl-C (SIGINT)",

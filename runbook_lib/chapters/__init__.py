@@ -139,7 +139,9 @@ def regular() -> list[str]:
 
 def roles(parameters: Parameters) -> dict[str, AccountRole]:
     """Return what accounts need, by the role's name: for looking, for dry runs, and a chapter."""
-    needed = {c.id: own for c in CHAPTERS.values() if (own := c.rights(parameters))}
+    needed = {
+        c.id: (*own, *rights.turns()) for c in CHAPTERS.values() if (own := c.rights(parameters))
+    }
     dry_runs = tried(right for name in regular() for right in needed.get(name, ()))
     needed = {LOOKING: rights.looking(parameters), DRY_RUN: dry_runs, **needed}
     return {name: AccountRole(name, merged(every)) for name, every in needed.items()}

@@ -7,7 +7,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from runbook_lib.base import ExitCode, ParameterError, RunbookError
+from runbook_lib.base import ExitCode, NotApproved, ParameterError, RunbookError
 from runbook_lib.cli import keeping, looking, running
 from runbook_lib.cli.options import lab
 
@@ -48,6 +48,7 @@ def _root() -> None:
 
 
 app.command(epilog=EXIT_CODES)(running.run)
+app.command(epilog=EXIT_CODES)(running.approve)
 app.command()(looking.verify)
 app.command()(looking.diagnose)
 app.command()(looking.init)
@@ -65,5 +66,5 @@ def main() -> None:
         app()
     except RunbookError as error:
         typer.echo(f"{type(error).__name__}: {error}", err=True)
-        bad_input = isinstance(error, ParameterError)
-        raise SystemExit(ExitCode.BAD_INPUT if bad_input else ExitCode.FAILED) from error
+        kinds = {ParameterError: ExitCode.BAD_INPUT, NotApproved: ExitCode.NOT_APPROVED}
+        raise SystemExit(kinds.get(type(error), ExitCode.FAILED)) from error

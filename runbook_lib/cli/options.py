@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbook_lib.base import RunbookError
+from runbook_lib.base import ParameterError, RunbookError
 
 if TYPE_CHECKING:
     from runbook_lib.parameters import Checked
@@ -50,6 +51,19 @@ def load(file: Path | None, settings: list[str] | None, **more: list[str]) -> Ch
     given = {"--set": settings, **more}
     changes = [layers.of_settings(each, name) for name, each in given.items() if each]
     return loading.load(file, changes)
+
+
+def seconds(text: str | int) -> int:
+    """Read a duration as Go writes it, such as `90s`, `10m` or `1h30m`; a number is of seconds.
+
+    Raises:
+        ParameterError: It is none.
+    """
+    found = re.fullmatch(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s?)?", str(text).strip())
+    if not found or not any(found.groups()):
+        raise ParameterError(f"{text!r} is no duration", "write it as 90s, 10m or 1h30m")
+    hours, minutes, rest = (int(each or 0) for each in found.groups())
+    return 3600 * hours + 60 * minutes + rest
 
 
 def lab() -> ModuleType:

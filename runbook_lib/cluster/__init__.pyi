@@ -1,6 +1,7 @@
 __all__ = [
     "ADMISSION",
     "APPS",
+    "COORDINATION",
     "CRD",
     "CUSTOM_KINDS",
     "DRY_RUN_ANNOTATION",
@@ -64,6 +65,7 @@ from .manifests import Manifests, merged, without_fields
 from .names import (
     ADMISSION,
     APPS,
+    COORDINATION,
     CRD,
     CUSTOM_KINDS,
     DRY_RUN_ANNOTATION,

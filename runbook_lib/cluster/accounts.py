@@ -98,6 +98,21 @@ def may_i(cluster: Cluster, asked: Access) -> bool:
     return bool(answer["status"].get("allowed"))
 
 
+def who_am_i(cluster: Cluster) -> str:
+    """Return who this account is to the API server, as `kubectl auth whoami` says.
+
+    Raises:
+        ClusterRefused: It does not say; it does since Kubernetes 1.28.
+    """
+    answer = _create(
+        cluster,
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        {"apiVersion": AUTHENTICATION, "kind": "SelfSubjectReview"},
+        "ask who this account is",
+    )
+    return str(answer["status"]["userInfo"]["username"])
+
+
 def may(
     cluster: Cluster,
     namespace: str,

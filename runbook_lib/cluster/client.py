@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from runbook_lib.base import (
     ApplyConflict,
@@ -199,6 +199,22 @@ class Cluster:
         except ClusterRefused as error:
             raise conflict(target, error) or error from error.__cause__
         return result
+
+    def create(self, item: Object) -> Object:
+        """Create an object, and return it as it then is.
+
+        Raises:
+            ClusterRefused: There is one of that name (status 409), for example.
+        """
+        return self._write("create", item)
+
+    def replace(self, item: Object) -> Object:
+        """Put an object in the place of the version that it was read as, and return it.
+
+        Raises:
+            ClusterRefused: Others have written it since (status 409), for example.
+        """
+        return self._write("replace", item)
 
     def delete(
         self,
@@ -406,6 +422,13 @@ class Cluster:
         with self._errors(f"look up the kind {kind} ({api_version})"):
             resource: Resource = client.resources.get(api_version=api_version, kind=kind)
         return resource
+
+    def _write(self, verb: Literal["create", "replace"], item: Object) -> Object:
+        namespace = item["metadata"].get("namespace")
+        resource = self._resource(item["apiVersion"], item["kind"])
+        with self._errors(f"{verb} {ref(item['kind'], name_of(item), namespace)}"):
+            written: Object = self._request(getattr(resource, verb), body=item, namespace=namespace)
+        return written
 
     def _errors(self, doing: str) -> AbstractContextManager[None]:
         return api_errors(self.kubeconfig, self.context, doing)

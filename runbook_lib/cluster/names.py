@@ -5,6 +5,7 @@ from __future__ import annotations
 ADMISSION = "admissionregistration.k8s.io/v1"
 APPS = "apps/v1"
 AUTHENTICATION = "authentication.k8s.io/v1"
+COORDINATION = "coordination.k8s.io/v1"
 CUSTOM_KINDS = "apiextensions.k8s.io/v1"
 NETWORKING = "networking.k8s.io/v1"
 

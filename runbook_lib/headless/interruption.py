@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 
 from runbook_lib import chapters as steps
@@ -12,6 +13,7 @@ from runbook_lib.lifecycle import (
     Record,
     StepOutcome,
     StepRecord,
+    lease,
     reverting,
     runs,
     target,
@@ -60,8 +62,25 @@ def go_back(folder: Path, parameters: Parameters) -> str:
             raise TargetChanged(f"{pinned.name} is not the cluster that this run has changed")
     except (RunbookError, KeyboardInterrupt) as error:
         return reverting.leave(left, reverting.reason(error), journal).text
-    context = Context(parameters, pinned, Cluster.of(pinned), journal)
+    cluster = Cluster.of(pinned)
+    own = lease.of_run(cluster, parameters, folder.name)
+    context = Context(parameters, pinned, cluster, journal, lease=own)
     return reverting.take_back(left, taken, context).text
+
+
+def let_others(folder: Path, parameters: Parameters) -> None:
+    """Let another run have its turn, now that this one has ended; else it waits for the Lease.
+
+    Args:
+        folder: The run's, whose kernels have ended.
+        parameters: The run's parameters.
+    """
+    if not any(attempt.touched for attempt in runs.record_of(folder).attempts):
+        return  # it took none
+    # The run has its result already, and a Lease that nobody renews expires.
+    with suppress(RunbookError):
+        own = lease.of_run(Cluster.of(target.resolve(parameters)), parameters, folder.name)
+        own.release()
 
 
 def describe(run: Record, parameters: Parameters) -> list[str]:

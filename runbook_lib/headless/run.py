@@ -10,11 +10,21 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Literal
+from uuid import uuid4
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
 from runbook_lib.headless import interruption, signals
-from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs, summary
+from runbook_lib.lifecycle import (
+    APPROVE_VARIABLE,
+    Record,
+    StepOutcome,
+    StepRecord,
+    lease,
+    runs,
+    summary,
+)
+from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
 if TYPE_CHECKING:
@@ -103,6 +113,8 @@ class Result:
             return ExitCode.TAKEN_BACK if back else ExitCode.FAILED
         if self.failure and self.failure.error in _BAD_INPUT:
             return ExitCode.BAD_INPUT
+        if self.failure and self.failure.error == lease.LeaseHeld.__name__:
+            return ExitCode.BUSY
         return ExitCode.REFUSED if StepOutcome.REFUSED in outcomes else ExitCode.FAILED
 
 
@@ -132,7 +144,13 @@ def choose(names: Sequence[str]) -> list[str]:
 
 
 def execute(
-    notebooks: Sequence[str], checked: Checked, folder: Path, *, approve: str | None = None
+    notebooks: Sequence[str],
+    checked: Checked,
+    folder: Path,
+    *,
+    approve: str | None = None,
+    reviewed: Path | None = None,
+    wait_lock: int = 0,
 ) -> Result:
     """Execute notebooks one after the other, up to the first that fails or a signal.
 
@@ -141,6 +159,8 @@ def execute(
         checked: The parameters, handed to each of them.
         folder: Where executed notebooks, evidence and summary go; it exists.
         approve: The cluster whose changes are approved, or `none`; None leaves the environment's.
+        reviewed: The folder of the run whose plans are approved, and nothing else.
+        wait_lock: Seconds to wait for another run that changes the same cluster.
 
     Raises:
         RunbookError: The folder cannot be written to.
@@ -149,24 +169,31 @@ def execute(
     went_back = ""
     variables = {
         runs.RUN_DIRECTORY_VARIABLE: str(folder),
-        runs.NOTEBOOKS_VARIABLE: " ".join(notebooks),
+        lease.NOTEBOOKS_VARIABLE: " ".join(notebooks),
         APPROVE_VARIABLE: approve,
+        REVIEW_VARIABLE: str(reviewed) if reviewed else None,
+        lease.HOLDER_VARIABLE: f"{folder.name}-{uuid4().hex[:8]}",
+        lease.WAIT_VARIABLE: str(wait_lock),
     }
     with runs.written_to(folder):
         with tempfile.TemporaryDirectory(prefix="runbook-") as private:
             variables |= handover.hand_over(checked, Path(private))
             with _environment(variables):
                 try:
-                    failure = _execute_in_order(notebooks, parameters, folder)
+                    failure = _execute_in_order(notebooks, parameters, folder, wait_lock)
                 except signals.Terminated as ended:
                     ended_by = ended.sent
                 except KeyboardInterrupt:
                     ended_by = Signals.SIGINT
-        if failure or ended_by:
-            try:
-                went_back = interruption.go_back(folder, parameters)
-            except KeyboardInterrupt:
-                went_back = "Interrupted once more while taking it back: run again to go on."
+                if failure or ended_by:
+                    try:
+                        went_back = interruption.go_back(folder, parameters)
+                    except KeyboardInterrupt:
+                        went_back = (
+                            "Interrupted once more while taking it back: run again to go on."
+                        )
+                with signals.ignored():
+                    interruption.let_others(folder, parameters)
         reached = results(notebooks, parameters, runs.record_of(folder))
         result = Result(folder, parameters.mode, reached, failure, ended_by, went_back)
         with signals.ignored():
@@ -192,21 +219,20 @@ def results(
 
 
 def _execute_in_order(
-    notebooks: Sequence[str], parameters: Parameters, folder: Path
+    notebooks: Sequence[str], parameters: Parameters, folder: Path, wait_lock: int
 ) -> Failure | None:
     from runbook_lib.headless.kernels import Kernels
 
     with Kernels(len(notebooks)) as kernels:
         for notebook in notebooks:
-            failure = _execute_one(notebook, parameters, folder, kernels)
+            limit = _cell_timeout(parameters) + wait_lock
+            failure = _execute_one(notebook, limit, folder, kernels)
             if failure:
                 return failure
     return None
 
 
-def _execute_one(
-    notebook: str, parameters: Parameters, folder: Path, kernels: Kernels
-) -> Failure | None:
+def _execute_one(notebook: str, limit: int, folder: Path, kernels: Kernels) -> Failure | None:
     # First of all: it imports papermill. The first kernel boots meanwhile.
     import papermill
     from nbclient.exceptions import CellControlSignal
@@ -221,7 +247,7 @@ def _execute_one(
             engine_name=engine.NAME,
             progress_bar=False,
             kernel=kernels.take(),
-            execution_timeout=_cell_timeout(parameters),
+            execution_timeout=limit,
         )
     except papermill.PapermillExecutionError as error:
         return _failure(notebook, executed, error)
@@ -253,7 +279,7 @@ def _cell_timeout(parameters: Parameters) -> int:
     kiali = 3 * limits.kiali
     observed = parameters.authorization.observe
     longest = max(limits.istiod, restarts, kiali, limits.autoscaler, observed)
-    return longest + 3 * limits.policy + _MARGIN
+    return longest + 3 * limits.policy + limits.lease + _MARGIN
 
 
 @contextmanager

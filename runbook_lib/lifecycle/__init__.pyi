@@ -1,4 +1,5 @@
 __all__ = [
+    "APPLIED",
     "APPROVE_VARIABLE",
     "EVIDENCE",
     "RUN_DIRECTORY_VARIABLE",
@@ -14,6 +15,7 @@ __all__ = [
     "Change",
     "Check",
     "Client",
+    "Content",
     "Context",
     "Finding",
     "Former",
@@ -24,6 +26,7 @@ __all__ = [
     "LifeCycle",
     "Loss",
     "NotebookStarted",
+    "Person",
     "Plan",
     "PodsAsked",
     "Probed",
@@ -46,16 +49,18 @@ __all__ = [
     "Table",
     "Target",
     "TokenShown",
+    "Unknown",
     "Verification",
     "aligned",
     "of_checks",
     "operator",
+    "person",
     "refusals",
     "require",
     "yes_no",
 ]
 
-from .approvals import Approvals, Case, GateAnswer, Ruling
+from .approvals import APPLIED, Approvals, Case, GateAnswer, Ruling
 from .before import Before, Former
 from .context import Context
 from .events import (
@@ -73,11 +78,12 @@ from .events import (
     TokenShown,
 )
 from .finding import Finding, Refused, Severity, refusals, require
-from .gate import APPROVE_VARIABLE, Gate, GateDecision, operator
+from .gate import APPROVE_VARIABLE, Gate, GateDecision
 from .interruption import Client, Interruption, Loss
 from .lifecycle import Applied, LifeCycle, Proposal
+from .operators import Person, operator, person
 from .outcome import StepOutcome
-from .plan import Change, Plan
+from .plan import Change, Content, Plan, Unknown
 from .record import Record, StepRecord
 from .runs import EVIDENCE, RUN_DIRECTORY_VARIABLE
 from .stage import Asked, Stage

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -46,6 +47,10 @@ class Ruling:
         return f"{text[0].upper()}{text[1:]}"
 
 
+APPLIED = "it was applied"
+"""Why a case is closed whose plan was carried out."""
+
+
 @dataclass(eq=False)
 class Case:
     """One plan about which something is to be decided.
@@ -54,19 +59,34 @@ class Case:
         plan: The plan.
         ruling: The decision; None while there is none.
         closed: Why no decision is taken any more; empty while one can be.
+        underway: Whether it is being carried out.
         listeners: Called after every change, such as by what is shown of it.
     """
 
     plan: Plan
     ruling: Ruling | None = None
     closed: str = ""
+    underway: bool = False
     listeners: list[Callable[[], None]] = field(default_factory=list)
 
     @property
     def open(self) -> bool:
-        """Whether it takes a decision: not once closed, nor after a stop."""
-        stopped = self.ruling is not None and self.ruling.answer is GateAnswer.STOPPED
-        return not (self.closed or stopped)
+        """Whether it takes any decision: not once it is carried out or closed, nor after a stop."""
+        return not (self.closed or self.underway or self._is_stopped)
+
+    def takes(self, answer: GateAnswer) -> bool:
+        """Whether a decision still means something.
+
+        A stop does as long as the gate has not been run again: while the plan is carried out, and
+        afterwards, because a click may arrive late.
+        """
+        if answer is GateAnswer.STOPPED:
+            return not self._is_stopped and self.closed in ("", APPLIED)
+        return self.open
+
+    @property
+    def _is_stopped(self) -> bool:
+        return self.ruling is not None and self.ruling.answer is GateAnswer.STOPPED
 
     def changed(self) -> None:
         """Tell those who show it."""
@@ -91,7 +111,8 @@ class Approvals:
         Returns:
             Its case, and the ruling about another plan of the same step that is void now.
         """
-        before = self._take(plan)
+        self.lift(plan)
+        before = self._cases.pop(plan.step, None)
         case, void = Case(plan), None
         if before is not None:
             ruling = before.ruling
@@ -105,8 +126,8 @@ class Approvals:
         return case, void
 
     def rule(self, case: Case, ruling: Ruling) -> None:
-        """Take a decision down, in place of an earlier one, if the case is open."""
-        if not case.open:
+        """Take a decision down, in place of an earlier one, if the case takes it."""
+        if not case.takes(ruling.answer):
             return
         case.ruling = ruling
         if ruling.answer is GateAnswer.STOPPED:
@@ -129,11 +150,7 @@ class Approvals:
             NotApproved: Everything was stopped.
             PlanChanged: There is an approval of another plan of the same step; it is void now.
         """
-        if self._stopped is not None:
-            raise NotApproved(
-                f"{plan.step} is not applied: {self._stopped.ruling} at the gate of "
-                f"{self._stopped.plan.step}; run that gate again to go on"
-            )
+        self._refuse_if_stopped(plan)
         case = self._cases.get(plan.step)
         if case is None or case.ruling is None or case.ruling.answer is not GateAnswer.APPROVED:
             return None
@@ -148,15 +165,38 @@ class Approvals:
 
     def close(self, plan: Plan, why: str) -> None:
         """Close the case of a step: its decision was carried out, is void, or not needed."""
-        case = self._take(plan)
+        case = self._cases.pop(plan.step, None)
         if case is not None:
             self._close(case, why)
 
-    def _take(self, plan: Plan) -> Case | None:
-        case = self._cases.pop(plan.step, None)
-        if case is not None and self._stopped is case:
+    def lift(self, plan: Plan) -> None:
+        """Go on after a stop that was given at the gate of this step: it is run again."""
+        if self._stopped is not None and self._stopped.plan.step == plan.step:
             self._stopped = None
-        return case
+
+    @contextmanager
+    def carrying_out(self, plan: Plan) -> Iterator[None]:
+        """Within the block a plan is applied: nothing can be decided about it but a stop.
+
+        Raises:
+            NotApproved: Everything was stopped just now.
+        """
+        self._refuse_if_stopped(plan)
+        case = self._cases.get(plan.step, Case(plan))
+        case.underway = True
+        case.changed()
+        try:
+            yield
+        finally:
+            case.underway = False
+            case.changed()
+
+    def _refuse_if_stopped(self, plan: Plan) -> None:
+        if self._stopped is not None:
+            raise NotApproved(
+                f"{plan.step} is not applied: {self._stopped.ruling} at the gate of "
+                f"{self._stopped.plan.step}; run that gate again to go on"
+            )
 
     @staticmethod
     def _close(case: Case, why: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from runbook_lib.base import Journal
 from runbook_lib.cluster import Cluster
 from runbook_lib.lifecycle.events import Waiting
+from runbook_lib.lifecycle.lease import Lease
+from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 from runbook_lib.tools import Helm, Istioctl, Tools, port_forward
@@ -31,6 +33,8 @@ class Context:
         cluster: Access to it.
         journal: The run's, for events of the notebook (in a step's own context, of the step).
         refuse_if_changed: Raises `ParameterError` where a person changed the parameters meanwhile.
+        keep: Told of each plan that is shown, so that it can be reviewed.
+        lease: What every change needs, so that runs take turns; None where nothing is changed.
         comparing: Whether objects are only compared with what they should be: then plans show how
             they differ where otherwise they refuse, because others manage what would change.
     """
@@ -40,6 +44,8 @@ class Context:
     cluster: Cluster
     journal: Journal
     refuse_if_changed: Callable[[], None] = field(default=lambda: None, compare=False)
+    keep: Callable[[Plan], None] = field(default=lambda _plan: None, compare=False)
+    lease: Lease | None = field(default=None, compare=False)
     comparing: bool = False
 
     @cached_property
@@ -98,6 +104,14 @@ class Context:
         """How probes verify the application's certificate."""
         application = self.parameters.application
         return application.ca_file or application.verify_tls
+
+    def alone(self) -> AbstractContextManager[None]:
+        """Keep other runs from changing this cluster within the block.
+
+        Raises:
+            LeaseHeld: Another run changes it.
+        """
+        return self.lease.held() if self.lease is not None else nullcontext()
 
     def waiting(self, text: str) -> None:
         """Record the current state of what is being waited for."""

@@ -37,6 +37,7 @@ class PlannedChange:
     ref: str
     action: Action
     text: str
+    makes: str = ""
 
     @property
     def lasts(self) -> bool:

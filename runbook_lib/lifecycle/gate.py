@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import socket
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from runbook_lib.base import Journal, NotApproved
 from runbook_lib.lifecycle.approvals import Approvals, GateAnswer, Ruling
+from runbook_lib.lifecycle.operators import Person, operator
+from runbook_lib.lifecycle.permission import Permission
 from runbook_lib.lifecycle.plan import Plan
 from runbook_lib.lifecycle.step import Subject
 from runbook_lib.lifecycle.target import Target
+from runbook_lib.parameters import ApprovalParameters
 
 APPROVE_VARIABLE = "RUNBOOK_APPROVE"
 """Names the cluster whose changes the operator approves, or `none`.
@@ -53,15 +55,6 @@ class GateDecision:
         return f"Approval for {self.target.name}: {self.verdict}. {self.reason}"
 
 
-def operator() -> str:
-    """Return who runs this kernel, as `user@host`; a user without a name by its id."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # in a container; newer versions of Python raise OSError
-        user = str(os.getuid())
-    return f"{user}@{socket.gethostname()}"
-
-
 class Gate:
     """Asks the operator's policy about plans. It never waits, so nothing can hang."""
 
@@ -70,6 +63,8 @@ class Gate:
         target: Target,
         approvals: Approvals,
         *,
+        rules: ApprovalParameters = ApprovalParameters(),  # noqa: B008 # it is frozen
+        person: Callable[[], Person] = lambda: Person("", operator()),
         environ: Mapping[str, str] = os.environ,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
@@ -78,9 +73,13 @@ class Gate:
         Args:
             target: The cluster.
             approvals: Where decisions are kept.
+            rules: What an approval takes besides a yes.
+            person: Who decides here.
             environ: Where the policy is.
             now: The time in UTC.
         """
+        self._permission = Permission(rules, target.production)
+        self._person = person
         self._target = target
         self._approvals = approvals
         self._environ = environ
@@ -88,15 +87,20 @@ class Gate:
 
     def decide(self, plan: Plan) -> GateDecision:
         """Approve a plan if the operator's policy covers it; forget any earlier approval."""
+        self._approvals.lift(plan)
         self._approvals.close(plan, "nothing is left to decide here")
         if plan.empty:
             reason = "There is nothing to change."
             return GateDecision(plan, self._target, None, reason, needed=False)
-        allowed, reason = self._policy()
+        allowed, reason = self._policy(plan)
         if not allowed:
             return GateDecision(plan, self._target, None, reason)
+        try:
+            self._require_permission()
+        except NotApproved as error:
+            return GateDecision(plan, self._target, None, error.cause)
         case, _ = self._approvals.put(plan)
-        ruling = Ruling(GateAnswer.APPROVED, operator(), reason, self._now())
+        ruling = Ruling(GateAnswer.APPROVED, str(self._person()), reason, self._now())
         self._approvals.rule(case, ruling)
         return GateDecision(plan, self._target, ruling, reason)
 
@@ -115,6 +119,14 @@ class Gate:
         ruling = self._approvals.ruling(plan)
         return ruling is not None and ruling.answer is GateAnswer.SKIPPED
 
+    def carrying_out(self, plan: Plan) -> AbstractContextManager[None]:
+        """Within the block a plan is applied, and only a stop can be decided.
+
+        Raises:
+            NotApproved: Everything was stopped just now.
+        """
+        return self._approvals.carrying_out(plan)
+
     def applied(self, plan: Plan) -> None:
         """Take note that a plan was carried out; a policy goes on to hold."""
 
@@ -126,7 +138,8 @@ class Gate:
             PlanChanged: There is one for another plan of the same step; it is void now.
         """
         approval = self._approvals.require(plan)
-        allowed, reason = self._policy()
+        self._require_permission()
+        allowed, reason = self._policy(plan)
         if approval is None or not allowed:
             raise NotApproved(
                 f"{plan.step}: the plan for {self._target.name} is not approved "
@@ -135,14 +148,27 @@ class Gate:
             )
         return approval
 
-    def _policy(self) -> tuple[bool, str]:
+    def _require_permission(self) -> None:
+        """Check what an approval takes besides a yes.
+
+        Raises:
+            NotApproved: Something of it is not given.
+        """
+        self._permission.require_window(self._now())
+        self._permission.require_one()
+
+    def _policy(
+        self,
+        plan: Plan,  # noqa: ARG002 # for a gate at which it matters what was reviewed
+    ) -> tuple[bool, str]:
         """Return whether the operator approves changes to this target, and the reason."""
         desired = self._environ.get(APPROVE_VARIABLE, "").strip()
         name = self._target.name
         if desired == "none":
             return False, f"{APPROVE_VARIABLE}=none approves nothing."
         if desired == name:
-            return True, f"{APPROVE_VARIABLE} names {name}."
+            how = f"{APPROVE_VARIABLE} names {name}: whatever the plan of each step is by then."
+            return True, how
         if desired:
             return False, f"{APPROVE_VARIABLE} names {desired!r}, and this is {name!r}."
         if self._target.allows.approves_by_itself:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
@@ -126,13 +126,14 @@ class LifeCycle:
                 StepPlanned(
                     plan.digest,
                     plan.summary,
-                    tuple(PlannedChange(c.ref, c.action, c.text) for c in plan.changes),
+                    tuple(PlannedChange(c.ref, c.action, c.text, c.makes) for c in plan.changes),
                     plan.unpredictable,
                     self.plan_only,
                     plan.interruptions,
                     plan.fallback,
                 )
             )
+        self._context.keep(plan)
         return Proposal(self.step, self._context.target, plan, self.left_out)
 
     def gate(self) -> GateDecision:
@@ -167,22 +168,28 @@ class LifeCycle:
             if not shown.empty:
                 self._gate.require(shown)
             self._context.target.verify_same(self._context.cluster)
-            plan = self._unchanged(shown)
-            started = time.monotonic()
-            if not plan.empty:
-                before = None
-                if isinstance(self.step, Revertible):
-                    before = self.step.before(self._context, plan)
-                self._record(StepApplying(plan.digest, before))
-                self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
-                self.step.apply(self._context, plan)
-                self._gate.applied(plan)
+            with nullcontext() if shown.empty else self._context.alone():
+                plan = self._unchanged(shown)
+                started = time.monotonic()
+                if not plan.empty:
+                    self._change(plan)
             changed = tuple(f"{change.action} {change.ref}" for change in plan.lasting)
             self._record(StepApplied(plan.digest, changed, _since(started)))
             self.outcome = StepOutcome.APPLIED
         if plan.empty:
             return Applied(self.step.name, (), "Nothing to apply.")
         return Applied(self.step.name, changed, f"Applied: {plan.summary}.")
+
+    def _change(self, plan: Plan) -> None:
+        """Carry out a plan that was approved."""
+        before = None
+        if isinstance(self.step, Revertible):
+            before = self.step.before(self._context, plan)
+        with self._gate.carrying_out(plan):
+            self._record(StepApplying(plan.digest, before))
+            self.outcome = StepOutcome.INTERRUPTED  # until it is known how it ends
+            self.step.apply(self._context, plan)
+        self._gate.applied(plan)
 
     def verify(self) -> Verification:
         """Prove the step's effect.

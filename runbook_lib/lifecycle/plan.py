@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
-from typing import Literal
+from enum import StrEnum
+from typing import Any, Literal
 
 from runbook_lib.cluster import Author, ObjectDiff
 from runbook_lib.lifecycle.interruption import Interruption
@@ -24,6 +25,27 @@ Action = Literal[
 """What happens to an object; one that is `run` does its work and is removed again."""
 
 
+class Unknown(StrEnum):
+    """What can be known of a change only once the steps before it are done."""
+
+    DEFAULTS = "what the API server fills in"
+    NAMES = "names that are generated"
+    CONTENT = "what it is made of"
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a change is made of, to be compared with the same change at another time.
+
+    Attributes:
+        before: What there is, as JSON; None if there is nothing.
+        after: What there is to be. Both may hold secrets.
+    """
+
+    before: Any
+    after: Any
+
+
 @dataclass(frozen=True)
 class Change:
     """One change to the cluster.
@@ -34,6 +56,8 @@ class Change:
         text: The difference, or the reason, as text for people; secrets are masked.
         digest: Identifies the change; differs for secrets that differ, though their text is equal.
         authors: Who set the fields that change, where the object says so.
+        content: What it is made of; None where its digest says all.
+        unknown: What cannot be known of it yet.
     """
 
     ref: str
@@ -41,6 +65,13 @@ class Change:
     text: str
     digest: str
     authors: tuple[Author, ...] = ()
+    content: Content | None = field(default=None, repr=False, compare=False)
+    unknown: tuple[Unknown, ...] = ()
+
+    @property
+    def makes(self) -> str:
+        """Digest of what there is afterwards; empty where that is not known."""
+        return of_json(self.content.after) if self.content is not None else ""
 
     @property
     def lasts(self) -> bool:
@@ -48,20 +79,34 @@ class Change:
         return self.action != "run"
 
     @classmethod
-    def of_object(cls, diff: ObjectDiff) -> Change:
+    def of_object(cls, diff: ObjectDiff, *unknown: Unknown) -> Change:
         """The change that makes an object what it should be.
+
+        Args:
+            diff: The difference.
+            unknown: What cannot be known of it yet.
 
         Raises:
             ValueError: There is no difference.
         """
         if diff.action == "none":
             raise ValueError(f"{diff.ref} does not change")
-        return cls(diff.ref, diff.action, diff.text, diff.digest, diff.authors)
+        content = Content(diff.before, diff.after)
+        shown = (diff.ref, diff.action, diff.text, diff.digest, diff.authors)
+        return cls(*shown, content, unknown)
 
     @classmethod
-    def of_text(cls, ref: str, action: Action, text: str) -> Change:
-        """A change that its text describes in full."""
-        return cls(ref, action, text, hashlib.sha256(text.encode()).hexdigest())
+    def of_text(
+        cls,
+        ref: str,
+        action: Action,
+        text: str,
+        content: Content | None = None,
+        unknown: tuple[Unknown, ...] = (),
+    ) -> Change:
+        """A change that its text describes in full; other arguments are as in `Change`."""
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        return cls(ref, action, text, digest, content=content, unknown=unknown)
 
 
 @dataclass(frozen=True)
@@ -133,6 +178,11 @@ class Plan:
         if self.fallback:
             parts.append(f"\nIf it is not verified: {self.fallback}")
         return "\n".join(parts)
+
+
+def of_json(value: Any) -> str:
+    """Return the SHA-256 of a JSON value, whatever the order of its keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
 def _indent(text: str) -> str:

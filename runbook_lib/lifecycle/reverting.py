@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -144,20 +144,7 @@ def take_back(attempts: Sequence[StepRecord], steps: Sequence[Step], context: Co
     taken = {step.name: step for step in steps if isinstance(step, Revertible)}
     left = list(attempts)
     try:
-        context.target.verify_same(context.cluster)
-        # All of it before the first: half of the way back may be worse than none.
-        known: set[str] = set()
-        for attempt in attempts:
-            # Of an object that two of them changed only the later change can be seen.
-            objects = tuple(o for o in _before(attempt).objects if o.ref not in known)
-            _refuse_masked(objects)
-            latest = replace(_before(attempt), objects=objects)
-            taken[attempt.step].refuse_changed(_of(attempt, context), latest)
-            known |= {former.ref for former in objects}
-        while left:
-            attempt = left[0]
-            taken[attempt.step].restore(_of(attempt, context), _before(attempt))
-            left.pop(0)
+        _put_back(left, taken, context)
     except (Exception, KeyboardInterrupt) as error:
         return leave(left, reason(error), context.journal)
     first = attempts[-1]
@@ -178,6 +165,25 @@ def take_back(attempts: Sequence[StepRecord], steps: Sequence[Step], context: Co
     names = tuple(dict.fromkeys(each.step for each in attempts))
     done = f"Taken back, and proved: {', '.join(texts)}. By hand it would have been:"
     return Aftermath(f"{done}\n  {command(attempts)}", names)
+
+
+def _put_back(left: list[StepRecord], taken: Mapping[str, Revertible], context: Context) -> None:
+    """Put back what the attempts changed, the latest first; those that are done leave the list."""
+    context.target.verify_same(context.cluster)
+    with context.alone():
+        # All of it before the first: half of the way back may be worse than none.
+        known: set[str] = set()
+        for attempt in left:
+            # Of an object that two of them changed only the later change can be seen.
+            objects = tuple(o for o in _before(attempt).objects if o.ref not in known)
+            _refuse_masked(objects)
+            latest = replace(_before(attempt), objects=objects)
+            taken[attempt.step].refuse_changed(_of(attempt, context), latest)
+            known |= {former.ref for former in objects}
+        while left:
+            attempt = left[0]
+            taken[attempt.step].restore(_of(attempt, context), _before(attempt))
+            left.pop(0)
 
 
 def _before(attempt: StepRecord) -> Before:

@@ -14,14 +14,12 @@ from pathlib import Path
 from runbook_lib.base import Journal, RunbookError, Seal, TargetChanged, journal, working_folder
 from runbook_lib.lifecycle import record
 from runbook_lib.lifecycle.events import NotebookStarted
+from runbook_lib.lifecycle.lease import NOTEBOOKS_VARIABLE
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.parameters import Parameters
 
 RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 """Names the folder of a run to the notebooks that are part of it."""
-
-NOTEBOOKS_VARIABLE = "RUNBOOK_NOTEBOOKS"
-"""Names the notebooks of a run to each of them, in order, with spaces between."""
 
 ENGINE_VARIABLE = "RUNBOOK_ENGINE"
 """Tells kernels that papermill keeps secrets out of the executed notebook."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import Journal, NotApproved, PlanChanged, RunbookError
@@ -98,6 +98,7 @@ class Stage:
         warnings = self.cycles[0].left_out
         proposal = Proposal(self.subject, target, plan, warnings)
         if self.cycles[0].plan_only:
+            self._context.keep(plan)
             reason = "In plan mode nothing is applied."
             return Asked(proposal, GateDecision(plan, target, None, reason, needed=False))
         first = next((p.step for p in plans if not p.empty), self.cycles[0].step.name)
@@ -223,6 +224,9 @@ class _WithinStage(Gate):
 
     def skipped(self, plan: Plan) -> bool:  # noqa: ARG002 # a stage is skipped as a whole
         return self._stage.outer.skipped(self._stage.require_plan())
+
+    def carrying_out(self, plan: Plan) -> AbstractContextManager[None]:  # noqa: ARG002 # as above
+        return self._stage.outer.carrying_out(self._stage.require_plan())
 
     def require(self, plan: Plan) -> Ruling:
         return self._stage.approval_of(plan)

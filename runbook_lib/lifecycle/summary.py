@@ -11,7 +11,7 @@ from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.outcome import StepOutcome
 from runbook_lib.lifecycle.record import StepRecord
 
-_SHOWN = ("notebook", "step", "outcome", "changed", "seconds")
+_SHOWN = ("notebook", "step", "outcome", "pending", "changed", "seconds")
 
 
 def write(

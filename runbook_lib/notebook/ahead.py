@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from runbook_lib.chapters.shared import preflight
 from runbook_lib.chapters.shared.rights import missing
 from runbook_lib.lifecycle import Context, Finding, Refused, Row, Step, StepOutcome, Table
 from runbook_lib.lifecycle.events import StepFailed
+from runbook_lib.lifecycle.lease import NOTEBOOKS_VARIABLE, LeaseHeld
 
 _THREADS = 8
 
@@ -95,13 +97,44 @@ def refuse(context: Context, notebooks: Sequence[str]) -> tuple[Outlook, ...]:
     seen = tuple(look(context, notebooks))
     refused = [each for each in seen if each.refusals]
     for each in refused:
-        error = Refused(*each.refusals)
-        context.journal.of_step(each.step, each.notebook).record(
-            StepFailed(StepOutcome.REFUSED, "plan", type(error).__name__, error.cause, error.remedy)
-        )
+        _record(context, each.step, each.notebook, Refused(*each.refusals))
     if refused:
         raise Refused(*dict.fromkeys(finding for each in refused for finding in each.refusals))
     return seen
+
+
+def wait_for_others(
+    context: Context, notebooks: Sequence[str], environ: Mapping[str, str] = os.environ
+) -> None:
+    """Let a run begin only while no other one is at work; keep what an earlier notebook took.
+
+    Args:
+        context: Where, and where a refusal is recorded.
+        notebooks: Those of the run that begins here; none where none does.
+        environ: Where a run says that this kernel is part of it.
+
+    Raises:
+        LeaseHeld: Another run is at work.
+    """
+    if context.lease is None:
+        return
+    taken = [(each, step) for each in notebooks for step in steps.of(each, context.parameters)]
+    if taken:
+        try:
+            context.lease.wait_for_others()
+        except LeaseHeld as error:
+            notebook, step = taken[0]
+            _record(context, step.name, notebook, error)
+            raise
+    if environ.get(NOTEBOOKS_VARIABLE):
+        context.lease.renew()
+
+
+def _record(context: Context, step: str, notebook: str, error: RunbookError) -> None:
+    """Record that a step is refused before it was planned."""
+    context.journal.of_step(step, notebook).record(
+        StepFailed(StepOutcome.REFUSED, "plan", type(error).__name__, error.cause, error.remedy)
+    )
 
 
 def table(context: Context, seen: Sequence[Outlook] = ()) -> Table:

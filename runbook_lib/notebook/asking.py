@@ -8,6 +8,7 @@ from datetime import datetime
 
 from runbook_lib.base import Journal, NotApproved
 from runbook_lib.lifecycle import (
+    APPLIED,
     APPROVE_VARIABLE,
     Approvals,
     ApprovalVoid,
@@ -15,17 +16,19 @@ from runbook_lib.lifecycle import (
     Gate,
     GateAnswer,
     GateDecision,
+    Person,
     Plan,
     Ruling,
     StepApproved,
     StepSkipped,
     Stopped,
     Subject,
-    operator,
 )
 
 HOW = "a button, pressed at the gate"
 """How a person decides, in the evidence."""
+
+_UNTIL_AGAIN = "Nothing more is applied until this gate is run again."
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +42,7 @@ class Question(GateDecision):
         approvals: Where decisions are kept.
         journal: Where they are recorded, as events of the step.
         now: The time in UTC.
+        person: Who decides.
     """
 
     step: Subject
@@ -47,6 +51,7 @@ class Question(GateDecision):
     approvals: Approvals
     journal: Journal
     now: Callable[[], datetime]
+    person: Callable[[], Person]
 
     @property
     def verdict(self) -> str:
@@ -71,15 +76,21 @@ class Question(GateDecision):
     def status(self) -> str:
         """Where the decision stands, and what to do next."""
         ruling, closed = self.case.ruling, self.case.closed
+        stopped = ruling is not None and ruling.answer is GateAnswer.STOPPED
         if closed:
             decided = ruling.sentence if ruling else "Not decided"
-            return f"{decided}; {closed}."
+            more = f" {_UNTIL_AGAIN}" if stopped and closed == APPLIED else ""
+            return f"{decided}; {closed}.{more}"
+        if self.case.underway and ruling is not None:
+            now = "This step is finished safely." if stopped else "It is being applied."
+            more = _UNTIL_AGAIN if stopped else "Stop lets nothing follow it."
+            return f"{ruling.sentence}. {now} {more}"
         if ruling is None:
             return "Not decided yet. Until it is, the next cell changes nothing and says so."
         following = {
             GateAnswer.APPROVED: "Go on: run the cells below.",
             GateAnswer.SKIPPED: "This step is left out. Go on: run the cells below.",
-            GateAnswer.STOPPED: "Nothing more is applied until this gate is run again.",
+            GateAnswer.STOPPED: _UNTIL_AGAIN,
         }
         return f"{ruling.sentence}. {following[ruling.answer]}"
 
@@ -129,9 +140,9 @@ class Question(GateDecision):
     def _decide(self, answer: GateAnswer) -> None:
         """Record a decision, then take it down: none counts without evidence."""
         current = self.case.ruling
-        if not self.case.open or (current is not None and current.answer is answer):
+        if not self.case.takes(answer) or (current is not None and current.answer is answer):
             return
-        ruling = Ruling(answer, operator(), HOW, self.now())
+        ruling = Ruling(answer, str(self.person()), HOW, self.now())
         digest = self.plan.digest
         if answer is GateAnswer.APPROVED:
             self.journal.record(StepApproved(digest, ruling.by, ruling.how, ruling.at))
@@ -170,6 +181,7 @@ class AskingGate(Gate):
             self._approvals,
             journal,
             self._now,
+            self._person,
         )
 
     def require(self, plan: Plan) -> Ruling:
@@ -182,6 +194,7 @@ class AskingGate(Gate):
         if self._policy_is_given:
             return super().require(plan)
         approval = self._approvals.require(plan)
+        self._require_permission()
         if approval is not None:
             return approval
         if not self._approvals.asks(plan):
@@ -193,7 +206,7 @@ class AskingGate(Gate):
     def applied(self, plan: Plan) -> None:
         """Take note that a plan was carried out; a person's approval holds only once."""
         if not self._policy_is_given:
-            self._approvals.close(plan, "it was applied")
+            self._approvals.close(plan, APPLIED)
 
     @property
     def _policy_is_given(self) -> bool:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache, partial
+from pathlib import Path
 from typing import Any
 
 from runbook_lib import chapters as steps
@@ -25,10 +29,14 @@ from runbook_lib.lifecycle import (
     Stage,
     Table,
     approvals,
+    lease,
+    person,
     record,
     runs,
     target,
 )
+from runbook_lib.lifecycle.review import files
+from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE, ReviewedGate
 from runbook_lib.mesh import MeshMap
 from runbook_lib.mesh import survey as mesh_survey
 from runbook_lib.notebook import ahead, display, kernel, overview, timeline
@@ -58,11 +66,9 @@ class Runbook:
         """
         self.notebook = notebook
         self._context, self._seen = context, seen
+        gate = _gate(context)
         if kernel.interactive():
-            gate: Gate = AskingGate(context.target, approvals.KERNEL)
             wait.shown_by(WaitingView(kernel.running_cell))
-        else:
-            gate = Gate(context.target, approvals.KERNEL)
         opened: list[LifeCycle] = []
         stages: list[Stage] = []
         for about, taken in steps.CHAPTERS[notebook].stages(context.parameters).items():
@@ -99,6 +105,7 @@ class Runbook:
             ClusterUnreachable: The cluster does not answer.
             TargetChanged: Earlier notebooks of the same run worked on another cluster.
             Refused: A run begins with this notebook, and something is in the way of its steps.
+            LeaseHeld: A run begins with this notebook, and another one is at work.
         """
         display.register()
         given = Given(variables)
@@ -110,8 +117,17 @@ class Runbook:
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
+        if parameters.mode == "plan":
+            keep = partial(files.write, folder, notebook, parameters)
+            context = replace(context, keep=keep)
+        else:
+            own = lease.of_run(cluster, parameters, folder.name, on_change=context.waiting)
+            context = replace(context, lease=own)
         kernel.at_end(context, steps.of(notebook, parameters))
-        return cls(notebook, context, ahead.refuse(context, runs.begun_by(notebook)))
+        begun = runs.begun_by(notebook)
+        seen = ahead.refuse(context, begun)
+        ahead.wait_for_others(context, begun)
+        return cls(notebook, context, seen)
 
     def __repr__(self) -> str:
         return f"<runbook {self.notebook} on {self._context.target.name}>"
@@ -244,6 +260,19 @@ class Runbook:
     def get_destination_rules(self) -> Transcript:
         """What `kubectl get destinationrule --all-namespaces` says."""
         return commands.destination_rules(self._context)
+
+
+def _gate(context: Context) -> Gate:
+    """Return who decides: what was reviewed, else the person in front, else the operator."""
+    folder = context.journal.path.parent
+    rules, who = context.parameters.approval, cache(partial(person, context.cluster))
+    if reviewed := os.environ.get(REVIEW_VARIABLE, "").strip():
+        review = files.read(Path(reviewed))
+        return ReviewedGate(
+            context.target, approvals.KERNEL, review, folder, rules=rules, person=who
+        )
+    kind = AskingGate if kernel.interactive() else Gate
+    return kind(context.target, approvals.KERNEL, rules=rules, person=who)
 
 
 def _outlook_cells(found: Plan | RunbookError) -> tuple[str, str]:

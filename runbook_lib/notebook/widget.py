@@ -86,7 +86,8 @@ class GateView:
             return
         # Buttons that decide nothing any more must not look as if they did.
         self._decision.show(*self._standing())
-        for widget in (*self._box.children, self._approve, self._skip, self._stop, self._box):
+        # Stop is heard even so: a click that was made in time may arrive late.
+        for widget in (*self._box.children, self._approve, self._skip, self._box):
             widget.close()
 
     def _refresh_open(self) -> None:

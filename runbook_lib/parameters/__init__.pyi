@@ -3,6 +3,7 @@ __all__ = [
     "LONGEST",
     "RECOMMENDED_TLS_POLICY",
     "ApplicationParameters",
+    "ApprovalParameters",
     "AuthorizationParameters",
     "Capabilities",
     "ChartParameters",
@@ -15,8 +16,10 @@ __all__ = [
     "RefusedParameters",
     "Risk",
     "RuleParameters",
+    "WindowParameters",
 ]
 
+from .approval import ApprovalParameters, WindowParameters
 from .balancers import RECOMMENDED_TLS_POLICY
 from .capabilities import Capabilities
 from .formats import LONGEST

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from runbook_lib.base import ParameterError
 from runbook_lib.parameters import balancers, formats
+from runbook_lib.parameters.approval import ApprovalParameters
 from runbook_lib.parameters.capabilities import CAPABILITIES, Capabilities
 from runbook_lib.parameters.formats import LabelName, Method, Methods, Name, Port, Quantity, Seconds
 from runbook_lib.parameters.strict import StrictModel
@@ -303,6 +304,7 @@ class TimeoutParameters(StrictModel):
     policy: Seconds = 60
     autoscaler: Seconds = 120
     probe: Seconds = 10
+    lease: Seconds = 60
 
 
 class Parameters(StrictModel):
@@ -320,6 +322,7 @@ class Parameters(StrictModel):
     story: Literal["documented", "safe"] = "safe"
     mode: Literal["apply", "plan"] = "apply"
     on_failure: Literal["revert", "stop"] | None = None
+    approval: ApprovalParameters = ApprovalParameters()
     timeouts: TimeoutParameters = TimeoutParameters()
 
     @property

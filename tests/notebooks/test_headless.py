@@ -25,7 +25,7 @@ from runbook_lib.base import MASK, chain
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
 from runbook_lib.headless import evidence_schema
-from runbook_lib.lifecycle import StepOutcome, runs
+from runbook_lib.lifecycle import StepApproved, StepOutcome, runs
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
@@ -79,9 +79,9 @@ def planned(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.fixture(scope="module")
 def first(lab: Lab, output: Path, planned: Run) -> Run:
-    """The first real run."""
+    """The first real run: it carries out what that one has planned."""
     assert planned.code == 0
-    return run(lab, output)
+    return run(lab, output, "--approve-plan", str(planned.folder))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +121,13 @@ def test_the_site_breaks_and_heals_as_the_documented_story_says(first: Run) -> N
     reading = first.answers("authorization-read-only")
     assert reading == {**OWN, "POST": DENIED, "DELETE": DENIED}
     assert first.answers("authorization-methods") == {**OWN, "DELETE": DENIED}
+
+
+def test_what_was_planned_without_istio_is_what_is_done(planned: Run, first: Run) -> None:
+    plans = {path.name for path in (planned.folder / "plans").iterdir()}
+    assert len(plans) == len(STEPS)
+    approved = [e.event for e in first.entries if isinstance(e.event, StepApproved)]
+    assert {f"reviewed with run {planned.folder.name}" in event.how for event in approved} == {True}
 
 
 def test_every_change_was_approved_before_it_was_made(first: Run) -> None:
@@ -328,13 +335,28 @@ def test_changes_that_are_pending_have_an_exit_code_of_their_own(
     lab: Lab, second: Run, output: Path
 ) -> None:
     assert second.code == 0
-    plan = ("--plan", "--detailed-exitcode", "--notebook", "04_mutual_tls")
-    assert run(lab, output, "--notebook", "04_mutual_tls").code == 0
+    plan = ("--plan", "--detailed-exitcode", "--notebook", "02_label_namespace")
     assert run(lab, output, *plan).code == 0
-    lab.run("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default")
+    lab.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
     pending = run(lab, output, *plan)
     assert pending.code == 7
     assert "1 of 3 steps have changes pending" in pending.output
+
+    # What was planned is approved as it was, and a foreign change meanwhile stops just that step.
+    reviewed = ("--approve-plan", str(pending.folder), "--notebook", "02_label_namespace")
+    lab.run("kubectl", "annotate", "namespace", "xnat", "team=imaging")
+    stopped = run(lab, output, *reviewed)
+    assert stopped.code == 3, stopped.output
+    assert stopped.outcomes == {
+        "injection-canary": "verified",
+        "injection-label": "not approved",
+        "injection-restart": "not run",
+    }
+    assert "metadata.annotations: nothing when reviewed, {'team': 'imaging'} now" in stopped.output
+    lab.run("kubectl", "annotate", "namespace", "xnat", "team-")
+    done = run(lab, output, *reviewed)
+    assert done.code == 0, done.output
+    assert list(done.changed) == ["injection-label"]
 
 
 def test_a_run_mends_what_was_taken_away(lab: Lab, second: Run, output: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import psutil
@@ -12,13 +13,15 @@ import pytest
 
 from runbook_lib.base.wait import State, until
 from runbook_lib.lifecycle import StepOutcome, runs
+from runbook_lib.lifecycle.lease import Holder, Lease
 from tests.labs import Lab
-from tests.notebooks.headless import Run, start
+from tests.notebooks.headless import Run, run, start
 
 pytestmark = [pytest.mark.lab, pytest.mark.notebooks, pytest.mark.timeout(240)]
 
 TLS = "04_mutual_tls"
 STRICT, EXCEPTION = "mutual-tls-strict", "mutual-tls-exception"
+ASKED = "mutual-tls-asked"
 
 
 @pytest.fixture(autouse=True)
@@ -57,6 +60,11 @@ def kill_kernels(process: subprocess.Popen[str]) -> None:
     for child in psutil.Process(process.pid).children(recursive=True):
         if "ipykernel" in " ".join(child.cmdline()):
             child.kill()
+
+
+def other_run(lab: Lab, folder: Path) -> Lease:
+    holder = Holder("other", "other-run", "somebody@elsewhere")
+    return Lease(lab.context(folder).cluster, holder, seconds=2, patience=30)
 
 
 def policies(lab: Lab) -> str:
@@ -107,4 +115,38 @@ def test_a_run_that_is_to_stop_prints_the_one_command_that_heals(mesh: Lab, tmp_
     assert mesh.request("GET").status_code == 502
     mesh.run("sh", "-c", lines[said + 1])
     mesh.until_answer("GET", 200, timeout=30, successes=3)
+    assert "No resources found" in policies(mesh)
+
+
+def test_a_run_that_stood_still_for_too_long_changes_nothing_once_another_has_begun(
+    mesh: Lab, tmp_path: Path
+) -> None:
+    """All its processes are stopped, as by a machine that sleeps; its Lease expires meanwhile."""
+    with ExitStack() as stack:
+
+        def overtaken(process: subprocess.Popen[str]) -> None:
+            runner = psutil.Process(process.pid)
+            every = [runner, *runner.children(recursive=True)]
+            for each in every:
+                each.suspend()
+            try:
+                stack.enter_context(other_run(mesh, tmp_path).held())
+            finally:
+                for each in every:
+                    each.resume()
+
+        reached = (STRICT, StepOutcome.APPLIED)
+        done = broken_off(mesh, tmp_path / "runs", reached, overtaken, "--set=timeouts.lease=2")
+    assert done.outcomes[EXCEPTION] == "refused", done.output
+    said = "lost the cluster to another while it stood still: run other-run of somebody@elsewhere"
+    assert said in done.output
+    assert "xnat" not in policies(mesh)
+
+
+def test_a_run_begins_only_while_no_other_one_is_at_work(mesh: Lab, tmp_path: Path) -> None:
+    with other_run(mesh, tmp_path).held():
+        refused = run(mesh, tmp_path / "runs", "--notebook", TLS)
+        assert refused.code == 9, refused.output
+        assert "another run is changing this cluster: run other-run of" in refused.output
+    assert refused.outcomes == {STRICT: "refused", EXCEPTION: "not run", ASKED: "not run"}
     assert "No resources found" in policies(mesh)

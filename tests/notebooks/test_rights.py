@@ -48,8 +48,8 @@ GIVEN = {
 }
 """Parameters by which every step has something to do."""
 
-EVERYBODYS = ("selfsubjectaccessreviews",)
-"""Whoever is known to the API server may ask what they may do."""
+EVERYBODYS = ("selfsubjectaccessreviews", "selfsubjectreviews")
+"""Whoever is known to the API server may ask who they are, and what they may do."""
 
 TAKEN_BACK = {
     "04_mutual_tls": ("mutual-tls-exception", "mutual-tls-strict"),

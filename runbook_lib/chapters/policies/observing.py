@@ -105,7 +105,9 @@ class ReadDryRun(Step):
         lines = [f"{each.text}: {count} times" for each, count in reading.refused.items()]
         said = "\n".join([_summary(reading), *(f"{line}, as {_REFUSE} says" for line in lines)])
         first, *others = plan.changes
-        weighed = Change.of_text(first.ref, first.action, f"{first.text}\n\n{said}")
+        weighed = Change.of_text(
+            first.ref, first.action, f"{first.text}\n\n{said}", first.content, first.unknown
+        )
         return replace(plan, changes=(weighed, *others))
 
     @staticmethod

@@ -16,7 +16,7 @@ from runbook_lib.cluster import (
     ownership,
     reference,
 )
-from runbook_lib.lifecycle import Change, Context, Finding, Plan, Refused, require
+from runbook_lib.lifecycle import Change, Context, Finding, Plan, Refused, Unknown, require
 
 
 def plan_objects(
@@ -50,7 +50,7 @@ def plan_objects(
         if own and diff.action == "change" and not context.comparing:
             _refuse_others(context, manifest)
         if diff.action != "none":
-            changes.append(Change.of_object(diff))
+            changes.append(Change.of_object(diff, *([Unknown.DEFAULTS] if unknown else [])))
         if unknown:
             unpredictable.append(unknown)
     return Plan(step, context.target.uid, tuple(changes), tuple(unpredictable), note)

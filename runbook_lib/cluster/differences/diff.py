@@ -6,7 +6,7 @@ import copy
 import difflib
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import yaml
@@ -62,6 +62,9 @@ class ObjectDiff:
         digest: SHA-256 over both states, secret values included; two equal digests are the same
             change.
         authors: Who set the fields that change, where the object says so; no part of the digest.
+        before: The object as it is, without what the cluster writes by itself; None if there is
+            none. It may hold secrets.
+        after: The same as it should be.
     """
 
     ref: str
@@ -69,6 +72,8 @@ class ObjectDiff:
     lines: tuple[str, ...]
     digest: str
     authors: tuple[Author, ...] = ()
+    before: dict[str, Any] | None = field(default=None, repr=False, compare=False)
+    after: dict[str, Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def text(self) -> str:
@@ -98,7 +103,7 @@ def object_diff(live: dict[str, Any] | None, desired: dict[str, Any] | None) -> 
         return ObjectDiff(name, "none", (), digest)
     action: Action = "create" if before is None else "delete" if after is None else "change"
     who = authors(live, before, after) if live is not None and after is not None else ()
-    return ObjectDiff(name, action, tuple(_lines(before, after)), digest, who)
+    return ObjectDiff(name, action, tuple(_lines(before, after)), digest, who, before, after)
 
 
 def normalise(item: dict[str, Any]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from runbook_lib.cluster import (
     ref,
     reference,
 )
-from runbook_lib.lifecycle import Change, Context
+from runbook_lib.lifecycle import Change, Context, Unknown
 from runbook_lib.mesh.callers import speaking
 from runbook_lib.mesh.callers.manifest import CALLER, ports
 from runbook_lib.mesh.callers.model import Answer, Asker, Endpoint, Outcome, Question
@@ -295,7 +295,8 @@ def planned(context: Context, made: Object, way_on: str) -> Change:
 def foreseen(caller: Asker) -> Change:
     """Return the same before it is known what the caller is made of."""
     what = "a pod from the image of the sidecars, known once there are some"
-    return Change.of_text(ref("Job", caller.job, caller.namespace), "run", what)
+    where = ref("Job", caller.job, caller.namespace)
+    return Change.of_text(where, "run", what, unknown=(Unknown.CONTENT,))
 
 
 def _remove(context: Context, manifests: Iterable[Object]) -> None:

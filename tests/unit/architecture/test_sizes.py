@@ -23,6 +23,7 @@ LONGER = {
 
 FULLER = {
     "chapters/kiali": "one module for each of the things that Kiali takes",
+    "parameters": "one module for each kind of check, and each section with formats of its own",
     "lifecycle": "an event, an outcome, a record: small modules of one type each",
 }
 """Packages of more than MODULES modules, and why they are better left together."""

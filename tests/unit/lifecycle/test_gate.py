@@ -55,7 +55,7 @@ def test_an_approval_says_who_how_when_and_for_what() -> None:
     approval = gate(PRODUCTION, "prod").decide(plan).approval
     assert approval is not None
     assert approval.answer is GateAnswer.APPROVED
-    assert approval.how == "RUNBOOK_APPROVE names prod."
+    assert approval.how == "RUNBOOK_APPROVE names prod: whatever the plan of each step is by then."
     assert approval.at == NOON
     assert "@" in approval.by
 

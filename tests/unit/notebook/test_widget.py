@@ -143,7 +143,7 @@ def test_an_error_that_no_one_expected_is_shown_at_the_gate_without_secrets(
     def broken() -> str:
         raise KeyError("getpwuid(): uid not found; token: abcdef123456")
 
-    monkeypatch.setattr("runbook_lib.notebook.asking.operator", broken)
+    monkeypatch.setattr("runbook_lib.lifecycle.gate.operator", broken)
     view = GateView(kernel.ask())
     view._approve.click()
     assert "KeyError" in view._status.value

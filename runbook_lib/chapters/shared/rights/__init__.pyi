@@ -14,6 +14,7 @@ __all__ = [
     "page",
     "planned",
     "tried",
+    "turns",
     "workloads",
 ]
 
@@ -33,5 +34,6 @@ from .right import (
     merged,
     planned,
     tried,
+    turns,
     workloads,
 )

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import product
 
+from runbook_lib.lifecycle import lease
 from runbook_lib.parameters import Parameters
 
 LOOKING, DRY_RUN = "looking", "dry-run"
@@ -91,6 +92,19 @@ def merged(rights: Iterable[Right]) -> tuple[Right, ...]:
         key = replace(rule, verbs=every, resources=())
         resources[key] = (*resources.get(key, ()), *rule.resources)
     return tuple(replace(rule, resources=every) for rule, every in resources.items())
+
+
+def turns() -> tuple[Right, ...]:
+    """Return what it takes to hold the Lease by which runs take turns.
+
+    Whoever creates an object is asked for the kind alone, see
+    https://kubernetes.io/docs/reference/access-authn-authz/rbac/#referring-to-resources.
+    """
+    kind, place = ("leases",), ("coordination.k8s.io", lease.NAMESPACE)
+    return (
+        Right(kind, ("create",), *place),
+        Right(kind, ("get", "update"), *place, (lease.NAME,)),
+    )
 
 
 def workloads(

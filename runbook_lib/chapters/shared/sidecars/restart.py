@@ -23,10 +23,12 @@ from runbook_lib.cluster import (
 from runbook_lib.lifecycle import (
     Change,
     Check,
+    Content,
     Context,
     Finding,
     Plan,
     Step,
+    Unknown,
     Verification,
     require,
     table,
@@ -50,11 +52,19 @@ class _Restart:
         workload: As it is.
         reasons: The pods that stay so unless it is restarted, each with what is wrong with it.
         underway: Whether they are being replaced already.
+        kinds: The same reasons, whichever pods they are: those have generated names.
     """
 
     workload: Object
     reasons: tuple[str, ...]
     underway: bool
+    kinds: tuple[str, ...]
+
+    @property
+    def change(self) -> Change:
+        """The restart, as it is approved."""
+        content = Content(None, self.kinds)
+        return Change.of_text(self.ref, "restart", self.reason, content, (Unknown.NAMES,))
 
     @property
     def ref(self) -> str:
@@ -96,11 +106,7 @@ class RestartWorkloads(Step):
         """Plan to restart what lacks its sidecar, and say who notices."""
         require(self.obstacles(context))
         restarts = self._restarts(context)
-        changes = [
-            Change.of_text(restart.ref, "restart", restart.reason)
-            for restart in restarts
-            if not restart.underway
-        ]
+        changes = [restart.change for restart in restarts if not restart.underway]
         # Not among the changes: an approval holds however far it has come meanwhile.
         underway = ", ".join(restart.ref for restart in restarts if restart.underway)
         notes = []
@@ -181,7 +187,10 @@ class RestartWorkloads(Step):
             if staying or underway:
                 reasons = [f"{name_of(pod)}: {_LACK}" for pod in each.lacking]
                 reasons += [f"{name}: its {PROXY} is {images}" for name, images in older.items()]
-                restarts.append(_Restart(each.workload, tuple(sorted(reasons)), underway))
+                kinds = {_LACK} if each.lacking else set()
+                kinds |= {f"its {PROXY} is {images}" for images in older.values()}
+                found = tuple(sorted(reasons)), underway, tuple(sorted(kinds))
+                restarts.append(_Restart(each.workload, *found))
         return restarts
 
 
