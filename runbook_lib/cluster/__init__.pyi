@@ -50,7 +50,7 @@ __all__ = [
 ]
 
 from .authorship import Author, restored
-from .client import Cluster, Everything, live_object
+from .client import Cluster, Everything, live_object, type_of_secret
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
 from .events import KubeEvent
@@ -86,4 +86,3 @@ from .objects import (
     reference,
 )
 from .pods import describe, has_sidecar
-from .secrets import type_of_secret
