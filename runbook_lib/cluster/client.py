@@ -477,21 +477,18 @@ def type_of_secret(cluster: Cluster, name: str, namespace: str) -> str | None:
         with api_errors(
             cluster.kubeconfig, cluster.context, f"look for {ref('Secret', name, namespace)}"
         ):
-            answer: Any = cluster.dynamic.client.call_api(
+            table = cluster.dynamic.request(
+                "get",
                 f"/api/v1/namespaces/{namespace}/secrets/{name}",
-                "GET",
                 query_params=[("includeObject", "None")],
                 header_params={"Accept": _TABLE},
-                auth_settings=["BearerToken"],
-                _preload_content=False,
-                _return_http_data_only=True,
+                serializer=_plain,
                 _request_timeout=REQUEST_TIMEOUT,
             )
     except ClusterRefused as error:
         if error.status == 404:
             return None
         raise
-    table = json.loads(answer.data)
     names = [column["name"] for column in table["columnDefinitions"]]
     (row,) = table["rows"]
     return str(row["cells"][names.index("Type")])
