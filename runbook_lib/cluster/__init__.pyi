@@ -50,7 +50,7 @@ __all__ = [
     "without_fields",
 ]
 
-from .client import Cluster, Everything, live_object
+from .client import Cluster, Everything, live_object, type_of_secret
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
 from .differences import (
     Author,
@@ -94,4 +94,3 @@ from .objects import (
     reference,
 )
 from .pods import describe, has_sidecar
-from .secrets import type_of_secret

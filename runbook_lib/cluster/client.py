@@ -480,3 +480,38 @@ def live_object(cluster: Cluster, item: Object) -> Object | None:
         return cluster.get(item["apiVersion"], item["kind"], name_of(item), namespace)
     except KindNotInstalled:
         return None
+
+
+_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
+"""Asks for what `kubectl get` prints in place of the object: name, type, and how many keys. See
+https://kubernetes.io/docs/reference/using-api/api-concepts/#receiving-resources-as-tables."""
+
+
+def type_of_secret(cluster: Cluster, name: str, namespace: str) -> str | None:
+    """Return a Secret's type, None if there is none; its content stays where it is.
+
+    One of the type `TLS_SECRET` has certificate and key: the API server refuses others.
+
+    Raises:
+        ClusterUnreachable: No answer.
+        ClusterRefused: This account may not look.
+    """
+    try:
+        with api_errors(
+            cluster.kubeconfig, cluster.context, f"look for {ref('Secret', name, namespace)}"
+        ):
+            table = cluster.dynamic.request(
+                "get",
+                f"/api/v1/namespaces/{namespace}/secrets/{name}",
+                query_params=[("includeObject", "None")],
+                header_params={"Accept": _TABLE},
+                serializer=_plain,
+                _request_timeout=REQUEST_TIMEOUT,
+            )
+    except ClusterRefused as error:
+        if error.status == 404:
+            return None
+        raise
+    names = [column["name"] for column in table["columnDefinitions"]]
+    (row,) = table["rows"]
+    return str(row["cells"][names.index("Type")])

@@ -22,13 +22,12 @@ from runbook_lib.base.errors import (
 )
 from runbook_lib.base.wait import State, until
 from runbook_lib.cluster import pods
-from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.client import Cluster, type_of_secret
 from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.cluster.differences.diff import object_diff
 from runbook_lib.cluster.names import RESTART_REASON, RESTARTED_AT, TLS_SECRET
 from runbook_lib.cluster.objects import Object
 from runbook_lib.cluster.objects import reference as ref
-from runbook_lib.cluster.secrets import type_of_secret
 from runbook_lib.lifecycle import target
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.tools import programs as tools
