@@ -51,6 +51,7 @@ app.command(epilog=EXIT_CODES)(running.run)
 app.command()(looking.diagnose)
 app.command()(looking.init)
 app.command()(looking.rights)
+app.command()(looking.export)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     running.notebook
 )

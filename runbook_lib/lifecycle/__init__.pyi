@@ -15,6 +15,8 @@ __all__ = [
     "Check",
     "Client",
     "Context",
+    "ExportedRelease",
+    "Exports",
     "Finding",
     "Former",
     "Gate",
@@ -72,6 +74,7 @@ from .events import (
     Stopped,
     TokenShown,
 )
+from .exports import ExportedRelease, Exports
 from .finding import Finding, Refused, Severity, refusals, require
 from .gate import APPROVE_VARIABLE, Gate, GateDecision, operator
 from .interruption import Client, Interruption, Loss

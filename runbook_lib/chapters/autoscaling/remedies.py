@@ -25,7 +25,9 @@ from runbook_lib.cluster import (
     FIELD_MANAGER,
     WORKLOADS,
     Object,
+    annotations_of,
     live_object,
+    merged,
     object_diff,
     place_of,
     reference,
@@ -102,18 +104,49 @@ def templates(context: Context) -> list[Object]:
         target = autoscalers.target_of(context, live)
         assert target is not None, "a point was computed from it"
         obstacles += (*_unmended(context, live, needing), *_unreplaced(live, target))
-        proxy = context.parameters.autoscaling.proxy
-        annotations = {
-            "sidecar.istio.io/proxyCPU": proxy.cpu,
-            "sidecar.istio.io/proxyMemory": proxy.memory,
-            "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
-            "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
-        }
-        manifest = without_fields(target)
-        manifest["spec"] = {"template": {"metadata": {"annotations": annotations}}}
+        manifest = _annotating(context, target)
         found[reference(manifest)] = manifest
     require(obstacles)
     return list(found.values())
+
+
+def exported(context: Context, remedy: Remedy) -> Iterator[Object]:
+    """Yield what the remedy leaves: on autoscalers, or on their workloads' pod templates.
+
+    Whoever applied it, and also before it is applied.
+    """
+    if remedy is not Remedy.SIDECAR_REQUESTS:
+        needing = {reference(live): manifest for live, manifest in manifests(context, remedy)}
+        for live in autoscalers.objects(context):
+            if reference(live) in needing:
+                yield needing[reference(live)]
+            elif autoscalers.metrics_before(live):
+                kept = {METRICS_BEFORE: annotations_of(live)[METRICS_BEFORE]}
+                manifest = merged(without_fields(live), {"metadata": {"annotations": kept}})
+                yield {**manifest, "spec": {"metrics": live["spec"]["metrics"]}}
+        return
+    found = {reference(manifest): manifest for manifest in templates(context)}
+    for live in autoscalers.objects(context):
+        target = autoscalers.target_of(context, live)
+        if target is not None and target["kind"] in WORKLOADS:
+            manifest = _annotating(context, target)
+            given = annotations_of(manifest["spec"]["template"]).items()
+            if annotations_of(target["spec"]["template"]).items() >= given:
+                found[reference(manifest)] = manifest
+    yield from found.values()
+
+
+def _annotating(context: Context, target: Object) -> Object:
+    """Return what to apply to a workload for its pods' sidecars to request less."""
+    proxy = context.parameters.autoscaling.proxy
+    annotations = {
+        "sidecar.istio.io/proxyCPU": proxy.cpu,
+        "sidecar.istio.io/proxyMemory": proxy.memory,
+        "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
+        "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
+    }
+    spec = {"template": {"metadata": {"annotations": annotations}}}
+    return {**without_fields(target), "spec": spec}
 
 
 def _unreplaced(live: Object, target: Object) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
 from runbook_lib.cluster import Object, ref, reference
 from runbook_lib.lifecycle import (
     Context,
+    Exports,
     Finding,
     Plan,
     Row,
@@ -117,6 +118,9 @@ class _MendAutoscalers(Step):
         points = _point_table(found)
         note = _troubles([each for each in found.autoscalers if not each.computed])
         return Verification(self.name, (points, decisions), note)
+
+    def exports(self, context: Context) -> Exports:
+        return Exports(patches=tuple(remedies.exported(context, self._remedy)))
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

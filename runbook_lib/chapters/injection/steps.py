@@ -24,6 +24,7 @@ from runbook_lib.lifecycle import (
     Change,
     Check,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -154,6 +155,17 @@ class _RestartWorkloads(Step):
             observe.prove_traffic(context, replaced=True),
         )
         return Verification(self.name, tables, " ".join(notes))
+
+    def exports(self, context: Context) -> Exports:
+        order = context.parameters.application.restart_order
+        namespace = context.parameters.application.namespace
+        commands = ", then ".join(
+            f"`kubectl --namespace {namespace} rollout restart {each.lower()}`" for each in order
+        )
+        return Exports(
+            by_hand="Once the namespace carries its label, restart the workloads whose pods have "
+            f"no sidecar, waiting for each: {commands}."
+        )
 
 
 def steps(_parameters: Parameters) -> tuple[Step, ...]:

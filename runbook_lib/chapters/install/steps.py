@@ -12,6 +12,7 @@ from runbook_lib.lifecycle import (
     Change,
     Check,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -65,6 +66,10 @@ class _InstallBase(Step):
             Check("Istio's kinds", f"{len(desired)} of {len(desired)} served", ok=True),
         ]
         return Verification(self.name, (table.of_checks("istio-base", checks),))
+
+    def exports(self, context: Context) -> Exports:
+        namespace = manifest.istio_namespace(context.parameters)
+        return Exports(objects=(namespace,), releases=(self._release.exported(context),))
 
     def _changes(self, context: Context) -> tuple[Change, ...]:
         changes = self._release.changes(context)
@@ -127,6 +132,9 @@ class _InstallIstiod(Step):
             injection.check_webhook(context),
         ]
         return Verification(self.name, (table.of_checks("istiod", checks),))
+
+    def exports(self, context: Context) -> Exports:
+        return Exports(releases=(self._release.exported(context),))
 
     @staticmethod
     def _in_the_way(context: Context) -> Iterator[Finding]:

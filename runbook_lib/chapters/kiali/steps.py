@@ -19,6 +19,7 @@ from runbook_lib.cluster import (
 from runbook_lib.lifecycle import (
     Check,
     Context,
+    Exports,
     Plan,
     Step,
     Verification,
@@ -72,6 +73,11 @@ class _InstallOperator(Step):
             Check("Kiali's kinds", f"{len(names)} of {len(names)} served", ok=bool(names)),
         ]
         return Verification(self.name, (table.of_checks("Operator", checks),))
+
+    def exports(self, context: Context) -> Exports:
+        namespace = manifest.operator_namespace(context.parameters)
+        kinds = self._release.definitions(context)
+        return Exports((namespace, *kinds), releases=(self._release.exported(context),))
 
     def _first(self, context: Context) -> list[Object]:
         """The namespace, and the kinds: Helm would install them once and never bring them up."""

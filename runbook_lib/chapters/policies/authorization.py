@@ -14,6 +14,7 @@ from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
     Context,
+    Exports,
     Finding,
     Interruption,
     Loss,
@@ -167,6 +168,9 @@ class _AllowMethods(RevertibleStep):
 
     def manifests(self, context: Context) -> list[Object]:
         return [self._manifest(context)]
+
+    def exports(self, context: Context) -> Exports:
+        return super().exports(context) if self._last else Exports()
 
     def _lost(self) -> Iterator[Interruption]:
         """Announce what a stage forbids that the next one allows."""

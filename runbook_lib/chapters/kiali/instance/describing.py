@@ -19,6 +19,7 @@ from runbook_lib.lifecycle import (
     Change,
     Check,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -106,6 +107,9 @@ class _DescribeKiali(Step):
         self._wait_for_operator(context, before)
         self._wait_for_deployment(context)
         self._away = time.monotonic() - began if replaced else None
+
+    def exports(self, context: Context) -> Exports:
+        return Exports(objects=(manifest.kiali(context.parameters),))
 
     def _delete(self, context: Context, plan: Plan, items: list[Object]) -> None:
         """Delete what is made anew, while the operator rests: it would bring back the old one."""

@@ -25,7 +25,16 @@ from runbook_lib.cluster import (
     pods,
     reference,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Finding, Plan, refusals, require
+from runbook_lib.lifecycle import (
+    Change,
+    Check,
+    Context,
+    ExportedRelease,
+    Finding,
+    Plan,
+    refusals,
+    require,
+)
 from runbook_lib.parameters import ChartParameters
 from runbook_lib.tools import Chart, Release, is_older
 
@@ -123,6 +132,18 @@ class ReleasePlanner:
         if self._definitions is None:
             self._definitions = context.helm.show_crds(self._chart(context))
         return self._definitions
+
+    def exported(self, context: Context) -> ExportedRelease:
+        """Return what installs the release, for those who keep it in Git."""
+        name, version = self._wanted_chart(context)
+        return ExportedRelease(
+            self._parameters.release,
+            self._source.namespace,
+            name,
+            version,
+            self._chart(context).repository,
+            merged(self._given_values, self._own_values),
+        )
 
     def obstacles(self, context: Context) -> tuple[Finding, ...]:
         """Return what refuses to install or upgrade the release."""
@@ -231,16 +252,20 @@ class ReleasePlanner:
         return Check(self.ref, release.status, release.deployed)
 
     def _values(self, context: Context) -> dict[str, Any]:
-        """Return the values that the release should have; whose it is, is asked once."""
+        """Return the values that the release should have; whose it is, is asked once.
+
+        A release that others installed from an export has the further ones, too.
+        """
         if self._wanted_values is None:
             release, namespace = self._parameters.release, self._source.namespace
-            of_others = (
+            every = merged(self._given_values, self._own_values)
+            without = (
                 bool(self._own_values)
                 and context.helm.status(release, namespace=namespace) is not None
                 and not self._is_own(context)
+                and context.helm.get_values(release, namespace=namespace) != every
             )
-            own = {} if of_others else self._own_values
-            self._wanted_values = merged(self._given_values, own)
+            self._wanted_values = self._given_values if without else every
         return self._wanted_values
 
     def _is_own(self, context: Context) -> bool:
