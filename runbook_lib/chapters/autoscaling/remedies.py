@@ -29,15 +29,22 @@ from runbook_lib.cluster import (
     live_object,
     merged,
     object_diff,
+    ownership,
     place_of,
     reference,
     without_fields,
 )
-from runbook_lib.lifecycle import Change, Context, Finding, Interruption, require
+from runbook_lib.lifecycle import Change, Check, Context, Finding, Interruption, require
 from runbook_lib.mesh import of_replacement, rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
+
+IN_THE_CHART = (
+    "unless its chart states these metrics first (they are in patches/autoscaling-remedy.yaml of "
+    "istio-runbook export FOLDER)"
+)
+"""How what Helm installs and what the runbook changes come to agree."""
 
 _OTHER_REMEDY = "autoscaling.remedy: container-resource"
 """What looks at no sidecar, and so has none of these obstacles."""
@@ -80,13 +87,31 @@ def take_over(context: Context, live: Object, manifest: Object) -> Change:
 
 def _consequence(manager: str, operation: str) -> str:
     act, source = f"the next change by {manager}", "what it applies changes"
+    if manager == "helm" and operation == "Apply":
+        return (
+            "the next helm upgrade stops at a conflict over .spec.metrics, half-way and with the "
+            f"release marked as failed, {IN_THE_CHART}; or it is given --force-conflicts, which "
+            "sets them back"
+        )
     if manager == "helm":
-        act, source = "the next helm upgrade", "the release's values change"
-    elif manager.startswith("kubectl"):
+        return f"the next helm upgrade sets them back {IN_THE_CHART}"
+    if manager.startswith("kubectl"):
         act, source = "applying its file again", "the file changes"
     # An update overwrites; a server-side apply meets a conflict with the new manager.
     does = "stops at a conflict with it" if operation == "Apply" else "sets it back"
     return f"{act} {does} unless {source}"
+
+
+def set_back(context: Context) -> tuple[Check, ...]:
+    """Return the autoscalers that were mended and are not any more: who did that, and when."""
+    return tuple(
+        Check(reference(live, ".spec.metrics"), "; ".join(map(str, writers)), ok=False)
+        for live in autoscalers.objects(context)
+        if autoscalers.METRICS_BEFORE in annotations_of(live)
+        and not autoscalers.managed_by_runbook(live)
+        and any(scaling.needs_remedy for scaling in autoscalers.judge(context, live))
+        and (writers := ownership.others(live, "spec.metrics"))
+    )
 
 
 def templates(context: Context) -> list[Object]:

@@ -28,6 +28,7 @@ from runbook_lib.lifecycle import (
     Verification,
     refusals,
     require,
+    table,
 )
 from runbook_lib.parameters import Parameters
 
@@ -117,7 +118,11 @@ class _MendAutoscalers(Step):
         decisions = decision_table(context, found)
         points = _point_table(found)
         note = _troubles([each for each in found.autoscalers if not each.computed])
-        return Verification(self.name, (points, decisions), note)
+        tables = [points, decisions]
+        if undone := remedies.set_back(context):
+            tables.append(table.of_checks("Set back by others", undone))
+            note = " ".join(filter(None, [note, f"That happens again {remedies.IN_THE_CHART}."]))
+        return Verification(self.name, tuple(tables), note)
 
     def exports(self, context: Context) -> Exports:
         return Exports(patches=tuple(remedies.exported(context, self._remedy)))

@@ -172,9 +172,7 @@ def _is_configured(context: Context) -> bool:
 
 
 def _telemetry_check(context: Context) -> Check:
-    wanted = manifest.telemetry(context.parameters)
-    ok = objects.in_place(context, wanted)
-    return Check(reference(wanted), "as planned" if ok else "missing or changed", ok)
+    return objects.check(context, manifest.telemetry(context.parameters))
 
 
 def _provider_check(context: Context) -> Check:

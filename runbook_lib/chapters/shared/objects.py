@@ -15,7 +15,7 @@ from runbook_lib.cluster import (
     ownership,
     reference,
 )
-from runbook_lib.lifecycle import Change, Context, Finding, Plan, Refused, require
+from runbook_lib.lifecycle import Change, Check, Context, Finding, Plan, Refused, require
 
 
 def plan_objects(
@@ -148,6 +148,18 @@ def wait_until_gone(context: Context, manifest: Object, *, timeout: float) -> No
 def in_place(context: Context, manifest: Object) -> bool:
     """Whether applying the manifest would change nothing."""
     return _compare(context, manifest)[0].action == "none"
+
+
+def check(context: Context, manifest: Object) -> Check:
+    """Look whether an object is as planned; if not, who else has set fields of it, and when."""
+    subject = reference(manifest)
+    if in_place(context, manifest):
+        return Check(subject, "as planned", ok=True)
+    found = live_object(context.cluster, manifest)
+    if found is None:
+        return Check(subject, "missing", ok=False)
+    writers = "; ".join(map(str, ownership.others(found)))
+    return Check(subject, f"changed: {writers}" if writers else "changed", ok=False)
 
 
 def own_namespace(context: Context, manifest: Object) -> list[Object]:

@@ -121,11 +121,11 @@ class _DescribeKiali(Step):
 
     def verify(self, context: Context) -> Verification:
         desired = _wanted(context)
-        in_place = objects.in_place(context, desired)
+        described = objects.check(context, desired)
         self._wait_for_operator(context, None)
         self._wait_for_deployment(context)
         checks = [
-            Check(reference(desired), "as planned" if in_place else "missing or changed", in_place),
+            described,
             Check("operator", "done", ok=True),
             *judging.checks(context),
             *self._address_checks(context),

@@ -295,13 +295,23 @@ class ReleasePlanner:
         differing = [f"its chart is {found}, not {wanted}"] if found != wanted else []
         differing.append(preflight.few([difference.what for difference in differences]))
         where = f"--namespace {current.namespace}"
+        keepers = (preflight.keeper_of(context, live) for _, live in self._present(context))
+        keeper = next(filter(None, keepers), None)
+        by, commit = "", ""
+        if keeper is not None:
+            by = f", but by {keeper.text}"
+            commit = (
+                f"give {keeper.text} the chart and the values that the parameters say "
+                f"(istio-runbook export FOLDER writes values/{current.name}.yaml); or "
+            )
         yield Finding(
             recovery.name(current.name, current.namespace),
-            "it was not installed by this runbook, and it is not as the parameters say: "
+            f"it was not installed by this runbook{by}, and it is not as the parameters say: "
             + "; ".join(differing),
             "the values of those who did would be lost",
-            "use it as it is: leave this notebook out, and run the others (run --notebook ...); or "
-            "give the parameters the chart's version and the values that it has: "
+            f"{commit}use it as it is: leave this notebook out, and run the others "
+            "(run --notebook ...); or give the parameters the chart's version and the values that "
+            "it has: "
             f"helm get values {current.name} {where}; or "
             f"{preflight.take_over(current.name, current.namespace)}",
         )
