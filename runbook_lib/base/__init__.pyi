@@ -19,6 +19,7 @@ __all__ = [
     "PlanChanged",
     "Progress",
     "RunbookError",
+    "Seal",
     "State",
     "TargetChanged",
     "VerificationFailed",
@@ -33,6 +34,7 @@ __all__ = [
     "redact_value",
     "register",
     "run",
+    "secrets_in",
     "shorten",
     "working_folder",
 ]
@@ -56,7 +58,7 @@ from .errors import (
     shorten,
 )
 from .exit_codes import ExitCode
-from .journal import Entry, Event, History, Journal
+from .journal import Entry, Event, History, Journal, Seal
 from .locations import (
     FOLDER_VARIABLE,
     command_line,
@@ -66,6 +68,6 @@ from .locations import (
     lab_state_file,
     working_folder,
 )
-from .redact import MASK, redact_value, register
+from .redact import MASK, redact_value, register, secrets_in
 from .wait import Progress, State
 from .yaml_source import Location, explain

@@ -17,6 +17,8 @@ class ExitCode(IntEnum):
     DRIFT = 6
     PENDING = 7
     INTERRUPTED = 8
+    EVIDENCE = 10
+    SIGHUP = 129
     SIGINT = 130
     SIGTERM = 143
 
@@ -33,9 +35,11 @@ _MEANINGS = {
     ExitCode.NOT_APPROVED: "not approved",
     ExitCode.REFUSED: "refused before the first change",
     ExitCode.TAKEN_BACK: "failed and taken back: all that failed is as it was before",
-    ExitCode.DRIFT: "drift (reserved: no command looks for it yet)",
+    ExitCode.DRIFT: "drift: a step does not hold any more, with verify",
     ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",
+    ExitCode.EVIDENCE: "the evidence is not whole, with report --check",
+    ExitCode.SIGHUP: "ended by SIGHUP: the terminal or the connection is gone",
     ExitCode.SIGINT: "ended by Ctrl-C (SIGINT)",
     ExitCode.SIGTERM: "ended by SIGTERM",
 }

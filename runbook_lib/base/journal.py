@@ -1,8 +1,12 @@
-"""Record what happened as JSON lines: one event a line, redacted, safe against crashes."""
+"""Record what happened as JSON lines: one event a line, redacted, chained, safe against crashes.
+
+docs/evidence.md describes the format for those who read it without this library.
+"""
 
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -15,7 +19,15 @@ from typing import Any, ClassVar
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.redact import redact_value
 
+SCHEMA = 1
+"""Version of the lines' format; it changes when a reader of the old one would misread the new."""
+
+NO_LINE = "0" * 64
+"""What the first line has in place of a hash of the one before."""
+
 _STAMP = ("time", "run", "event", "notebook", "step")
+_CHAIN = ("schema", "line", "previous")
+_BLOCK = 65536
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,29 @@ class History:
     unreadable: tuple[int, ...] = ()
 
 
+@dataclass(frozen=True)
+class Seal:
+    """What identifies a journal up to one of its lines.
+
+    Attributes:
+        lines: How many lines there are up to there.
+        sha256: The hash of the last of them without its line end, in hexadecimal. As each line
+            holds the hash of the one before, it stands for all of them.
+    """
+
+    lines: int
+    sha256: str
+
+    def __str__(self) -> str:
+        """Both, as the option `--seal` takes them."""
+        return f"{self.lines}:{self.sha256}"
+
+
 class Journal:
     """An append-only record of one run.
 
-    Several processes may append to the same file: each line is one write, under a lock.
+    Several processes may append to the same file: each line is one write, under a lock. Only its
+    owner may read it.
     """
 
     def __init__(self, path: Path, *, run: str, notebook: str = "", step: str = "") -> None:
@@ -102,32 +133,73 @@ class Journal:
         where = {"notebook": self.notebook, "step": self._step}
         stamp = {"time": moment, "run": self._run, "event": event.name}
         entry = {**stamp, **{key: text for key, text in where.items() if text}, **asdict(event)}
-        plain = json.loads(json.dumps(entry, default=_plain))
-        line = json.dumps(redact_value(plain), ensure_ascii=False) + "\n"
+        plain = redact_value(json.loads(json.dumps(entry, default=_plain)))
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._append(line.encode())
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._append(plain)
         except OSError as error:
             raise RunbookError(
                 f"cannot write evidence to {self.path}: {error.strerror}",
                 "free up disk space or choose another run folder; nothing is done without evidence",
             ) from error
 
-    def _append(self, line: bytes) -> None:
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+    def _append(self, entry: dict[str, Any]) -> None:
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o600)
         try:
-            # Without it the size may be read in the middle of another process's line. Closing the
+            # Without it the end may be read in the middle of another process's line. Closing the
             # file, or dying, lets go of the lock.
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            size = os.fstat(descriptor).st_size
-            if size and os.pread(descriptor, 1, size - 1) != b"\n":
-                # A crash cut the last line short: do not glue this one to it.
+            last, cut_short = _last_line(descriptor)
+            chain = {"schema": SCHEMA, "line": last.lines + 1, "previous": last.sha256}
+            line = (json.dumps(chain | entry, ensure_ascii=False) + "\n").encode()
+            if cut_short:  # by a crash: do not glue this one to it
                 line = b"\n" + line
             written = os.write(descriptor, line)
             if written != len(line):
                 raise OSError(0, f"only {written} of {len(line)} bytes written")
         finally:
             os.close(descriptor)
+
+
+def seal_of(path: Path) -> Seal:
+    """Return what identifies the journal at `path` as it is now; zero lines if there is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return Seal(0, NO_LINE)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        return _last_line(descriptor)[0]
+    finally:
+        os.close(descriptor)
+
+
+def hash_of(line: bytes) -> str:
+    """Return what the line after this one holds as `previous`.
+
+    Args:
+        line: Without its line end.
+    """
+    return hashlib.sha256(line).hexdigest()
+
+
+def _last_line(descriptor: int) -> tuple[Seal, bool]:
+    """Return what identifies an open journal, and whether its last line has no end."""
+    size = start = os.fstat(descriptor).st_size
+    if not size:
+        return Seal(0, NO_LINE), False
+    cut_short = os.pread(descriptor, 1, size - 1) != b"\n"
+    end = size if cut_short else size - 1
+    text = b""
+    while start > 0 and b"\n" not in text:
+        start = max(0, start - _BLOCK)
+        text = os.pread(descriptor, end - start, start)
+    line = text.rpartition(b"\n")[2]
+    try:
+        number = int(json.loads(line)["line"])
+    except (ValueError, TypeError, KeyError):  # cut short, or not written by this version
+        number = os.pread(descriptor, size, 0).count(b"\n") + cut_short
+    return Seal(number, hash_of(line)), cut_short
 
 
 def read(path: Path) -> History:
@@ -148,6 +220,8 @@ def read(path: Path) -> History:
 def _entry(line: str) -> Entry | None:
     try:
         fields: dict[str, Any] = json.loads(line)
+        for key in _CHAIN:
+            fields.pop(key, None)
         time, run, name, notebook, step = (fields.pop(key, "") for key in _STAMP)
         event = _reader(name)(fields)
         return Entry(datetime.fromisoformat(time), run, event, notebook, step)

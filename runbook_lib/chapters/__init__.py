@@ -33,6 +33,9 @@ from runbook_lib.chapters.shared.rights import (
     planned,
     tried,
 )
+from runbook_lib.chapters.upgrade import rights as upgrade_rights
+from runbook_lib.chapters.upgrade import rollback as upgrade_rollback
+from runbook_lib.chapters.upgrade import steps as upgrade
 from runbook_lib.lifecycle import Step
 from runbook_lib.parameters import Parameters
 
@@ -107,6 +110,15 @@ CHAPTERS = {
             rights_back=kiali_rights.rights_back,
         ),
         Chapter("07_troubleshoot", "Find out what is wrong, and what mends it"),
+        Chapter(
+            "08_upgrade",
+            "Upgrade Istio",
+            upgrade.steps,
+            upgrade_rollback.steps,
+            rights=upgrade_rights.rights,
+            rights_back=upgrade_rights.rights_back,
+            on_request=True,
+        ),
         Chapter(
             "90_rollback",
             "Take everything back",

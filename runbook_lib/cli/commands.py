@@ -8,7 +8,7 @@ import typer
 from typer.core import TyperGroup
 
 from runbook_lib.base import ExitCode, ParameterError, RunbookError
-from runbook_lib.cli import looking, running
+from runbook_lib.cli import keeping, looking, running
 from runbook_lib.cli.options import lab
 
 # Paragraphs, because typer joins the lines of one.
@@ -48,10 +48,13 @@ def _root() -> None:
 
 
 app.command(epilog=EXIT_CODES)(running.run)
+app.command()(looking.verify)
 app.command()(looking.diagnose)
 app.command()(looking.init)
 app.command()(looking.rights)
 app.command()(looking.export)
+app.command()(keeping.report)
+app.add_typer(keeping.app, name="runs")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
     running.notebook
 )

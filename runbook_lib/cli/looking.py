@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from runbook_lib.base import ExitCode, ParameterError, command_line
-from runbook_lib.cli.options import ParametersFile, Settings, load
+from runbook_lib.cli.options import Notebooks, OutputFormat, ParametersFile, Settings, load
 
 
 def diagnose(
@@ -44,6 +44,47 @@ def diagnose(
     typer.echo(f"Parameters: {given.origin}\n")
     typer.echo(str(result))
     raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
+
+
+def verify(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    notebook: Notebooks = None,
+    runs_folder: Annotated[
+        Path | None,
+        typer.Option("--runs", help="Folder of earlier runs' folders. Default: runs/."),
+    ] = None,
+    output: Annotated[
+        OutputFormat, typer.Option("--output", "-o", help="For people, or for programs.")
+    ] = OutputFormat.TEXT,
+) -> None:
+    """Say which steps hold no longer, what differs and who changed it; read-only.
+
+    Exit codes: 0 all hold, 1 something cannot be told (or the diagnosis finds a fault), 2 bad
+    input, 6 drift.
+    """
+    import json
+    import os
+
+    from runbook_lib.base import Journal
+    from runbook_lib.cluster import Cluster
+    from runbook_lib.diagnosis.drift import verify as look
+    from runbook_lib.headless import run as runner
+    from runbook_lib.lifecycle import Context, runs, target
+
+    given = load(parameters, settings)
+    pinned = target.resolve(given.parameters)
+    nothing_recorded = Journal(Path(os.devnull), run="verify")
+    context = Context(given.parameters, pinned, Cluster.of(pinned), nothing_recorded)
+    records = runs.records_on(runs_folder or runs.default_root(), pinned.uid)
+    verdict = look(context, records, runner.choose(notebook or []))
+    if output is OutputFormat.JSON:
+        typer.echo(json.dumps({**verdict.document, "parameters": str(given.origin)}, indent=2))
+    else:
+        typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
+        typer.echo(f"Parameters: {given.origin}\n")
+        typer.echo(str(verdict))
+    raise typer.Exit(verdict.exit_code)
 
 
 def init(

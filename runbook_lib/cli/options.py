@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from enum import StrEnum
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -27,6 +28,19 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE over the file, as in timeouts.rollout=900; repeatable."),
 ]
+Notebooks = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--notebook", help="This notebook only; repeat for several. Default: all, in order."
+    ),
+]
+
+
+class OutputFormat(StrEnum):
+    """What a command prints."""
+
+    TEXT = "text"
+    JSON = "json"
 
 
 def load(file: Path | None, settings: list[str] | None, **more: list[str]) -> Checked:

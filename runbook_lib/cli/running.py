@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from runbook_lib.base import FOLDER_VARIABLE, ParameterError, delivered, installed, working_folder
-from runbook_lib.cli.options import ParametersFile, Settings, lab, load
+from runbook_lib.cli import keeping
+from runbook_lib.cli.options import Notebooks, ParametersFile, Settings, lab, load
 
 if TYPE_CHECKING:
     from runbook_lib.parameters import Checked
@@ -31,12 +31,13 @@ def run(
             "--detailed-exitcode", help="With --plan: exit with 7 if changes are pending."
         ),
     ] = False,
-    notebook: Annotated[
-        list[str] | None,
-        typer.Option(help="Run this notebook only; repeat for several. Default: all, in order."),
-    ] = None,
+    notebook: Notebooks = None,
     output: Annotated[
-        Path | None, typer.Option(help="Where the run's folder is made. Default: runs/.")
+        str | None,
+        typer.Option(
+            help="Where the run's folder is made, or the URL to which it is copied at the end, "
+            "such as s3://bucket/runs. Default: runs/."
+        ),
     ] = None,
     start_lab: Annotated[
         bool, typer.Option("--start-lab", help="Start the lab first, where the target is one.")
@@ -45,7 +46,7 @@ def run(
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
     from rich.console import Console
 
-    from runbook_lib.headless import interruption, progress, report
+    from runbook_lib.headless import interruption, junit, progress, signals, storage
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import runs
 
@@ -57,15 +58,22 @@ def run(
             "add --plan, or leave it out",
         )
     notebooks = runner.choose(notebook or [])
+    copies = storage.of(output) if output else None
     if start_lab:
         _start_lab(given)
-    folder = runs.create(output or runs.default_root())
+    folder = runs.create(Path(output) if output and not copies else runs.default_root())
+    if copies:
+        copies.begin(folder)
     console = Console(highlight=False, soft_wrap=True)
     console.print(f"Parameters: {given.origin}", markup=False)
     total = len(runner.results(notebooks, checked, runs.record_of(folder)))
-    signal.signal(signal.SIGTERM, runner.Terminated.handle)
+    signals.handle()
     with progress.follow(folder, total, console):
         result = runner.execute(notebooks, given, folder, approve=approve)
+        with signals.ignored():
+            # Before more is printed: who reads may have gone.
+            page = keeping.write_report(folder)
+            junit.write(folder, runs.record_of(folder), result.steps, result.failure)
     lines = [] if result.ended_by else [progress.conclusion(result)]
     if result.went_back:
         lines.append(result.went_back)
@@ -74,8 +82,15 @@ def run(
     console.print()
     console.print(progress.summary_table(result))
     console.print()
-    for line in (*lines, f"Report:    {report.write(folder)}", f"Notebooks: {folder}"):
+    for line in (
+        *lines,
+        f"Report:    {page}",
+        f"Notebooks: {folder}",
+        f"Evidence:  {runs.seal_of(folder)}",
+    ):
         console.print(line, markup=False)
+    if copies:
+        console.print(f"Copied to: {copies.keep(folder)}", markup=False)
     raise typer.Exit(result.exit_code(detailed=detailed_exitcode))
 
 
@@ -96,6 +111,12 @@ def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
     variables = {**os.environ, FOLDER_VARIABLE: str(folder)}
     if parameters is not None:
         variables[FILE_VARIABLE] = str(parameters.absolute())
+    # The notebooks ask for `python3`; one that somebody put on the path may be of an environment
+    # without the runbook.
+    own_kernel = str(Path(sys.prefix, "share", "jupyter"))
+    variables["JUPYTER_PATH"] = os.pathsep.join(
+        filter(None, [own_kernel, os.environ.get("JUPYTER_PATH")])
+    )
     if installed():
         _copy_notebooks(folder)
     argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]

@@ -15,7 +15,9 @@ __all__ = [
     "RESTART_REASON",
     "REVISION_LABEL",
     "TAG_LABEL",
+    "TLS_SECRET",
     "WORKLOADS",
+    "Author",
     "Cluster",
     "Everything",
     "KubeContext",
@@ -26,9 +28,11 @@ __all__ = [
     "ObjectDiff",
     "annotations_of",
     "api_errors",
+    "authors",
     "canonical_yaml",
     "describe",
     "has_sidecar",
+    "in_url",
     "is_loopback",
     "labels_of",
     "live_object",
@@ -41,11 +45,14 @@ __all__ = [
     "place_of",
     "ref",
     "reference",
+    "restored",
+    "type_of_secret",
     "without_fields",
 ]
 
+from .authorship import Author, authors, restored
 from .client import Cluster, Everything, live_object
-from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, is_loopback
+from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields
@@ -65,6 +72,7 @@ from .names import (
     RESTARTED_AT,
     REVISION_LABEL,
     TAG_LABEL,
+    TLS_SECRET,
     WORKLOADS,
 )
 from .objects import (
@@ -79,3 +87,4 @@ from .objects import (
     reference,
 )
 from .pods import describe, has_sidecar
+from .secrets import type_of_secret

@@ -13,6 +13,7 @@ import yaml
 
 from runbook_lib.base import MASK
 from runbook_lib.base.redact import redact
+from runbook_lib.cluster.authorship import Author, authors
 from runbook_lib.cluster.objects import reference
 
 
@@ -60,12 +61,14 @@ class ObjectDiff:
         lines: The unified diff, a string a line, without line ends; empty for `none`.
         digest: SHA-256 over both states, secret values included; two equal digests are the same
             change.
+        authors: Who set the fields that change, where the object says so; no part of the digest.
     """
 
     ref: str
     action: Action
     lines: tuple[str, ...]
     digest: str
+    authors: tuple[Author, ...] = ()
 
     @property
     def text(self) -> str:
@@ -94,7 +97,8 @@ def object_diff(live: dict[str, Any] | None, desired: dict[str, Any] | None) -> 
     if before == after:
         return ObjectDiff(name, "none", (), digest)
     action: Action = "create" if before is None else "delete" if after is None else "change"
-    return ObjectDiff(name, action, tuple(_lines(before, after)), digest)
+    who = authors(live, before, after) if live is not None and after is not None else ()
+    return ObjectDiff(name, action, tuple(_lines(before, after)), digest, who)
 
 
 def normalise(item: dict[str, Any]) -> dict[str, Any]:

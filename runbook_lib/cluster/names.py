@@ -9,6 +9,9 @@ CUSTOM_KINDS = "apiextensions.k8s.io/v1"
 NETWORKING = "networking.k8s.io/v1"
 
 CRD = "CustomResourceDefinition"
+TLS_SECRET = "kubernetes.io/tls"
+"""The type of Secrets with a certificate and its key."""
+
 WORKLOADS = ("StatefulSet", "Deployment", "DaemonSet")
 """Kinds whose pods `kubectl rollout restart` replaces."""
 

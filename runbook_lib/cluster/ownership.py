@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from runbook_lib.cluster.names import FIELD_MANAGER
 from runbook_lib.cluster.objects import Object
@@ -23,42 +22,6 @@ def managers(item: Object) -> dict[str, tuple[str, ...]]:
             paths = tuple(path for path in _paths(entry.get("fieldsV1") or {}) if path != "status")
             found[entry["manager"]] = (*found.get(entry["manager"], ()), *paths)
     return found
-
-
-@dataclass(frozen=True)
-class Writer:
-    """Who wrote fields of an object last, as `metadata.managedFields` has it.
-
-    Attributes:
-        manager: The field manager, such as `helm`.
-        operation: `Apply` on the server's side, or `Update`.
-        time: When, as RFC 3339; empty if it is not recorded.
-        fields: Paths such as `spec.rules`.
-    """
-
-    manager: str
-    operation: str
-    time: str
-    fields: tuple[str, ...]
-
-    def __str__(self) -> str:
-        """Who set what, and when, in words."""
-        at = f" at {self.time}" if self.time else ""
-        return f"{self.manager} set {', '.join(self.fields)}{at} ({self.operation})"
-
-
-def others(item: Object, path: str = "spec") -> tuple[Writer, ...]:
-    """Return who else than the runbook and Kubernetes itself manages fields below a path."""
-    found = []
-    for entry in item["metadata"].get("managedFields") or []:
-        if "subresource" in entry or entry["manager"] in (FIELD_MANAGER, _KUBERNETES):
-            continue
-        paths = _paths(entry.get("fieldsV1") or {})
-        fields = tuple(each for each in paths if f"{each}.".startswith(f"{path}."))
-        if fields:
-            time = entry.get("time") or ""
-            found.append(Writer(entry["manager"], entry["operation"], time, fields))
-    return tuple(found)
 
 
 def is_own(item: Object) -> bool:

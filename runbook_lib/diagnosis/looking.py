@@ -31,6 +31,7 @@ from runbook_lib.cluster import (
     Object,
     accounts,
     labels_of,
+    live_object,
     name_of,
     pods,
 )
@@ -40,6 +41,7 @@ from runbook_lib.diagnosis.observation import Observation, proxy_name
 from runbook_lib.diagnosis.parts import Injection, SiteAnswer, Token
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import (
+    dry_run,
     has_ended,
     injection,
     of_revision,
@@ -243,6 +245,12 @@ class Looker:
         )
         if self._token:
             yield _Looking("token", "the token for Kiali", self._review, _tell_token)
+        yield _Looking(
+            "dry_run_log",
+            "what logs a dry run",
+            lambda: live_object(cluster, dry_run.access_log(self._parameters, {})),
+            lambda found: "not there" if found is None else "there",
+        )
         yield _Looking("access_log", "access log of the sidecars", self._access_log, str)
         yield from self._aws()
 
@@ -408,11 +416,12 @@ class Looker:
 
     def _proxies(self, seen: Observation) -> Mapping[str, Mapping[str, str]]:
         found: dict[str, dict[str, str]] = {}
+        revision = seen.resolved.istio.revision
         expected = [proxy_name(pod) for pod in seen.in_mesh if pods.has_ready_sidecar(pod)]
 
         def observe() -> wait.State:
             found.clear()
-            found.update(self._istioctl.proxy_states())
+            found.update(self._istioctl.proxy_states(revision))
             late = [name for name, kinds in found.items() if "STALE" in kinds.values()]
             # After a change of its configuration istiod has all of them connect again.
             late += [name for name in expected if name not in found]

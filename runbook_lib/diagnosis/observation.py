@@ -69,6 +69,7 @@ class Observation:
         logs: Last lines of containers, by pod and container.
         autoscalers: The application's HorizontalPodAutoscalers, and where they scale out.
         mended: The names of those whose metrics the runbook has replaced.
+        dry_run_log: The EnvoyFilter that has web pods log what a dry run decides, if there is one.
         kiali: The Kiali resource, if there is one.
         kiali_deployment: Kiali's Deployment, if there is one.
         token: What the API server says about a token that somebody cannot log in with.
@@ -110,6 +111,7 @@ class Observation:
     logs: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
     autoscalers: tuple[Autoscaler, ...] = ()
     mended: tuple[str, ...] = ()
+    dry_run_log: Object | None = None
     kiali: Object | None = None
     kiali_deployment: Object | None = None
     token: Token | None = None

@@ -8,9 +8,6 @@ from runbook_lib.cluster import Object
 from runbook_lib.mesh import traffic
 from runbook_lib.site import Observed
 
-_GATEWAY_ERRORS = (None, 502, 503, 504)
-"""No answer, or the load balancer's own answer when it got none."""
-
 
 @dataclass(frozen=True)
 class SiteAnswer:
@@ -40,7 +37,7 @@ class SiteAnswer:
     @property
     def unreachable(self) -> bool:
         """Whether the application was not reached."""
-        return self.observed.status in _GATEWAY_ERRORS
+        return self.observed.unanswered
 
     @property
     def text(self) -> str:

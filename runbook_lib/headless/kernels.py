@@ -6,14 +6,17 @@ spends most of its time waiting for the cluster.
 
 from __future__ import annotations
 
+import os
+import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
+from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
-KERNEL = "python3"
+_ARGV = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
 
 _IMPORTS = ("runbook_lib.notebook.runbook", "kubernetes.dynamic", "httpx")
 """What every notebook imports sooner or later."""
@@ -26,6 +29,17 @@ _ARGUMENTS = (
 )
 
 
+_LONGEST_FOLDER = 107 - len("/runbook-01234567/kernel-99.json-ipc-5")
+"""Bytes: the path of a Unix socket has 107, see unix(7), and TMPDIR may be anything."""
+
+
+class _ThisInterpreter(KernelSpecManager):
+    """Knows one kernel: a `python3` on JUPYTER_PATH may be of an environment without all this."""
+
+    def get_kernel_spec(self, kernel_name: str) -> KernelSpec:
+        return KernelSpec(argv=_ARGV, display_name=kernel_name, language="python")
+
+
 class Kernels:
     """Kernels for a number of notebooks; the first one boots at once.
 
@@ -36,7 +50,7 @@ class Kernels:
         self._left = count
         self._ready: AsyncKernelManager | None = None
         self._started: list[AsyncKernelManager] = []
-        self._folder = tempfile.TemporaryDirectory(prefix="runbook-")
+        self._folder = tempfile.TemporaryDirectory(prefix="runbook-", dir=_short_folder())
 
     def __enter__(self) -> Kernels:
         self._start_next()
@@ -66,6 +80,16 @@ class Kernels:
 def _start(connection_file: Path) -> AsyncKernelManager:
     # Unix sockets in a folder of our own: on TCP, every user of the machine can reach a kernel.
     options: dict[str, Any] = {"transport": "ipc", "connection_file": str(connection_file)}
-    kernel = AsyncKernelManager(kernel_name=KERNEL, **options)
+    kernel = AsyncKernelManager(kernel_spec_manager=_ThisInterpreter(), **options)
     run_sync(kernel.start_kernel)(extra_arguments=list(_ARGUMENTS))
     return kernel
+
+
+def _short_folder() -> str | None:
+    """Return where sockets can be: the folder for temporary files, else one with a shorter path.
+
+    None if there is none; then the one that is too long says so.
+    """
+    usual = (tempfile.gettempdir(), os.environ.get("XDG_RUNTIME_DIR", ""), "/tmp", "/dev/shm")
+    fit = (each for each in usual if each and len(os.fsencode(each)) <= _LONGEST_FOLDER)
+    return next((each for each in fit if os.access(each, os.W_OK | os.X_OK)), None)

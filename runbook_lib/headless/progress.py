@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from runbook_lib.base import Entry, journal, wait
 from runbook_lib.headless.run import Result
@@ -29,6 +31,12 @@ from runbook_lib.lifecycle.events import (
 
 _INTERVAL = 0.1
 _NO_LIMIT = float("inf")
+
+SETTLED = 5.0
+"""Seconds for which a file hears nothing of a state that may be gone the next moment."""
+
+HEARTBEAT = 60.0
+"""Seconds after which a file hears that what it heard last is still so."""
 
 _STYLES = {
     StepOutcome.VERIFIED: "green",
@@ -49,7 +57,8 @@ def follow(folder: Path, total: int, console: Console) -> Iterator[None]:
     Args:
         folder: The run's folder.
         total: How many steps there are.
-        console: A terminal gets a bar with what is being waited for; a file a line a step.
+        console: A terminal gets a bar with what is being waited for; a file a line a step, one
+            whenever that changes, and one a minute while nothing does.
     """
     ended = threading.Event()
     columns = (
@@ -61,11 +70,12 @@ def follow(folder: Path, total: int, console: Console) -> Iterator[None]:
     with Progress(
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
-        view = _View(console, bar, total)
+        view = View(console, bar, total)
 
         def observe() -> wait.State:
             last = ended.is_set()
             view.show_new(folder / runs.EVIDENCE)
+            view.show_alive()
             return wait.State(last, "")
 
         def watch() -> None:
@@ -137,11 +147,20 @@ def conclusion(result: Result) -> str:
     return f"All {len(result.steps)} steps verified, {changed} changed."
 
 
-class _View:
+class View:
     """Turns what is recorded into lines and the state of a bar."""
 
-    def __init__(self, console: Console, bar: Progress, total: int) -> None:
+    def __init__(
+        self,
+        console: Console,
+        bar: Progress,
+        total: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._console = console
+        self._clock = clock
+        self._state, self._told = "", ""
+        self._since = self._spoke = clock()
         self._bar = bar
         self._task = bar.add_task("starting", total=total)
         self._seen = 0
@@ -160,6 +179,16 @@ class _View:
             self._show(entry, self._record.step(entry.notebook, entry.step))
         self._seen = len(entries)
 
+    def show_alive(self) -> None:
+        """Say what is being waited for, where no bar shows it."""
+        if self._console.is_terminal or not self._state:
+            return
+        silent = self._clock() - self._spoke
+        if self._state != self._told and silent >= SETTLED:
+            self._say(f"  … {self._state}")
+        elif silent >= HEARTBEAT:
+            self._say(f"  … {self._state} (for {self._clock() - self._since:.0f} s now)")
+
     def show_unproved(self) -> None:
         """Show the steps at which the record ends: nothing more comes about them."""
         for step in self._record.steps:
@@ -169,12 +198,12 @@ class _View:
     def _show(self, entry: Entry, step: StepRecord) -> None:
         match entry.event:
             case NotebookStarted():
-                self._console.print(f"[bold]{entry.notebook}[/]", highlight=False)
                 self._describe(entry.notebook)
+                self._say(entry.notebook, "bold")
             case Waiting() as waiting:
                 self._describe(f"{entry.step}: {waiting.state}")
             case ByHand() as asked:
-                self._console.print(f"  … {entry.step}: {asked.what}", markup=False)
+                self._say(f"  … {entry.step}: {asked.what}")
             case StepPlanned() as planned if planned.plan_only:
                 self._line(step, planned.summary)
             case StepPlanned():
@@ -203,11 +232,22 @@ class _View:
 
     def _more(self, step: StepRecord, text: str) -> None:
         """Show what became of a step."""
-        style, sign = _STYLES.get(step.outcome, "dim"), step.outcome.sign
-        said = escape(f"{step.step}: {text}")
-        self._console.print(f"  [{style}]{sign}[/] {said}", highlight=False)
+        sign, text = step.outcome.sign, f"{step.step}: {text}"
+        self._say(f"  {sign} {text}", _STYLES.get(step.outcome, "dim"), len(f"  {sign}"))
+        self._state = self._told = step.notebook
+        self._since = self._spoke
 
     def _describe(self, text: str) -> None:
         width = max(20, self._console.width - 50)
         short = text if len(text) <= width else f"{text[: width - 1]}…"
         self._bar.update(self._task, description=escape(short))
+        if text != self._state:
+            self._state, self._since = text, self._clock()
+
+    def _say(self, line: str, style: str = "", styled: int | None = None) -> None:
+        """Print a line whose beginning has a style, and begin to be silent."""
+        text = Text(line)
+        if style:
+            text.stylize(style, 0, styled)
+        self._console.print(text, highlight=False)
+        self._told, self._spoke = self._state, self._clock()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -10,17 +9,15 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import Signals
-from typing import TYPE_CHECKING, Literal, NoReturn
+from typing import TYPE_CHECKING, Literal
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
-from runbook_lib.headless import interruption
-from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs
+from runbook_lib.headless import interruption, signals
+from runbook_lib.lifecycle import APPROVE_VARIABLE, Record, StepOutcome, StepRecord, runs, summary
 from runbook_lib.parameters import LONGEST, Checked, Parameters, handover
 
 if TYPE_CHECKING:
-    from types import FrameType
-
     from papermill import PapermillExecutionError  # type: ignore[import-untyped]
 
     from runbook_lib.headless.kernels import Kernels
@@ -30,15 +27,6 @@ _BAD_INPUT = (ParameterError.__name__, LabNotRunning.__name__)
 
 _MARGIN = 120
 """Seconds that a cell may take beyond what the runbook itself waits for."""
-
-
-class Terminated(KeyboardInterrupt):
-    """SIGTERM, such as from a pipeline that gives up: it ends a run like Ctrl-C."""
-
-    @classmethod
-    def handle(cls, _signal: int, _frame: FrameType | None) -> NoReturn:
-        """Be the handler of SIGTERM."""
-        raise cls
 
 
 @dataclass(frozen=True)
@@ -83,9 +71,8 @@ class Result:
     @property
     def complete(self) -> bool:
         """Whether every step was verified, or planned where no more was asked for."""
-        enough = StepOutcome.PLANNED if self.mode == "plan" else StepOutcome.VERIFIED
         ended = self.failure is None and self.ended_by is None
-        return ended and all(step.outcome is enough for step in self.steps)
+        return ended and summary.enough(self.mode, self.steps)
 
     @property
     def broken_off(self) -> bool:
@@ -171,16 +158,25 @@ def execute(
             with _environment(variables):
                 try:
                     failure = _execute_in_order(notebooks, parameters, folder)
-                except Terminated:
-                    ended_by = Signals.SIGTERM
+                except signals.Terminated as ended:
+                    ended_by = ended.sent
                 except KeyboardInterrupt:
                     ended_by = Signals.SIGINT
         if failure or ended_by:
-            went_back = interruption.go_back(folder, parameters)
+            try:
+                went_back = interruption.go_back(folder, parameters)
+            except KeyboardInterrupt:
+                went_back = "Interrupted once more while taking it back: run again to go on."
         reached = results(notebooks, parameters, runs.record_of(folder))
         result = Result(folder, parameters.mode, reached, failure, ended_by, went_back)
-        text = json.dumps(_summary(result), indent=2, default=str)
-        (folder / "summary.json").write_text(text + "\n", encoding="utf-8")
+        with signals.ignored():
+            summary.write(
+                folder,
+                result.mode,
+                reached,
+                ended_by=ended_by.name if ended_by else None,
+                failure=asdict(failure) if failure else None,
+            )
     return result
 
 
@@ -193,19 +189,6 @@ def results(
         for notebook in notebooks
         for step in steps.of(notebook, parameters)
     )
-
-
-def _summary(result: Result) -> dict[str, object]:
-    """Return the content of `summary.json`."""
-    shown = ("notebook", "step", "outcome", "changed", "seconds")
-    return {
-        "folder": result.folder,
-        "mode": result.mode,
-        "complete": result.complete,
-        "ended_by": result.ended_by.name if result.ended_by else None,
-        "steps": [{name: getattr(step, name) for name in shown} for step in result.steps],
-        "failure": asdict(result.failure) if result.failure else None,
-    }
 
 
 def _execute_in_order(

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from runbook_lib.cluster import Object, annotations_of, name_of, reference
+from runbook_lib.cluster import Object, annotations_of, in_url, name_of, reference
 from runbook_lib.init.web import Way
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh.policy import spec_of
@@ -50,7 +50,7 @@ def _of_lead(item: Object) -> Iterator[Address]:
         tls = _ends_tls(item)
         for scheme in ("https", "http") if tls else ("http", "https"):
             said = "with a certificate" if tls else "without a certificate there"
-            yield Address(f"{scheme}://{host}", f"{where}, {said}")
+            yield Address(f"{scheme}://{in_url(host)}", f"{where}, {said}")
 
 
 def _hosts(item: Object) -> Iterator[str]:
@@ -94,7 +94,7 @@ def _of_service(context: Context, way: Way) -> Iterator[Address]:
         scheme, usual = ("https", 443) if secure else ("http", 80)
         for host in _balancer(service):
             yield Address(
-                f"{scheme}://{host}" + ("" if port == usual else f":{port}"),
+                f"{scheme}://{in_url(host)}" + ("" if port == usual else f":{port}"),
                 f"the load balancer of {reference(service)}",
             )
         return
@@ -102,6 +102,6 @@ def _of_service(context: Context, way: Way) -> Iterator[Address]:
         for each in (node.get("status") or {}).get("addresses") or []:
             if each["type"] == "ExternalIP" and way.entry.get("nodePort"):
                 yield Address(
-                    f"http://{each['address']}:{way.entry['nodePort']}",
+                    f"http://{in_url(each['address'])}:{way.entry['nodePort']}",
                     f"the node port of {reference(service)} at node {name_of(node)}",
                 )

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from runbook_lib.init.address import Address
-from runbook_lib.site import Expectation, Observed, Probe, probe
+from runbook_lib.site import BYPASS, Expectation, Observed, Probe, front, probe
 
 HARMLESS = ("GET", "HEAD", "OPTIONS")
 """Methods that are safe by RFC 9110, section 9.2.1: they ask for nothing to be changed."""
@@ -15,8 +15,6 @@ OTHERS = ("POST", "PUT", "DELETE", "PATCH")
 
 _TIMEOUT = 10.0
 _ELSEWHERE = (301, 308)
-_NO_ORIGIN = (502, 503, 504)
-"""Answers of a load balancer that got none itself."""
 
 Ask = Callable[[str, str, str], Observed]
 """Send one request: method, URL without a path, path."""
@@ -89,9 +87,12 @@ def look(addresses: Sequence[Address], path: str, *, others: bool, asking: Ask =
 def _answer(method: str, url: str, path: str, seen: Observed, first: Observed) -> Answer:
     if seen.status is None:
         return _guess(method, url, path, first.status, f"it was not answered: {seen.error}")
-    if seen.status in _NO_ORIGIN:
+    if seen.unanswered:
         why = f"{seen.status} is a load balancer's word for no answer: is the web part well?"
         return Answer(method, seen.status, why, _remedy(method, url, path))
+    if shown := front.in_place(seen.headers, seen.status, url):
+        why = f"it seems that something in front answered in place of the web part ({shown})"
+        return Answer(method, seen.status, why, f"{BYPASS}; then {_remedy(method, url, path)}")
     return Answer(method, seen.status, "asked and answered just now, from here")
 
 

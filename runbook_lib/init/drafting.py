@@ -14,6 +14,7 @@ from runbook_lib.init.looking import Facts, text_of
 from runbook_lib.init.sections import Found
 from runbook_lib.init.web import Web
 from runbook_lib.lifecycle import Context
+from runbook_lib.parameters import Layer, loading
 from runbook_lib.parameters.model import Parameters, WebParameters
 
 
@@ -53,14 +54,13 @@ def draft(
 
     Raises:
         SeveralWorkloads: `workload` is needed.
-        ParameterError: The application is of a shape that the runbook does not know.
+        ParameterError: The application is of a shape that the runbook does not know, or `url` is no
+            address without a path.
     """
     facts = Facts.look(context)
     chosen = web.find(facts, workload)
     facts = replace(facts, context=_with_web(context, chosen))
-    addresses = (
-        [Address(url, "a person has named it")] if url else _addresses(facts.context, chosen)
-    )
+    addresses = [_named(url)] if url else _addresses(facts.context, chosen)
     site = asking.look(addresses, chosen.path[0], others=other_methods, asking=ask)
     found = Found(facts.context, facts, chosen, site, order.of(facts, chosen.key))
     lines = sections.every(found)
@@ -77,6 +77,13 @@ def _with_web(context: Context, chosen: Web) -> Context:
     parameters: Parameters = context.parameters
     application = parameters.application.model_copy(update={"web": named})
     return replace(context, parameters=parameters.model_copy(update={"application": application}))
+
+
+def _named(url: str) -> Address:
+    """Return an address that a person has named, if it can stand in the file."""
+    given = {"target": {"kind": "lab"}, "application": {"url": url}}
+    checked = loading.load(None, [Layer("the address to ask", given)]).parameters
+    return Address(checked.application.url or url, "a person has named it")
 
 
 def _addresses(context: Context, chosen: Web) -> list[Address]:

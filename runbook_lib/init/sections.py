@@ -10,7 +10,7 @@ from runbook_lib.base import delivered, yaml_source
 from runbook_lib.chapters.shared import doors
 from runbook_lib.chapters.shared.doors import Door
 from runbook_lib.cluster import APPS, WORKLOADS, labels_of, name_of
-from runbook_lib.init import surroundings
+from runbook_lib.init import account, surroundings
 from runbook_lib.init.asking import Site
 from runbook_lib.init.lines import Line
 from runbook_lib.init.looking import Facts
@@ -77,6 +77,8 @@ def _target(found: Found) -> Iterator[Line]:
         desired.context,
         f"the context that `init` was given; it leads to {found.context.target.server}",
     )
+    target = found.context.target
+    yield from account.lines(target.kubeconfig.context(target.context))
     yield Line(
         ("target", "production"),
         True,

@@ -100,7 +100,7 @@ def status(name: Name = "default") -> None:
         ("site", state.url),
         ("API server", state.server),
         ("kubeconfig", state.kubeconfig),
-        ("Istio", state.istio_version),
+        ("Istio", ", then ".join([state.istio_version, *state.upgrades])),
     ):
         facts.add_row(key, value)
     console.print(facts)

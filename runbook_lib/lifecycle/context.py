@@ -31,6 +31,8 @@ class Context:
         cluster: Access to it.
         journal: The run's, for events of the notebook (in a step's own context, of the step).
         refuse_if_changed: Raises `ParameterError` where a person changed the parameters meanwhile.
+        comparing: Whether objects are only compared with what they should be: then plans show how
+            they differ where otherwise they refuse, because others manage what would change.
     """
 
     parameters: Parameters
@@ -38,6 +40,7 @@ class Context:
     cluster: Cluster
     journal: Journal
     refuse_if_changed: Callable[[], None] = field(default=lambda: None, compare=False)
+    comparing: bool = False
 
     @cached_property
     def tools(self) -> Tools:

@@ -67,6 +67,11 @@ class Finding:
         return f"{self.found}; {self.effect}"
 
     @property
+    def sentence(self) -> str:
+        """All of it, as a note in a plan says it."""
+        return f"{self.text} ({self.way_out})."
+
+    @property
     def way_out(self) -> str:
         """The remedy, and the parameter that decides otherwise."""
         return "; or set ".join(filter(None, (self.remedy, self.parameter)))

@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal
 
-from runbook_lib.cluster import ObjectDiff
+from runbook_lib.cluster import Author, ObjectDiff
 from runbook_lib.lifecycle.interruption import Interruption
 
 Action = Literal[
@@ -33,12 +33,14 @@ class Change:
         action: What happens to it.
         text: The difference, or the reason, as text for people; secrets are masked.
         digest: Identifies the change; differs for secrets that differ, though their text is equal.
+        authors: Who set the fields that change, where the object says so.
     """
 
     ref: str
     action: Action
     text: str
     digest: str
+    authors: tuple[Author, ...] = ()
 
     @property
     def lasts(self) -> bool:
@@ -54,7 +56,7 @@ class Change:
         """
         if diff.action == "none":
             raise ValueError(f"{diff.ref} does not change")
-        return cls(diff.ref, diff.action, diff.text, diff.digest)
+        return cls(diff.ref, diff.action, diff.text, diff.digest, diff.authors)
 
     @classmethod
     def of_text(cls, ref: str, action: Action, text: str) -> Change:

@@ -41,6 +41,7 @@ class StepRecord:
         applied: What was changed.
         applied_at: When that was done.
         verified: What proved it.
+        verified_at: When that was done.
         failed: Why it came no further; None again once it did.
         before: Where it can go back to; None if it cannot, or changed nothing.
         taken_back: What was taken back of it.
@@ -58,6 +59,7 @@ class StepRecord:
     applied: StepApplied | None = None
     applied_at: datetime | None = None
     verified: StepVerified | None = None
+    verified_at: datetime | None = None
     failed: StepFailed | None = None
     sampled: Sampled | None = None
     before: Before | None = None
@@ -102,7 +104,8 @@ class StepRecord:
                 done = replace(self, applied=applied, applied_at=entry.at, failed=None)
                 return replace(done, outcome=StepOutcome.APPLIED)
             case StepVerified() as verified:
-                return replace(self, verified=verified, outcome=StepOutcome.VERIFIED, failed=None)
+                proved = replace(self, verified=verified, verified_at=entry.at, failed=None)
+                return replace(proved, outcome=StepOutcome.VERIFIED)
             case StepFailed() as failed:
                 return replace(self, failed=failed, outcome=failed.outcome)
             case StepTakenBack() as taken:

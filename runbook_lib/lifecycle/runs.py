@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import fcntl
+import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from runbook_lib.base import Journal, RunbookError, TargetChanged, working_folder
+from runbook_lib.base import Journal, RunbookError, Seal, TargetChanged, journal, working_folder
 from runbook_lib.lifecycle import record
 from runbook_lib.lifecycle.events import NotebookStarted
 from runbook_lib.lifecycle.target import Target
@@ -21,8 +23,11 @@ RUN_DIRECTORY_VARIABLE = "RUNBOOK_RUN_DIR"
 NOTEBOOKS_VARIABLE = "RUNBOOK_NOTEBOOKS"
 """Names the notebooks of a run to each of them, in order, with spaces between."""
 
-EVIDENCE = "evidence.jsonl"
+ENGINE_VARIABLE = "RUNBOOK_ENGINE"
+"""Tells kernels that papermill keeps secrets out of the executed notebook."""
 
+EVIDENCE = "evidence.jsonl"
+SUMMARY = "summary.json"
 
 _CANNOT_WRITE = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
@@ -32,11 +37,14 @@ _CANNOT_WRITE = (
 
 @contextmanager
 def written_to(folder: Path) -> Iterator[None]:
-    """Name the folder, and a remedy, where a run's files cannot be written.
+    """Have a run's files be written for their owner alone, and say what to do where they cannot.
+
+    Kernels that are started meanwhile keep to it as well.
 
     Raises:
         RunbookError: They cannot: the disk is full, for example.
     """
+    before = os.umask(0o077)
     try:
         yield
     except OSError as error:
@@ -47,6 +55,8 @@ def written_to(folder: Path) -> Iterator[None]:
             "free up disk space, or choose another folder with --output; what was done so far "
             "stays: run again to go on",
         ) from error
+    finally:
+        os.umask(before)
 
 
 def begun_by(notebook: str, environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
@@ -61,7 +71,7 @@ def default_root() -> Path:
 
 
 def create(root: Path, label: str = "") -> Path:
-    """Make a folder for a run, named after the time in UTC.
+    """Make a folder for a run, named after the time in UTC; only its owner may look into it.
 
     Args:
         root: Where.
@@ -75,7 +85,7 @@ def create(root: Path, label: str = "") -> Path:
     for number in range(1, 100):
         folder = root / (name if number == 1 else f"{name}-{number}")
         try:
-            folder.mkdir(parents=True)
+            folder.mkdir(mode=0o700, parents=True)
         except FileExistsError:
             continue
         except OSError as error:
@@ -83,14 +93,34 @@ def create(root: Path, label: str = "") -> Path:
                 f"cannot make the run folder {folder}: {error.strerror}",
                 "choose a folder that you may write to: --output FOLDER",
             ) from error
+        hold(folder)
         return folder.resolve()
     raise RunbookError(f"{root} holds a hundred runs of the same second", "run again")
 
 
-def folder_of(notebook: str, environ: Mapping[str, str] = os.environ) -> Path:
-    """Return the folder of the run that a notebook is part of, or a new one of its own."""
+def folder_of(notebook: str, uid: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Return the folder of the run that a notebook is part of, or one of this kernel's own.
+
+    A kernel goes on with its folder when its notebook is run again: one session, one record.
+
+    Args:
+        notebook: The notebook's name.
+        uid: The cluster's: a run works on one only.
+        environ: Where a run names its folder.
+    """
     given = environ.get(RUN_DIRECTORY_VARIABLE, "").strip()
-    return Path(given).absolute() if given else create(default_root(), notebook)
+    if given:
+        folder = Path(given).absolute()
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        hold(folder)
+        return folder
+    own = (notebook, uid)
+    if own not in _OF_THIS_KERNEL or not _OF_THIS_KERNEL[own].is_dir():
+        _OF_THIS_KERNEL[own] = create(default_root(), notebook)
+    return _OF_THIS_KERNEL[own]
+
+
+_OF_THIS_KERNEL: dict[tuple[str, str], Path] = {}
 
 
 def open_journal(folder: Path, notebook: str) -> Journal:
@@ -103,8 +133,50 @@ def record_of(folder: Path) -> record.Record:
     return record.of(folder / EVIDENCE)
 
 
-def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepRecord, ...]:
-    """Return the attempts at steps that runs made on one cluster, oldest first.
+def hold(folder: Path) -> None:
+    """Mark a run as going on, for as long as this process lives, however it ends."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)  # closed when the process ends
+    with suppress(OSError):  # a file system without locks: then no run counts as ended
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+
+
+@contextmanager
+def unused(folder: Path) -> Iterator[bool]:
+    """Say whether a run has ended; while the block lasts none can take its folder."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
+    finally:
+        os.close(descriptor)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a run goes on: its runner, or a kernel of it, lives."""
+    with unused(folder) as free:
+        return not free
+
+
+def noted_seal(folder: Path) -> Seal | None:
+    """Return what identified a run's evidence when its summary was written; None without one."""
+    try:
+        noted = json.loads((folder / SUMMARY).read_bytes())["evidence"]
+        return Seal(int(noted["lines"]), str(noted["sha256"]))
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+
+
+def seal_of(folder: Path) -> Seal:
+    """Return the count of the lines of a run's evidence, and the hash that stands for them all."""
+    return journal.seal_of(folder / EVIDENCE)
+
+
+def records_on(root: Path, uid: str, *, before: str = "") -> tuple[record.Record, ...]:
+    """Return the records of the runs on one cluster, oldest first.
 
     Args:
         root: The folder that holds the run folders.
@@ -114,11 +186,13 @@ def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepR
     # Run folders are named after the time.
     folders = sorted(path.parent for path in root.glob(f"*/{EVIDENCE}"))
     records = (record_of(folder) for folder in folders if not before or folder.name < before)
+    return tuple(run for run in records if run.started is not None and run.started.uid == uid)
+
+
+def attempts_on(root: Path, uid: str, *, before: str = "") -> tuple[record.StepRecord, ...]:
+    """Return the attempts at steps that these runs made."""
     return tuple(
-        attempt
-        for run in records
-        if run.started is not None and run.started.uid == uid
-        for attempt in run.attempts
+        attempt for run in records_on(root, uid, before=before) for attempt in run.attempts
     )
 
 

@@ -11,7 +11,7 @@ from runbook_lib.lifecycle.before import Before
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.exports import Exports
 from runbook_lib.lifecycle.finding import Finding, refusals
-from runbook_lib.lifecycle.plan import Plan
+from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.table import Table
 
 
@@ -99,6 +99,16 @@ class Step(ABC):
         Raises:
             Refused: Something is in the way; nothing of the kind appears once it is applied.
         """
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        """Find out what is not as this step leaves it, without changing anything.
+
+        What a plan would change is that; a step overrides it where its plan overlooks something.
+
+        Raises:
+            RunbookError: It cannot be told.
+        """
+        return self.plan(context).lasting
 
     @abstractmethod
     def apply(self, context: Context, plan: Plan) -> None:

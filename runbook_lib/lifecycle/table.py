@@ -106,11 +106,16 @@ def of_probes(title: str, probes: ProbeTable) -> Table:
             row.probe.method,
             row.probe.path,
             str(observed.status or "-"),
-            observed.error or observed.excerpt,
+            _unless(row.hidden, observed.error or observed.excerpt),
             expected.text,
         )
         rows.append(Row(cells, row.ok))
     return Table(title, ("method", "path", "status", "body", "expected"), tuple(rows))
+
+
+def _unless(hidden: str, text: str) -> str:
+    """Say of an answer that it is not the pods' own, where a header shows that."""
+    return f"{text} (not the pods' answer: {hidden})".strip() if hidden else text
 
 
 def yes_no(ok: bool | None) -> str:

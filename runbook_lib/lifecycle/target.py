@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from runbook_lib.base import (
+    ClusterRefused,
     LabNotRunning,
     ParameterError,
     TargetChanged,
@@ -44,6 +45,7 @@ class Target:
         tools: The folder with kubectl, helm and istioctl; None means PATH.
         charts: Local chart folders by chart name; empty means the chart repository.
         istio_version: The Istio version of the local charts.
+        upgrades: What else the target brings, as it would be with another version of Istio.
         addons: Local manifests of Istio's sample add-ons, such as `prometheus`; empty means those
             that the parameters name.
     """
@@ -60,6 +62,15 @@ class Target:
     charts: Mapping[str, Path] = field(default_factory=dict)
     istio_version: str | None = None
     addons: Mapping[str, Path] = field(default_factory=dict)
+    upgrades: Mapping[str, Target] = field(default_factory=dict)
+
+    def at(self, version: str | None) -> Target:
+        """Return the same cluster with the tools and charts of a version of Istio.
+
+        Args:
+            version: One that the target brings. Others come from PATH and the chart repository.
+        """
+        return self.upgrades.get(version or "", self)
 
     def verify_same(self, cluster: Identified) -> None:
         """Check that `cluster` is still the one that was pinned.
@@ -101,7 +112,7 @@ def _lab(parameters: Parameters) -> Target:
     name = parameters.target.lab
     state = _lab_state(name)
     kubeconfig, context = Kubeconfig.of(Path(state["kubeconfig"])), str(state["context"])
-    return Target(
+    first = Target(
         name=f"lab-{name}",
         kubeconfig=kubeconfig,
         context=context,
@@ -110,11 +121,17 @@ def _lab(parameters: Parameters) -> Target:
         url=parameters.application.url or _site(state, parameters.application.namespace),
         production=parameters.target.production,
         allows=parameters.target.allows,
-        tools=Path(state["bin"]),
-        charts={chart: Path(folder) for chart, folder in state["charts"].items()},
-        istio_version=state["istio_version"],
+        **_brought(state, state["istio_version"]),
         addons={addon: Path(manifest) for addon, manifest in state.get("addons", {}).items()},
     )
+    others = state.get("upgrades", {}).items()
+    return replace(first, upgrades={v: replace(first, **_brought(each, v)) for v, each in others})
+
+
+def _brought(state: Mapping[str, Any], version: str) -> dict[str, Any]:
+    """Return what a lab brings with a version of Istio."""
+    charts = {chart: Path(folder) for chart, folder in state["charts"].items()}
+    return {"tools": Path(state["bin"]), "charts": charts, "istio_version": version}
 
 
 def _lab_state(name: str) -> dict[str, Any]:
@@ -165,4 +182,17 @@ _RESOLVERS = {"lab": _lab, "cluster": _cluster}
 
 
 def _uid(kubeconfig: Kubeconfig, context: str) -> str:
-    return Cluster(kubeconfig, context).uid()
+    try:
+        return Cluster(kubeconfig, context).uid()
+    except ClusterRefused as error:
+        if error.status != 403:
+            raise
+        grant = command_line("rights", "--role", "looking", "--parameters", "FILE")
+        look = kubeconfig.kubectl(context, "auth", "can-i", "get", "namespaces/kube-system")
+        raise ClusterRefused(
+            f"{error.cause}. Every step needs this right, of the role looking: the UID of that "
+            "namespace tells one cluster from another, and is compared before each change",
+            f"have it granted: {grant} | kubectl apply --server-side --filename -; try it: {look}",
+            status=error.status,
+            reason=error.reason,
+        ) from error

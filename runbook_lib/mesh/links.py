@@ -27,9 +27,6 @@ from runbook_lib.mesh.policy import (
 from runbook_lib.mesh.traffic import Policies
 from runbook_lib.site import Observed
 
-_GATEWAY_ERRORS = (502, 503, 504)
-"""Answers of a load balancer that got none itself."""
-
 _STATES = {
     Connection.MUTUAL_TLS: LinkState.MUTUAL_TLS,
     Connection.PLAINTEXT: LinkState.PLAINTEXT,
@@ -157,7 +154,7 @@ def _is_guarded(server: End) -> bool:
 
 
 def _answered(web: End, answers: Sequence[Observed]) -> tuple[LinkState, list[str]]:
-    failed = [answer for answer in answers if _failed(answer)]
+    failed = [answer for answer in answers if answer.unanswered]
     denied = [answer for answer in answers if _denied(answer)]
     strict = _is_guarded(web) and web.mode == STRICT
     if not answers:
@@ -221,10 +218,6 @@ def _authorized(
     if decision.allowed is None:
         return LinkState.UNKNOWN, [f"an AuthorizationPolicy decides: {'; '.join(reasons)}"]
     return LinkState.REFUSED, [f"no AuthorizationPolicy lets it in: {'; '.join(reasons)}"]
-
-
-def _failed(answer: Observed) -> bool:
-    return answer.status is None or answer.status in _GATEWAY_ERRORS
 
 
 def _denied(answer: Observed) -> bool:

@@ -50,6 +50,14 @@ def resolved(parameters: Parameters, found: Mapping[str, str]) -> Parameters:
     return parameters.model_copy(update={"istio": istio})
 
 
+def of_cluster(cluster: Cluster, parameters: Parameters) -> Parameters:
+    """Return parameters with the revision that their tag stands for on a cluster, if it is one.
+
+    Objects of istiod's chart are named by it; see `of_revision`.
+    """
+    return resolved(parameters, tags(cluster))
+
+
 def asked_for(labels: Mapping[str, str], found: Mapping[str, str]) -> str | None:
     """Return the revision whose sidecars a namespace asks for; None if it asks for none.
 

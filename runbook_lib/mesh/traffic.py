@@ -16,12 +16,9 @@ from runbook_lib.mesh import policy
 from runbook_lib.mesh.policy import PortProtocol, Protocol, Reason, Request
 from runbook_lib.mesh.web import web_pods, workload
 from runbook_lib.parameters import Parameters
-from runbook_lib.site import Expectation, Probe
+from runbook_lib.site import CLOSED, Expectation, Probe
 
 SECURITY_API = "security.istio.io/v1"
-
-BAD_GATEWAY = 502
-"""What the edge makes of a connection that the sidecar closes."""
 
 DENIED = Expectation(403, "RBAC: access denied")
 """Envoy's answer to a request that no policy allows; the body tells it from the application's."""
@@ -145,14 +142,14 @@ def expected_answer(
     if not policies.in_mesh or policies.web_past is not None:
         return Expectation(own_status)
     if port_mode(parameters, policies) == policy.STRICT:
-        return Expectation(BAD_GATEWAY)
+        return CLOSED
     request = web_request(parameters, policies, method, path)
     decision = policy.decide(enforced(policies), request)
     if decision.allowed is None:
         raise _not_derivable(decision.reasons)
     if decision.allowed:
-        return Expectation(own_status)
-    return DENIED if request.http else Expectation(BAD_GATEWAY)
+        return Expectation(own_status, by_sidecar=True)
+    return DENIED if request.http else CLOSED
 
 
 def port_mode(parameters: Parameters, policies: Policies) -> str:

@@ -55,7 +55,7 @@ class Question(GateDecision):
 
     @property
     def facts(self) -> tuple[tuple[str, str], ...]:
-        """What to know before deciding, besides the plan."""
+        """What to know before deciding, besides the plan, and what was decided."""
         target = self.target
         production = " (production)" if target.production else ""
         return (
@@ -64,6 +64,7 @@ class Question(GateDecision):
             ("Cluster UID", target.uid),
             ("What could go wrong", self.step.risk),
             ("Undo", self.step.undo),
+            ("Decision", str(self.case.ruling) if self.case.ruling else "none yet"),
         )
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 from collections.abc import Callable
+from functools import partial
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -24,9 +27,10 @@ from runbook_lib.lifecycle import (
     yes_no,
 )
 from runbook_lib.mesh import MeshMap
+from runbook_lib.notebook import kernel
 from runbook_lib.notebook.asking import Question
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
-from runbook_lib.notebook.pictures import mesh_html, scale_out_html, timeline_html
+from runbook_lib.notebook.pictures import mesh_html, scale_out_html, svg, timeline_html
 from runbook_lib.notebook.timeline import Timeline
 from runbook_lib.notebook.views import diagnosis_html, plan_html, transcript_html
 from runbook_lib.parameters import Origin, Parameters
@@ -36,7 +40,7 @@ _CLASSES = {True: " class='rb-good'", False: " class='rb-bad'", None: ""}
 
 
 def register() -> None:
-    """Teach IPython to show the runbook's objects; does nothing outside of IPython."""
+    """Teach IPython to show the runbook's objects, and no secrets; nothing outside of IPython."""
     try:
         from IPython.core.getipython import get_ipython
     except ModuleNotFoundError:
@@ -44,16 +48,19 @@ def register() -> None:
     shell: Any = get_ipython()
     if shell is None:
         return
+    kernel.mask_outputs(shell)
     formatters = shell.display_formatter.formatters
+    trusted = kernel.interactive()
     for kind, to_html in _HTML.items():
-        formatters["text/html"].for_type(kind, to_html)
+        form = partial(_as_images, to_html) if kind in _PICTURES and not trusted else to_html
+        formatters["text/html"].for_type(kind, form)
         formatters["text/plain"].for_type(kind, _pretty)
     for kind, show in ((Asked, _show_asked), (Question, _show_question), (Login, _show_login)):
         shell.display_formatter.ipython_display_formatter.for_type(kind, show)
 
 
 def headline(target: Target, parameters: Parameters, origin: Origin, folder: Path) -> str:
-    """Say which cluster a notebook works on, and how."""
+    """Say which cluster a notebook works on, how, and with which interpreter."""
     production = " (production)" if target.production else ""
     mode = "apply" if parameters.mode == "apply" else "plan: nothing will be changed"
     return "\n".join(
@@ -63,6 +70,7 @@ def headline(target: Target, parameters: Parameters, origin: Origin, folder: Pat
             f"Cluster:    {target.uid}",
             f"Site:       {target.url}",
             f"Parameters: {origin}",
+            f"Python:     {sys.executable} ({platform.python_version()})",
             f"Story:      {parameters.story}",
             f"Mode:       {mode}",
             f"Evidence:   {folder}",
@@ -185,6 +193,12 @@ def _show_login(login: Login) -> None:
 def _pretty(shown: object, printer: Any, _cycle: bool) -> None:
     printer.text(str(shown))
 
+
+def _as_images(to_html: Callable[[Any], str], shown: object) -> str:
+    return svg.as_images(to_html(shown))
+
+
+_PICTURES = (MeshMap, ScaleOut, Timeline)
 
 _HTML: dict[type, Callable[[Any], str]] = {
     Applied: _applied_html,

@@ -9,7 +9,8 @@ import os
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from runbook_lib.base import ParameterError, yaml_source
+from runbook_lib.base import ParameterError, secrets_in, yaml_source
+from runbook_lib.lifecycle.runs import ENGINE_VARIABLE
 from runbook_lib.notebook.section import plain
 from runbook_lib.parameters import (
     FILE_VARIABLE,
@@ -61,6 +62,7 @@ class Given:
             self._refuse_what_the_run_does_not_know()
             self.checked, self._follows = handed, False
             return
+        _refuse_injected_secrets(variables.get("In", ()), self._set, environ)
         # Parameters that name their target are a whole of their own: a file given to papermill.
         whole = layers.at(self._set, ("target", "kind")) is not None
         file = None if whole else environ.get(FILE_VARIABLE)
@@ -95,6 +97,18 @@ class Given:
                 "from the file and the command line",
                 "move it to the parameters file, or to --set KEY=VALUE",
             )
+
+
+def _refuse_injected_secrets(cells: Any, given: Any, environ: Mapping[str, str]) -> None:
+    """Stop where papermill has put secrets into the notebook, and its engine does not mask them."""
+    if environ.get(ENGINE_VARIABLE) or not injected_names(cells) or not any(secrets_in(given)):
+        return
+    loading.register_secrets(given)
+    raise ParameterError(
+        "papermill was given secrets, and has written them into the executed notebook",
+        "delete that file; then use papermill --engine runbook, which masks them, or name the "
+        f"parameters file in {FILE_VARIABLE} in place of -f",
+    )
 
 
 def set_in(variables: Mapping[str, Any]) -> dict[str, Any]:

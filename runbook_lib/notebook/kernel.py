@@ -1,16 +1,24 @@
-"""What a notebook's kernel knows about the front end that it works for."""
+"""A notebook's kernel: the front end that it works for, and what it sends there."""
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from runbook_lib.base import ParameterError
-from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE
+from runbook_lib.base import ParameterError, redact_value
+from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE, Context, Step, runs
+from runbook_lib.parameters import handover
 
 INTERACTIVE_VARIABLE = "RUNBOOK_INTERACTIVE"
 """`yes` or `no` overrides what is found out about the front end."""
+
+_KEPT = ("stream", "display_data", "update_display_data", "execute_result", "error")
+"""Types of messages that front ends and papermill write into the notebook.
+
+See https://jupyter-client.readthedocs.io/en/stable/messaging.html#messages-on-the-iopub-pub-sub-channel.
+"""
 
 
 def interactive(environ: Mapping[str, str] = os.environ) -> bool:
@@ -41,6 +49,56 @@ def interactive(environ: Mapping[str, str] = os.environ) -> bool:
 def running_cell() -> object:
     """Identify the request to run a cell that this kernel works on."""
     return getattr(_shell(), "execution_count", None)
+
+
+def mask_outputs(shell: Any) -> None:
+    """Have a kernel mask its outputs from now on; does nothing in an IPython without one.
+
+    Tracebacks and what cells print go past the formatters of IPython, so it is done where messages
+    are put together: papermill, nbconvert and JupyterLab all get the same.
+
+    Args:
+        shell: IPython's.
+    """
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None or isinstance(kernel.session.serialize, _Masking):
+        return
+    kernel.session.serialize = _Masking(kernel.session.serialize)
+
+
+class _Masking:
+    """Stands before the method that turns a message into bytes."""
+
+    def __init__(self, serialize: Any) -> None:
+        self._serialize = serialize
+
+    def __call__(self, message: dict[str, Any], ident: Any = None) -> Any:
+        if message["header"]["msg_type"] in _KEPT:
+            message = {**message, "content": redact_value(message["content"])}
+        return self._serialize(message, ident)
+
+
+def at_end(context: Context, steps: Sequence[Step]) -> None:
+    """Have this kernel write a summary when it ends, where no runner does and no person is at it.
+
+    Args:
+        context: Where the notebook's steps are taken.
+        steps: These steps.
+    """
+    if interactive() or handover.VARIABLE in os.environ:
+        return
+    folder, notebook = context.journal.path.parent, context.journal.notebook
+    mode = context.parameters.mode
+
+    def summarise() -> None:
+        from runbook_lib.lifecycle import summary
+
+        if not folder.is_dir():
+            return
+        record = runs.record_of(folder)
+        summary.write(folder, mode, [record.step(notebook, step.name) for step in steps])
+
+    atexit.register(summarise)
 
 
 def _shell() -> Any:

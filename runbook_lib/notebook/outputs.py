@@ -5,6 +5,9 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from runbook_lib.base import RunbookError
+from runbook_lib.base.redact import redact
+
 
 def widget_view(box: Any) -> dict[str, Any]:
     """Return the form in which front ends show a widget, by its media type.
@@ -13,6 +16,17 @@ def widget_view(box: Any) -> dict[str, Any]:
     """
     view = {"model_id": box.model_id, "version_major": 2, "version_minor": 0}
     return {"application/vnd.jupyter.widget-view+json": view}
+
+
+def failed_click(error: Exception) -> str:
+    """Return what to show below a button whose work failed.
+
+    Any error counts: what a click raises goes to a log that no one has open, and the button would
+    seem to do nothing.
+    """
+    if isinstance(error, RunbookError):
+        return str(error)
+    return redact(f"{type(error).__name__}: {error}")
 
 
 class LiveOutput:

@@ -104,12 +104,13 @@ class Runbook:
         given = Given(variables)
         parameters, origin = given.checked.parameters, given.checked.origin
         pinned = target.resolve(parameters)
-        folder = runs.folder_of(notebook)
+        folder = runs.folder_of(notebook, pinned.uid)
         journal = runs.open_journal(folder, notebook)
         runs.pin_target(journal, pinned, parameters)
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
+        kernel.at_end(context, steps.of(notebook, parameters))
         return cls(notebook, context, ahead.refuse(context, runs.begun_by(notebook)))
 
     def __repr__(self) -> str:

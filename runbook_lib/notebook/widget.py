@@ -8,10 +8,10 @@ from typing import Any
 
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
-from runbook_lib.base import RunbookError, style
+from runbook_lib.base import style
 from runbook_lib.lifecycle import GateAnswer
 from runbook_lib.notebook.asking import Question
-from runbook_lib.notebook.outputs import LiveOutput, widget_view
+from runbook_lib.notebook.outputs import LiveOutput, failed_click, widget_view
 from runbook_lib.notebook.views import plan_html
 
 _STYLE = style.sheet("gate")
@@ -20,12 +20,18 @@ _SIGNS = {GateAnswer.APPROVED: "✓", GateAnswer.SKIPPED: "↷", GateAnswer.STOP
 
 
 class GateView:
-    """One question on the screen: what is asked, three buttons, and where the decision stands."""
+    """One question on the screen: what is asked, three buttons, and where the decision stands.
+
+    Two outputs: a notebook that is opened without its kernel has no widgets, and says so in their
+    place, whatever other forms that output has. What was asked and who decided stays readable.
+    """
 
     def __init__(self, question: Question) -> None:
         self._question = question
-        self._output = LiveOutput()
-        self._status = ipywidgets.HTML()
+        self._asked = LiveOutput()
+        self._decision = LiveOutput()
+        self._shown, self._ruling = False, question.case.ruling
+        self._status = ipywidgets.HTML(_STYLE)
         self._name = ipywidgets.Text(
             placeholder=question.target.name,
             description=f"Type {question.target.name} to approve:",
@@ -40,7 +46,14 @@ class GateView:
 
     def show(self) -> None:
         """Show it below the current cell."""
-        self._output.show(*self._fallback(), widget_view(self._box))
+        self._show_asked()
+        self._decision.show(*self._standing(), widget_view(self._box))
+        self._shown = True
+
+    def _show_asked(self) -> None:
+        question = self._question
+        html = f"{_STYLE}<div class='rb-gate rb-widget'>{_asked_html(question)}</div>"
+        self._asked.show(str(question), html)
 
     def _build(self) -> ipywidgets.VBox:
         question = self._question
@@ -50,8 +63,7 @@ class GateView:
         self._name.observe(lambda _change: self._refresh(), names="value")
         buttons = ipywidgets.HBox([self._approve, self._skip, self._stop])
         asked = [self._name] if question.target.production else []
-        facts = ipywidgets.HTML(f"{_STYLE}<div class='rb-gate'>{_asked_html(question)}</div>")
-        box = ipywidgets.VBox([facts, *asked, buttons, self._status])
+        box = ipywidgets.VBox([*asked, buttons, self._status])
         box.add_class("rb-widget")
         self._refresh_open()
         return box
@@ -60,17 +72,20 @@ class GateView:
         def clicked(_button: ipywidgets.Button) -> None:
             try:
                 decide()
-            except RunbookError as error:
-                self._status.value = _status_html(str(error), "rb-stopped", "!")
+            except Exception as error:
+                self._status.value = _STYLE + _status_html(failed_click(error), "rb-stopped", "!")
 
         button.on_click(clicked)
 
     def _refresh(self) -> None:
+        if self._shown and self._question.case.ruling != self._ruling:
+            self._ruling = self._question.case.ruling
+            self._show_asked()
         if not self._question.case.closed:
             self._refresh_open()
             return
         # Buttons that decide nothing any more must not look as if they did.
-        self._output.show(*self._fallback())
+        self._decision.show(*self._standing())
         for widget in (*self._box.children, self._approve, self._skip, self._stop, self._box):
             widget.close()
 
@@ -81,16 +96,14 @@ class GateView:
         nameless = ruling is None and question.name_missing(self._name.value)
         self._approve.disabled = nameless or not question.case.open
         self._skip.disabled = not question.case.open
-        self._status.value = _ruling_html(question)
+        self._status.value = _STYLE + _ruling_html(question)
 
-    def _fallback(self) -> tuple[str, str]:
-        """Return the question as text and as HTML, for front ends without widgets and later."""
+    def _standing(self) -> tuple[str, str]:
+        """Return where it stands as text and HTML, for front ends without widgets and later."""
         question = self._question
-        hint = "" if question.case.closed else f"<p>{escape(question.without_buttons)}</p>"
-        return str(question), (
-            f"{_STYLE}<div class='rb-gate rb-widget'>{_asked_html(question)}"
-            f"{_ruling_html(question)}{hint}</div>"
-        )
+        hint = "" if question.case.closed else question.without_buttons
+        html = f"{_STYLE}{_ruling_html(question)}" + (f"<p>{escape(hint)}</p>" if hint else "")
+        return "\n".join(filter(None, [question.status, hint])), html
 
 
 def show(question: Question) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator
+from pydantic import AfterValidator, BeforeValidator
 
 from runbook_lib.parameters.formats import problem
 
@@ -60,6 +60,20 @@ def _load_balancer_class(value: str) -> str:
     return value
 
 
+def _exposure(value: object) -> object:
+    if isinstance(value, str) and re.fullmatch(r"(gateway|http-?route|gateway-api)", value.lower()):
+        raise problem(
+            f"{value!r} is not made here: Kiali's operator makes no HTTPRoute of the Gateway API",
+            "write cluster, and an HTTPRoute of your own to Kiali's Service; kiali.spec.server "
+            "takes web_fqdn and web_schema, by which Kiali knows its address",
+        )
+    return value
+
+
+Exposure = Annotated[
+    Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress", "ingress"],
+    BeforeValidator(_exposure),
+]
 TlsPolicy = Annotated[str, AfterValidator(_tls_policy)]
 SourceRange = Annotated[str, AfterValidator(_source_range)]
 LoadBalancerClass = Annotated[str, AfterValidator(_load_balancer_class)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -207,12 +208,20 @@ def _host(value: str) -> str:
 
 def _host_port(value: str) -> str:
     host, _, port = value.rpartition(":")
-    if not _HOST.fullmatch(host) or not re.fullmatch(r"[1-9]\d{0,4}", port) or int(port) > 65535:
+    known = _HOST.fullmatch(host) or _is_bracketed(host)
+    if not known or not re.fullmatch(r"[1-9]\d{0,4}", port) or int(port) > 65535:
         raise problem(
             f"{value!r} is not a host name and a port",
-            "write them as name.example.com:104",
+            "write them as name.example.com:104, and an address of IPv6 as [2001:db8::1]:104",
         )
     return value
+
+
+def _is_bracketed(host: str) -> bool:
+    try:
+        return host == f"[{IPv6Address(host[1:-1])}]"
+    except ValueError:
+        return False
 
 
 def _ae_title(value: str) -> str:

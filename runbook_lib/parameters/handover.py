@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Mapping
 from pathlib import Path
 
-from runbook_lib.parameters.loading import Checked
+from runbook_lib.parameters.loading import Checked, register_secrets
 
 VARIABLE = "RUNBOOK_CHECKED_PARAMETERS"
 """Names the file with a run's parameters to its kernels."""
@@ -36,4 +36,5 @@ def received(environ: Mapping[str, str] = os.environ) -> Checked | None:
         return None
     checked = pickle.loads(Path(file).read_bytes())
     assert isinstance(checked, Checked)
+    register_secrets(checked.parameters.model_dump())
     return checked

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from runbook_lib.base import Location, ParameterError
+from runbook_lib.base import Location, ParameterError, register, secrets_in
 from runbook_lib.parameters import layers
 from runbook_lib.parameters.capabilities import CAPABILITIES, LAB_FILE, Capabilities
 from runbook_lib.parameters.formats import FOLDER
@@ -93,6 +93,7 @@ def load(path: Path | str | None = None, changes: Sequence[Layer] = ()) -> Check
     given = [*([layers.of_file(Path(path))] if path else []), *changes]
     for layer in given:
         _refuse_what_is_no_mapping(layer)
+        register_secrets(layer.data)
     given = [_without_empty(layer) for layer in given]
     kind = next((kind for layer in reversed(given) if (kind := _kind(layer))), None)
     if kind is None and not path:
@@ -105,6 +106,16 @@ def load(path: Path | str | None = None, changes: Sequence[Layer] = ()) -> Check
     folder = Path(path).absolute().parent if path else Path()
     parameters = _check(stack, main, folder, _capabilities(kind))
     return Checked(parameters, _origin(stack, chosen=bool(path)))
+
+
+def register_secrets(data: Any) -> None:
+    """Mask the secrets among parameters, from now on in this process.
+
+    Args:
+        data: The parameters, or a part of them, as YAML gives them.
+    """
+    for secret in secrets_in(data):
+        register(secret)
 
 
 def _refuse_what_is_no_mapping(layer: Layer) -> None:

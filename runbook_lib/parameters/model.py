@@ -6,21 +6,17 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from runbook_lib.base import ParameterError
 from runbook_lib.parameters import balancers, formats
 from runbook_lib.parameters.capabilities import CAPABILITIES, Capabilities
 from runbook_lib.parameters.formats import LabelName, Method, Methods, Name, Port, Quantity, Seconds
+from runbook_lib.parameters.strict import StrictModel
+from runbook_lib.parameters.upgrading import UpgradeParameters
 
 LAB_VARIABLE = "RUNBOOK_LAB"
 """Names the lab where the parameters do not, for the lab's own commands too."""
-
-
-class StrictModel(BaseModel):
-    """A mapping in the parameters: no unknown keys, no conversions, no changes later."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
 
 class AwsParameters(StrictModel):
@@ -148,7 +144,7 @@ class ChartParameters(StrictModel):
 
     release: LabelName
     chart: LabelName
-    values: dict[str, Any] = {}
+    values: dict[str, Any] = Field(default_factory=dict)
 
 
 class BaseChartParameters(ChartParameters):
@@ -276,7 +272,7 @@ class KialiParameters(StrictModel):
     name: LabelName = "kiali"
     web_root: formats.WebRoot = "/kiali"
     view_only: bool = False
-    exposure: Literal["cluster", "load-balancer", "nlb-tls", "alb-ingress", "ingress"] = "cluster"
+    exposure: balancers.Exposure = "cluster"
     host: formats.Host | None = None
     certificate_arn: balancers.Certificate | None = None
     tls_policy: balancers.TlsPolicy = balancers.RECOMMENDED_TLS_POLICY
@@ -284,7 +280,7 @@ class KialiParameters(StrictModel):
     load_balancer_class: balancers.LoadBalancerClass | None = None
     ingress_class: Name | None = None
     tls_secret: Name | None = None
-    spec: dict[str, Any] = {}
+    spec: dict[str, Any] = Field(default_factory=dict)
     readers: Annotated[tuple[LabelName, ...], Field(strict=False)] = ()
     token_minutes: formats.Minutes = 60
 
@@ -319,6 +315,7 @@ class Parameters(StrictModel):
     authorization: AuthorizationParameters = AuthorizationParameters()
     autoscaling: AutoscalingParameters = AutoscalingParameters()
     kiali: KialiParameters = KialiParameters()
+    upgrade: UpgradeParameters = UpgradeParameters()
     rollback: RollbackParameters = RollbackParameters()
     story: Literal["documented", "safe"] = "safe"
     mode: Literal["apply", "plan"] = "apply"

@@ -25,6 +25,7 @@ def contradictions(parameters: Parameters) -> Iterator[Contradiction]:
     yield from _target(parameters)
     yield from _application(parameters)
     yield from _istio(parameters)
+    yield from _upgrade(parameters)
     yield from _authorization(parameters)
     yield from _autoscaling(parameters)
     yield from kiali_rules.contradictions(parameters)
@@ -124,6 +125,24 @@ def _istio(parameters: Parameters) -> Iterator[Contradiction]:
             "remove one of the two",
         )
     yield from _proxy_values(parameters)
+
+
+def _upgrade(parameters: Parameters) -> Iterator[Contradiction]:
+    istio, upgrade = parameters.istio, parameters.upgrade
+    if upgrade.to is None or upgrade.strategy == "in-place":
+        return
+    if upgrade.new_revision in (istio.revision, upgrade.tag, "default"):
+        yield (
+            ("upgrade", "revision"),
+            f"{upgrade.new_revision} is taken, and the two control planes need names of their own",
+            "name the new one by its version, such as 1-32-0",
+        )
+    if upgrade.tag == "default":
+        yield (
+            ("upgrade", "tag"),
+            "the tag default answers to istio-injection, and so does the istiod that is there",
+            "choose another, such as stable",
+        )
 
 
 def _proxy_values(parameters: Parameters) -> Iterator[Contradiction]:

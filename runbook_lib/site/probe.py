@@ -10,6 +10,7 @@ import functools
 import re
 import ssl
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,10 +19,22 @@ import httpx
 from runbook_lib.base import VerificationFailed, WaitTimeout, wait
 from runbook_lib.base.redact import redact
 from runbook_lib.cluster import is_loopback
+from runbook_lib.site import front
 
 OWN_HEADER = "x-istio-runbook"
 """Marks every request of the runbook's own."""
 
+BYPASS = (
+    "name an address that bypasses what answers there in application.url: of a CDN its origin; of "
+    "a login an internal load balancer, or a rule for this machine's address; of a firewall or "
+    "cache one that leaves the paths of application.probes alone. A port-forward is none: it goes "
+    "past the sidecar. From inside the mesh, notebooks 04 and 05 prove the same where "
+    "application.ask_from_pods is true"
+)
+"""What to do where something in front answers in place of the pods."""
+
+_WHO = "something in front answers in place of the pods, or may have"
+_RESET = "connection reset"
 _EXCERPT = 60
 _INTERVAL = 0.1
 
@@ -31,17 +44,24 @@ class Expectation:
     """The answer that proves a policy.
 
     Attributes:
-        status: HTTP status.
+        status: HTTP status; None if the pods are to give no answer, see `CLOSED`.
         body_contains: Text that the body must contain; not judged for HEAD, which has none.
+        by_sidecar: Whether a sidecar passes the application's own answers on.
     """
 
-    status: int
+    status: int | None
     body_contains: str | None = None
+    by_sidecar: bool = field(default=False, compare=False)
 
     @property
     def text(self) -> str:
         """The answer in a few words."""
-        return f"{self.status} {self.body_contains or ''}".strip()
+        return f"{self.status or 'closed'} {self.body_contains or ''}".strip()
+
+
+CLOSED = Expectation(None)
+"""The sidecar closes the connection. What callers see of it depends on what stands in front: a page
+with 502, 503 or 504, a reset, or silence."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +82,9 @@ class Observed:
         status: HTTP status; None if there was no answer.
         excerpt: Start of the body on one line, redacted.
         error: Why there was no answer, in words.
+        dropped: Whether there was a connection, on which no answer came.
+        headers: Those that show who answered, see `front.telling`.
+        url: What was asked, without a path.
         body: The whole body, to be judged and not shown.
     """
 
@@ -69,12 +92,26 @@ class Observed:
     status: int | None
     excerpt: str = ""
     error: str | None = None
+    dropped: bool = False
+    headers: Mapping[str, str] = field(default_factory=dict, hash=False)
+    url: str = ""
     body: str = field(default="", repr=False)
 
     @property
     def text(self) -> str:
         """The answer in a few words."""
         return self.error or f"{self.status} {self.excerpt}".strip()
+
+    @property
+    def unanswered(self) -> bool:
+        """Whether there was no answer, or only that of something in front which got none."""
+        return self.status is None or self.status in front.GATEWAY_ERRORS
+
+    @property
+    def closed(self) -> bool:
+        """Whether this is what callers see of a connection that a sidecar closes."""
+        by_proxy = self.status in front.GATEWAY_ERRORS and not front.is_sidecars(self.headers)
+        return self.dropped or by_proxy
 
 
 @dataclass(frozen=True)
@@ -86,8 +123,31 @@ class ProbeRow:
 
     @property
     def ok(self) -> bool:
-        """Whether the answer is the expected one."""
+        """Whether the answer is the expected one, and the pods' own."""
+        return self._fits and not self.hidden
+
+    @property
+    def hidden(self) -> str:
+        """The response header by which the answer proves nothing; empty if there is none.
+
+        It shows that something in front answered in place of the pods, or may have.
+        """
+        expected, observed = self.probe.expected, self.observed
+        headers = observed.headers
+        if observed.unanswered:  # whoever says so, the pods did not answer
+            return front.from_cache(headers)
+        shown = front.in_place(
+            headers, observed.status, observed.url, by_sidecar=expected.by_sidecar or not self._fits
+        )
+        bodiless = self.probe.method == "HEAD" and expected.body_contains is not None
+        return shown or (front.between(headers) if bodiless or not self._fits else "")
+
+    @property
+    def _fits(self) -> bool:
+        """Whether the answer looks like the expected one, whoever gave it."""
         expected = self.probe.expected
+        if expected == CLOSED:
+            return self.observed.closed
         if self.observed.status != expected.status:
             return False
         if expected.body_contains is None or self.probe.method == "HEAD":
@@ -107,6 +167,11 @@ class ProbeTable:
         return all(row.ok for row in self.rows)
 
     @property
+    def hidden(self) -> tuple[str, ...]:
+        """The headers by which answers prove nothing."""
+        return tuple(dict.fromkeys(row.hidden for row in self.rows if row.hidden))
+
+    @property
     def summary(self) -> str:
         """The answers on one line."""
         return ", ".join(f"{row.probe.method} {row.observed.text}" for row in self.rows)
@@ -121,9 +186,11 @@ class UnexpectedAnswers(VerificationFailed):
 
     def __init__(self, cause: str, answers: ProbeTable) -> None:
         self.answers = answers
-        super().__init__(
-            cause, "compare with the policies in force: istioctl x describe pod POD.NAMESPACE"
-        )
+        if answers.hidden:
+            cause += f".\nWhether policies hold cannot be told from this URL: {_WHO} ("
+            cause += f"{'; '.join(answers.hidden)})"
+        remedy = "compare with the policies in force: istioctl x describe pod POD.NAMESPACE"
+        super().__init__(cause, BYPASS if answers.hidden else remedy)
 
 
 def send(
@@ -155,8 +222,17 @@ def send(
                 headers={**(headers or {}), OWN_HEADER: "yes", "Connection": "close"},
             )
     except httpx.HTTPError as error:
-        return Observed(probe.method, None, error=_explain(error, timeout))
-    return Observed(probe.method, answer.status_code, _excerpt(answer.text), body=answer.text)
+        text = _explain(error, timeout)
+        silent = isinstance(error, httpx.ReadTimeout | httpx.WriteTimeout)
+        return Observed(probe.method, None, error=text, dropped=silent or text == _RESET, url=url)
+    return Observed(
+        probe.method,
+        answer.status_code,
+        _excerpt(answer.text),
+        headers=front.telling(answer.headers),
+        url=url,
+        body=answer.text,
+    )
 
 
 def prove(
@@ -186,29 +262,27 @@ def prove(
         UnexpectedAnswers: Not proved in time; the error holds the last round.
     """
     table = ProbeTable(())
+    ask = functools.partial(send, url, timeout=probe_timeout, verify=verify)
 
     def observe() -> wait.State:
         nonlocal table
         before = table.summary
-        table = ProbeTable(
-            tuple(
-                ProbeRow(probe, send(url, probe, timeout=probe_timeout, verify=verify))
-                for probe in probes
-            )
-        )
+        table = ProbeTable(tuple(map(ProbeRow, probes, pool.map(ask, probes))))
         if on_answers is not None and table.summary != before:
             on_answers(table)
         return wait.State(table.ok, table.summary)
 
     try:
-        wait.until(
-            f"the expected answers from {url}",
-            observe,
-            timeout=timeout,
-            interval=_INTERVAL,
-            successes=successes,
-            on_change=on_change,
-        )
+        # At once, because each may take all of its time until it is known to be closed.
+        with ThreadPoolExecutor(max_workers=max(len(probes), 1)) as pool:
+            wait.until(
+                f"the expected answers from {url}",
+                observe,
+                timeout=timeout,
+                interval=_INTERVAL,
+                successes=successes,
+                on_change=on_change,
+            )
     except WaitTimeout as error:
         raise UnexpectedAnswers(
             f"{url} did not give the expected answers {successes} times in a row "
@@ -240,6 +314,8 @@ def _explain(error: httpx.HTTPError, timeout: float) -> str:
     causes = " ".join(_chain(error)).lower()
     if isinstance(error, httpx.TimeoutException):
         return f"timeout: no answer within {timeout:g} s"
+    if "eof occurred" in causes or "unexpected_eof" in causes:
+        return _RESET
     if "certificate" in causes or "ssl" in causes or "tls" in causes:
         return f"TLS error: {error}"
     if "name or service not known" in causes or "getaddrinfo" in causes or "nodename" in causes:
@@ -247,7 +323,7 @@ def _explain(error: httpx.HTTPError, timeout: float) -> str:
     if "refused" in causes:
         return "connection refused"
     if "reset" in causes or "disconnected" in causes or "broken pipe" in causes:
-        return "connection reset"
+        return _RESET
     return f"no answer: {error or type(error).__name__}"
 
 

@@ -1,5 +1,6 @@
 __all__ = [
     "Chart",
+    "ConnectedProxy",
     "Helm",
     "Istioctl",
     "Message",
@@ -9,6 +10,6 @@ __all__ = [
 ]
 
 from .helm import Helm
-from .istioctl import Istioctl, Message
+from .istioctl import ConnectedProxy, Istioctl, Message
 from .programs import Tools
 from .releases import Chart, Release, is_older

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,21 @@ class Versions:
 
     client: str
     control_plane: str | None
+
+
+@dataclass(frozen=True)
+class ConnectedProxy:
+    """A sidecar or gateway that an istiod sends its configuration to.
+
+    Attributes:
+        pod: The proxy, `pod.namespace`.
+        version: Its own version of Istio.
+        istiod: The pod of its istiod.
+    """
+
+    pod: str
+    version: str
+    istiod: str
 
 
 @dataclass(frozen=True)
@@ -67,6 +84,7 @@ class Istioctl:
             istio_namespace: Where istiod is.
         """
         self._program = kubeconfig.calling(istioctl)
+        self._kubeconfig, self._context = kubeconfig, context
         self._timeout = _TIMEOUT
         self._options = (
             "--context",
@@ -83,8 +101,23 @@ class Istioctl:
 
     def cli(self, *arguments: str, check: bool = True) -> Completed:
         """Run any istioctl command against the cluster."""
-        done = run([*self._program, *arguments, *self._options], timeout=self._timeout, check=check)
+        argv = [*self._program, *arguments, *self._options, *self._acting_as]
+        done = run(argv, timeout=self._timeout, check=check)
         return replace(done, stdout=_COLOUR.sub("", done.stdout))
+
+    @cached_property
+    def _acting_as(self) -> tuple[str, ...]:
+        """Options for whom the kubeconfig impersonates.
+
+        kubectl and helm read that there; istioctl puts its own options in its place, also where
+        they are not given (`newKubeClientWithRevision` in its `istioctl/pkg/cli/context.go`).
+        """
+        user = self._kubeconfig.context(self._context).user
+        options = (("as", [user.get("as")]), ("as-uid", [user.get("as-uid")]))
+        groups = ("as-group", user.get("as-groups") or [])
+        return tuple(
+            f"--{name}={value}" for name, values in (*options, groups) for value in values if value
+        )
 
     def analyze(self, *, namespace: str | None = None) -> list[Message]:
         """Analyze the live configuration of a namespace, or of all."""
@@ -104,23 +137,37 @@ class Istioctl:
             raise CommandError(done.argv, done.returncode, done.stdout, done.stderr) from error
         return listeners
 
-    def proxy_states(self) -> dict[str, dict[str, str]]:
-        """Return what each connected proxy has acknowledged.
+    def proxy_states(self, revision: str) -> dict[str, dict[str, str]]:
+        """Return what each proxy that is connected to a revision's istiods has acknowledged.
 
         Returns:
             By proxy, `pod.namespace`: the last word of each configuration type, such as
             `Listener`, with `SYNCED`, `STALE`, `NOT_SENT` or `ERROR`. The proxies that istiod does
             not know are missing.
         """
-        return _states(self.cli("proxy-status", "--output", "json").stdout)
+        return _states(self._proxy_status(revision))
 
-    def version(self) -> Versions:
-        """Return the versions of istioctl and istiod."""
-        return _versions(json.loads(self.cli("version", "--output", "json").stdout))
+    def proxies(self, revision: str) -> list[ConnectedProxy]:
+        """Return the proxies of all namespaces that are connected to a revision's istiods.
+
+        Args:
+            revision: istioctl asks the istiods of one, by themselves those of the default one.
+        """
+        return _connected(self._proxy_status(revision))
+
+    def version(self, revision: str = "default") -> Versions:
+        """Return the versions of istioctl and of a revision's istiods."""
+        command = ("version", "--revision", revision, "--output", "json")
+        return _versions(json.loads(self.cli(*command).stdout))
 
     def x_authz_check(self, pod: str, *, namespace: str) -> str:
         """Return the table of AuthorizationPolicies in force on a pod."""
         return self.cli("x", "authz", "check", f"{pod}.{namespace}").stdout
+
+    def _proxy_status(self, revision: str) -> str:
+        # By itself it logs to where it prints.
+        how = ("--output", "json", "--log_target", "stderr")
+        return self.cli("proxy-status", "--revision", revision, *how).stdout
 
     def _messages(self, *command: str) -> list[Message]:
         # Findings of level Error make the exit code 79: only output that is not JSON is a failure.
@@ -134,18 +181,35 @@ class Istioctl:
 
 
 def _states(text: str) -> dict[str, dict[str, str]]:
+    return {
+        proxy["node"]["id"]: {
+            kind["typeUrl"].rpartition(".")[2]: kind.get("configStatus", "UNKNOWN")
+            for kind in proxy.get("genericXdsConfigs") or []
+        }
+        for document in _documents(text)
+        for proxy in document.get("resources") or []
+    }
+
+
+def _connected(text: str) -> list[ConnectedProxy]:
+    return [
+        ConnectedProxy(
+            proxy["node"]["id"],
+            (proxy["node"].get("metadata") or {}).get("ISTIO_VERSION", ""),
+            json.loads(document["controlPlane"]["identifier"])["ID"],
+        )
+        for document in _documents(text)
+        for proxy in document.get("resources") or []
+    ]
+
+
+def _documents(text: str) -> Iterator[dict[str, Any]]:
     """Read one JSON document for each istiod that answered, one after the other."""
-    states: dict[str, dict[str, str]] = {}
     decoder = json.JSONDecoder()
     while text := text.lstrip():
         document, end = decoder.raw_decode(text)
         text = text[end:]
-        for proxy in document.get("resources") or []:
-            states[proxy["node"]["id"]] = {
-                kind["typeUrl"].rpartition(".")[2]: kind.get("configStatus", "UNKNOWN")
-                for kind in proxy.get("genericXdsConfigs") or []
-            }
-    return states
+        yield document
 
 
 def _versions(data: dict[str, Any]) -> Versions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import re
 import shutil
@@ -66,12 +67,23 @@ class Tools:
         Raises:
             CommandError: A tool cannot be run.
         """
-        found = {}
-        for name in names:
-            output = run([getattr(self, name), *_VERSION_ARGUMENTS[name]], timeout=_TIMEOUT).stdout
-            first_line = output.strip().splitlines()[0] if output.strip() else "unknown"
-            found[name] = first_line.rpartition(": ")[2]
-        return found
+        programs = {name: getattr(self, name) for name in names}
+        return {name: _version(name, p, _changed(p)) for name, p in programs.items()}
+
+
+@functools.cache
+def _version(name: str, program: Path, _changed: float) -> str:
+    """Ask a program once for each time that it was changed: a process takes up to a second."""
+    output = run([program, *_VERSION_ARGUMENTS[name]], timeout=_TIMEOUT).stdout
+    first_line = output.strip().splitlines()[0] if output.strip() else "unknown"
+    return first_line.rpartition(": ")[2]
+
+
+def _changed(program: Path) -> float:
+    try:
+        return program.stat().st_mtime
+    except OSError:  # running it will say why
+        return 0.0
 
 
 def find(directory: Path | None = None) -> Tools:
@@ -97,21 +109,28 @@ def find(directory: Path | None = None) -> Tools:
 
 
 def download(program: str, version: str = "") -> str:
-    """Return the commands that fetch helm or istioctl, check its sum, and unpack it here.
+    """Return the commands that fetch helm, istioctl or kubectl and check its sum, here.
 
     Args:
         program: Which.
         version: Without a leading v; empty for the newest that was tried.
     """
-    address, archive, sums = _ARCHIVES[program]
     mac = sys.platform == "darwin"
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "arm64")
+    check = "shasum --algorithm 256 --check" if mac else "sha256sum --check"
+    if program == "kubectl":
+        place = f"https://dl.k8s.io/release/v{version}/bin/{'darwin' if mac else 'linux'}/{machine}"
+        return (
+            f"curl --fail --location --remote-name-all {place}/kubectl {place}/kubectl.sha256 && "
+            f'echo "$(cat kubectl.sha256)  kubectl" | {check} && chmod +x kubectl'
+        )
+    address, archive, sums = _ARCHIVES[program]
     names = {
         "version": version or _NEWEST_TRIED[program],
-        "machine": {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), "arm64"),
+        "machine": machine,
         "system": ("osx" if program == "istioctl" else "darwin") if mac else "linux",
     }
     url, file = address.format(**names), archive.format(**names)
-    check = "shasum --algorithm 256 --check" if mac else "sha256sum --check"
     return (
         f"curl --fail --location --remote-name-all {url}/{file} {url}/{file}{sums} && "
         f"{check} {file}{sums} && tar --extract --gzip --file {file}"

@@ -8,7 +8,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from runbook_lib.chapters.policies import manifest
-from runbook_lib.cluster.objects import Object
+from runbook_lib.cluster.objects import Object, name_of
+from runbook_lib.mesh import dry_run
 from tests.faults.application import application_hangs
 from tests.faults.site import OTHER, SECURITY, WEB, Fault, Site
 
@@ -27,6 +28,15 @@ def exception(**changes: Any) -> Fault:
         site.until_answer("GET", 200)
 
     return fault
+
+
+@contextmanager
+def dry_run_log_left(site: Site) -> Iterator[None]:
+    """As after a run that was killed while it read the dry run."""
+    log = dry_run.access_log(site.context.parameters, WEB)
+    site.recreate(log)
+    yield
+    site.kubectl("delete", "envoyfilter", name_of(log))
 
 
 @contextmanager

@@ -544,8 +544,8 @@ def test_an_upgrade_of_the_applications_chart_says_what_it_undid_until_the_chart
     seen = step.verify(context)
     assert not seen.ok
     (row,) = seen.tables[-1].rows
-    assert row.cells[0] == f"HorizontalPodAutoscaler xnat/{WEB} .spec.metrics"
-    assert re.fullmatch(r"helm set spec\.metrics at 20\S+Z \(Update\)", row.cells[1])
+    assert row.cells[0] == f"HorizontalPodAutoscaler xnat/{WEB}"
+    assert re.fullmatch(r"\.spec\.metrics was set by helm at 20\S+Z", row.cells[1])
     assert "patches/autoscaling-remedy.yaml" in seen.note
     assert "sets them back unless its chart states" in step.plan(context).changes[0].text
     for name in ("injection-label", "injection-restart"):

@@ -25,9 +25,10 @@ from runbook_lib.cluster import pods
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.cluster.diff import object_diff
-from runbook_lib.cluster.names import RESTART_REASON, RESTARTED_AT
+from runbook_lib.cluster.names import RESTART_REASON, RESTARTED_AT, TLS_SECRET
 from runbook_lib.cluster.objects import Object
 from runbook_lib.cluster.objects import reference as ref
+from runbook_lib.cluster.secrets import type_of_secret
 from runbook_lib.lifecycle import target
 from runbook_lib.lifecycle.target import Target
 from runbook_lib.tools import programs as tools
@@ -372,3 +373,22 @@ def test_an_interrupted_helm_is_noticed_and_a_rollback_to_itself_completes_it(
     release = helm.upgrade_install("sample", chart, namespace="default", values={}, timeout=20)
     assert release.deployed
     helm.uninstall("sample", namespace="default", timeout=20)
+
+
+def test_a_secrets_type_is_told_without_its_content(lab: Lab, cluster: Cluster) -> None:
+    """And the API server sees to it that one of type TLS has certificate and key."""
+    data = {"tls.crt": "Y2VydGlmaWNhdGU=", "tls.key": "a2V5"}
+    secret = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "type": TLS_SECRET,
+        "metadata": {"name": "certificate", "namespace": "default"},
+        "data": data,
+    }
+    create = ("kubectl", "create", "--filename", "-")
+    assert type_of_secret(cluster, "certificate", "default") is None
+    without = {**secret, "data": {"tls.crt": data["tls.crt"]}}
+    assert "data[tls.key]: Required" in lab.run(*create, check=False, stdin=json.dumps(without))
+    lab.run(*create, stdin=json.dumps(secret))
+    assert type_of_secret(cluster, "certificate", "default") == TLS_SECRET
+    lab.run("kubectl", "--namespace", "default", "delete", "secret", "certificate")

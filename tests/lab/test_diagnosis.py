@@ -34,6 +34,7 @@ FAULTS: dict[str, tuple[str, Fault]] = {
     "another webhook is away": ("other-webhook-unreachable", injection.another_webhook_is_away),
     "pod security forbids sidecars": ("pods-refused", injection.pod_security_forbids_sidecars),
     "a quota leaves no room": ("pods-refused", injection.quota_leaves_no_room),
+    "a dry run's log that was left": ("dry-run-log-left", policies.dry_run_log_left),
     "STRICT without an exception": ("exception-missing", policies.strict_without_exception),
     "STRICT without an exception, beside one of others": (
         "exception-missing",

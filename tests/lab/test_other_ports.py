@@ -14,13 +14,14 @@ from runbook_lib.base.errors import RunbookError, WaitTimeout
 from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.policies import authorization, manifest, mutual_tls
 from runbook_lib.chapters.policies import rollback as policies
+from runbook_lib.chapters.shared import front
 from runbook_lib.lab.foundation.state import marked_processes
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Verification
 from runbook_lib.lifecycle.table import Row
-from runbook_lib.mesh import web
-from runbook_lib.site import dicom
-from tests.labs import Lab, named
+from runbook_lib.mesh import traffic, web
+from runbook_lib.site import CLOSED, Expectation, Observed, Probe, dicom, probe
+from tests.labs import LOGIN_PAGE, Lab, named
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
@@ -95,6 +96,40 @@ def _until_received(mesh: Lab, *, open_: bool) -> None:
         return State(answered is open_, f"answered: {answered}")
 
     until(f"DICOM to be {'received' if open_ else 'refused'}", observe, timeout=30, successes=3)
+
+
+@pytest.fixture
+def balanced(mesh: Lab) -> Iterator[str]:
+    """The web pods behind a load balancer that passes bytes on, as a network load balancer does."""
+    mesh.run("kubectl", "-n", "xnat", "create", "service", "loadbalancer", "nlb", "--tcp=80:8080")
+    selector = {"spec": {"selector": {"app": None, "app.kubernetes.io/name": "xnat-web"}}}
+    mesh.run("kubectl", "-n", "xnat", "patch", "service", "nlb", "--patch", json.dumps(selector))
+    query = "jsonpath={.status.loadBalancer.ingress[0].ip}"
+    get = ("kubectl", "-n", "xnat", "get", "service", "nlb", "--output", query)
+    until("the load balancer", lambda: State(bool(mesh.run(*get)), "not there yet"), timeout=20)
+    yield f"http://{mesh.run(*get)}"
+    mesh.run("kubectl", "-n", "xnat", "delete", "service", "nlb", "--wait")
+
+
+def test_strict_is_a_closed_connection_and_a_denial_istios_own_behind_another_load_balancer(
+    make: MakeContext, balanced: str
+) -> None:
+    context = make()
+    apply, labels = context.cluster.apply, web.labels(context.cluster, context.parameters)
+    apply(manifest.strict_mutual_tls(context.parameters))
+    apply(manifest.authorization_policy(context.parameters, labels, ["GET"]))
+
+    def ask(method: str, expected: Expectation) -> Observed:
+        asked = [Probe(method, LOGIN_PAGE, expected)]
+        (row,) = probe.prove(balanced, asked, timeout=30, probe_timeout=5).rows
+        return row.observed
+
+    assert ask("GET", CLOSED).error == "connection reset"
+    apply(manifest.mutual_tls_exception(context.parameters, labels))
+    assert ask("GET", Expectation(200, by_sidecar=True)).status == 200
+    assert ask("PATCH", traffic.DENIED).headers["server"] == "istio-envoy"
+    named = [each.kind.name for each in front.in_front(context) if each.kind]
+    assert named == ["an application load balancer of AWS"]
 
 
 def test_each_policy_closes_the_port_unless_it_names_it(make: MakeContext, mesh: Lab) -> None:

@@ -18,6 +18,7 @@ from runbook_lib.base.wait import State, until
 from runbook_lib.chapters.install import steps as install
 from runbook_lib.chapters.policies import mutual_tls
 from runbook_lib.chapters.shared import preflight
+from runbook_lib.chapters.shared.preflight import workloads
 from runbook_lib.chapters.shared.release import recovery
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.connection import Kubeconfig
@@ -84,6 +85,32 @@ def test_on_a_fresh_cluster_nothing_is_in_the_way(context: Context) -> None:
     shown = preflight.table(context)
     assert [row.cells[0] for row in shown.rows] == list(preflight.CHECKS)
     assert {row.cells[1] for row in shown.rows} == {"nothing in the way"}
+
+
+@pytest.fixture
+def other_nodes(lab: Lab) -> Iterator[None]:
+    """The lab's nodes as those of a pool that is tainted, and of Windows."""
+    lab.run("kubectl", "taint", "nodes", "--all", "pool=research:NoSchedule")
+    lab.run("kubectl", "label", "nodes", "--all", "--overwrite", "kubernetes.io/os=windows")
+    yield
+    lab.run("kubectl", "label", "nodes", "--all", "--overwrite", "kubernetes.io/os=linux")
+    lab.run("kubectl", "taint", "nodes", "--all", "pool-")
+
+
+@pytest.mark.usefixtures("other_nodes")
+def test_nodes_that_would_take_no_pod_are_told_before_anything_is_made(
+    lab: Lab, context: Context
+) -> None:
+    on_windows = [f for f in workloads.before_restart(context) if "Windows" in f.what]
+    assert [f.where for f in on_windows] == [
+        "StatefulSet xnat/xnat-postgresql",
+        "StatefulSet xnat/xnat-xnat-web",
+    ]
+    lab.run("kubectl", "label", "nodes", "--all", "--overwrite", "kubernetes.io/os=linux")
+    _, istiod = steps(context)
+    (pending,) = istiod.obstacles(context)
+    assert pending.where == "Deployment istio-system/istiod"
+    assert pending.parameter == ("istio.istiod.values.tolerations: [{key: pool, operator: Exists}]")
 
 
 def test_what_may_not_be_looked_at_is_said_and_the_rest_is_shown(

@@ -80,6 +80,22 @@ def test_in_a_mesh_there_is_nothing_to_label_or_restart(make: MakeContext) -> No
         assert step.verify(context).ok
 
 
+def test_an_upgrade_is_planned_from_what_istiod_reports(make: MakeContext, mesh: Lab) -> None:
+    """In plan mode the plan holds the restarts that follow, and nothing is changed."""
+    (newer,) = mesh.state.upgrades
+    context = make(upgrade={"to": newer}, mode="plan")
+    for release in ("istio-base", "istiod"):
+        mesh.run(
+            *("kubectl", "--namespace", "istio-system", "label", "secret"),
+            *("--selector", f"owner=helm,name={release}", "installed-by=istio-runbook"),
+        )
+    istiod, restart = named(context, "upgrade-istiod"), named(context, "upgrade-restart")
+    (change,) = istiod.plan(context).changes
+    assert f"image: registry.istio.io/testing/pilot:{newer}" in change.text
+    assert restart.plan(context).summary.count("restart StatefulSet") == 2
+    assert context.istioctl.version().control_plane == mesh.state.istio_version
+
+
 def test_a_workload_that_does_not_exist_is_named(make: MakeContext) -> None:
     order = ["StatefulSet/xnat-xnat-web", "Deployment/typo"]
     context = make(application={"restart_order": order})

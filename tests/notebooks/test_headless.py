@@ -4,20 +4,27 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import html
 import json
 import re
+import secrets
 import signal
 import subprocess
 from pathlib import Path
+from urllib.parse import quote
+from xml.etree import ElementTree as ET
 
+import jsonschema
 import nbformat
 import psutil
 import pytest
 import yaml
 
 from runbook_lib import chapters as steps
+from runbook_lib.base import MASK, chain
 from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
+from runbook_lib.headless import evidence_schema
 from runbook_lib.lifecycle import StepOutcome, runs
 from tests.labs import Lab, named
 from tests.notebooks.headless import Run, execute, run, start
@@ -45,6 +52,9 @@ TOKEN = re.compile(r"\beyJ[\w-]{8,}\.eyJ[\w-]+\.[\w-]+")
 
 DENIED = "403 RBAC: access denied"
 
+PLANTED = {name: secrets.token_urlsafe(12) + "&<>" for name in ("key", "variable", "url", "other")}
+"""Secrets that are written down wherever a parameters file takes them."""
+
 
 @pytest.fixture(scope="module")
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -53,9 +63,18 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def planned(lab: Lab, output: Path) -> Run:
-    """A run in plan mode on the fresh lab."""
-    return run(lab, output, "--plan")
+def planned(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in plan mode on the fresh lab, with secrets among the parameters."""
+    values = {
+        "pilot": {"env": {"DB_PASSWORD": PLANTED["key"]}},
+        "env": {"UPSTREAM": f"https://me:{quote(PLANTED['url'])}@proxy.example.com"},
+        "extra": [{"name": "API_KEY", "value": PLANTED["variable"]}],
+    }
+    of_base = {"global": {"clientSecret": PLANTED["other"]}}
+    istio = {"istiod": {"values": values}, "base": {"values": of_base}}
+    file = tmp_path_factory.mktemp("planted") / "parameters.yaml"
+    file.write_text(yaml.safe_dump({"target": {"kind": "lab"}, "istio": istio}))
+    return run(lab, output, "--plan", "--parameters", str(file))
 
 
 @pytest.fixture(scope="module")
@@ -215,6 +234,39 @@ def test_no_secret_is_in_any_output_evidence_or_log(
         assert [name for name, secret in secrets.items() if secret in text] == [], where
 
 
+def test_secrets_among_the_parameters_are_in_nothing_that_a_run_writes(planned: Run) -> None:
+    assert planned.code == 0, planned.output
+    shown = {path.name: path.read_text() for path in planned.folder.rglob("*") if path.is_file()}
+    shown["output"] = planned.output
+    assert MASK in shown["01_install_istio.ipynb"], "the values are shown"
+    assert MASK in shown["evidence.jsonl"]
+    for secret in PLANTED.values():
+        for form in (secret, quote(secret), html.escape(secret), json.dumps(secret)[1:-1]):
+            assert [where for where, text in shown.items() if form in text] == []
+
+
+def test_what_a_run_writes_is_for_its_owner_alone(planned: Run, first: Run) -> None:
+    for folder in (planned.folder, first.folder):
+        assert folder.stat().st_mode & 0o777 == 0o700
+        modes = {path.name: path.stat().st_mode & 0o777 for path in folder.rglob("*")}
+        assert set(modes.values()) == {0o600}, modes
+
+
+def test_the_evidence_of_a_run_is_whole_and_its_seal_is_printed(first: Run) -> None:
+    """The runner and a kernel for each notebook have written to it."""
+    assert chain.faults(first.folder / runs.EVIDENCE, [runs.seal_of(first.folder)]) == []
+    assert f"Evidence:  {runs.noted_seal(first.folder)}\n" in first.output
+    validator = jsonschema.Draft202012Validator(evidence_schema.schema())
+    for line in (first.folder / runs.EVIDENCE).read_text().split("\n")[:-1]:
+        validator.validate(json.loads(line))
+
+
+def test_a_pipeline_gets_a_case_for_each_step(first: Run) -> None:
+    suites = ET.parse(first.folder / "junit.xml").getroot()
+    assert [case.attrib["name"] for case in suites.iter("testcase")] == STEPS
+    assert {suite.attrib["failures"] for suite in suites} == {"0"}
+
+
 def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path: Path) -> None:
     assert second.code == 0
     executed = tmp_path / "out.ipynb"
@@ -227,6 +279,31 @@ def test_one_notebook_runs_with_plain_papermill(lab: Lab, second: Run, tmp_path:
     assert done.returncode == 0, done.stdout
     assert "Verified." in executed.read_text()
     assert "from the notebook: timeouts.policy" in executed.read_text()
+    summary = json.loads((tmp_path / runs.SUMMARY).read_text())
+    assert (summary["complete"], summary["mode"]) == (True, "apply")
+    assert {step["outcome"] for step in summary["steps"]} == {"verified"}
+    assert chain.faults(tmp_path / runs.EVIDENCE, [runs.seal_of(tmp_path)]) == []
+
+
+def test_papermill_by_itself_masks_secrets_with_the_engine_of_the_runbook(
+    lab: Lab, second: Run, tmp_path: Path
+) -> None:
+    assert second.code == 0
+    executed, file = tmp_path / "out.ipynb", tmp_path / "parameters.yaml"
+    secret = PLANTED["key"]
+    istio = {"istiod": {"values": {"pilot": {"env": {"DB_PASSWORD": secret}}}}}
+    file.write_text(yaml.safe_dump({"target": {"kind": "lab"}, "istio": istio, "mode": "plan"}))
+    done = execute(
+        lab,
+        *("-m", "papermill", "--engine", "runbook", "notebooks/01_install_istio.ipynb"),
+        *(str(executed), "-f", str(file)),
+        RUNBOOK_RUN_DIR=str(tmp_path / "run"),
+    )
+    assert done.returncode == 0, done.stdout
+    shown = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
+    shown |= {"executed": executed.read_text(), "output": done.stdout}
+    assert [name for name, text in shown.items() if secret in text] == []
+    assert shown["executed"].count(MASK) > 2, "in the cell, in the metadata and in the plan"
 
 
 def test_a_session_takes_its_file_and_shows_its_digest(
@@ -323,6 +400,20 @@ def test_a_field_that_others_manage_is_shown_and_not_taken(
     assert refused.outcomes["mutual-tls-exception"] == "not run"
     shown = lab.run("kubectl", "get", "peerauthentication", "--all-namespaces")
     assert "PERMISSIVE" in shown
+    set_back = ("kubectl", "--namespace", "istio-system", "set", "resources", "deployment/istiod")
+    lab.run(*set_back, "--requests=cpu=501m")
+    drift = execute(lab, "-m", "runbook_lib", "verify", "--runs", str(output), "--output", "json")
+    assert drift.returncode == 6, drift.stdout
+    found = {each["step"]: each for each in json.loads(drift.stdout)["steps"]}
+    differing = {name for name, each in found.items() if each["standing"] != "holds"}
+    assert differing == {"install-istiod", "mutual-tls-strict"}
+    (policy_change,) = found["mutual-tls-strict"]["changes"]
+    assert policy_change["fields"][0]["manager"] == "somebody"
+    assert policy_change["fields"][0]["path"] == ".spec.mtls.mode"
+    assert found["mutual-tls-strict"]["proved"]["run"] in {each.name for each in output.iterdir()}
+    (deployment,) = found["install-istiod"]["changes"]
+    assert "-            cpu: 501m" in deployment["diff"]
+    lab.run(*set_back, "--requests=cpu=500m")
     lab.run("kubectl", "--namespace", "istio-system", "delete", "peerauthentication", "default")
     assert run(lab, output, "--notebook", "04_mutual_tls").code == 0
 
@@ -399,7 +490,9 @@ def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
     assert run(lab, output, "--notebook", "02_label_namespace").code == 0
 
 
-@pytest.mark.parametrize(("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_leaves_every_artefact(
     lab: Lab, second: Run, output: Path, sent: signal.Signals, code: int
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from jupyter_client.kernelspec import KernelSpecManager
 
 from runbook_lib import cli
 from runbook_lib.base.exit_codes import ExitCode
@@ -168,6 +170,29 @@ def test_a_session_on_a_lab_starts_it_and_opens_as_root_with_further_options(
     assert {"jupyterlab", "--allow-root", "--no-browser"} <= set(argv)
     assert argv[argv.index("--ip") + 1] == "0.0.0.0"
     assert argv[-1] == "notebooks/00_start_here.ipynb"
+
+
+def test_a_session_has_kernels_of_this_interpreter_whatever_python3_is_on_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    foreign = tmp_path / "kernels" / "python3"
+    foreign.mkdir(parents=True)
+    spec = {"argv": ["/bin/false"], "display_name": "another", "language": "python"}
+    (foreign / "kernel.json").write_text(json.dumps(spec))
+    monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
+    assert KernelSpecManager().get_kernel_spec("python3").argv == ["/bin/false"]
+
+    def become(_program: str, _argv: list[str], environ: dict[str, str]) -> None:
+        monkeypatch.setenv("JUPYTER_PATH", environ["JUPYTER_PATH"])
+        raise Started
+
+    monkeypatch.setattr(os, "execve", become)
+    monkeypatch.setattr(lab, "up", lambda _name: None)
+    monkeypatch.chdir(Path.cwd())
+    with pytest.raises(Started):
+        command("notebook")
+    found = KernelSpecManager().get_kernel_spec("python3")
+    assert found.resource_dir == str(Path(sys.prefix, "share", "jupyter", "kernels", "python3"))
 
 
 def test_a_session_on_a_cluster_starts_no_lab_and_hands_the_file_to_every_kernel(

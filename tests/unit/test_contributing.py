@@ -42,7 +42,8 @@ class OneNamespace:
         metadata = {"name": name, "labels": {**self.foreign, **self.applied}}
         return {"apiVersion": "v1", "kind": "Namespace", "metadata": metadata}
 
-    def apply(self, manifest: Object, *, dry_run: bool = False) -> Object:
+    def apply(self, manifest: Object, *, dry_run: bool = False, force: bool = False) -> Object:
+        assert not force
         after = copy.copy(self)
         after.applied = manifest["metadata"]["labels"]
         if not dry_run:

@@ -209,7 +209,7 @@ def _scalings(
 
 
 def _pods(context: Context, target: Object) -> list[Object]:
-    if "matchLabels" not in (target["spec"].get("selector") or {}):
+    if not target["spec"].get("selector"):
         return []
     found = rollout.pods_of(context, target)
     return [pod for pod in found if not pods.is_leaving(pod)]

@@ -26,10 +26,10 @@ from runbook_lib.cluster import (
     WORKLOADS,
     Object,
     annotations_of,
+    authors,
     live_object,
     merged,
     object_diff,
-    ownership,
     place_of,
     reference,
     without_fields,
@@ -102,15 +102,19 @@ def _consequence(manager: str, operation: str) -> str:
     return f"{act} {does} unless {source}"
 
 
-def set_back(context: Context) -> tuple[Check, ...]:
+def set_back(context: Context, remedy: Remedy) -> tuple[Check, ...]:
     """Return the autoscalers that were mended and are not any more: who did that, and when."""
     return tuple(
-        Check(reference(live, ".spec.metrics"), "; ".join(map(str, writers)), ok=False)
-        for live in autoscalers.objects(context)
-        if autoscalers.METRICS_BEFORE in annotations_of(live)
-        and not autoscalers.managed_by_runbook(live)
-        and any(scaling.needs_remedy for scaling in autoscalers.judge(context, live))
-        and (writers := ownership.others(live, "spec.metrics"))
+        Check(
+            reference(live),
+            "; ".join(
+                map(str, authors(live, {"spec": {"metrics": live["spec"]["metrics"]}}, part))
+            ),
+            ok=False,
+        )
+        for live, manifest in manifests(context, remedy)
+        if METRICS_BEFORE in annotations_of(live) and not autoscalers.managed_by_runbook(live)
+        for part in [{"spec": manifest["spec"]}]
     )
 
 

@@ -119,7 +119,7 @@ class _MendAutoscalers(Step):
         points = _point_table(found)
         note = _troubles([each for each in found.autoscalers if not each.computed])
         tables = [points, decisions]
-        if undone := remedies.set_back(context):
+        if undone := remedies.set_back(context, self._remedy):
             tables.append(table.of_checks("Set back by others", undone))
             note = " ".join(filter(None, [note, f"That happens again {remedies.IN_THE_CHART}."]))
         return Verification(self.name, tuple(tables), note)

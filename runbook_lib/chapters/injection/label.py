@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.chapters.injection import manifest
 from runbook_lib.chapters.injection.rollback import wait_until_nothing_is_injected
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, preflight, reverting
 from runbook_lib.chapters.shared.preflight import aws, workloads
+from runbook_lib.chapters.shared.sidecars import labelled_namespace
 from runbook_lib.cluster import (
     INJECTION_LABEL,
     REVISION_LABEL,
@@ -76,7 +76,7 @@ class _LabelNamespace(RevertibleStep):
         return Verification(self.name, (table.of_checks(title, checks),))
 
     def manifests(self, context: Context) -> list[Object]:
-        return [manifest.labelled_namespace(context.parameters)]
+        return [labelled_namespace(context.parameters)]
 
     def exports(self, context: Context) -> Exports:
         return Exports(patches=tuple(self.manifests(context)))

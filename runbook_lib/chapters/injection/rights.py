@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from runbook_lib.chapters.shared.rights import APPLY, Right, workloads
+from runbook_lib.chapters.shared.sidecars import rights as sidecars
 from runbook_lib.parameters import Parameters
 
-_LABEL, _RESTART = ("injection-label",), ("injection-restart",)
-_CANARY, _BACK = ("injection-canary",), ("rollback-sidecars",)
+_LABEL, _BACK = ("injection-label",), ("rollback-sidecars",)
 
 
 def rights(parameters: Parameters) -> tuple[Right, ...]:
     """Return the rights of the chapter."""
     namespace = parameters.application.namespace
-    canary: tuple[Right, ...] = ()
-    if parameters.tries_canary:
-        verbs = (*APPLY, "delete")
-        canary = (Right(("jobs",), verbs, "batch", namespace, steps=_CANARY, tried=True),)
     return (
-        *canary,
+        *sidecars.trying(parameters, "injection-canary"),
         Right(("namespaces",), ("patch",), names=(namespace,), steps=_LABEL, tried=True),
         # Pods as they would be with sidecars are only tried, as dry runs.
-        Right(("pods",), APPLY, "", namespace, steps=_LABEL + _RESTART, tried=True),
-        *workloads(parameters, ("patch",), _RESTART),
+        Right(("pods",), APPLY, "", namespace, steps=_LABEL, tried=True),
+        *sidecars.restarting(parameters, "injection-restart"),
     )
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import ClusterRefused, wait
-from runbook_lib.chapters.injection import manifest, owners
 from runbook_lib.chapters.shared import RollbackStep, objects, observe
+from runbook_lib.chapters.shared.sidecars import labelled_namespace, owners
 from runbook_lib.cluster import (
     APPS,
     PROXY,
@@ -156,7 +156,7 @@ class _RemoveSidecars(RollbackStep):
     @staticmethod
     def _label(context: Context) -> list[Object]:
         """Return the namespace without the label, if the runbook set it."""
-        labelled = manifest.labelled_namespace(context.parameters)
+        labelled = labelled_namespace(context.parameters)
         found = live_object(context.cluster, labelled)
         own = found is not None and ownership.owns(found, "metadata.labels")
         return [without_fields(labelled)] if own else []
@@ -226,7 +226,7 @@ def _with_sidecars(found: list[Object]) -> list[Object]:
 
 def _label_of_others(context: Context) -> str:
     """Say who else asks for sidecars in the namespace; empty if no one does."""
-    found = live_object(context.cluster, manifest.labelled_namespace(context.parameters))
+    found = live_object(context.cluster, labelled_namespace(context.parameters))
     key, _ = injection_label(context.parameters)
     if found is None or key not in labels_of(found):
         return ""

@@ -4,24 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from runbook_lib.base import State
-from runbook_lib.chapters.shared import RollbackStep, preflight
+from runbook_lib.chapters.shared import RollbackStep, objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
+from runbook_lib.chapters.shared.release import removal
 from runbook_lib.cluster import (
     ADMISSION,
     REVISION_LABEL,
+    TAG_LABEL,
     Object,
     annotations_of,
+    labels_of,
     name_of,
     namespace_of,
     pods,
-    reference,
 )
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
-from runbook_lib.mesh import injection, istiod_name, rollout
+from runbook_lib.mesh import injection, revisions, rollout
 from runbook_lib.parameters import Parameters
-
-_WEBHOOK_KINDS = ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration")
 
 
 class _UninstallIstio(RollbackStep):
@@ -45,9 +44,10 @@ class _UninstallIstio(RollbackStep):
         base, base_stays = self._base.removal(context)
         if base is not None and istiod_stays:
             base, base_stays = None, f"{self._base.ref} stays: istiod needs its kinds."
-        changes = tuple(change for change in (istiod, base) if change is not None)
-        notes = " ".join(filter(None, [istiod_stays, base_stays]))
-        return Plan(self.name, context.target.uid, changes, note=notes)
+        tags = objects.plan_deletion(context, self.name, _tags(context) if istiod else [])
+        releases = tuple(change for change in (istiod, base) if change is not None)
+        notes = " ".join(filter(None, [istiod_stays, base_stays, tags.note]))
+        return Plan(self.name, context.target.uid, (*tags.changes, *releases), note=notes)
 
     def dangers(self, context: Context, plan: Plan) -> Iterator[Finding]:
         if self._istiod.ref not in {change.ref for change in plan.changes}:
@@ -62,9 +62,12 @@ class _UninstallIstio(RollbackStep):
             )
 
     def remove(self, context: Context, plan: Plan) -> None:
+        revision = _resolved(context).istio.revision
+        timeout = context.parameters.timeouts.istiod
+        objects.delete_objects(context, plan, _tags(context), timeout=timeout)
         self._istiod.uninstall(context, plan)
         if self._istiod.check_removed(context).ok:
-            _wait_until_istiod_is_gone(context)
+            removal.wait_until_gone(context, revision)
         self._base.uninstall(context, plan)
 
     def verify_removal(self, context: Context) -> Verification:
@@ -74,7 +77,7 @@ class _UninstallIstio(RollbackStep):
         if others:
             checks.append(Check("control plane", f"stays: {', '.join(others)} is of others", None))
         elif releases[0].ok:
-            hooks = _webhooks(context)
+            hooks = removal.webhooks_calling_none(context)
             checks.append(Check("webhooks that call istiod", ", ".join(hooks) or "none", not hooks))
             # The API server asks webhooks for this dry run: one that is left would refuse it.
             checks.append(injection.check_new_pod(context, injected=False))
@@ -86,9 +89,27 @@ def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
     return (_UninstallIstio(parameters),)
 
 
+def _resolved(context: Context) -> Parameters:
+    return revisions.of_cluster(context.cluster, context.parameters)
+
+
+def _tags(context: Context) -> list[Object]:
+    """Return the webhooks of tags that name the revision: they would call an istiod that is gone.
+
+    An upgrade makes them; they are in no release.
+    """
+    revision = _resolved(context).istio.revision
+    found = context.cluster.list(ADMISSION, "MutatingWebhookConfiguration")
+    return [
+        item
+        for item in found
+        if TAG_LABEL in labels_of(item) and labels_of(item).get(REVISION_LABEL) == revision
+    ]
+
+
 def _pods_with_sidecars(context: Context) -> list[str]:
     """Return the pods of all namespaces that would be stranded: those of this control plane."""
-    desired = context.parameters.istio.revision
+    desired = _resolved(context).istio.revision
     return sorted(
         f"{namespace_of(pod)}/{name_of(pod)}"
         for pod in context.cluster.list("v1", "Pod")
@@ -96,40 +117,3 @@ def _pods_with_sidecars(context: Context) -> list[str]:
         # One that does not say whose it is could be anybody's.
         if annotations_of(pod).get(REVISION_LABEL, desired) == desired
     )
-
-
-def _wait_until_istiod_is_gone(context: Context) -> None:
-    def observe(found: list[Object]) -> State:
-        names = [name_of(pod) for pod in found if not rollout.has_ended(pod)]
-        return State(not names, f"still there: {', '.join(names)}" if names else "gone")
-
-    context.cluster.watch_until(
-        "istiod's pods to be gone",
-        "v1",
-        "Pod",
-        context.parameters.istio.namespace,
-        observe,
-        labels={"app": "istiod", REVISION_LABEL: context.parameters.istio.revision},
-        timeout=context.parameters.timeouts.istiod,
-        on_change=context.waiting,
-    )
-
-
-def _webhooks(context: Context) -> list[str]:
-    """Return the webhook configurations that call istiod: without it they refuse every pod."""
-    namespace = context.parameters.istio.namespace
-    service = istiod_name(context.parameters)
-
-    def calls_it(item: Object) -> bool:
-        services = [
-            (hook.get("clientConfig") or {}).get("service") or {}
-            for hook in item.get("webhooks") or []
-        ]
-        return any((s.get("namespace"), s.get("name")) == (namespace, service) for s in services)
-
-    return [
-        reference(item)
-        for kind in _WEBHOOK_KINDS
-        for item in context.cluster.list(ADMISSION, kind)
-        if calls_it(item)
-    ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 import httpx
@@ -12,6 +11,7 @@ from runbook_lib.cluster import (
     APPS,
     NETWORKING,
     Object,
+    in_url,
     labels_of,
     name_of,
     ref,
@@ -73,7 +73,7 @@ def address(context: Context) -> Address:
         return Address("", lacking=lacking)
     if desired.exposure == "nlb-tls":
         return Address(f"https://{desired.host}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
-    return Address(f"http://{balancer}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
+    return Address(f"http://{in_url(balancer)}:{manifest.KIALI_PORT}{desired.web_root}", balancer)
 
 
 def forward_command(context: Context) -> str:
@@ -92,9 +92,8 @@ def token_command(context: Context, name: str) -> str:
 
 
 def _kubectl(context: Context) -> str:
-    """Kubectl on the pinned cluster: a terminal's own kubeconfig and context may be others."""
-    target = context.target
-    return shlex.join([*target.kubeconfig.calling("kubectl"), "--context", target.context])
+    """Kubectl on the pinned cluster."""
+    return context.target.kubeconfig.kubectl(context.target.context)
 
 
 def operator_log_command(parameters: Parameters) -> str:

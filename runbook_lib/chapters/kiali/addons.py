@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,6 +13,7 @@ from runbook_lib.base import CommandError, WaitTimeout, wait
 from runbook_lib.chapters.kiali import addon_manifests as addons
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects
+from runbook_lib.chapters.shared.preflight.nodes import on_no_node
 from runbook_lib.cluster import (
     Object,
     labels_of,
@@ -22,7 +23,17 @@ from runbook_lib.cluster import (
     pods,
     reference,
 )
-from runbook_lib.lifecycle import Check, Context, Exports, Plan, Step, Verification, table
+from runbook_lib.lifecycle import (
+    Check,
+    Context,
+    Exports,
+    Finding,
+    Plan,
+    Step,
+    Verification,
+    require,
+    table,
+)
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
@@ -91,8 +102,12 @@ class _InstallAddons(Step):
             note = "Kiali reads a Prometheus and a Jaeger that are there already."
             return Plan(self.name, context.target.uid, note=note)
         desired, used = self._to_apply(context)
-        note = " ".join([*used, _SAMPLES])
-        plan = objects.plan_objects(context, self.name, desired, note, own=True)
+        plan = objects.plan_objects(
+            context, self.name, desired, " ".join([*used, _SAMPLES]), own=True
+        )
+        found = tuple(self._pending(context, desired)) if not plan.empty else ()
+        require(found)
+        note = " ".join([*used, _SAMPLES, *(each.sentence for each in found)])
         pulled = f"{note} Nodes pull {', '.join(pods.images(desired))}."
         return plan if plan.empty else replace(plan, note=pulled)
 
@@ -136,6 +151,13 @@ class _InstallAddons(Step):
             else:
                 desired += items
         return desired, used
+
+    def _pending(self, context: Context, desired: Sequence[Object]) -> Iterator[Finding]:
+        """Find that no node takes the pods of an add-on."""
+        for addon in self._addons:
+            made = [item for item in self._objects(context, addon) if item in desired]
+            value = f"kiali.{addon.parameter}: a manifest of yours, with tolerations"
+            yield from on_no_node(context, made, value)
 
     def _workloads(self, context: Context) -> list[Object]:
         items = (item for addon in self._addons for item in self._objects(context, addon))

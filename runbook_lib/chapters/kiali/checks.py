@@ -10,7 +10,7 @@ from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali.client import REFUSED, Kiali, KialiAnswer, Validation
 from runbook_lib.cluster import Object, accounts
 from runbook_lib.lifecycle import Check, Context, Table, table
-from runbook_lib.mesh import SECURITY_API, istiod_name
+from runbook_lib.mesh import SECURITY_API, istiod_name, revisions
 
 _WRONG_TOKEN = "not-a-token"
 _READS = ("prometheus", "tracing")
@@ -88,7 +88,7 @@ def _login_checks(kiali: Kiali, token: str) -> list[Check]:
 
 
 def _mesh_checks(context: Context, kiali: Kiali) -> list[Check]:
-    parameters = context.parameters
+    parameters = revisions.of_cluster(context.cluster, context.parameters)
     components = kiali.components()
     # Kiali names istiod by its Deployment, whose name carries the revision.
     istiod = istiod_name(parameters)

@@ -8,6 +8,7 @@ from runbook_lib.chapters.kiali import addons, manifest, tracing
 from runbook_lib.chapters.kiali import readers as kiali_readers
 from runbook_lib.chapters.kiali.instance import describing
 from runbook_lib.chapters.shared import definitions, objects
+from runbook_lib.chapters.shared.preflight.nodes import on_no_node
 from runbook_lib.chapters.shared.release import ReleasePlanner, Source
 from runbook_lib.cluster import (
     APPS,
@@ -17,12 +18,14 @@ from runbook_lib.cluster import (
     ref,
 )
 from runbook_lib.lifecycle import (
+    Change,
     Check,
     Context,
     Exports,
     Plan,
     Step,
     Verification,
+    require,
     table,
 )
 from runbook_lib.mesh import rollout
@@ -46,8 +49,21 @@ class _InstallOperator(Step):
 
     def plan(self, context: Context) -> Plan:
         planned = objects.plan_objects(context, self.name, self._first(context))
-        changes = planned.changes + self._release.changes(context)
-        return Plan(self.name, context.target.uid, changes, planned.unpredictable)
+        release = self._release.changes(context)
+        tolerations = "kiali.operator.values.tolerations"
+        made = self._deployments(context) if release else ()
+        found = tuple(on_no_node(context, made, tolerations))
+        require(found)
+        return Plan(
+            self.name,
+            context.target.uid,
+            planned.changes + release,
+            planned.unpredictable,
+            " ".join(each.sentence for each in found),
+        )
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        return (*super().drift(context), *self._release.drift(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         objects.apply_objects(context, plan, self._first(context))

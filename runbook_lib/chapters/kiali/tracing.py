@@ -18,7 +18,7 @@ from runbook_lib.chapters.shared import objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import Object, has_sidecar, name_of, ownership, reference
 from runbook_lib.lifecycle import Check, Context, Exports, Plan, Step, Verification, table
-from runbook_lib.mesh import of_revision, web_pods
+from runbook_lib.mesh import of_revision, revisions, web_pods
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Expectation, Probe, probe
 
@@ -146,7 +146,8 @@ def _is_narrow(spec: Object) -> bool:
 def _mesh_config(context: Context) -> Object | None:
     """Return the mesh config that istiod reads; None where there is no istiod yet."""
     istio = context.parameters.istio
-    name = of_revision(context.parameters, "istio")
+    parameters = revisions.of_cluster(context.cluster, context.parameters)
+    name = of_revision(parameters, "istio")
     found = context.cluster.get("v1", "ConfigMap", name, istio.namespace)
     if found is None:
         return None

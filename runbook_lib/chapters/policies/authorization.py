@@ -10,6 +10,7 @@ from runbook_lib.chapters.policies.observing import ReadDryRun
 from runbook_lib.chapters.policies.services import service_ports
 from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
 from runbook_lib.chapters.shared.preflight import aws
+from runbook_lib.chapters.shared.preflight.traffic import past_sidecars
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
@@ -131,7 +132,9 @@ class _AllowMethods(RevertibleStep):
             yield from outsiders.cut_off(context)
             yield from _not_http(context)
             yield from aws.before_authorization(context)
+            yield from preflight.hidden(context)
             yield from stale.sidecars(context)
+            yield from past_sidecars(context)
             yield from preflight.policy_kept(context, lambda: self._manifest(context))
 
     def plan(self, context: Context) -> Plan:

@@ -9,12 +9,20 @@ from dataclasses import replace
 
 from runbook_lib.chapters.policies import manifest, pod_to_pod, stale
 from runbook_lib.chapters.policies.services import service_ports
-from runbook_lib.chapters.shared import RevertibleStep, objects, observe, outsiders, preflight
+from runbook_lib.chapters.shared import (
+    RevertibleStep,
+    front,
+    objects,
+    observe,
+    outsiders,
+    preflight,
+)
 from runbook_lib.chapters.shared.preflight import aws, workloads
 from runbook_lib.chapters.shared.preflight.traffic import (
     Closing,
     dependencies_past_sidecars,
     metrics_ports,
+    past_sidecars,
 )
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
@@ -53,7 +61,9 @@ class _PeerAuthenticationStep(RevertibleStep):
             yield from metrics_ports(context, closing)
             yield from dependencies_past_sidecars(context, closing)
         yield from stale.sidecars(context)
+        yield from past_sidecars(context)
         yield from aws.before_mutual_tls(context)
+        yield from preflight.hidden(context)
         yield from preflight.policy_kept(context, lambda: self.manifest(context))
 
     def plan(self, context: Context) -> Plan:
@@ -64,6 +74,9 @@ class _PeerAuthenticationStep(RevertibleStep):
             "callers without a sidecar are refused, unless it is in application.plaintext_ports",
         )
         plan = objects.plan_objects(context, self.name, self.manifests(context), note, own=True)
+        if not plan.empty:
+            notes = (plan.note, *(each.text for each in front.in_front(context)))
+            plan = replace(plan, note=" ".join(filter(None, notes)))
         return aws.with_unread(plan, found)
 
     def apply(self, context: Context, plan: Plan) -> None:
@@ -93,7 +106,8 @@ class _StrictMutualTls(_PeerAuthenticationStep):
         self.risk = (
             "callers inside the cluster without a sidecar get no answer any more"
             if exception_first
-            else "the load balancer speaks plaintext: users see 502 until the exception is applied"
+            else "what stands in front speaks plaintext: users see 502, or another error, until "
+            "the exception is applied"
         )
 
     def manifest(self, context: Context) -> Object:
@@ -155,8 +169,8 @@ def _until_exception(context: Context) -> Interruption:
     return Interruption(
         outside(context),
         Loss.EVERYTHING,
-        "no answer: the load balancer says 502",
-        "it speaks plaintext, which every port refuses",
+        f"no answer: they get {front.closed(context)}",
+        "what stands in front speaks plaintext, which every port refuses",
         None,
         "until mutual-tls-exception is applied",
     )
@@ -177,8 +191,8 @@ def _other_callers(context: Context) -> Iterator[str]:
     if others := outsiders.namespaces_of_others(context):
         yield (
             f"who calls pods with sidecars in {', '.join(others)}: this policy holds for the whole "
-            "mesh, so every caller without a sidecar is refused there, too, and a load balancer "
-            "that speaks plaintext answers 502. Ask their owners; a PeerAuthentication of their "
+            "mesh, so every caller without a sidecar is refused there, too, and so is a load "
+            "balancer that speaks plaintext. Ask their owners; a PeerAuthentication of their "
             "own decides in its place"
         )
 

@@ -109,8 +109,7 @@ def _of_another(context: Context, each: _Sidecars, names: list[str], istiod: Obj
 
 
 def _own_revision(context: Context) -> str:
-    found = revisions.tags(context.cluster)
-    return revisions.resolved(context.parameters, found).istio.revision
+    return revisions.of_cluster(context.cluster, context.parameters).istio.revision
 
 
 def _sidecars(context: Context) -> Mapping[_Sidecars, list[str]]:

@@ -118,7 +118,7 @@ def _doors(context: Context, given: DicomParameters) -> Iterator[_Door]:
     """Yield where devices call: at the given address, or through Services from outside."""
     if given.address is not None:
         host, _, number = given.address.rpartition(":")
-        yield _Door(given.address, host, int(number))
+        yield _Door(given.address, host.strip("[]"), int(number))
         return
     namespace = context.parameters.application.namespace
     ways = [

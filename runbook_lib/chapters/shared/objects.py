@@ -9,8 +9,11 @@ from runbook_lib.chapters.shared import preflight
 from runbook_lib.cluster import (
     Object,
     ObjectDiff,
+    annotations_of,
+    authors,
     live_object,
     name_of,
+    normalise,
     object_diff,
     ownership,
     reference,
@@ -46,7 +49,7 @@ def plan_objects(
     changes, unpredictable = [], []
     for manifest in manifests:
         diff, unknown = _compare(context, manifest)
-        if own and diff.action == "change":
+        if own and diff.action == "change" and not context.comparing:
             _refuse_others(context, manifest)
         if diff.action != "none":
             changes.append(Change.of_object(diff))
@@ -158,17 +161,22 @@ def check(context: Context, manifest: Object) -> Check:
     found = live_object(context.cluster, manifest)
     if found is None:
         return Check(subject, "missing", ok=False)
-    writers = "; ".join(map(str, ownership.others(found)))
-    return Check(subject, f"changed: {writers}" if writers else "changed", ok=False)
+    desired = context.cluster.apply(manifest, dry_run=True, force=True)
+    changed = "; ".join(map(str, authors(found, normalise(found), normalise(desired))))
+    return Check(subject, changed or "changed", ok=False)
 
 
 def own_namespace(context: Context, manifest: Object) -> list[Object]:
-    """Return a namespace's manifest if it is missing, or was made by the runbook.
+    """Return a namespace's manifest if it is missing, or the runbook's own and not as it says.
 
-    One of others is used as it is: marked as the runbook's own, it would go with a rollback.
+    One of others is used as it is: marked as the runbook's own, it would go with a rollback. Nor is
+    anything applied that is there already: who may run a chapter need not change namespaces.
     """
     found = live_object(context.cluster, manifest)
-    return [manifest] if found is None or ownership.is_own(found) else []
+    if found is None:
+        return [manifest]
+    complete = annotations_of(manifest).items() <= annotations_of(found).items()
+    return [manifest] if ownership.is_own(found) and not complete else []
 
 
 def _is_gone(found: list[Object]) -> State:
@@ -213,7 +221,7 @@ def _compare(context: Context, manifest: Object) -> tuple[ObjectDiff, str]:
         current = live_object(context.cluster, manifest)
         if current is not None and (leaving := preflight.deletion(current)) is not None:
             raise Refused(leaving)
-        desired = context.cluster.apply(manifest, dry_run=True)
+        desired = context.cluster.apply(manifest, dry_run=True, force=context.comparing)
     except KindNotInstalled as error:
         if context.parameters.mode != "plan":
             raise

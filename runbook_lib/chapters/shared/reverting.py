@@ -155,9 +155,7 @@ class RevertibleStep(Revertible):
 
 def kubectl(context: Context, *arguments: str) -> str:
     """Return a command line of kubectl for a shell, bound to the cluster of this run."""
-    target = context.target
-    program = target.kubeconfig.calling("kubectl")
-    return shlex.join([*program, f"--context={target.context}", *arguments])
+    return context.target.kubeconfig.kubectl(context.target.context, *arguments)
 
 
 def _digest(item: Object | None) -> str:

@@ -5,9 +5,10 @@ __all__ = [
     "api_errors",
     "connect",
     "describe",
+    "in_url",
     "is_loopback",
 ]
 
-from .client import REQUEST_TIMEOUT, connect, is_loopback
+from .client import REQUEST_TIMEOUT, connect, in_url, is_loopback
 from .failures import api_errors, describe
 from .kubeconfig import Kubeconfig, KubeContext

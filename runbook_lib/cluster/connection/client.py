@@ -68,6 +68,11 @@ def connect(kubeconfig: Kubeconfig, context: str) -> ApiClient:
     return client
 
 
+def in_url(host: str) -> str:
+    """Return a host as URLs have it: addresses of IPv6 in brackets, RFC 3986, section 3.2.2."""
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host
+
+
 def is_loopback(url: str) -> bool:
     """Whether a URL is on this machine, where no proxy applies."""
     host = urlsplit(url).hostname or ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -23,10 +22,10 @@ def api_errors(kubeconfig: Kubeconfig, context: str, doing: str) -> Iterator[Non
     import urllib3
     from kubernetes.client.exceptions import ApiException
 
-    look = shlex.join([*kubeconfig.calling("kubectl"), "--context", context, "get", "--raw"])
+    look = kubeconfig.kubectl(context, "get", "--raw", "/readyz")
     remedy = (
         "check that the cluster is running, that this machine reaches it (VPN?) and that the "
-        f"kubeconfig's credentials are valid: {look} /readyz"
+        f"kubeconfig's credentials are valid: {look}"
     )
     try:
         yield

@@ -6,6 +6,7 @@ https://kubernetes.io/docs/concepts/configuration/organize-cluster-access-kubeco
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -74,6 +75,13 @@ class Kubeconfig:
         if len(self.files) == 1:
             return (str(program), "--kubeconfig", str(self.files[0]))
         return ("env", f"KUBECONFIG={self}", str(program))
+
+    def kubectl(self, context: str, *arguments: str) -> str:
+        """Return a command line of kubectl for a shell, bound to a context of these files.
+
+        A terminal's own kubeconfig and context may be others.
+        """
+        return shlex.join([*self.calling("kubectl"), "--context", context, *arguments])
 
     def context(self, name: str) -> KubeContext:
         """Return the context of this name.

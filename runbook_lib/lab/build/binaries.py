@@ -300,7 +300,7 @@ def _copy_shared(go: Path, env: dict[str, str], share: Path) -> None:
     _copy(_module_folder(go, env, "istio.io/istio"), ISTIO_FILES, share)
     _copy(_module_folder(go, env, "sigs.k8s.io/kwok"), KWOK_FILES, share)
     for chart in ("base", "istiod"):
-        _stamp_chart(share / "charts" / chart / "Chart.yaml")
+        stamp_chart(share / "charts" / chart / "Chart.yaml", istio_version())
 
 
 def _go(argv: list[str | Path], module: Module, env: dict[str, str]) -> str:
@@ -363,8 +363,13 @@ def _copy(source: Path, names: dict[str, str], target: Path) -> None:
         Path(folder).chmod(0o755)
 
 
-def _stamp_chart(path: Path) -> None:
-    """Give a chart its version, as Istio's release builder does: the source tree says 1.0.0."""
+def stamp_chart(path: Path, version: str) -> None:
+    """Give a chart its version, as Istio's release builder does: the source tree says 1.0.0.
+
+    Args:
+        path: Its Chart.yaml.
+        version: What it will say.
+    """
     chart = yaml.safe_load(path.read_text())
-    chart["version"] = chart["appVersion"] = istio_version()
+    chart["version"] = chart["appVersion"] = version
     path.write_text(yaml.safe_dump(chart, sort_keys=False))

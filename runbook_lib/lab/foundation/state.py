@@ -26,6 +26,8 @@ class State:
         sites: The URL of each namespace's Ingress, kept up to date.
         bin: Folder with kubectl, helm and istioctl that fit the cluster.
         charts: Chart folders: `base`, `istiod` and `kiali-operator`.
+        istio_version: The version of Istio that these are of.
+        upgrades: `bin` and `charts` of versions that Istio can be upgraded to, by version.
         addons: Manifests of Istio's sample add-ons, by the name of the program.
         pid: Process id of the supervisor.
         authority: Certificate that signed those of the site's load balancers.
@@ -44,6 +46,7 @@ class State:
     addons: dict[str, str] = field(default_factory=dict)
     authority: str = ""
     sites: dict[str, str] = field(default_factory=dict)
+    upgrades: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def stopping(self) -> State:
         """The same lab on its way down."""

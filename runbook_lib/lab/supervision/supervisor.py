@@ -25,6 +25,7 @@ import yaml
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.locations import command_line, lab_directory
 from runbook_lib.lab.build.binaries import Build, find_build, istio_version, kubernetes_version
+from runbook_lib.lab.build.versions import ensure_next, next_version
 from runbook_lib.lab.control_plane import kwok, processes
 from runbook_lib.lab.control_plane.processes import ControlPlane
 from runbook_lib.lab.foundation.addresses import LOOPBACK, NODE_IP
@@ -70,6 +71,7 @@ class Supervisor:
 
     def __init__(self, options: argparse.Namespace, build: Build) -> None:
         self._options, self._build = options, build
+        self._versions = {next_version(): ensure_next(build)}
         self._folder = lab_directory(options.name)
         self._gate = Gate(options.gate)
         self._components = Components(self._folder, [options.nft.parent])
@@ -146,10 +148,9 @@ class Supervisor:
             context=name,
             server=server,
             url=url,
-            bin=str(self._build.bin),
-            charts={each: str(self._build.share(f"charts/{each}")) for each in ("base", "istiod")}
-            | {CHART.name: str(CHART)},
+            **_brought(self._build),
             istio_version=istio_version(),
+            upgrades={version: _brought(build) for version, build in self._versions.items()},
             pid=os.getpid(),
             addons={each: str(self._build.share(f"samples/addons/{each}.yaml")) for each in ADDONS},
             authority=str(balancers.authority),
@@ -185,7 +186,11 @@ class Supervisor:
     ) -> Workloads:
         made, claims = plane.credentials, self._folder / "volumes"
         around = Surroundings(
-            self._build, made.authority.certificate, nft=self._options.nft, node=size
+            self._build,
+            self._versions,
+            made.authority.certificate,
+            nft=self._options.nft,
+            node=size,
         )
         workloads = Workloads(api, around, self._folder / "pods", claims, str(self._folder))
         meter = Meter(workloads.processes)
@@ -306,6 +311,12 @@ def _path(document: Object) -> str:
         f"{kind}es" if kind.endswith("s") else f"{kind[:-1]}ies" if kind[-1] == "y" else f"{kind}s"
     )
     return f"{root}{space}/{plural}/{meta['name']}"
+
+
+def _brought(build: Build) -> dict[str, Any]:
+    """What a lab says of a version: where its programs and charts are."""
+    charts = {each: str(build.share(f"charts/{each}")) for each in ("base", "istiod")}
+    return {"bin": str(build.bin), "charts": charts | {CHART.name: str(CHART)}}
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ CLOUDNATIVEPG = "cloudnativepg-stand-in"
 PROMETHEUS = "prometheus"
 JAEGER = "jaeger"
 KIALI = "kiali"
+RUNBOOK = "istio-runbook"
 
 RUNTIME_LABEL = "lab.istio-runbook/runtime"
 """Label of a pod: `process`, or `simulated` where no image of it has one."""
@@ -22,7 +23,7 @@ RUNTIME_LABEL = "lab.istio-runbook/runtime"
 _NAMES = "|".join(
     (
         *(PILOT, PROXY, XNAT, POSTGRESQL, PORTAL, CLOUDNATIVEPG, KIALI_OPERATOR),
-        *(PROMETHEUS, JAEGER, KIALI),
+        *(PROMETHEUS, JAEGER, KIALI, RUNBOOK),
     )
 )
 PROCESS_IMAGE = f"/({_NAMES})(:|@|$)"
@@ -32,3 +33,9 @@ def program_of(image: str) -> str | None:
     """The last part of its name, such as `pilot`; None for an image without a process here."""
     match = re.search(PROCESS_IMAGE, image)
     return match[1] if match else None
+
+
+def tag_of(image: str) -> str:
+    """Its tag, such as `1.32.0`; empty for an image without one."""
+    match = re.search(r":([^:/@]+)(@|$)", image)
+    return match[1] if match else ""

@@ -17,6 +17,7 @@ from runbook_lib.lab.workloads.images import (
     POSTGRESQL,
     PROMETHEUS,
     PROXY,
+    RUNBOOK,
     XNAT,
 )
 from runbook_lib.lab.workloads.pods import Container, Sources, environment, expand
@@ -37,6 +38,7 @@ LAUNCHERS: dict[str, Launcher] = {
     PROMETHEUS: addons.prometheus,
     JAEGER: addons.jaeger,
     KIALI: addons.kiali,
+    RUNBOOK: programs.runbook,
 }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +14,7 @@ from runbook_lib.lab.build.binaries import Build, envoy
 from runbook_lib.lab.foundation.addresses import API_SERVICE_IP
 from runbook_lib.lab.foundation.certificates import kubeconfig, write_private
 from runbook_lib.lab.foundation.process import DIE_WITH_PARENT, Launch
+from runbook_lib.lab.workloads.images import tag_of
 from runbook_lib.lab.workloads.pods import Container
 from runbook_lib.lab.workloads.telemetry import with_stat_namespace
 
@@ -25,6 +26,9 @@ MARK = 1337
 
 A user namespace with one id cannot run Envoy as user 1337, and any user can make such a one.
 """
+
+_PACKAGE = str(Path(__file__).resolve().parents[3])
+"""The folder that this package lies in."""
 
 _ENVOY = "/usr/local/bin/envoy"
 """Where Istio's image has it."""
@@ -38,15 +42,22 @@ class Surroundings:
     """What every program of one lab needs to know.
 
     Attributes:
+        build: What the lab was built with.
+        versions: Other versions of Istio, by version.
         authority: Certificate that signed the API server's.
         nft: The program of that name.
         node: Allocatable `cpu` (cores) and `memory` (bytes).
     """
 
     build: Build
+    versions: Mapping[str, Build]
     authority: Path
     nft: Path
     node: dict[str, int]
+
+    def istio(self, container: Container) -> Build:
+        """What the tag of a container's image names, as in a registry; `latest` is the build's."""
+        return self.versions.get(tag_of(container.spec["image"]), self.build)
 
     def client(self, root: Path, user: Object | None = None) -> Path:
         """A kubeconfig with the pod's service account, for the API server's Service."""
@@ -84,7 +95,7 @@ class Launcher(Protocol):
 
 
 async def istiod(
-    container: Container,  # noqa: ARG001 -- as every launcher
+    container: Container,
     arguments: list[str],
     env: dict[str, str],
     *,
@@ -93,7 +104,7 @@ async def istiod(
 ) -> Launch:
     """istiod, with its own arguments."""
     env["KUBECONFIG"] = str(around.client(root))
-    return Launch([around.build.program("pilot-discovery"), *arguments], env)
+    return Launch([around.istio(container).program("pilot-discovery"), *arguments], env)
 
 
 async def proxy(
@@ -105,13 +116,14 @@ async def proxy(
     around: Surroundings,
 ) -> Launch:
     """istio-init, a sidecar, or whatever else the arguments of Istio's one image say."""
-    env["PATH"] = f"{around.build.bin}:{env['PATH']}:{around.nft.parent}"
+    agent = around.istio(container).program("pilot-agent")
+    env["PATH"] = f"{agent.parent}:{env['PATH']}:{around.nft.parent}"
     if arguments[:1] == ["istio-iptables"]:
-        return _istio_init(arguments, env, root, around)
+        return _istio_init(agent, arguments, env, root, around)
     if container.command[:1] == [_ENVOY]:
         return Launch([envoy(), *container.command[1:], *arguments], env)
     if not container.proxies:
-        return Launch([around.build.program("pilot-agent"), *arguments], env)
+        return Launch([agent, *arguments], env)
     proxy_config = json.loads(env.get("PROXY_CONFIG") or "{}")
     proxy_config |= {
         "binaryPath": str(_envoy_script(root)),
@@ -125,11 +137,11 @@ async def proxy(
         "ISTIO_BOOTSTRAP": str(_bootstrap(around.build, root)),
     }
     (root / "etc/istio/proxy").mkdir(parents=True, exist_ok=True)
-    return Launch([around.build.program("pilot-agent"), *arguments], env)
+    return Launch([agent, *arguments], env)
 
 
 def _istio_init(
-    arguments: list[str], env: dict[str, str], root: Path, around: Surroundings
+    agent: Path, arguments: list[str], env: dict[str, str], root: Path, around: Surroundings
 ) -> Launch:
     """Istio's own program writes the rules; `nft`, as it finds it, has them go by packet marks.
 
@@ -149,7 +161,6 @@ def _istio_init(
     )
     script.chmod(0o700)
     env["PATH"] = f"{folder}:{env['PATH']}"
-    agent = around.build.program("pilot-agent")
     exception = f"insert rule inet istio-proxy-nat istio-output tcp dport {_DISCOVERY_PORT} return"
     words = shlex.join([str(agent), *arguments, "--native-nftables"])
     return Launch(["/bin/sh", "-c", f"{words} && exec nft {shlex.quote(exception)}"], env)
@@ -208,6 +219,20 @@ async def cloudnativepg(
     return Launch([*python("cloudnativepg", env), *_in_cluster(root, around), *arguments], env)
 
 
+async def runbook(
+    container: Container,  # noqa: ARG001 -- as every launcher
+    arguments: list[str],
+    env: dict[str, str],
+    *,
+    root: Path,  # noqa: ARG001
+    around: Surroundings,
+) -> Launch:
+    """The runbook's own command line, which looks at the cluster from inside."""
+    env["PATH"] = f"{around.build.bin}:{env['PATH']}"
+    env["PYTHONPATH"] = _PACKAGE
+    return Launch([sys.executable, "-m", "runbook_lib", *arguments], env)
+
+
 def _in_cluster(root: Path, around: Surroundings) -> list[str]:
     """Return the options by which an operator finds the API server, and who it is there."""
     places = {
@@ -220,5 +245,5 @@ def _in_cluster(root: Path, around: Surroundings) -> list[str]:
 
 def python(module: str, env: dict[str, str]) -> list[str]:
     """The command of a module of the lab's stand-ins."""
-    env["PYTHONPATH"] = str(Path(__file__).resolve().parents[3])
+    env["PYTHONPATH"] = _PACKAGE
     return [sys.executable, "-m", f"runbook_lib.lab.standins.{module}"]

@@ -29,7 +29,8 @@ def job(
     Args:
         caller: The caller.
         servers: Whom it can call, each at a port of its loopback, see `ports`.
-        like: A pod with a sidecar, from which image, pull secrets and node are taken.
+        like: A pod with a sidecar, from which image, pull secrets, tolerations and
+            node are taken.
         seconds: After that time Kubernetes removes it.
         revision: Istio's, `default` for the one without a name.
     """
@@ -44,6 +45,8 @@ def job(
     pod["serviceAccountName"] = caller.account
     if secrets := like["spec"].get("imagePullSecrets"):
         pod["imagePullSecrets"] = secrets
+    if tolerations := like["spec"].get("tolerations"):
+        pod["tolerations"] = tolerations
     if node := like["spec"].get("nodeName"):
         pod["affinity"] = _near(node)
     (container,) = pod["containers"]

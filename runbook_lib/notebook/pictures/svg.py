@@ -1,13 +1,16 @@
 """Write pictures: elements, texts that fit, and colours that follow the page's theme.
 
-Pictures go into notebooks as part of the HTML, not as images, so that they take over its colours:
-JupyterLab's variables where there are some, else the colour of the text around them. Accents are
-mixed from a hue and that colour, which makes them darker on light pages and lighter on dark ones.
+Where a person sits in front of the kernel, pictures go into notebooks as part of the HTML, so that
+they take over its colours: JupyterLab's variables where there are some, else the colour of the text
+around them. Accents are mixed from a hue and that colour, which makes them darker on light pages
+and lighter on dark ones. Elsewhere they are images, which notebooks show that are not trusted.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import re
 from collections.abc import Iterable
 from html import escape
 
@@ -32,6 +35,7 @@ STYLE = (
     f"font-size:13px;{_PLAIN_HUES}}}"
     "@supports (color:color-mix(in oklab,red,blue)){svg.rb-svg{" + _MIXED_HUES + "}}"
     # On its own, outside of a page, a picture has no text colour to take over.
+    "svg.rb-svg:root{color:#1f2328;background:#fff}"
     "@media (prefers-color-scheme:dark){svg.rb-svg:root{color:#e6e6e6;background:#161616}}"
     ".rb-svg text{fill:currentColor;white-space:pre}"
     ".rb-svg .small{font-size:11.5px}"
@@ -118,6 +122,28 @@ def page(width: int, height: float, title: str, description: str, content: Itera
         style=f"max-width:{width}px;min-width:{round(width * 0.72)}px",
     )
     return f'<div class="rb-picture">{picture}</div>'
+
+
+def as_images(html: str) -> str:
+    """Return HTML with its pictures as images, for front ends that trust no SVG in it.
+
+    JupyterLab trusts the outputs of the person at work and no others, such as those of a run: it
+    strips SVG of its elements and leaves the texts. Images it shows, see
+    https://jupyter-server.readthedocs.io/en/latest/operators/security.html#security-in-notebook-documents.
+    """
+    return _PICTURE.sub(lambda found: _image(found[0]), html)
+
+
+_PICTURE = re.compile(r"<svg\b.*?</svg>", re.S)
+
+
+def _image(picture: str) -> str:
+    words = (re.search(rf"<{tag}[^>]*>(.*?)</{tag}>", picture, re.S) for tag in ("title", "desc"))
+    told = ". ".join(found[1] for found in words if found)
+    wide = re.search(r'viewBox="0 0 (\d+)', picture)
+    data = base64.b64encode(picture.encode()).decode()
+    width = f' width="{wide[1]}"' if wide else ""
+    return f'<img src="data:image/svg+xml;base64,{data}" alt="{told}"{width}>'
 
 
 def shorten(words: str, width: float, *, size: float = 13, per: float = PROPORTIONAL) -> str:

@@ -6,9 +6,8 @@ from html import escape
 
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
-from runbook_lib.base import RunbookError
 from runbook_lib.chapters.kiali import SHOWN_SECONDS, Login
-from runbook_lib.notebook import LiveOutput, widget_view
+from runbook_lib.notebook import LiveOutput, failed_click, widget_view
 from runbook_lib.notebook.views.token_page import TokenPage
 
 
@@ -55,8 +54,9 @@ class LoginView:
         self._close()
         try:
             token = self._login.mint(account)
-        except RunbookError as error:
-            self._below(str(error), f"<p>✗ {escape(str(error))}</p>")
+        except Exception as error:
+            text = failed_click(error)
+            self._below(text, f"<p>✗ {escape(text)}</p>")
             return
         page: TokenPage | None = None
 

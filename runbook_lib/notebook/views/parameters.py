@@ -9,9 +9,9 @@ from pathlib import Path
 import ipywidgets  # type: ignore[import-untyped] # it comes without types
 
 from runbook_lib import init
-from runbook_lib.base import RunbookError, command_line, working_folder
+from runbook_lib.base import command_line, working_folder
 from runbook_lib.init import Draft, Place, SeveralWorkloads
-from runbook_lib.notebook import LiveOutput, widget_view
+from runbook_lib.notebook import LiveOutput, failed_click, widget_view
 
 _WIDE = {"style": {"description_width": "8em"}, "layout": {"width": "42em", "max_width": "100%"}}
 _LOOKED_UP = "look it up"
@@ -29,6 +29,9 @@ class ParametersForm:
         self.workload = ipywidgets.Dropdown(
             options=[_LOOKED_UP], description="Web workload", **_WIDE
         )
+        self.url = ipywidgets.Text(
+            description="Address", placeholder="look it up", continuous_update=False, **_WIDE
+        )
         self.methods = ipywidgets.Checkbox(
             description="Ask the login page with POST, PUT, DELETE and PATCH as well",
             indent=False,
@@ -43,7 +46,7 @@ class ParametersForm:
         self.status = ipywidgets.HTML()
         self.text = ipywidgets.HTML()
         self.context.observe(lambda _: self._guarded(self._list_namespaces), names="value")
-        for chosen in (self.context, self.namespace, self.workload, self.methods):
+        for chosen in (self.context, self.namespace, self.workload, self.url, self.methods):
             chosen.observe(lambda _: self._forget(), names="value")
         self.look.on_click(lambda _: self._guarded(self._look))
         self.save.on_click(lambda _: self._guarded(self._save))
@@ -52,7 +55,7 @@ class ParametersForm:
         """Show it below the current cell."""
         box = ipywidgets.VBox(
             [
-                *(self.context, self.namespace, self.workload, self.methods),
+                *(self.context, self.namespace, self.workload, self.url, self.methods),
                 *(self.file, self.replace),
                 ipywidgets.HBox([self.look, self.save]),
                 *(self.status, self.text),
@@ -65,8 +68,8 @@ class ParametersForm:
     def _guarded(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except RunbookError as error:
-            self._say(f"✗ {error}")
+        except Exception as error:
+            self._say(f"✗ {failed_click(error)}")
 
     def _list_contexts(self) -> None:
         # None is chosen for anybody: the first would be as arbitrary as the current one.
@@ -95,6 +98,7 @@ class ParametersForm:
             made = init.draft(
                 place,
                 workload=None if named == _LOOKED_UP else named,
+                url=self.url.value.strip() or None,
                 other_methods=self.methods.value,
             )
         except SeveralWorkloads as error:

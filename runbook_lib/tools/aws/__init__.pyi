@@ -6,8 +6,9 @@ __all__ = [
     "Listener",
     "LoadBalancer",
     "TargetGroup",
+    "region_of",
 ]
 
-from .account import Account, Command
+from .account import Account, Command, region_of
 from .calls import Call, Item
 from .load_balancers import Listener, LoadBalancer, TargetGroup

@@ -27,6 +27,12 @@ _MOST_VALUES = 100
 """Values of a filter; EC2 takes 200."""
 
 
+def region_of(server: str) -> str | None:
+    """Return the region in the URL of an API server of EKS; None if it is none."""
+    found = _ENDPOINT.fullmatch((urlsplit(server).hostname or "").lower())
+    return found["region"] if found else None
+
+
 class Account:
     """Reads; every method raises as `Session.items` does."""
 
@@ -42,9 +48,9 @@ class Account:
             cluster: The name of the EKS cluster, where the URL does not tell.
         """
         self._host = (urlsplit(server).hostname or "").lower()
-        found = _ENDPOINT.fullmatch(self._host)
+        found = region_of(server)
         self._of_eks = found is not None
-        self._session = Session(region or (found["region"] if found else None), profile)
+        self._session = Session(region or found, profile)
         self._profile = profile
         self._name = cluster
 

@@ -9,8 +9,9 @@ from typing import Any
 from runbook_lib.tools.aws.calls import Call, Item
 from runbook_lib.tools.aws.session import Session
 
-_OWNER = "elbv2.k8s.aws/cluster"
-"""The AWS Load Balancer Controller's tag on what it makes, see its docs/guide/ingress."""
+_OWNERS = ("elbv2.k8s.aws/cluster", "eks:eks-cluster-name")
+"""Tags of the AWS Load Balancer Controller on what it makes, see its docs/guide/ingress, and of
+EKS Auto Mode, without which it may not change a load balancer."""
 
 _ENCRYPTED = ("HTTPS", "TLS")
 _MOST_TAGGED = 20
@@ -56,7 +57,8 @@ class LoadBalancer:
         attributes: Its attributes, such as `idle_timeout.timeout_seconds`.
         listeners: Its ports.
         target_groups: Where it sends requests.
-        managed: Whether the AWS Load Balancer Controller keeps it as annotations say.
+        managed: Whether the AWS Load Balancer Controller, or EKS Auto Mode, keeps it as annotations
+            say.
     """
 
     item: Item
@@ -96,7 +98,7 @@ def _owned(session: Session, arns: Sequence[str]) -> Iterator[str]:
     for start in range(0, len(arns), _MOST_TAGGED):
         some = arns[start : start + _MOST_TAGGED]
         for each in session.items(Call.TAGS, ResourceArns=some):
-            if any(tag["Key"] == _OWNER for tag in each["Tags"]):
+            if any(tag["Key"] in _OWNERS for tag in each["Tags"]):
                 yield each["ResourceArn"]
 
 

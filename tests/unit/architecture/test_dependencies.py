@@ -32,6 +32,7 @@ USED = {
     "pytest-timeout": ("pyproject.toml", "timeout = 60"),
     "pytest-xdist": ("Makefile", "--numprocesses"),
     "ruff": ("Makefile", "$(BIN)/ruff"),
+    "s3fs": ("pyproject.toml", "s3fs needs aiobotocore"),
     "types-PyYAML": ("pyproject.toml", '"pyyaml>='),
     "types-psutil": ("pyproject.toml", '"psutil>='),
     "uv": ("Makefile", "$(BIN)/uv"),

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.base import chain
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.journal import Event, History, Journal, read
+from runbook_lib.base.journal import Event, History, Journal, read, seal_of
 from runbook_lib.base.redact import MASK
 
 
@@ -57,6 +58,9 @@ def test_a_line_has_time_run_name_place_and_fields(tmp_path: Path) -> None:
     line = json.loads(path.read_text())
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line.pop("time"))
     assert line == {
+        "schema": 1,
+        "line": 1,
+        "previous": "0" * 64,
         "run": "r1",
         "event": "test-said",
         "notebook": "04",
@@ -140,5 +144,7 @@ def test_processes_that_append_at_once_do_not_mix_their_lines(tmp_path: Path) ->
     for writer in writers:
         writer.join()
     lines = [json.loads(line) for line in path.read_text().splitlines()]
+    assert chain.faults(path, [seal_of(path)]) == []
+    assert seal_of(path).lines == 400
     for name in "ab":
         assert [line["number"] for line in lines if line["run"] == name] == list(range(200))

@@ -10,10 +10,10 @@ import yaml
 from runbook_lib import chapters as steps
 from runbook_lib.base.errors import ParameterError
 from runbook_lib.base.locations import repository_root
-from runbook_lib.chapters.injection import manifest as injection
-from runbook_lib.chapters.install import manifest as install
 from runbook_lib.chapters.kiali import manifest as kiali
 from runbook_lib.chapters.policies import manifest as policies
+from runbook_lib.chapters.shared.release import manifest as install
+from runbook_lib.chapters.shared.sidecars import manifest as injection
 from runbook_lib.mesh import callers, dry_run
 from runbook_lib.mesh.callers import Asker, Endpoint, Speaks
 from runbook_lib.mesh.links import End

@@ -82,14 +82,14 @@ def test_chapters_are_told_in_the_order_of_their_ids() -> None:
     assert list(steps.CHAPTERS) == sorted(steps.CHAPTERS)
 
 
-def test_only_the_rollback_waits_to_be_named() -> None:
-    assert set(steps.CHAPTERS) - set(steps.regular()) == {"90_rollback"}
+def test_an_upgrade_and_the_rollback_wait_to_be_named() -> None:
+    assert set(steps.CHAPTERS) - set(steps.regular()) == {"08_upgrade", "90_rollback"}
 
 
 @pytest.mark.parametrize("notebook", steps.CHAPTERS)
 def test_a_chapter_that_changes_something_has_a_way_back(notebook: str) -> None:
     chapter = steps.CHAPTERS[notebook]
-    changes = bool(chapter.steps(DOCUMENTED)) and not chapter.on_request
+    changes = bool(chapter.steps(DOCUMENTED)) and notebook != "90_rollback"
     assert bool(chapter.way_back(DOCUMENTED)) is chapter.has_way_back is changes
 
 
@@ -104,7 +104,7 @@ def test_the_rollback_takes_every_chapter_back_the_last_one_first() -> None:
     ("rollback", "message"),
     [
         ({"keep": "4_mutual_tls"}, "rollback.keep: there is no chapter 4_mutual_tls to go back to"),
-        ({"keep": "07_troubleshoot"}, "choose from: 00_start_here, .*, 06_kiali$"),
+        ({"keep": "07_troubleshoot"}, "choose from: 00_start_here, .*, 06_kiali, 08_upgrade$"),
         ({"leave_out": ["rollback-x"]}, "there is no step rollback-x\n.*rollback-leftovers"),
     ],
 )

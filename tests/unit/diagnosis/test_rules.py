@@ -48,6 +48,10 @@ GIVEN = lab_parameters()
 WEB, DATABASE = "xnat-xnat-web", "xnat-postgresql"
 CARRIED = {"app": "xnat-web"}
 SENT = {"Listener": "SYNCED", "Cluster": "SYNCED"}
+DRY_RUN_LOG = {
+    "kind": "EnvoyFilter",
+    "metadata": {"name": "xnat-all-dry-run", "namespace": "xnat"},
+}
 DENIED = Observed("", 403, body="RBAC: access denied")
 BAD_GATEWAY = Observed("", 502)
 
@@ -600,6 +604,10 @@ CASES: Mapping[str, dict[str, Any]] = {
         "pods": (not_ready(pod(WEB, 8080), 1), pod(DATABASE, 5432)),
     },
     "network-policy-locks-out": {"network_policies": (deny_all(),), **GONE},
+    "dry-run-log-left": {
+        "dry_run_log": DRY_RUN_LOG,
+        "messages": (Message("IST0151", "Warning", "EnvoyFilter xnat/xnat-all-dry-run", "odd"),),
+    },
     "analyze": {"messages": (Message("IST0101", "Error", "X xnat/x", "not found"),)},
     "security-group-closes": {"aws_ports": (of_aws("security-group-closes"),)},
     "load-balancer-reaches-no-pod": {"aws_balancers": (of_aws("targets-unhealthy"),), **GONE},

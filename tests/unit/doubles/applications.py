@@ -13,7 +13,7 @@ import yaml
 
 from runbook_lib.base.journal import Journal
 from runbook_lib.base.locations import repository_root
-from runbook_lib.cluster import Cluster, Object
+from runbook_lib.cluster import Cluster, Kubeconfig, KubeContext, Object
 from runbook_lib.lifecycle import Context
 from runbook_lib.parameters.model import Parameters
 from tests.unit.doubles.given_cluster import GivenCluster
@@ -32,13 +32,20 @@ def objects(manifest: str = "application.yaml", change: Change = lambda item: it
     return [item for item in found if item is not None]
 
 
+class _OneContext(Kubeconfig):
+    """A kubeconfig that is not written anywhere."""
+
+    def context(self, name: str) -> KubeContext:
+        return KubeContext(name, PRODUCTION.name, PRODUCTION.server)
+
+
 def on_cluster(*found: Object, namespace: str = "xnat") -> Context:
     """What `init` looks at: an unknown cluster with these objects, reached by a context."""
     given: dict[str, Any] = {
         "target": {"kind": "cluster", "context": "prod"},
         "application": {"namespace": namespace},
     }
-    target = replace(PRODUCTION, url="")
+    target = replace(PRODUCTION, url="", kubeconfig=_OneContext(PRODUCTION.kubeconfig.files))
     cluster = cast(Cluster, GivenCluster(*found))
     evidence = Journal(Path(os.devnull), run="init")
     return Context(Parameters.model_validate(given), target, cluster, evidence)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from rich.progress import Progress
 
 from runbook_lib.base.journal import Event
 from runbook_lib.headless import progress
@@ -64,6 +65,53 @@ def test_every_notebook_and_step_gets_a_line_while_the_run_goes_on(tmp_path: Pat
         "  ✓ mutual-tls-exception: verified; nothing to change",
         "  ✗ third: apply failed: WaitTimeout",
     ]
+
+
+class Watched:
+    """A run whose output goes to a file, and whose clock is set by hand."""
+
+    def __init__(self, folder: Path) -> None:
+        self.now = 0.0
+        self.console, self._written = text_console()
+        bar = Progress(console=self.console, disable=True)
+        self._view = progress.View(self.console, bar, 1, clock=lambda: self.now)
+        self._path = folder / runs.EVIDENCE
+        self._step = runs.open_journal(folder, "04").of_step("strict")
+
+    def after(self, seconds: float, *events: Event) -> list[str]:
+        """Let time pass with a look every second, then record; returns what was written."""
+        self._written.seek(0)
+        self._written.truncate()
+        for _ in range(round(seconds)):
+            self.now += 1
+            self._view.show_new(self._path)
+            self._view.show_alive()
+        for event in events:
+            self._step.record(event)
+        return self._written.getvalue().splitlines()
+
+
+def test_a_file_hears_of_each_awaited_state_that_lasts_and_then_once_a_minute(
+    tmp_path: Path,
+) -> None:
+    run = Watched(tmp_path)
+    run.after(0, planned("X"), APPROVED, APPLYING, Waiting("0 of 2 pods are ready"))
+    assert run.after(6) == ["  … strict: 0 of 2 pods are ready"]
+    assert run.after(50, Waiting("1 of 2 pods is ready")) == []
+    assert run.after(3, Waiting("2 of 2 pods are ready")) == ["  … strict: 1 of 2 pods is ready"]
+    assert run.after(121) == [
+        "  … strict: 2 of 2 pods are ready",
+        "  … strict: 2 of 2 pods are ready (for 62 s now)",
+    ]
+
+
+def test_what_is_over_in_a_moment_makes_no_lines(tmp_path: Path) -> None:
+    run = Watched(tmp_path)
+    for number in range(20):
+        assert run.after(0, Waiting(f"answer {number}")) == []
+    assert run.after(3, applied("create X"), verified()) == []
+    assert run.after(1) == ["  ✓ strict: verified; create X"]
+    assert run.after(61) == ["  … 04 (for 60 s now)"], "a plan can take long, too"
 
 
 def test_what_a_person_has_to_do_is_shown_in_full(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 from runbook_lib import chapters as steps
 from runbook_lib.base.errors import ParameterError
 from runbook_lib.base.journal import Event
-from runbook_lib.headless import run
+from runbook_lib.headless import run, signals
 from runbook_lib.headless.run import Failure, Result
 from runbook_lib.lifecycle import runs
 from runbook_lib.lifecycle.outcome import StepOutcome
@@ -117,6 +117,7 @@ def result(
         (result(StepOutcome.VERIFIED, StepOutcome.APPLIED, error="DeadKernelError"), 8),
         (result(StepOutcome.INTERRUPTED, ended_by=Signals.SIGINT), 130),
         (result(StepOutcome.NOT_RUN, ended_by=Signals.SIGTERM), 143),
+        (result(StepOutcome.APPLIED, ended_by=Signals.SIGHUP), 129),
     ],
 )
 def test_the_exit_code_is_0_only_if_every_step_was_proved(found: Result, code: int) -> None:
@@ -131,7 +132,7 @@ def test_changes_that_are_pending_have_a_code_of_their_own_on_request() -> None:
 
 
 @pytest.mark.parametrize(
-    ("raised", "ended_by"), [(KeyboardInterrupt, "SIGINT"), (run.Terminated, "SIGTERM")]
+    ("raised", "ended_by"), [(KeyboardInterrupt, "SIGINT"), (signals.Terminated, "SIGTERM")]
 )
 def test_a_signal_leaves_a_summary_that_names_it(
     tmp_path: Path,
@@ -151,7 +152,7 @@ def test_a_signal_leaves_a_summary_that_names_it(
 
 
 def test_notebooks_are_run_in_order_whatever_the_order_of_their_names() -> None:
-    assert [*run.choose([]), "90_rollback"] == list(steps.CHAPTERS)
+    assert [*run.choose([]), "08_upgrade", "90_rollback"] == list(steps.CHAPTERS)
     assert run.choose(["90_rollback"]) == ["90_rollback"]
     assert run.choose(["04_mutual_tls", "notebooks/01_install_istio.ipynb"]) == [
         "01_install_istio",

@@ -193,3 +193,8 @@ def test_no_secret_is_read() -> None:
     draft(context, ask=answer)
     assert "Service" in kinds
     assert "Secret" not in kinds
+
+
+def test_an_address_with_a_path_is_refused_before_anything_is_asked() -> None:
+    with pytest.raises(ParameterError, match="has a path or query"):
+        made(url="https://xnat.example.org/login")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,14 +37,21 @@ def test_a_folder_that_cannot_be_made_is_an_error_with_a_remedy(tmp_path: Path) 
 
 def test_notebooks_of_a_run_use_its_folder(tmp_path: Path) -> None:
     environ = {runs.RUN_DIRECTORY_VARIABLE: str(tmp_path)}
-    assert runs.folder_of("04_mutual_tls", environ) == tmp_path
+    assert runs.folder_of("04_mutual_tls", LAB.uid, environ) == tmp_path
 
 
-def test_a_notebook_alone_gets_a_folder_of_its_own(
+def test_a_notebook_alone_has_one_folder_for_each_cluster_however_often_it_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runs, "default_root", lambda: tmp_path)
-    assert runs.folder_of("04_mutual_tls", {}).parent == tmp_path
+    monkeypatch.setattr(runs, "_OF_THIS_KERNEL", {})
+    first = runs.folder_of("04_mutual_tls", LAB.uid, {})
+    assert first.parent == tmp_path
+    assert runs.folder_of("04_mutual_tls", LAB.uid, {}) == first
+    assert runs.folder_of("04_mutual_tls", PRODUCTION.uid, {}) != first
+    assert runs.folder_of("05_authorization", LAB.uid, {}) != first
+    shutil.rmtree(first)
+    assert runs.folder_of("04_mutual_tls", LAB.uid, {}).is_dir()
 
 
 def test_the_record_says_which_cluster_how_and_where(tmp_path: Path) -> None:

@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.base.errors import ClusterUnreachable, LabNotRunning, ParameterError, TargetChanged
+from runbook_lib.base.errors import (
+    ClusterRefused,
+    ClusterUnreachable,
+    LabNotRunning,
+    ParameterError,
+    TargetChanged,
+)
 from runbook_lib.base.locations import lab_state_file
 from runbook_lib.cluster.connection import Kubeconfig
 from runbook_lib.lifecycle import target
@@ -153,3 +159,32 @@ def test_another_cluster_behind_the_same_context_is_noticed() -> None:
     pinned.verify_same(Identity("uid-1"))
     with pytest.raises(TargetChanged, match="was cluster uid-1 and is now uid-2"):
         pinned.verify_same(Identity("uid-2"))
+
+
+def test_an_account_that_may_not_be_told_the_clusters_identity_learns_who_needs_it_and_how(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(_cluster: object) -> str:
+        raise ClusterRefused(
+            "get Namespace kube-system: 403 Forbidden: no", "ask", status=403, reason="Forbidden"
+        )
+
+    monkeypatch.setattr(target.Cluster, "uid", forbidden)
+    path = kubeconfig(tmp_path / "config")
+    with pytest.raises(ClusterRefused, match="Every step needs this right") as refused:
+        target.resolve(cluster_parameters(path))
+    assert "403 Forbidden" in refused.value.cause
+    assert "rights --role looking" in refused.value.remedy
+    assert f"--kubeconfig {path} --context staging auth can-i get" in refused.value.remedy
+
+
+@pytest.mark.usefixtures("uid")
+def test_a_lab_brings_the_version_that_istio_can_be_upgraded_to() -> None:
+    newer = {"bin": "/newer/bin", "charts": {"base": "/newer/base"}}
+    write_lab("default", upgrades={"1.32.0": newer})
+    found = target.resolve(from_mapping({}))
+    assert found.at("1.31.0") is found.at(None) is found
+    upgraded = found.at("1.32.0")
+    assert (upgraded.tools, upgraded.istio_version) == (Path("/newer/bin"), "1.32.0")
+    assert upgraded.charts == {"base": Path("/newer/base")}
+    assert (upgraded.uid, upgraded.addons) == (found.uid, found.addons)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import pytest
 
+from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
-from runbook_lib.mesh import revisions
+from runbook_lib.mesh import of_revision, revisions
+from tests.unit.doubles.given_cluster import GivenCluster
 from tests.unit.samples import lab_parameters
 
 
@@ -32,6 +36,13 @@ def test_a_tag_is_a_webhook_configuration_with_both_labels() -> None:
 def test_a_revision_that_is_no_tag_stands_for_itself(named: str, meant: str) -> None:
     given = lab_parameters(istio={"revision": named})
     assert revisions.resolved(given, TAGS).istio.revision == meant
+
+
+def test_objects_of_istiods_chart_are_named_by_the_revision_behind_a_tag() -> None:
+    cluster = GivenCluster(webhook(**{"istio.io/tag": "prod", "istio.io/rev": "1-31"}))
+    given = lab_parameters(istio={"revision": "prod"})
+    found = revisions.of_cluster(cast("Cluster", cluster), given)
+    assert of_revision(found, "istio") == "istio-1-31"
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,8 @@ import pytest
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.mesh import traffic
 from runbook_lib.mesh.policy import PortProtocol, Protocol, Reason
-from runbook_lib.mesh.traffic import BAD_GATEWAY, DENIED, Policies
-from runbook_lib.site.probe import Expectation
+from runbook_lib.mesh.traffic import DENIED, Policies
+from runbook_lib.site.probe import CLOSED, Expectation
 from tests.unit.samples import lab_parameters
 
 PARAMETERS = lab_parameters()
@@ -105,7 +105,7 @@ def test_the_narrowest_mode_holds_on_the_port(peers: list[dict[str, Any]], mode:
 
 def test_strict_turns_every_request_into_the_edges_502() -> None:
     for method in ("GET", "HEAD", "POST", "DELETE"):
-        assert answer(method, peers=[peer()]) == Expectation(BAD_GATEWAY)
+        assert answer(method, peers=[peer()]) == CLOSED
 
 
 def test_the_exception_lets_requests_in_again() -> None:
@@ -113,7 +113,7 @@ def test_the_exception_lets_requests_in_again() -> None:
 
 
 def test_strict_is_met_before_any_authorization() -> None:
-    assert answer(peers=[peer()], policies=[allow()]) == Expectation(BAD_GATEWAY)
+    assert answer(peers=[peer()], policies=[allow()]) == CLOSED
 
 
 READ = allow(to(methods=["GET", "HEAD"]))
@@ -234,10 +234,10 @@ PAST = Reason({"kind": "Pod", "metadata": {"name": "web-0"}}, ".metadata.annotat
 
 
 def test_a_policy_about_methods_lets_nothing_through_where_no_http_is_read() -> None:
-    assert answer("GET", policies=[READ], protocol=TCP) == Expectation(BAD_GATEWAY)
+    assert answer("GET", policies=[READ], protocol=TCP) == CLOSED
     assert answer("GET", policies=[allow({})], protocol=TCP) == Expectation(200)
     denies = allow(to(methods=["POST"]), action="DENY")
-    assert answer("GET", policies=[denies], protocol=TCP) == Expectation(BAD_GATEWAY)
+    assert answer("GET", policies=[denies], protocol=TCP) == CLOSED
 
 
 def test_no_policy_holds_on_a_port_that_is_not_captured() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,7 @@ def test_the_headline_names_the_target_and_how_it_is_worked_on() -> None:
     assert "plan: nothing will be changed" in text
     assert f"Parameters: {LAB_FILE} (sha256 {given.origin.files[0].digest[:12]}), because" in text
     assert "no file was given; from the notebook: mode\n" in text
+    assert f"Python:     {sys.executable} (3." in text
     shown = display.headline(LAB, given.parameters, given.origin, Path("runs/x"))
     assert "production" not in shown
 

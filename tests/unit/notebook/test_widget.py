@@ -8,6 +8,7 @@ import pytest
 from nbconvert import HTMLExporter
 
 from runbook_lib.base.errors import NotApproved
+from runbook_lib.lifecycle import operator
 from runbook_lib.notebook import widget
 from runbook_lib.notebook.widget import GateView
 from tests.unit.doubles.asking import LATER, PLAN, Kernel
@@ -42,17 +43,27 @@ def test_front_ends_without_widgets_get_the_question_and_an_instruction(
     output: Output, kernel: Kernel
 ) -> None:
     GateView(kernel.ask()).show()
-    (bundle,) = output.bundles
-    assert set(bundle) == {WIDGET, "text/html", "text/plain"}
+    asked, buttons = output.bundles
+    assert set(asked) == {"text/html", "text/plain"}
+    assert set(buttons) == {WIDGET, "text/html", "text/plain"}
     for kind in ("text/html", "text/plain"):
-        for part in (
-            LAB.name,
-            LAB.server,
-            LAB.uid,
-            "users see 502",
-            f"%env RUNBOOK_APPROVE={LAB.name}",
-        ):
-            assert part in bundle[kind]
+        for part in (LAB.name, LAB.server, LAB.uid, "users see 502"):
+            assert part in asked[kind]
+        assert f"%env RUNBOOK_APPROVE={LAB.name}" in buttons[kind]
+
+
+def test_without_a_kernel_it_stays_readable_what_was_asked_and_who_decided(
+    output: Output, kernel: Kernel
+) -> None:
+    view = GateView(kernel.ask())
+    view.show()
+    assert "none yet" in output.bundles[0]["text/html"]
+    view._approve.click()
+    last = output.bundles[-1]
+    assert WIDGET not in last, "no front end puts an error about widgets in its place"
+    for kind in ("text/html", "text/plain"):
+        assert "restart" in last[kind]
+        assert f"approved by {operator()} at 2026-03-04 05:06:07 UTC" in last[kind]
 
 
 def test_the_buttons_decide_and_the_status_says_so(output: Output, kernel: Kernel) -> None:
@@ -126,6 +137,21 @@ def test_a_decision_that_cannot_be_recorded_is_refused_on_the_screen(
     assert output.bundles == []
 
 
+def test_an_error_that_no_one_expected_is_shown_at_the_gate_without_secrets(
+    output: Output, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> str:
+        raise KeyError("getpwuid(): uid not found; token: abcdef123456")
+
+    monkeypatch.setattr("runbook_lib.notebook.asking.operator", broken)
+    view = GateView(kernel.ask())
+    view._approve.click()
+    assert "KeyError" in view._status.value
+    assert "uid not found" in view._status.value
+    assert "abcdef" not in view._status.value
+    assert output.bundles == []
+
+
 def test_warnings_and_texts_are_escaped(output: Output, kernel: Kernel) -> None:
     GateView(kernel.ask(replace(PLAN, note="<i>"), "<script>")).show()
     assert "<script>" not in output.bundles[0]["text/html"]
@@ -136,9 +162,8 @@ def test_a_page_made_by_nbconvert_shows_the_question_without_widgets(
     output: Output, kernel: Kernel
 ) -> None:
     GateView(kernel.ask()).show()
-    cell = nbformat.v4.new_code_cell(
-        "step.gate()", outputs=[nbformat.v4.new_output("display_data", output.bundles[0])]
-    )
+    outputs = [nbformat.v4.new_output("display_data", bundle) for bundle in output.bundles]
+    cell = nbformat.v4.new_code_cell("step.gate()", outputs=outputs)
     page, _ = HTMLExporter().from_notebook_node(nbformat.v4.new_notebook(cells=[cell]))
     assert "What could go wrong" in page
     assert "No buttons here?" in page

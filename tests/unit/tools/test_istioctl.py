@@ -11,9 +11,8 @@ from runbook_lib.base.command import Completed
 from runbook_lib.base.errors import CommandError
 from runbook_lib.cluster import Kubeconfig
 from runbook_lib.tools import istioctl
-from runbook_lib.tools.istioctl import Istioctl, Message, Versions
+from runbook_lib.tools.istioctl import ConnectedProxy, Istioctl, Message, Versions
 
-PROGRAM = ["/bin/istioctl", "--kubeconfig", "/k"]
 WHERE = ["--context", "prod", "--istioNamespace", "istio-system"]
 
 
@@ -23,13 +22,15 @@ class Fake:
     def __init__(self) -> None:
         self.answer = ("", 0)
         self.arguments: list[str] = []
+        self.acting_as: list[str] = []
 
     def run(self, argv: Sequence[str | Path], *, timeout: float, check: bool) -> Completed:
         words = [str(word) for word in argv]
         assert timeout > 0
-        assert words[-len(WHERE) :] == WHERE
-        assert words[:3] == PROGRAM
-        self.arguments = words[3 : -len(WHERE)]
+        assert words[:2] == ["/bin/istioctl", "--kubeconfig"]
+        place = words.index("--context")
+        assert words[place : place + len(WHERE)] == WHERE
+        self.arguments, self.acting_as = words[3:place], words[place + len(WHERE) :]
         stdout, returncode = self.answer
         if check and returncode:
             raise CommandError(words, returncode, stdout, "")
@@ -43,14 +44,33 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Fake:
     return fake
 
 
-@pytest.fixture
-def subject(fake: Fake) -> Istioctl:  # noqa: ARG001 - it answers in place of the program
+def on(folder: Path, **user: Any) -> Istioctl:
+    """istioctl by a kubeconfig with such a user."""
+    kubeconfig = {
+        "contexts": [{"name": "prod", "context": {"cluster": "c", "user": "u"}}],
+        "clusters": [{"name": "c", "cluster": {"server": "https://c"}}],
+        "users": [{"name": "u", "user": user}],
+    }
+    path = folder / "kubeconfig"
+    path.write_text(json.dumps(kubeconfig))
     return Istioctl(
         Path("/bin/istioctl"),
-        kubeconfig=Kubeconfig.of(Path("/k")),
+        kubeconfig=Kubeconfig.of(path),
         context="prod",
         istio_namespace="istio-system",
     )
+
+
+@pytest.fixture
+def subject(fake: Fake, tmp_path: Path) -> Istioctl:  # noqa: ARG001 - it answers in its place
+    return on(tmp_path, token="t")
+
+
+def test_whom_the_kubeconfig_impersonates_istioctl_is_told(fake: Fake, tmp_path: Path) -> None:
+    on(tmp_path, token="t").cli("analyze")
+    assert fake.acting_as == []
+    on(tmp_path, **{"as": "somebody", "as-uid": "1", "as-groups": ["a", "b:c"]}).cli("analyze")
+    assert fake.acting_as == ["--as=somebody", "--as-uid=1", "--as-group=a", "--as-group=b:c"]
 
 
 @pytest.mark.parametrize(
@@ -122,3 +142,21 @@ def test_listeners_that_are_cut_short_are_an_error_and_none_at_all_are_none(
     fake.answer = ('[{"name": "virt', 0)
     with pytest.raises(CommandError):
         subject.proxy_config_listeners_json("web-0", namespace="xnat")
+
+
+def test_the_proxies_of_a_revision_are_asked_of_its_own_istiods(
+    fake: Fake, subject: Istioctl
+) -> None:
+    """Each istiod that answers prints a document of its own, with itself in it as text."""
+    told: dict[str, dict[str, str]] = {"istiod-1": {"web-0.xnat": "1.31.0"}, "istiod-2": {}}
+    documents = []
+    for istiod, proxies in told.items():
+        nodes = [
+            {"node": {"id": pod, "metadata": {"ISTIO_VERSION": version}}}
+            for pod, version in proxies.items()
+        ]
+        identifier = json.dumps({"Component": "istiod", "ID": istiod})
+        documents.append({"resources": nodes, "controlPlane": {"identifier": identifier}})
+    fake.answer = ("\n".join(map(json.dumps, documents)), 0)
+    assert subject.proxies("1-31") == [ConnectedProxy("web-0.xnat", "1.31.0", "istiod-1")]
+    assert fake.arguments[:3] == ["proxy-status", "--revision", "1-31"]

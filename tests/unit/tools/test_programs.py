@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -93,3 +94,22 @@ def test_versions_are_the_bare_versions(tmp_path: Path) -> None:
         "helm": "v4.2.0",
         "istioctl": "1.31.1",
     }
+
+
+def test_a_program_is_asked_once_until_it_is_replaced(tmp_path: Path) -> None:
+    for name in ("kubectl", "helm"):
+        program(tmp_path, name)
+    istioctl = tmp_path / "istioctl"
+
+    def replaced(version: str, when: float) -> None:
+        script = f"#!/bin/sh\necho asked >> {tmp_path}/asked\necho {version}\n"
+        istioctl.write_text(script)
+        istioctl.chmod(0o755)
+        os.utime(istioctl, (when, when))
+
+    replaced("1.31.1", 1.0)
+    found = tools.find(tmp_path)
+    assert [found.versions_of("istioctl")["istioctl"] for _ in range(3)] == ["1.31.1"] * 3
+    replaced("1.32.0", 2.0)
+    assert found.versions_of("istioctl")["istioctl"] == "1.32.0"
+    assert (tmp_path / "asked").read_text().split() == ["asked"] * 2

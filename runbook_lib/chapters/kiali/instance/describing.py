@@ -87,7 +87,7 @@ class _DescribeKiali(Step):
         notes = [
             *(f"{reference(each.item)} is deleted first: {each.why}." for each in replaced),
             *(away if replaced else []),
-            *(f"{each.text} ({each.way_out})." for each in found),
+            *(each.sentence for each in found),
             f"The operator has nodes pull {hub}/kiali of its own version.",
         ]
         deleted = [Change.of_object(object_diff(each.item, None)) for each in replaced]

@@ -8,15 +8,18 @@ from runbook_lib.base import ClusterRefused
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.kiali.instance import parts
 from runbook_lib.chapters.kiali.instance.replacing import Replaced
+from runbook_lib.chapters.shared.preflight.nodes import on_no_node
 from runbook_lib.cluster import (
     CRD,
     CUSTOM_KINDS,
     NETWORKING,
+    TLS_SECRET,
     Object,
     name_of,
     namespace_of,
     ref,
     reference,
+    type_of_secret,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
 
@@ -48,10 +51,59 @@ def find(context: Context, desired: Object, replaced: Iterable[Replaced]) -> Ite
         replaced: What is deleted first.
     """
     yield from _ingress_class(context)
+    yield from _certificate(context)
     yield from _load_balancer_class(context)
+    yield from _family(context, desired)
+    yield from on_no_node(context, [_pods_of(desired)], "kiali.spec.deployment.tolerations")
     going = {reference(each.item) for each in replaced}
     for item in parts.of(desired):
         yield from _refused(context, item, anew=reference(item) in going)
+
+
+def _pods_of(desired: Object) -> Object:
+    """Return the Deployment that the operator will make, as far as nodes matter.
+
+    See https://kiali.io/docs/configuration/kialis.kiali.io/.
+    """
+    given = desired["spec"]["deployment"]
+    spec = {
+        "nodeSelector": given.get("node_selector") or {},
+        "tolerations": given.get("tolerations") or [],
+        "affinity": {"nodeAffinity": (given.get("affinity") or {}).get("node") or {}},
+    }
+    name = {"name": given["instance_name"], "namespace": given["namespace"]}
+    return {"kind": "Deployment", "metadata": name, "spec": {"template": {"spec": spec}}}
+
+
+def _family(context: Context, desired: Object) -> Iterator[Finding]:
+    """Find that a load balancer of AWS would be made for addresses that no pod has.
+
+    Targets of IPv6 need one that is dualstack, see
+    https://kubernetes-sigs.github.io/aws-load-balancer-controller/latest/guide/service/annotations/.
+    """
+    given = desired["spec"]["deployment"]
+    if context.parameters.kiali.exposure == "nlb-tls":
+        prefix, where = f"{manifest.NLB}-", "service_annotations"
+        annotations = given[where]
+    elif context.parameters.kiali.exposure == "alb-ingress":
+        prefix, where = f"{manifest.ALB}/", "ingress.override_yaml.metadata.annotations"
+        annotations = given["ingress"]["override_yaml"]["metadata"]["annotations"]
+    else:
+        return
+    key = f"{prefix}ip-address-type"
+    if key in annotations:
+        return
+    services = context.cluster.list("v1", "Service", "default")
+    found = next((each for each in services if name_of(each) == "kubernetes"), None)
+    if found is not None and found["spec"].get("ipFamilies") == ["IPv6"]:
+        yield Finding(
+            reference(desired),
+            f"{key} is missing, and the cluster's addresses are of IPv6",
+            "the load balancer would be for IPv4, and no pod of Kiali's could be its target",
+            "say that it is to have both, in subnets that have both",
+            (reference(found, ".spec.ipFamilies: [IPv6]"),),
+            parameter=f"kiali.spec.deployment.{where}: {{{key}: dualstack}}",
+        )
 
 
 def _ingress_class(context: Context) -> Iterator[Finding]:
@@ -93,6 +145,36 @@ def _ingress_class(context: Context) -> Iterator[Finding]:
             parameter=key,
             link=_RETIREMENT,
         )
+
+
+def _certificate(context: Context) -> Iterator[Finding]:
+    """Find that the certificate of an Ingress is not there: what it holds is not looked at."""
+    kiali, namespace = context.parameters.kiali, context.parameters.istio.namespace
+    if kiali.tls_secret is None:
+        return
+    where = ref("Secret", kiali.tls_secret, namespace)
+    found = type_of_secret(context.cluster, kiali.tls_secret, namespace)
+    if found == TLS_SECRET:
+        yield Finding(
+            where,
+            f"it is there, and of type {TLS_SECRET}, so with a certificate and its key",
+            f"whether they are for {kiali.host}, and until when, was not looked at",
+            "look at the certificate alone, if in doubt",
+            severity=Severity.NOTE,
+        )
+        return
+    yield Finding(
+        where,
+        "there is none" if found is None else f"its type is {found}, and not {TLS_SECRET}",
+        "the controller would serve Kiali with a certificate of its own, which browsers refuse",
+        f"make it beside Kiali: kubectl --namespace {namespace} create secret tls "
+        f"{kiali.tls_secret} --cert=FILE --key=FILE",
+        parameter="kiali.tls_secret",
+        # Before there is the namespace it cannot be made: chapter 01 has not been run.
+        severity=Severity.REFUSES
+        if context.cluster.get("v1", "Namespace", namespace)
+        else Severity.NOTE,
+    )
 
 
 def _load_balancer_class(context: Context) -> Iterator[Finding]:

@@ -3,11 +3,13 @@ __all__ = [
     "INSTALLED_BY",
     "RELEASE_NAME",
     "RELEASE_NAMESPACE",
+    "SUPPORTED",
     "changed_by_others",
     "control_plane",
     "deletion",
     "few",
     "foreign",
+    "hidden",
     "in_force",
     "injection_undone",
     "is_own",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 from .admission import webhooks
+from .answers import hidden
 from .everything import CHECKS, row, table
 from .gitops import injection_undone, keeper_of, policy_kept, set_back
 from .helm import (
@@ -53,5 +56,5 @@ from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
 from .mesh_config import in_force, not_injected, not_mesh_wide
 from .policies import changed_by_others
-from .upgrades import precheck, versions
+from .upgrades import SUPPORTED, precheck, versions
 from .wording import few, risk

@@ -13,10 +13,12 @@ from runbook_lib.chapters.shared.preflight.istio import istios
 from runbook_lib.chapters.shared.preflight.kiali import operator
 from runbook_lib.chapters.shared.preflight.leaving import namespaces
 from runbook_lib.chapters.shared.preflight.policies import changed_by_others
+from runbook_lib.chapters.shared.preflight.upgrades import kubectl_skew
 from runbook_lib.lifecycle import Context, Finding, Row, Table
 from runbook_lib.mesh import selection_mistakes
 
 CHECKS: dict[str, Callable[[Context], Iterable[Finding]]] = {
+    "Version of kubectl": kubectl_skew,
     "Helm releases": releases,
     "Kiali operator": operator,
     "Namespaces": namespaces,

@@ -56,7 +56,7 @@ def control_plane(context: Context) -> Iterator[Finding]:
 
 def meshes(context: Context) -> Iterator[Finding]:
     """Find Istio elsewhere than the parameters say: revisions, namespaces, ambient."""
-    parameters = revisions.resolved(context.parameters, revisions.tags(context.cluster))
+    parameters = revisions.of_cluster(context.cluster, context.parameters)
     istio = parameters.istio
     for item in _istiods_of_others(context):
         if _takes_our_place(parameters, item):

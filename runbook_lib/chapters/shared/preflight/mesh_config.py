@@ -150,8 +150,7 @@ def _injector(context: Context) -> tuple[_Config | None, _Config]:
 def _live(context: Context, name: str, key: str, fields: Sequence[str]) -> _Config | None:
     """Return what a ConfigMap of istiod's says; None if there is none that can be read."""
     istio = context.parameters.istio
-    tags = revisions.tags(context.cluster)
-    own = of_revision(revisions.resolved(context.parameters, tags), name)
+    own = of_revision(revisions.of_cluster(context.cluster, context.parameters), name)
     found = context.cluster.get("v1", "ConfigMap", own, istio.namespace)
     try:
         content = yaml.safe_load(((found or {}).get("data") or {}).get(key, ""))

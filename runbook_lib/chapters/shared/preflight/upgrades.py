@@ -7,8 +7,18 @@ from collections.abc import Iterator
 from runbook_lib.chapters.shared.preflight.helm import release_of
 from runbook_lib.cluster import APPS, reference
 from runbook_lib.cluster.pods import images, minor_of, tag_of
-from runbook_lib.lifecycle import Context, Finding
+from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.tools import programs
+
+SUPPORTED = {
+    (1, 31): (32, 36),
+    (1, 30): (32, 36),
+    (1, 29): (31, 35),
+    (1, 28): (29, 34),
+    (1, 27): (29, 33),
+}
+"""The oldest and newest minor of Kubernetes 1 for a minor of Istio, as its announcement says, see
+https://istio.io/latest/docs/releases/supported-releases/."""
 
 _ERROR = "Error"
 """The level at which precheck advises against going on."""
@@ -19,13 +29,18 @@ any name, and for namespaces. What steps need is asked for by itself.
 """
 
 
-def versions(context: Context) -> Iterator[Finding]:
-    """Find an istioctl or a control plane from which the version to install cannot be reached."""
-    yield from _istioctl(context)
-    yield from _minors(context)
+def versions(context: Context, parameter: str = "istio.version") -> Iterator[Finding]:
+    """Find an istioctl or a control plane from which the version to install cannot be reached.
+
+    Args:
+        context: Where to look.
+        parameter: What names the version to install.
+    """
+    yield from _istioctl(context, parameter)
+    yield from _minors(context, parameter)
 
 
-def _istioctl(context: Context) -> Iterator[Finding]:
+def _istioctl(context: Context, parameter: str) -> Iterator[Finding]:
     """Find an istioctl of another version than the one to install: it checks for another Istio."""
     desired = _desired(context)
     found = context.tools.versions_of("istioctl")["istioctl"]
@@ -35,11 +50,34 @@ def _istioctl(context: Context) -> Iterator[Finding]:
             f"it is version {found}, and {desired} is to be installed",
             "it checks beforehand, and reads sidecars afterwards, by the rules of another version",
             programs.download("istioctl", desired),
-            parameter=f"istio.version: {found}",
+            parameter=f"{parameter}: {found}",
         )
 
 
-def _minors(context: Context) -> Iterator[Finding]:
+def kubectl_skew(context: Context) -> Iterator[Finding]:
+    """Find a kubectl that the cluster's version does not support.
+
+    See https://kubernetes.io/releases/version-skew-policy/#kubectl.
+    """
+    found, server = (
+        context.tools.versions_of("kubectl")["kubectl"],
+        context.cluster.server_version(),
+    )
+    own, api = minor_of(found.removeprefix("v")), minor_of(server.removeprefix("v"))
+    if own is None or api is None or (own[0] == api[0] and abs(own[1] - api[1]) <= 1):
+        return
+    yield Finding(
+        str(context.tools.kubectl),
+        f"it is {found}, and kube-apiserver is {server}: kubectl is supported within one minor "
+        "version (older or newer) of kube-apiserver",
+        "what it does for the runbook, such as port-forward, may fail or mean something else",
+        programs.download("kubectl", server.removeprefix("v").partition("-")[0].partition("+")[0]),
+        severity=Severity.NOTE,
+        link="https://kubernetes.io/releases/version-skew-policy/#kubectl",
+    )
+
+
+def _minors(context: Context, parameter: str) -> Iterator[Finding]:
     """Find a control plane that is more than one minor version older than the one to install.
 
     See https://istio.io/latest/docs/setup/upgrade/in-place/.
@@ -59,7 +97,7 @@ def _minors(context: Context) -> Iterator[Finding]:
                     f"go one minor version at a time: first to {major}.{minor + 1}, with the "
                     "istioctl of that version, then restart the workloads (notebook 02)",
                     evidence=(image,),
-                    parameter=f"istio.version: {major}.{minor + 1}.x",
+                    parameter=f"{parameter}: {major}.{minor + 1}.x",
                 )
 
 

@@ -15,7 +15,7 @@ from runbook_lib.cluster import Object
 from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.tools import Release
 
-_HELM = "helm"
+HELM = "helm"
 """Helm's field manager, after its program (`getManagedFieldsManager` in Helm's `pkg/kube`)."""
 
 _ISTIOD = "pilot-discovery"
@@ -56,7 +56,7 @@ def conflicts(context: Context, release: Release, objects: Iterable[Object]) -> 
 def _conflict(context: Context, item: Object) -> ApplyConflict | None:
     """Ask the API server who would object; None if no one would, or only istiod."""
     try:
-        context.cluster.apply(item, dry_run=True, manager=_HELM)
+        context.cluster.apply(item, dry_run=True, manager=HELM)
     except ApplyConflict as conflict:
         return None if conflict.managers == (_ISTIOD,) else conflict
     except (ClusterRefused, KindNotInstalled):

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from runbook_lib.base import redact_value
 from runbook_lib.base.redact import redact
 from runbook_lib.chapters.shared import preflight
-from runbook_lib.chapters.shared.release import contested, recovery
+from runbook_lib.chapters.shared.release import contested, drift, recovery
 from runbook_lib.cluster import (
     CRD,
     Object,
@@ -85,6 +85,8 @@ class ReleasePlanner:
         source: Source,
         values: dict[str, Any] | None = None,
         own_values: dict[str, Any] | None = None,
+        *,
+        goes_back: bool = False,
     ) -> None:
         """Nothing is looked at yet.
 
@@ -94,11 +96,13 @@ class ReleasePlanner:
             values: Values that follow from other parameters; they win.
             own_values: Further ones for a release of this runbook. One of others is as it should be
                 without them.
+            goes_back: Whether the chart may be older than the one that is installed.
         """
         self._parameters = chart
         self._source = source
         self._given_values = {**chart.values, **(values or {})}
         self._own_values = own_values or {}
+        self._goes_back = goes_back
         self._wanted_values: dict[str, Any] | None = None
         self._rendered: list[Object] | None = None
         self._definitions: list[Object] | None = None
@@ -177,6 +181,13 @@ class ReleasePlanner:
         text = _shown(differences)
         content = [text, self._content(context), str(current.revision)]
         return (Change(self.ref, "upgrade", text, _digest(content)),)
+
+    def drift(self, context: Context) -> tuple[Change, ...]:
+        """Return what others changed about the release's objects in the cluster.
+
+        A plan compares revisions, as Helm does, and does not see it.
+        """
+        return drift.of_objects(self._present(context))
 
     def apply(self, context: Context, plan: Plan) -> None:
         """Install or upgrade the release, if the plan changes it; does not wait for workloads."""
@@ -319,7 +330,8 @@ class ReleasePlanner:
     def _newer_chart(self, context: Context, current: Release) -> Iterator[Finding]:
         """Find that the release has a newer chart than the parameters name."""
         chart = self._wanted_chart(context)
-        if current.chart != chart.name or not is_older(chart.version, current.chart_version):
+        older = is_older(chart.version, current.chart_version)
+        if current.chart != chart.name or not older or self._goes_back:
             return
         where = f"--namespace {current.namespace}"
         yield Finding(

@@ -16,10 +16,11 @@ _FORWARD = ("get", "create")
 
 _INSTALL, _INJECTION, _SCALING = "01_install_istio", "02_label_namespace", "03_autoscaling"
 _MUTUAL_TLS, _AUTHORIZATION, _KIALI = "04_mutual_tls", "05_authorization", "06_kiali"
-_DIAGNOSIS, _BACK = "07_troubleshoot", "90_rollback"
-_ISTIOS_OWN = (_INSTALL, _DIAGNOSIS, _BACK)
+_DIAGNOSIS, _UPGRADE, _BACK = "07_troubleshoot", "08_upgrade", "90_rollback"
+_SIDECARS = (_INJECTION, _UPGRADE)
+_ISTIOS_OWN = (_INSTALL, _DIAGNOSIS, _UPGRADE, _BACK)
 _KIALIS_OWN = (_KIALI, _DIAGNOSIS, _BACK)
-_RELEASES = (_INSTALL, *_KIALIS_OWN)
+_RELEASES = (_INSTALL, _UPGRADE, *_KIALIS_OWN)
 
 
 def looking(parameters: Parameters) -> tuple[Right, ...]:
@@ -35,7 +36,7 @@ def looking(parameters: Parameters) -> tuple[Right, ...]:
         # Whether the cluster's DNS is asked on each node.
         Right(
             *(("daemonsets",), ("get",), _APPS, "kube-system", ("node-local-dns",)),
-            steps=(_INJECTION, _DIAGNOSIS),
+            steps=(*_SIDECARS, _DIAGNOSIS),
         ),
     )
 
@@ -55,14 +56,15 @@ def _everywhere() -> tuple[Right, ...]:
         Right(("namespaces",), LOOK),
         Right(("configmaps", "pods", "services"), ("list", "watch")),
         Right(("nodes",), ("list",)),
-        Right(("persistentvolumes",), ("get",), steps=(_INJECTION,)),
+        Right(("persistentvolumes",), ("get",), steps=_SIDECARS),
         Right(
             ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"), LOOK, _ADMISSION
         ),
         Right(("customresourcedefinitions",), LOOK, _CRD, steps=_RELEASES),
         Right(("daemonsets",), ("list",), _APPS),
         Right(("deployments",), ("list", "watch"), _APPS),
-        Right(("networkpolicies",), ("list",), _NETWORKING, steps=(_INJECTION, _DIAGNOSIS)),
+        Right(("ingressclasses",), ("list",), _NETWORKING, steps=(_MUTUAL_TLS,)),
+        Right(("networkpolicies",), ("list",), _NETWORKING, steps=(*_SIDECARS, _DIAGNOSIS)),
         Right(("clusterrolebindings", "clusterroles"), LOOK, RBAC, steps=_RELEASES),
         Right(("kialis",), ("list",), "kiali.io", steps=_KIALIS_OWN),
         Right(("destinationrules",), ("list",), _ISTIO),
@@ -77,21 +79,21 @@ def _of_the_application(namespace: str) -> tuple[Right, ...]:
         right(("pods", "services"), ("get",)),
         right(("pods/portforward",), _FORWARD),
         right(("pods/log",), ("get",), "", _AUTHORIZATION, _DIAGNOSIS),
-        right(("persistentvolumeclaims",), ("get",), "", _INJECTION),
+        right(("persistentvolumeclaims",), ("get",), "", *_SIDECARS),
         right(("events",), ("list",)),
         right(("limitranges",), ("list",), "", _DIAGNOSIS),
-        right(("resourcequotas",), ("list",), "", _INJECTION, _DIAGNOSIS),
+        right(("resourcequotas",), ("list",), "", *_SIDECARS, _DIAGNOSIS),
         right(("statefulsets",), LOOK, _APPS),
         right(
             *(("horizontalpodautoscalers",), ("list", "watch"), "autoscaling"),
             *(_SCALING, _DIAGNOSIS, _BACK),
         ),
-        right(("cronjobs",), ("list",), _BATCH, _INJECTION, _MUTUAL_TLS, _DIAGNOSIS),
+        right(("cronjobs",), ("list",), _BATCH, *_SIDECARS, _MUTUAL_TLS, _DIAGNOSIS),
         right(("jobs",), ("get", "list"), _BATCH),
         right(("endpointslices",), ("list",), "discovery.k8s.io", _DIAGNOSIS),
         right(("pods",), ("list",), "metrics.k8s.io", _SCALING, _DIAGNOSIS, _BACK),
         right(("ingresses",), ("list",), _NETWORKING),
-        right(("poddisruptionbudgets",), ("list",), "policy", _INJECTION),
+        right(("poddisruptionbudgets",), ("list",), "policy", *_SIDECARS),
         right(("destinationrules", "envoyfilters"), ("get",), _ISTIO),
         right(("authorizationpolicies", "peerauthentications"), ("get",), _SECURITY),
         right(("telemetries",), ("get", "list"), "telemetry.istio.io", *_KIALIS_OWN),
@@ -116,7 +118,7 @@ def _of_the_mesh(namespace: str) -> tuple[Right, ...]:
         # With it istioctl asks istiod what its proxies have acknowledged.
         Right(
             *(("serviceaccounts/token",), ("create",), "", namespace, ("default",)),
-            steps=(_DIAGNOSIS,),
+            steps=(_DIAGNOSIS, _UPGRADE),
         ),
     )
 

@@ -32,6 +32,13 @@ LBC: Object = {
     "metadata": {"name": "targetgroupbindings.elbv2.k8s.aws"},
 }
 
+NODE: Object = {
+    "kind": "Node",
+    "metadata": {"name": "node"},
+    "spec": {},
+    "status": {"conditions": [{"type": "Ready", "status": "True"}]},
+}
+
 
 def way(exposure: str, **more: Any) -> dict[str, Any]:
     return {"exposure": exposure, **WAYS[exposure], **more}
@@ -144,7 +151,8 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list
     def look(
         kiali: dict[str, Any], *objects: Object, refuse: ClusterRefused | None = None
     ) -> list[Finding]:
-        looking = context(tmp_path, *objects, kiali=kiali)
+        nodes = [] if any(each["kind"] == "Node" for each in objects) else [NODE]
+        looking = context(tmp_path, *objects, *nodes, kiali=kiali)
         desired = manifest.kiali(looking.parameters)
 
         def apply(_manifest: Object, **_options: Any) -> None:
@@ -277,3 +285,77 @@ def test_an_ingress_that_is_missing_is_wrong(tmp_path: Path) -> None:
     resource, service, _ = carried_out(way("ingress"))
     looking = context(tmp_path, resource, service, kiali=way("ingress"))
     assert judged(looking)["settings of Ingress istio-system/kiali"] is False
+
+
+@pytest.mark.parametrize(
+    ("exposure", "key"),
+    [
+        ("nlb-tls", "service.beta.kubernetes.io/aws-load-balancer-ip-address-type"),
+        ("alb-ingress", "alb.ingress.kubernetes.io/ip-address-type"),
+    ],
+)
+def test_a_load_balancer_for_ipv4_is_refused_where_pods_have_ipv6(
+    found: Look, exposure: str, key: str
+) -> None:
+    kubernetes = {
+        "kind": "Service",
+        "metadata": {"name": "kubernetes", "namespace": "default"},
+        "spec": {"ipFamilies": ["IPv6"]},
+    }
+    alb = ingress_class("alb", "eks.amazonaws.com/alb")
+    (finding,) = found(way(exposure), LBC, alb, kubernetes)
+    assert finding.refuses
+    assert f"{key}: dualstack" in finding.parameter
+    annotations = {key: "dualstack"}
+    deployment: Object = {"service_annotations": annotations}
+    if exposure == "alb-ingress":
+        deployment = {"ingress": {"override_yaml": {"metadata": {"annotations": annotations}}}}
+    spec = {"deployment": deployment}
+    assert found(way(exposure, spec=spec), LBC, alb, kubernetes) == []
+
+
+def test_kialis_tolerations_count_before_its_pods_are_there(found: Look) -> None:
+    taint = {"key": "tools", "value": "yes", "effect": "NoSchedule"}
+    tainted = {**NODE, "spec": {"taints": [taint]}}
+    (finding,) = found(way("cluster"), tainted)
+    assert finding.refuses
+    assert finding.parameter == (
+        "kiali.spec.deployment.tolerations: [{key: tools, operator: Exists}]"
+    )
+    spec = {"deployment": {"tolerations": [{"key": "tools", "operator": "Exists"}]}}
+    assert found(way("cluster", spec=spec), tainted) == []
+
+
+NAMESPACE: Object = {"kind": "Namespace", "metadata": {"name": "istio-system"}}
+
+
+@pytest.mark.parametrize(
+    ("kind", "there", "refuses", "said"),
+    [
+        (None, [NAMESPACE], True, "there is none"),
+        ("Opaque", [NAMESPACE], True, "its type is Opaque, and not kubernetes.io/tls"),
+        (None, [], False, "there is none"),
+        ("kubernetes.io/tls", [NAMESPACE], False, "of type kubernetes.io/tls"),
+    ],
+)
+def test_the_secret_of_an_ingresss_certificate_is_looked_for_by_its_type(
+    found: Look,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str | None,
+    there: list[Object],
+    refuses: bool,
+    said: str,
+) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def type_of(_cluster: object, name: str, namespace: str) -> str | None:
+        asked.append((name, namespace))
+        return kind
+
+    monkeypatch.setattr(obstacles, "type_of_secret", type_of)
+    traefik = ingress_class("traefik", "traefik.io/ingress-controller")
+    (finding,) = found(way("ingress", tls_secret="kiali-tls"), traefik, *there)
+    assert asked == [("kiali-tls", "istio-system")]
+    assert finding.refuses is refuses
+    assert finding.where == "Secret istio-system/kiali-tls"
+    assert said in finding.what

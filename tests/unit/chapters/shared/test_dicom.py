@@ -77,9 +77,15 @@ def test_services_from_outside_are_doors(
     assert table.rows == (Row((name, "answers C-ECHO", "answered"), ok=True),)
 
 
-def test_a_given_address_is_the_door(tmp_path: Path, asked: dict[tuple[str, int], str]) -> None:
-    asked["dicom.example.com", 11112] = "PACS"
-    given = {"address": "dicom.example.com:11112", "ae_title": "PACS"}
+@pytest.mark.parametrize(
+    ("address", "host"),
+    [("dicom.example.com:11112", "dicom.example.com"), ("[2001:db8::1]:11112", "2001:db8::1")],
+)
+def test_a_given_address_is_the_door(
+    tmp_path: Path, asked: dict[tuple[str, int], str], address: str, host: str
+) -> None:
+    asked[host, 11112] = "PACS"
+    given = {"address": address, "ae_title": "PACS"}
     (table,) = dicom.prove(looking(tmp_path, service("NodePort"), **given))
     assert [row.ok for row in table.rows] == [True]
 

@@ -137,7 +137,7 @@ def test_what_others_have_changed_or_share_is_left_to_them(tmp_path: Path, their
 def test_the_command_names_the_cluster_and_survives_a_shell(tmp_path: Path) -> None:
     command = found(on(tmp_path, Stored())).command
     assert shlex.split(command) == [
-        *("kubectl", "--kubeconfig", "/nowhere/kubeconfig", "--context=lab-default", "delete"),
+        *("kubectl", "--kubeconfig", "/nowhere/kubeconfig", "--context", "lab-default", "delete"),
         *("peerauthentication.security.istio.io", "default"),
         *("--namespace", "istio-system", "--ignore-not-found"),
     ]

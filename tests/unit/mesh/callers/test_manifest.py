@@ -15,6 +15,7 @@ LIKE = {
     "spec": {
         "nodeName": "node-1",
         "imagePullSecrets": [{"name": "registry"}],
+        "tolerations": [{"key": "dedicated", "operator": "Exists"}],
         "containers": [{"name": "web", "image": "web:1"}],
         "initContainers": [{"name": "istio-proxy", "image": "hub/proxyv2:1.31.1"}],
     }
@@ -53,6 +54,7 @@ def test_it_mounts_nothing_and_runs_the_sidecars_image_without_rights() -> None:
     assert pod["automountServiceAccountToken"] is False
     assert container["image"] == "hub/proxyv2:1.31.1"
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["tolerations"] == [{"key": "dedicated", "operator": "Exists"}]
     assert pod["serviceAccountName"] == "importer"
     security = container["securityContext"]
     assert security["runAsUser"] != 1337  # what the sidecar's user sends is not captured

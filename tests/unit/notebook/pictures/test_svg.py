@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import re
 from xml.etree import ElementTree as ET
 
@@ -88,3 +89,17 @@ class TestWrap:
 
     def test_nothing_takes_no_line(self) -> None:
         assert svg.wrap("", 100) == []
+
+
+def test_as_images_pictures_are_whole_and_need_no_trust() -> None:
+    page = svg.page(300, 80, "A <title>", "What it shows.", [svg.text(1, 2, "ö & x")])
+    shown = svg.as_images(f"<p>before</p>{page}{page}<p>after</p>")
+    assert "<svg" not in shown
+    assert "<style" not in shown
+    images = re.findall(r'<img src="data:image/svg\+xml;base64,([^"]+)" alt="([^"]*)"', shown)
+    assert [alt for _, alt in images] == ["A &lt;title&gt;. What it shows."] * 2
+    picture = ET.fromstring(base64.b64decode(images[0][0]))
+    assert picture.tag == "{http://www.w3.org/2000/svg}svg"
+    assert "ö & x" in "".join(picture.itertext())
+    assert shown.startswith("<p>before</p>")
+    assert shown.endswith("<p>after</p>")

@@ -20,10 +20,14 @@ class Looked:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.urls: list[str | None] = []
         self.several = False
 
-    def draft(self, place: Any, *, workload: str | None, other_methods: bool) -> Draft:
+    def draft(
+        self, place: Any, *, workload: str | None, url: str | None, other_methods: bool
+    ) -> Draft:
         self.asked.append((place, workload, other_methods))
+        self.urls.append(url)
         if self.several and workload is None:
             raise SeveralWorkloads("two are led to", ["StatefulSet/web", "Deployment/api"])
         return Draft(FILE, workload or "StatefulSet/web", ("application.url: write it",))
@@ -113,3 +117,14 @@ def test_a_cluster_that_does_not_answer_is_said_in_the_form(
     monkeypatch.setattr(init, "namespaces", refuse)
     form.context.value = "test"
     assert "no answer &lt;now&gt;<br>→ check the VPN" in form.status.value
+
+
+def test_an_address_that_a_person_names_is_asked_and_a_draft_about_another_is_forgotten(
+    form: ParametersForm, looked: Looked
+) -> None:
+    choose(form)
+    form.look.click()
+    form.url.value = " https://xnat.example.org "
+    assert form.save.disabled
+    form.look.click()
+    assert looked.urls == [None, "https://xnat.example.org"]

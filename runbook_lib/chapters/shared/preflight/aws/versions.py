@@ -5,19 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from runbook_lib.chapters.shared.preflight.upgrades import SUPPORTED
 from runbook_lib.cluster import Object, labels_of, pods, reference
 from runbook_lib.lifecycle import Finding, Severity
 from runbook_lib.tools.aws import Command, Item
-
-SUPPORTED = {
-    (1, 31): (32, 36),
-    (1, 30): (32, 36),
-    (1, 29): (31, 35),
-    (1, 28): (29, 34),
-    (1, 27): (29, 33),
-}
-"""The oldest and newest minor of Kubernetes 1 for a minor of Istio, as its announcement says, see
-https://istio.io/latest/docs/releases/supported-releases/."""
 
 _SUPPORTED = "https://istio.io/latest/docs/releases/supported-releases/"
 _SKEW = "https://kubernetes.io/releases/version-skew-policy/#kubelet"

@@ -10,8 +10,11 @@ __all__ = [
     "metrics_ports",
     "named_ports",
     "not_spoken",
+    "past_sidecars",
+    "two_families",
 ]
 
+from .families import past_sidecars, two_families
 from .istiod import Closed, closed_to_sidecars, istiod_out_of_reach
 from .metrics import metrics_ports
 from .network_policies import Peer, Verdict, judge, named_ports

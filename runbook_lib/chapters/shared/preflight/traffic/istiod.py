@@ -27,7 +27,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding, Severity
-from runbook_lib.mesh import has_ended, templates
+from runbook_lib.mesh import has_ended, revisions, templates
 from runbook_lib.mesh.templates import Template
 
 _NAMESPACE = "kubernetes.io/metadata.name"
@@ -182,7 +182,7 @@ def _shown(policy: Object, direction: Direction) -> str:
 
 
 def _istiod(context: Context) -> _Hop:
-    istio = context.parameters.istio
+    istio = revisions.of_cluster(context.cluster, context.parameters).istio
     found = [
         pod
         for pod in context.cluster.list("v1", "Pod", istio.namespace, {"app": "istiod"})

@@ -20,7 +20,7 @@ from runbook_lib.cluster import (
     reference,
 )
 from runbook_lib.lifecycle import Context, Finding
-from runbook_lib.mesh import of_revision
+from runbook_lib.mesh import of_revision, revisions
 from runbook_lib.mesh.policy import serves, spec_of, target
 from runbook_lib.mesh.templates import Template
 
@@ -123,7 +123,7 @@ def _merged(made: Template) -> list[int]:
 def _mesh_merges(context: Context) -> bool:
     """Whether sidecars read the metrics of their pods: istiod's configuration may say no."""
     istio = context.parameters.istio
-    name = of_revision(context.parameters, "istio")
+    name = of_revision(revisions.of_cluster(context.cluster, context.parameters), "istio")
     live = context.cluster.get("v1", "ConfigMap", name, istio.namespace)
     if live is None:  # not installed yet
         mesh = istio.istiod.values.get("meshConfig")

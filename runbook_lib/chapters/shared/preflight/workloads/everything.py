@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from runbook_lib.chapters.shared.preflight.workloads import (
     injecting,
@@ -16,7 +17,7 @@ from runbook_lib.chapters.shared.preflight.workloads import (
 )
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed, listed, outdated
 from runbook_lib.lifecycle import Context, Finding
-from runbook_lib.mesh import rollout
+from runbook_lib.mesh import injection, rollout
 
 
 def before_label(context: Context) -> Iterator[Finding]:
@@ -29,9 +30,11 @@ def before_label(context: Context) -> Iterator[Finding]:
 def before_restart(context: Context) -> Iterator[Finding]:
     """Find what keeps pods of the listed workloads from being replaced by ones with sidecars."""
     waiting: list[Listed] = []
+    newest = partial(injection.sidecar_image_for, context)
     for each in listed(context):
         yield from injecting.impossible(each)
-        if each.lacking or outdated(context, each):
+        yield from injecting.on_windows(context, each)
+        if each.lacking or outdated(each, newest):
             waiting.append(each)
             yield from rollout.held(each.workload)
             yield from replacing.stuck(each)

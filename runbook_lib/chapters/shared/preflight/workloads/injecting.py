@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from runbook_lib.base import ClusterRefused
+from runbook_lib.chapters.shared.preflight.nodes import OS, is_windows
 from runbook_lib.chapters.shared.preflight.wording import few, risk
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.cluster import (
@@ -57,10 +59,47 @@ def impossible(each: Listed) -> Iterator[Finding]:
         yield Finding(
             where,
             f"its pods run on Fargate ({few([name_of(pod) for pod in fargate])}), which starts no "
-            "container with NET_ADMIN, such as istio-init",
+            "container with NET_ADMIN, such as istio-init, and no DaemonSet, such as Istio's CNI "
+            "plugin",
             "no new pod would start",
             "have them run on nodes: change the Fargate profile that selects them",
             (f".metadata.labels.{_FARGATE}: {labels_of(fargate[0])[_FARGATE]}",),
+        )
+
+
+def on_windows(context: Context, each: Listed) -> Iterator[Finding]:
+    """Find that a workload's pods run on nodes of Windows, or are to.
+
+    Istio has neither a sidecar nor an init container for it, see
+    https://istio.io/latest/docs/releases/supported-releases/.
+    """
+    spec = each.template["spec"]
+    fields = [
+        f".spec.template.spec.{path}: windows"
+        for path, said in (
+            (f"nodeSelector[{OS}]", (spec.get("nodeSelector") or {}).get(OS)),
+            ("os.name", (spec.get("os") or {}).get("name")),
+        )
+        if said == "windows"
+    ]
+    try:
+        nodes = context.cluster.list("v1", "Node") if not fields else []
+    except ClusterRefused:  # who may not look at nodes is told so where room is looked for
+        nodes = []
+    theirs = {name_of(node) for node in nodes if is_windows(node)}
+    fields += [
+        f"pod {name_of(pod)} .spec.nodeName: {pod['spec']['nodeName']}, of Windows"
+        for pod in each.pods
+        if pod["spec"].get("nodeName") in theirs
+    ]
+    if fields:
+        yield Finding(
+            each.where,
+            "its pods run on Windows, for which Istio has no sidecar",
+            "no new pod would start",
+            f"take it out of application.restart_order, and mark its pod template with the label "
+            f"{INJECT}: 'false', which leaves it outside of the mesh",
+            tuple(fields),
         )
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from runbook_lib.cluster import APPS, PROXY, Object, name_of, pods, ref, reference
 from runbook_lib.lifecycle import Context
-from runbook_lib.mesh import has_ended, injection, rollout, wants_sidecar
+from runbook_lib.mesh import has_ended, rollout, wants_sidecar
 
 
 @dataclass(frozen=True)
@@ -39,13 +39,18 @@ class Listed:
         return [pod for pod in lacking(self.pods) if not pods.is_leaving(pod)]
 
 
-def outdated(context: Context, each: Listed) -> dict[str, str]:
+def outdated(each: Listed, newest_image: Callable[[Object], str]) -> dict[str, str]:
     """Return the pods whose sidecar is another than a new pod would get, and what theirs is.
 
-    istiod may have been replaced since they were created. Nothing is said where it cannot be asked.
+    istiod may have been replaced since they were created.
+
+    Args:
+        each: The workload.
+        newest_image: Returns the image of the sidecar of a workload's new pod. Where it is empty,
+            because istiod cannot be asked, nothing is said.
     """
     meshed = [pod for pod in each.pods if pods.has_sidecar(pod) and not pods.is_leaving(pod)]
-    newest = injection.sidecar_image_for(context, each.workload) if meshed else ""
+    newest = newest_image(each.workload) if meshed else ""
     if not newest:
         return {}
     images = {name_of(pod): pods.image_of(pod, PROXY) for pod in meshed}

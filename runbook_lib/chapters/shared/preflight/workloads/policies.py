@@ -54,7 +54,7 @@ def strict_already(context: Context) -> Iterator[Interruption]:
         yield Interruption(
             outside(context),
             Loss.EVERYTHING,
-            "no answer: the load balancer says 502",
+            "no answer: the load balancer says 502, or closes the connection",
             f"STRICT is in force, and {workload} has no exception yet",
             None,
             "until mutual-tls-exception is applied",

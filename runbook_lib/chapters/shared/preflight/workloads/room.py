@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
 
 from runbook_lib.base import ClusterRefused
+from runbook_lib.chapters.shared.preflight.nodes import adds_nodes, takes
 from runbook_lib.chapters.shared.preflight.wording import risk
-from runbook_lib.chapters.shared.preflight.workloads import nodes
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.chapters.shared.preflight.workloads.resources import (
     RESOURCES,
@@ -18,7 +18,7 @@ from runbook_lib.chapters.shared.preflight.workloads.resources import (
     of_sidecar,
     words,
 )
-from runbook_lib.cluster import APPS, Object, name_of, namespace_of
+from runbook_lib.cluster import Object, name_of, namespace_of
 from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.mesh import has_ended
 
@@ -50,7 +50,7 @@ def lacking(context: Context, waiting: Sequence[Listed]) -> Iterator[Finding]:
         for pod in each.lacking:
             needed = add((asked(pod["spec"]), more))
             zones = _volumes_nodes(context, pod)
-            possible = [node for node in there if nodes.takes(node, pod["spec"], zones)]
+            possible = [node for node in there if takes(node, pod["spec"], zones)]
             free = {name_of(node): _free(node, used, pod) for node in possible}
             if any(all(left[r] >= needed[r] for r in needed) for left in free.values()):
                 continue
@@ -94,7 +94,7 @@ def _finding(
         f"Node {name} has left: {', '.join(words(r, amount) for r, amount in amounts.items())}"
         for name, amounts in free.items()
     )
-    who = _adds_nodes(context)
+    who = adds_nodes(context)
     comes = (
         f"{who} would have to add one first, which takes minutes"
         if who
@@ -109,17 +109,3 @@ def _finding(
         "istio.istiod.values.global.proxy.resources",
         left or ("no node is ready, has room for new pods, and is where its volumes are",),
     )
-
-
-def _adds_nodes(context: Context) -> str:
-    """Return what adds nodes when pods find no room, as far as it can be seen; empty if nothing."""
-    for deployment in context.cluster.list(APPS, "Deployment"):
-        name = name_of(deployment)
-        if "cluster-autoscaler" in name or name == "karpenter":
-            return f"Deployment {namespace_of(deployment)}/{name}"
-    if context.cluster.get("apiextensions.k8s.io/v1", "CustomResourceDefinition", _NODE_POOLS):
-        return "Karpenter, or EKS Auto Mode,"
-    return ""
-
-
-_NODE_POOLS = "nodepools.karpenter.sh"

@@ -93,3 +93,31 @@ def test_errors_of_precheck_refuse_and_what_is_less_does_not() -> None:
     (found,) = upgrades.precheck(cast("Context", SimpleNamespace(istioctl=istioctl)))
     assert found.refuses
     assert found.found == "Namespace istio-system: IST0001: the API server is too old"
+
+
+def skew(
+    monkeypatch: pytest.MonkeyPatch, client: str, server: str = "v1.33.4-eks-1234567"
+) -> list[Any]:
+    monkeypatch.setattr(Tools, "versions_of", lambda *_: {"kubectl": client})
+    where = given_cluster.context(Path("/nowhere"))
+    where.__dict__["tools"] = Tools(Path("/bin/kubectl"), Path("/bin/helm"), Path("/bin/istioctl"))
+    monkeypatch.setattr(where.cluster, "server_version", lambda: server, raising=False)
+    return list(upgrades.kubectl_skew(where))
+
+
+@pytest.mark.parametrize("client", ["v1.32.9", "v1.33.0", "v1.34.1", "unknown"])
+def test_a_kubectl_within_one_minor_version_is_supported(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    assert skew(monkeypatch, client) == []
+
+
+@pytest.mark.parametrize("client", ["v1.31.12", "v1.35.0"])
+def test_another_kubectl_is_told_in_the_words_of_kubernetes_and_fetched_with_its_checksum(
+    monkeypatch: pytest.MonkeyPatch, client: str
+) -> None:
+    (found,) = skew(monkeypatch, client)
+    assert not found.refuses
+    assert "supported within one minor version (older or newer) of kube-apiserver" in found.what
+    assert "/release/v1.33.4/bin/" in found.remedy
+    assert "kubectl.sha256" in found.remedy

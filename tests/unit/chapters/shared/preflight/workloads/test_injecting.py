@@ -56,6 +56,45 @@ def test_pods_on_fargate_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("template", "field"),
+    [
+        (
+            {"nodeSelector": {"kubernetes.io/os": "windows"}},
+            ".spec.template.spec.nodeSelector[kubernetes.io/os]: windows",
+        ),
+        ({"os": {"name": "windows"}}, ".spec.template.spec.os.name: windows"),
+    ],
+)
+def test_pods_that_are_to_run_on_windows_are_refused(
+    tmp_path: Path, template: Any, field: str
+) -> None:
+    found = on(tmp_path, *namespace(web=workload(**template)))
+    (finding,) = refusing(workloads.before_restart(found))
+    assert "Windows" in finding.what
+    assert finding.evidence == (field,)
+
+
+def test_pods_on_a_node_of_windows_are_refused(tmp_path: Path) -> None:
+    windows = node()
+    windows["metadata"] = {
+        "name": "win-1",
+        "namespace": "",
+        "labels": {"kubernetes.io/os": "windows"},
+    }
+    found = on(tmp_path, *namespace(windows, web_pod=pod(node="win-1")))
+    (finding,) = refusing(workloads.before_restart(found))
+    assert finding.evidence == (f"pod {WEB}-0 .spec.nodeName: win-1, of Windows",)
+
+
+def test_a_selector_of_expressions_alone_selects_the_workloads_own_pods(tmp_path: Path) -> None:
+    web = workload(hostNetwork=True)
+    expression = {"key": "app", "operator": "In", "values": [WEB]}
+    web["spec"]["selector"] = {"matchExpressions": [expression]}
+    (finding,) = refusing(workloads.before_restart(on(tmp_path, *namespace(web=web))))
+    assert "host's network" in finding.what
+
+
+@pytest.mark.parametrize(
     ("kubelet", "istio"),
     [("v1.34.1", CLASSIC), ("v1.32.9-eks-1", {})],
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from runbook_lib.chapters.shared.preflight.workloads.listed import Listed, outda
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.mesh.injection import sidecar_image_for
 from tests.unit.doubles.given_cluster import GivenCluster, context, pod, web_workload
 
 INJECTOR: Object = {
@@ -57,7 +59,7 @@ def test_a_sidecar_that_a_new_pod_would_not_get_is_outdated(
     tmp_path: Path, image: str, found: dict[str, str]
 ) -> None:
     each = Listed(web_workload(), (with_image(image), pod(sidecar=False)))
-    assert outdated(look(tmp_path), each) == found
+    assert outdated(each, partial(sidecar_image_for, look(tmp_path))) == found
 
 
 @pytest.mark.parametrize("more", [{"refuses": True}, {"injector": False}])
@@ -65,4 +67,4 @@ def test_nothing_is_said_where_istiod_cannot_be_asked(
     tmp_path: Path, more: dict[str, bool]
 ) -> None:
     each = Listed(web_workload(), (with_image("proxyv2:1.31"),))
-    assert outdated(look(tmp_path, **more), each) == {}
+    assert outdated(each, partial(sidecar_image_for, look(tmp_path, **more))) == {}

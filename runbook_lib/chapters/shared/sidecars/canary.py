@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 
 from runbook_lib.base import RunbookError, VerificationFailed
 from runbook_lib.chapters.shared.preflight import workloads
@@ -44,7 +45,7 @@ class TryOnePod(Step):
         if not context.parameters.tries_canary:
             left_out = context.parameters.application.canary is False
             return Plan(self.name, uid, note=_LEFT_OUT if left_out else _NO_USERS)
-        like = next((each for each in workloads.listed(context) if each.lacking), None)
+        like = next(_to_restart(context), None)
         if like is None:
             return Plan(self.name, uid, note=_NOTHING)
         caller = _caller(context)
@@ -57,7 +58,7 @@ class TryOnePod(Step):
         """Make the pod, wait until it is ready, and remove it."""
         if plan.empty:
             return
-        like = next(each for each in workloads.listed(context) if each.lacking)
+        like = next(_to_restart(context))
         jobs = {_caller(context): _job(context, like.workload)}
         try:
             with made(context, jobs, timeout=patience.LEAST) as found:
@@ -93,6 +94,14 @@ _LEFT_OUT = "Not tried: application.canary is false."
 _NO_USERS = "Not tried: the target is not production. application.canary: true asks for it."
 _NOTHING = "Nothing to try: no pod is to be replaced."
 _REMOVED = "The pod is removed as soon as it has been ready."
+
+
+def _to_restart(context: Context) -> Iterator[workloads.Listed]:
+    """Yield the workloads whose pods are to be replaced for a sidecar, or for a newer one."""
+    newest = partial(injection.sidecar_image_for, context)
+    for each in workloads.listed(context):
+        if each.lacking or workloads.outdated(each, newest):
+            yield each
 
 
 def _caller(context: Context) -> Asker:

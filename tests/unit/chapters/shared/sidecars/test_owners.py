@@ -11,7 +11,7 @@ import pytest
 
 from runbook_lib.base import State, WaitTimeout, journal
 from runbook_lib.base.wait import until
-from runbook_lib.chapters.injection import owners
+from runbook_lib.chapters.shared.sidecars import owners
 from runbook_lib.cluster import Cluster, Object
 from runbook_lib.lifecycle import ByHand, Context
 from tests.unit.doubles.given_cluster import GivenCluster, context, pod

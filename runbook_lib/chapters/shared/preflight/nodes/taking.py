@@ -9,6 +9,10 @@ from collections.abc import Sequence
 
 from runbook_lib.cluster import Object, labels_of, matches, name_of
 
+OS = "kubernetes.io/os"
+"""The kubelet's own label on every node, see
+https://kubernetes.io/docs/reference/labels-annotations-taints/#kubernetes-io-os."""
+
 
 def takes(node: Object, spec: Object, selectors: Sequence[Object] = ()) -> bool:
     """Whether a node takes a pod, room aside.
@@ -17,6 +21,9 @@ def takes(node: Object, spec: Object, selectors: Sequence[Object] = ()) -> bool:
         node: The node.
         spec: The pod's.
         selectors: Node selectors besides the pod's own, such as those of its volumes.
+
+    Returns:
+        Never true of a node of Windows, where no image of Istio's runs.
     """
     affinity = ((spec.get("affinity") or {}).get("nodeAffinity") or {}).get(
         "requiredDuringSchedulingIgnoredDuringExecution"
@@ -24,10 +31,21 @@ def takes(node: Object, spec: Object, selectors: Sequence[Object] = ()) -> bool:
     return (
         _is_ready(node)
         and not node["spec"].get("unschedulable")
-        and all(_tolerated(taint, spec) for taint in node["spec"].get("taints") or [])
+        and not untolerated(node, spec)
+        and not is_windows(node)
         and (spec.get("nodeSelector") or {}).items() <= labels_of(node).items()
         and all(_selects(each, node) for each in (affinity, *selectors) if each)
     )
+
+
+def is_windows(node: Object) -> bool:
+    """Whether a node runs Windows."""
+    return labels_of(node).get(OS) == "windows"
+
+
+def untolerated(node: Object, spec: Object) -> list[Object]:
+    """Return the taints of a node that keep a pod away."""
+    return [taint for taint in node["spec"].get("taints") or [] if not _tolerated(taint, spec)]
 
 
 def _is_ready(node: Object) -> bool:

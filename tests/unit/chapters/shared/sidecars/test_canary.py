@@ -8,7 +8,7 @@ from typing import cast
 import pytest
 
 from runbook_lib.base.errors import VerificationFailed
-from runbook_lib.chapters.injection.canary import TryOnePod
+from runbook_lib.chapters.shared.sidecars import TryOnePod
 from tests.unit.chapters.shared.preflight.workloads.given import (
     DATABASE,
     TryingCluster,

@@ -1,0 +1,5 @@
+"""Nodes: which of them take a pod, and what comes of a pod that none takes."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,66 @@
+"""What an upgrade of Istio and its way back need besides looking."""
+
+from __future__ import annotations
+
+from runbook_lib.chapters.shared.release import rights as releases
+from runbook_lib.chapters.shared.rights import APPLY, Right
+from runbook_lib.chapters.shared.sidecars import rights as sidecars
+from runbook_lib.chapters.upgrade import course
+from runbook_lib.parameters import Parameters
+
+_BACK = "rollback-upgrade"
+
+
+def rights(parameters: Parameters) -> tuple[Right, ...]:
+    """Return the rights of the chapter; none where no version is named."""
+    if parameters.upgrade.to is None:
+        return ()
+    return (
+        *releases.applying(course.upgraded(parameters), "upgrade-base", "upgrade-istiod"),
+        *sidecars.trying(parameters, "upgrade-trial"),
+        *sidecars.restarting(parameters, "upgrade-restart"),
+        *(_canary(parameters) if parameters.upgrade.strategy == "canary" else ()),
+    )
+
+
+def _canary(parameters: Parameters) -> tuple[Right, ...]:
+    """Return what it takes to move a namespace over, and to remove the istiod before."""
+    return (
+        *_moving(parameters, "upgrade-move"),
+        *releases.applying(parameters, "upgrade-old", "upgrade-old"),
+        *releases.uninstalling(parameters, "upgrade-old"),
+    )
+
+
+def _moving(parameters: Parameters, step: str) -> tuple[Right, ...]:
+    tag, istio = f"istio-revision-tag-{parameters.upgrade.tag}", parameters.istio.namespace
+    name = tag if istio == "istio-system" else f"{tag}-{istio}"
+    namespace = parameters.application.namespace
+    return (
+        Right(
+            ("mutatingwebhookconfigurations",),
+            (*APPLY, "delete"),
+            "admissionregistration.k8s.io",
+            names=(name,),
+            steps=(step,),
+            tried=True,
+        ),
+        Right(("namespaces",), ("patch",), names=(namespace,), steps=(step,), tried=True),
+        Right(("pods",), APPLY, "", namespace, steps=(step,), tried=True),
+    )
+
+
+def rights_back(parameters: Parameters) -> tuple[Right, ...]:
+    """Return what going back to the version before needs."""
+    if parameters.upgrade.to is None:
+        return ()
+    if parameters.upgrade.strategy == "canary":
+        return (
+            *_moving(parameters, _BACK),
+            *releases.uninstalling(course.upgraded(parameters), _BACK),
+            *sidecars.restarting(parameters, _BACK),
+        )
+    return (
+        *releases.applying(parameters, _BACK, _BACK),
+        *sidecars.restarting(parameters, _BACK),
+    )

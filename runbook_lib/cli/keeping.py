@@ -1,0 +1,143 @@
+"""Commands about earlier runs: their reports, their evidence, and how long they are kept."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from runbook_lib.base import ExitCode, ParameterError
+
+app = typer.Typer(
+    help="List and remove the folders of runs; the format of their evidence.", no_args_is_help=True
+)
+
+_DAYS = {"d": 1, "w": 7}
+
+Root = Annotated[
+    Path | None, typer.Option(help="The folder that holds the folders of runs. Default: runs/.")
+]
+
+
+def report(
+    folder: Annotated[Path, typer.Argument(help="The folder of a run, or its name.")],
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing: say whether the evidence is whole.")
+    ] = False,
+    seal: Annotated[
+        str | None,
+        typer.Option(help="With --check: LINES:SHA256, as the run printed it, to check by."),
+    ] = None,
+) -> None:
+    """Write a run's report and junit.xml anew, from its evidence alone; or check the evidence.
+
+    Exit codes: 0 done, 2 bad input, 10 the evidence is not whole.
+    """
+    from runbook_lib.headless import junit
+    from runbook_lib.lifecycle import runs
+
+    place = folder if folder.is_dir() else runs.default_root() / folder
+    if not (place / runs.EVIDENCE).is_file():
+        raise ParameterError(
+            f"there is no run in {folder}", "name a folder that holds evidence.jsonl"
+        )
+    if seal and not check:
+        raise ParameterError("--seal is for --check", "add --check, or leave it out")
+    if check:
+        _check(place, seal)
+        return
+    record = runs.record_of(place)
+    typer.echo(f"Report:   {write_report(place)}")
+    typer.echo(f"JUnit:    {junit.write(place, record)}")
+    typer.echo(f"Evidence: {runs.seal_of(place)}")
+
+
+def write_report(folder: Path) -> Path:
+    """Write a run's report with its timeline; returns the report's path."""
+    from runbook_lib.headless import report as page
+    from runbook_lib.lifecycle import runs
+    from runbook_lib.notebook import timeline
+    from runbook_lib.notebook.pictures import timeline_html
+
+    found = timeline.of(runs.record_of(folder))
+    return page.write(folder, timeline_html(found) if found.entries else "")
+
+
+def _check(folder: Path, given: str | None) -> None:
+    from runbook_lib.base import chain
+    from runbook_lib.lifecycle import runs
+
+    noted = runs.noted_seal(folder)
+    seals = [*([noted] if noted else []), *([chain.parse(given)] if given else [])]
+    found = chain.faults(folder / runs.EVIDENCE, seals)
+    for fault in found:
+        typer.echo(f"✗ {fault}")
+    if found:
+        raise typer.Exit(ExitCode.EVIDENCE)
+    typer.echo(f"✓ The evidence is whole: {runs.seal_of(folder)}")
+    if not seals:
+        typer.echo(
+            f"There is no {runs.SUMMARY} to check its end by; give --seal where you have noted one."
+        )
+
+
+@app.command("list")
+def list_runs(root: Root = None) -> None:
+    """List runs, the latest first: when, on what, and what came of their steps."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from runbook_lib.headless import keeping
+    from runbook_lib.lifecycle import runs
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in ("run", "cluster", "steps", "state"):
+        table.add_column(column, no_wrap=True)
+    for kept in reversed(keeping.runs_in(root or runs.default_root())):
+        table.add_row(kept.folder.name, kept.cluster, kept.steps, kept.state)
+    Console().print(table)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of a line of evidence.jsonl; docs/evidence.md explains it."""
+    import json
+
+    from runbook_lib.headless import evidence_schema
+
+    typer.echo(json.dumps(evidence_schema.schema(), indent=2))
+
+
+@app.command()
+def prune(
+    keep: Annotated[int | None, typer.Option(min=0, help="Keep the latest N.")] = None,
+    older_than: Annotated[
+        str | None, typer.Option(help="Remove what began longer ago, such as 30d or 8w.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
+    root: Root = None,
+) -> None:
+    """Remove the folders of runs; never one of a run that is still going on."""
+    from runbook_lib.headless import keeping
+    from runbook_lib.lifecycle import runs
+
+    if keep is None and older_than is None:
+        raise ParameterError(
+            "prune removes nothing without a limit", "give it --keep N, --older-than 30d, or both"
+        )
+    before = datetime.now(UTC) - _age(older_than) if older_than is not None else None
+    place = root or runs.default_root()
+    for kept in keeping.to_remove(keeping.runs_in(place), keep=keep, before=before):
+        gone = dry_run or keeping.remove(kept.folder)
+        verb = ("would go" if dry_run else "removed") if gone else "goes on, so it stays"
+        typer.echo(f"{kept.folder.name}: {verb}")
+
+
+def _age(text: str) -> timedelta:
+    found = re.fullmatch(r"(\d{1,5})([dw])", text.strip())
+    if found is None:
+        raise ParameterError(f"{text!r} is no age", "write it as 30d or 8w")
+    return timedelta(days=int(found[1]) * _DAYS[found[2]])
