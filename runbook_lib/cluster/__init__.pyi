@@ -50,10 +50,17 @@ __all__ = [
     "without_fields",
 ]
 
-from .authorship import Author, authors, restored
 from .client import Cluster, Everything, live_object
 from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in_url, is_loopback
-from .diff import ObjectDiff, canonical_yaml, normalise, object_diff
+from .differences import (
+    Author,
+    ObjectDiff,
+    authors,
+    canonical_yaml,
+    normalise,
+    object_diff,
+    restored,
+)
 from .events import KubeEvent
 from .manifests import Manifests, merged, without_fields
 from .names import (

@@ -24,7 +24,7 @@ from runbook_lib.base.wait import State, until
 from runbook_lib.cluster import pods
 from runbook_lib.cluster.client import Cluster
 from runbook_lib.cluster.connection import Kubeconfig
-from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.differences.diff import object_diff
 from runbook_lib.cluster.names import RESTART_REASON, RESTARTED_AT, TLS_SECRET
 from runbook_lib.cluster.objects import Object
 from runbook_lib.cluster.objects import reference as ref

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.differences.diff import object_diff
 from runbook_lib.lifecycle.interruption import Client, Interruption, Loss
 from runbook_lib.lifecycle.plan import Change, Plan
 

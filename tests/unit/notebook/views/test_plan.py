@@ -3,7 +3,7 @@ from __future__ import annotations
 import re
 from html import unescape
 
-from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.differences.diff import object_diff
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.notebook.views.plan import LONG, blocks, plan_html
 

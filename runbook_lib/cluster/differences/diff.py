@@ -13,7 +13,7 @@ import yaml
 
 from runbook_lib.base import MASK
 from runbook_lib.base.redact import redact
-from runbook_lib.cluster.authorship import Author, authors
+from runbook_lib.cluster.differences.authorship import Author, authors
 from runbook_lib.cluster.objects import reference
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from runbook_lib.cluster.authorship import restored
-from runbook_lib.cluster.diff import object_diff
+from runbook_lib.cluster.differences.authorship import restored
+from runbook_lib.cluster.differences.diff import object_diff
 
 THEN = "2026-01-01T00:00:00Z"
 

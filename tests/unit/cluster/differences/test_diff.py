@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.redact import MASK
-from runbook_lib.cluster.diff import canonical_yaml, normalise, object_diff
+from runbook_lib.cluster.differences.diff import canonical_yaml, normalise, object_diff
 from runbook_lib.cluster.objects import reference
 
 POLICY: dict[str, Any] = {
