@@ -53,6 +53,7 @@ app.command()(looking.verify)
 app.command()(looking.diagnose)
 app.command()(looking.init)
 app.command()(looking.rights)
+app.command()(looking.export)
 app.command()(keeping.report)
 app.add_typer(keeping.app, name="runs")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(

@@ -174,3 +174,33 @@ def rights(
         return
     objects = manifests(roles.values(), role or roles)
     typer.echo(yaml.safe_dump_all(objects, sort_keys=False), nl=False)
+
+
+def export(
+    folder: Annotated[Path, typer.Argument(help="Where the files go: new, empty, or an export.")],
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+) -> None:
+    """Write what the runbook leaves in the cluster as manifests and Helm values for Git.
+
+    Nothing is changed in the cluster. A folder with files of others is refused.
+    """
+    import os
+
+    from runbook_lib import export as exporting
+    from runbook_lib.base import Journal
+    from runbook_lib.cluster import Cluster
+    from runbook_lib.lifecycle import Context, target
+
+    given = load(parameters, settings)
+    pinned = target.resolve(given.parameters)
+    nothing_recorded = Journal(Path(os.devnull), run="export")
+    context = Context(given.parameters, pinned, Cluster.of(pinned), nothing_recorded)
+    exported = exporting.collect(context)
+    files = exporting.files(exported)
+    changed = exporting.write(files, folder)
+    typer.echo(f"{pinned.name} ({pinned.server}), {given.origin}")
+    typer.echo(f"{folder}: {len(files)} files, {len(changed)} of them new, changed or removed")
+    for each in exported.left_out:
+        typer.echo(f"Left out, because it holds a secret: {each}")
+    typer.echo(f"Next: read {folder / 'README.md'}")

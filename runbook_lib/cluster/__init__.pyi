@@ -29,6 +29,7 @@ __all__ = [
     "ObjectDiff",
     "annotations_of",
     "api_errors",
+    "authors",
     "canonical_yaml",
     "describe",
     "has_sidecar",
@@ -55,6 +56,7 @@ from .connection import REQUEST_TIMEOUT, Kubeconfig, KubeContext, api_errors, in
 from .differences import (
     Author,
     ObjectDiff,
+    authors,
     canonical_yaml,
     normalise,
     object_diff,

@@ -17,6 +17,8 @@ __all__ = [
     "Client",
     "Content",
     "Context",
+    "ExportedRelease",
+    "Exports",
     "Finding",
     "Former",
     "Gate",
@@ -77,6 +79,7 @@ from .events import (
     Stopped,
     TokenShown,
 )
+from .exports import ExportedRelease, Exports
 from .finding import Finding, Refused, Severity, refusals, require
 from .gate import APPROVE_VARIABLE, Gate, GateDecision
 from .interruption import Client, Interruption, Loss

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from runbook_lib.lifecycle.before import Before
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.exports import Exports
 from runbook_lib.lifecycle.finding import Finding, refusals
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.table import Table
@@ -120,6 +121,17 @@ class Step(ABC):
         Raises:
             VerificationFailed: It could not be proved in time.
         """
+
+    def exports(self, context: Context) -> Exports:
+        """Return what the step leaves in the cluster, for those who keep it in Git.
+
+        It does not depend on whether the step has been taken, nor on what was found before.
+
+        Raises:
+            Refused: What it would leave cannot be known.
+        """
+        del context
+        return Exports()
 
 
 class Revertible(Step):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from runbook_lib.base.errors import RunbookError, VerificationFailed
 from runbook_lib.base.wait import State as Wait
@@ -19,9 +20,11 @@ from runbook_lib.chapters.autoscaling import remedies as autoscaler_remedies
 from runbook_lib.chapters.autoscaling import steps as autoscaling
 from runbook_lib.chapters.autoscaling.scale_out import Remedy, Shift
 from runbook_lib.lab.metrics.server import PLAYED_LOAD
+from runbook_lib.lab.supervision.supervisor import APPLICATION
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.step import Step
 from tests.labs import Lab
+from tests.labs import named as step_named
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(180)]
 
@@ -56,6 +59,27 @@ def autoscaler(name: str, scales: str = f"StatefulSet/{WEB}", **spec: Any) -> di
 def named(kind: str, name: str, spec: dict[str, Any]) -> dict[str, Any]:
     metadata = {"name": name, "namespace": "xnat"}
     return {"apiVersion": "v1", "kind": kind, "metadata": metadata, "spec": spec}
+
+
+def chart_of_the_application(folder: Path) -> str:
+    """The lab's application as a chart with two values: a log level, and what it scales by."""
+    every = yaml.safe_load_all(APPLICATION.read_text(encoding="utf-8"))
+    found = {
+        (item["kind"], item["metadata"]["name"]): item
+        for item in every
+        if item["kind"] != "Namespace"
+    }
+    container = found["StatefulSet", WEB]["spec"]["template"]["spec"]["containers"][0]
+    container["env"].append({"name": "LOG_LEVEL", "value": "{{ .Values.logLevel }}"})
+    found["HorizontalPodAutoscaler", WEB]["spec"]["metrics"] = "METRICS"
+    text = "---\n".join(json.dumps(item) + "\n" for item in found.values())
+    templates = folder / "templates"
+    templates.mkdir(parents=True)
+    (templates / "all.yaml").write_text(text.replace('"METRICS"', "{{ toJson .Values.metrics }}"))
+    (folder / "Chart.yaml").write_text("{apiVersion: v2, name: xnat, version: 2.0.0}\n")
+    metrics = [{"type": "Resource", "resource": CPU}]
+    (folder / "values.yaml").write_text(json.dumps({"logLevel": "info", "metrics": metrics}))
+    return str(folder)
 
 
 def _interrupted(*_anything: object) -> None:
@@ -496,3 +520,41 @@ class TestPlan:
             kubectl("wait", "apiservice", name, "--for=condition=Available", "--timeout=60s")
         assert "ScalingActive is False" in caught.value.cause
         assert "install metrics-server" in caught.value.remedy
+
+
+def test_an_upgrade_of_the_applications_chart_says_what_it_undid_until_the_chart_says_the_same(
+    mesh: Lab, make: MakeContext, kubectl: Kubectl, tmp_path: Path
+) -> None:
+    """With both ways in which Helm applies: on the server's side, and by itself."""
+    kubectl("delete", "hpa", "--all", "--wait")
+    chart = chart_of_the_application(tmp_path / "xnat")
+    helm = ("helm", "upgrade", "--install", "xnat", chart, "--namespace", "xnat")
+    mesh.run(*helm, "--take-ownership", "--force-conflicts")
+    context = make()
+    (step,) = autoscaling.steps(context.parameters)
+    (change,) = step.plan(context).changes
+    assert "stops at a conflict over .spec.metrics, half-way" in change.text
+    mend(context)
+
+    refused = mesh.run(*helm, "--set", "logLevel=debug", check=False)
+    assert 'conflict with "istio-runbook": .spec.metrics' in refused
+    assert step.verify(context).ok
+
+    mesh.run(*helm, "--set", "logLevel=debug", "--server-side=false")
+    seen = step.verify(context)
+    assert not seen.ok
+    (row,) = seen.tables[-1].rows
+    assert row.cells[0] == f"HorizontalPodAutoscaler xnat/{WEB}"
+    assert re.fullmatch(r"\.spec\.metrics was set by helm at 20\S+Z", row.cells[1])
+    assert "patches/autoscaling-remedy.yaml" in seen.note
+    assert "sets them back unless its chart states" in step.plan(context).changes[0].text
+    for name in ("injection-label", "injection-restart"):
+        assert step_named(context, name).verify(context).ok
+
+    mend(context)
+    (autoscaler_now,) = autoscalers.objects(context)
+    metrics = f"metrics={json.dumps(autoscaler_now['spec']['metrics'])}"
+    for side in ("--server-side=true", "--server-side=false"):
+        mesh.run(*helm, "--set", "logLevel=debug", "--set-json", metrics, side)
+        assert step.plan(context).empty
+        assert step.verify(context).ok

@@ -60,7 +60,7 @@ def apply(lab: Lab, *objects: dict[str, Any]) -> None:
 
 def definition(plural: str, group: str, kind: str) -> dict[str, Any]:
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
-    version = "v1alpha1" if group == "kiali.io" else "v1"
+    version = {"kiali.io": "v1alpha1", "argoproj.io": "v1alpha1", "helm.toolkit.fluxcd.io": "v2"}
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",
@@ -71,7 +71,7 @@ def definition(plural: str, group: str, kind: str) -> dict[str, Any]:
             "names": {"plural": plural, "kind": kind},
             "versions": [
                 {
-                    "name": version,
+                    "name": version.get(group, "v1"),
                     "served": True,
                     "storage": True,
                     "schema": {"openAPIV3Schema": schema},
@@ -528,3 +528,76 @@ def test_a_gateway_that_others_run_beside_istiod_is_only_shown(lab: Lab, context
         assert not istiod.verify(context).ok
     finally:
         lab.run("kubectl", "--namespace", "istio-system", *FORCED, "deployment", "gateway")
+
+
+GIT_KEEPERS = (
+    ("applications", "argoproj.io", "Application"),
+    ("kustomizations", "kustomize.toolkit.fluxcd.io", "Kustomization"),
+    ("helmreleases", "helm.toolkit.fluxcd.io", "HelmRelease"),
+)
+
+
+@pytest.fixture
+def kept_in_git(lab: Lab) -> Iterator[None]:
+    """The kinds of Argo CD and Flux, without their controllers; gone after the test."""
+    definitions = [definition(*each) for each in GIT_KEEPERS]
+    names = [each["metadata"]["name"] for each in definitions]
+    apply(lab, *definitions)
+    lab.run("kubectl", "wait", "crd", *names, "--for=condition=Established", "--timeout=30s")
+    yield
+    lab.run("kubectl", *FORCED, "crd", *names)
+
+
+def keep(lab: Lab, manager: str, item: dict[str, Any]) -> None:
+    """Apply an object as a controller does that keeps it as Git has it."""
+    as_manager = ("--server-side", "--force-conflicts", f"--field-manager={manager}")
+    lab.run("kubectl", "apply", *as_manager, "--filename", "-", stdin=json.dumps(item))
+
+
+def keeper(api_version: str, kind: str, **spec: Any) -> dict[str, Any]:
+    metadata = {"name": "site", "namespace": "default"}
+    return {"apiVersion": api_version, "kind": kind, "metadata": metadata, "spec": spec}
+
+
+@pytest.mark.usefixtures("kept_in_git")
+def test_what_argo_cd_and_flux_keep_is_known_by_what_their_controllers_write(
+    lab: Lab, context: Context
+) -> None:
+    labels, tracking = {"istio-injection": "disabled"}, "argocd.argoproj.io/tracking-id"
+    marks = {"name": "xnat", "labels": labels, "annotations": {tracking: "site:/Namespace:/xnat"}}
+    argo = keeper("argoproj.io/v1alpha1", "Application", syncPolicy={"automated": {}})
+    apply(lab, argo)
+    keep(lab, "argocd-controller", {"apiVersion": "v1", "kind": "Namespace", "metadata": marks})
+    label, *_ = preflight.injection_undone(context)
+    assert label.refuses
+    assert "Argo CD's Application default/site keeps it" in label.what
+    assert "argocd-controller manages metadata.labels.istio-injection" in label.evidence[1]
+    assert "istio-runbook export" in label.remedy
+    lab.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
+
+    place = ("autoscaling/v2", "HorizontalPodAutoscaler", "xnat-xnat-web", "xnat")
+    metrics = context.cluster.get(*place)["spec"]["metrics"]  # type: ignore[index]
+    for tool, group, made in (
+        ("kustomize", "kustomize.toolkit.fluxcd.io", "kustomize.toolkit.fluxcd.io/v1"),
+        ("helm", "helm.toolkit.fluxcd.io", "helm.toolkit.fluxcd.io/v2"),
+    ):
+        kind = {"kustomize": "Kustomization", "helm": "HelmRelease"}[tool]
+        apply(lab, keeper(made, kind, driftDetection={"mode": "enabled"}))
+        owner = {f"{group}/name": "site", f"{group}/namespace": "default"}
+        metadata = {"name": place[2], "namespace": "xnat", "labels": owner}
+        item = {"apiVersion": place[0], "kind": place[1], "metadata": metadata}
+        keep(lab, f"{tool}-controller", {**item, "spec": {"metrics": metrics}})
+
+        def look() -> Finding:
+            live = context.cluster.get(*place)
+            assert live is not None
+            return one(preflight.set_back(context, live, ("spec.metrics",), "new", forced=True))
+
+        assert look().refuses
+        assert f"Flux's {kind} default/site" in look().what
+        assert f"{tool}-controller manages spec.metrics" in look().evidence[1]
+        apply(lab, keeper(made, kind, driftDetection={"mode": "enabled"}, suspend=True))
+        assert not look().refuses
+        keep(
+            lab, f"{tool}-controller", {**item, "metadata": {"name": place[2], "namespace": "xnat"}}
+        )

@@ -26,7 +26,7 @@ from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.base.wait import State, until
 from runbook_lib.headless import evidence_schema
 from runbook_lib.lifecycle import StepApproved, StepOutcome, runs
-from tests.labs import Lab
+from tests.labs import Lab, named
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
 
@@ -181,6 +181,39 @@ def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None
         lab.run("helm", "history", "istiod", "--namespace", "istio-system", "--output", "json")
     )
     assert [entry["revision"] for entry in history] == [1]
+
+
+def test_what_is_exported_for_git_and_what_is_in_the_cluster_agree(
+    lab: Lab, second: Run, tmp_path: Path
+) -> None:
+    assert second.code == 0, second.output
+    folder = tmp_path / "export"
+    done = execute(lab, "-m", "runbook_lib", "export", str(folder))
+    assert done.returncode == 0, done.stdout
+    assert "Left out" not in done.stdout
+    diff = ("kubectl", "diff", "--server-side", "--force-conflicts", "--kustomize", str(folder))
+    assert lab.run(*diff) == ""
+    releases = json.loads(lab.run("helm", "list", "--all-namespaces", "--output=json"))
+    values = {path.stem: yaml.safe_load(path.read_text()) for path in folder.glob("values/*")}
+    assert values == {
+        each["name"]: json.loads(
+            lab.run(
+                *("helm", "get", "values", each["name"], "--namespace", each["namespace"]),
+                "--output=json",
+            )
+        )
+        or {}
+        for each in releases
+    }
+    lab.run("kubectl", "--namespace", "xnat", "delete", "authorizationpolicy", "xnat-all")
+    assert "+  name: xnat-all" in lab.run(*diff, check=False)
+    policy = str(folder / "manifests" / "authorization-methods.yaml")
+    apply = ("kubectl", "apply", "--server-side", "--filename", policy)
+    lab.run(*apply)
+    context = lab.context(tmp_path)
+    assert named(context, "authorization-methods").plan(context).empty
+    lab.run("kubectl", "delete", "--filename", policy)
+    lab.run(*apply, "--field-manager=istio-runbook")
 
 
 def test_no_secret_is_in_any_output_evidence_or_log(

@@ -25,17 +25,26 @@ from runbook_lib.cluster import (
     FIELD_MANAGER,
     WORKLOADS,
     Object,
+    annotations_of,
+    authors,
     live_object,
+    merged,
     object_diff,
     place_of,
     reference,
     without_fields,
 )
-from runbook_lib.lifecycle import Change, Context, Finding, Interruption, require
+from runbook_lib.lifecycle import Change, Check, Context, Finding, Interruption, require
 from runbook_lib.mesh import of_replacement, rollout
 
 SIDECAR_MANAGER = f"{FIELD_MANAGER}-sidecar-requests"
 """Owns the annotations of pod templates that make sidecars request less, and nothing else."""
+
+IN_THE_CHART = (
+    "unless its chart states these metrics first (they are in patches/autoscaling-remedy.yaml of "
+    "istio-runbook export FOLDER)"
+)
+"""How what Helm installs and what the runbook changes come to agree."""
 
 _OTHER_REMEDY = "autoscaling.remedy: container-resource"
 """What looks at no sidecar, and so has none of these obstacles."""
@@ -78,13 +87,35 @@ def take_over(context: Context, live: Object, manifest: Object) -> Change:
 
 def _consequence(manager: str, operation: str) -> str:
     act, source = f"the next change by {manager}", "what it applies changes"
+    if manager == "helm" and operation == "Apply":
+        return (
+            "the next helm upgrade stops at a conflict over .spec.metrics, half-way and with the "
+            f"release marked as failed, {IN_THE_CHART}; or it is given --force-conflicts, which "
+            "sets them back"
+        )
     if manager == "helm":
-        act, source = "the next helm upgrade", "the release's values change"
-    elif manager.startswith("kubectl"):
+        return f"the next helm upgrade sets them back {IN_THE_CHART}"
+    if manager.startswith("kubectl"):
         act, source = "applying its file again", "the file changes"
     # An update overwrites; a server-side apply meets a conflict with the new manager.
     does = "stops at a conflict with it" if operation == "Apply" else "sets it back"
     return f"{act} {does} unless {source}"
+
+
+def set_back(context: Context, remedy: Remedy) -> tuple[Check, ...]:
+    """Return the autoscalers that were mended and are not any more: who did that, and when."""
+    return tuple(
+        Check(
+            reference(live),
+            "; ".join(
+                map(str, authors(live, {"spec": {"metrics": live["spec"]["metrics"]}}, part))
+            ),
+            ok=False,
+        )
+        for live, manifest in manifests(context, remedy)
+        if METRICS_BEFORE in annotations_of(live) and not autoscalers.managed_by_runbook(live)
+        for part in [{"spec": manifest["spec"]}]
+    )
 
 
 def templates(context: Context) -> list[Object]:
@@ -102,18 +133,49 @@ def templates(context: Context) -> list[Object]:
         target = autoscalers.target_of(context, live)
         assert target is not None, "a point was computed from it"
         obstacles += (*_unmended(context, live, needing), *_unreplaced(live, target))
-        proxy = context.parameters.autoscaling.proxy
-        annotations = {
-            "sidecar.istio.io/proxyCPU": proxy.cpu,
-            "sidecar.istio.io/proxyMemory": proxy.memory,
-            "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
-            "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
-        }
-        manifest = without_fields(target)
-        manifest["spec"] = {"template": {"metadata": {"annotations": annotations}}}
+        manifest = _annotating(context, target)
         found[reference(manifest)] = manifest
     require(obstacles)
     return list(found.values())
+
+
+def exported(context: Context, remedy: Remedy) -> Iterator[Object]:
+    """Yield what the remedy leaves: on autoscalers, or on their workloads' pod templates.
+
+    Whoever applied it, and also before it is applied.
+    """
+    if remedy is not Remedy.SIDECAR_REQUESTS:
+        needing = {reference(live): manifest for live, manifest in manifests(context, remedy)}
+        for live in autoscalers.objects(context):
+            if reference(live) in needing:
+                yield needing[reference(live)]
+            elif autoscalers.metrics_before(live):
+                kept = {METRICS_BEFORE: annotations_of(live)[METRICS_BEFORE]}
+                manifest = merged(without_fields(live), {"metadata": {"annotations": kept}})
+                yield {**manifest, "spec": {"metrics": live["spec"]["metrics"]}}
+        return
+    found = {reference(manifest): manifest for manifest in templates(context)}
+    for live in autoscalers.objects(context):
+        target = autoscalers.target_of(context, live)
+        if target is not None and target["kind"] in WORKLOADS:
+            manifest = _annotating(context, target)
+            given = annotations_of(manifest["spec"]["template"]).items()
+            if annotations_of(target["spec"]["template"]).items() >= given:
+                found[reference(manifest)] = manifest
+    yield from found.values()
+
+
+def _annotating(context: Context, target: Object) -> Object:
+    """Return what to apply to a workload for its pods' sidecars to request less."""
+    proxy = context.parameters.autoscaling.proxy
+    annotations = {
+        "sidecar.istio.io/proxyCPU": proxy.cpu,
+        "sidecar.istio.io/proxyMemory": proxy.memory,
+        "sidecar.istio.io/proxyCPULimit": proxy.cpu_limit,
+        "sidecar.istio.io/proxyMemoryLimit": proxy.memory_limit,
+    }
+    spec = {"template": {"metadata": {"annotations": annotations}}}
+    return {**without_fields(target), "spec": spec}
 
 
 def _unreplaced(live: Object, target: Object) -> Iterator[Finding]:

@@ -19,6 +19,7 @@ from runbook_lib.chapters.autoscaling.scale_out import (
 from runbook_lib.cluster import Object, ref, reference
 from runbook_lib.lifecycle import (
     Context,
+    Exports,
     Finding,
     Plan,
     Row,
@@ -27,6 +28,7 @@ from runbook_lib.lifecycle import (
     Verification,
     refusals,
     require,
+    table,
 )
 from runbook_lib.parameters import Parameters
 
@@ -116,7 +118,14 @@ class _MendAutoscalers(Step):
         decisions = decision_table(context, found)
         points = _point_table(found)
         note = _troubles([each for each in found.autoscalers if not each.computed])
-        return Verification(self.name, (points, decisions), note)
+        tables = [points, decisions]
+        if undone := remedies.set_back(context, self._remedy):
+            tables.append(table.of_checks("Set back by others", undone))
+            note = " ".join(filter(None, [note, f"That happens again {remedies.IN_THE_CHART}."]))
+        return Verification(self.name, tuple(tables), note)
+
+    def exports(self, context: Context) -> Exports:
+        return Exports(patches=tuple(remedies.exported(context, self._remedy)))
 
 
 def steps(parameters: Parameters) -> tuple[Step, ...]:

@@ -21,6 +21,7 @@ from runbook_lib.cluster import (
 from runbook_lib.lifecycle import (
     Check,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -76,6 +77,9 @@ class _LabelNamespace(RevertibleStep):
 
     def manifests(self, context: Context) -> list[Object]:
         return [labelled_namespace(context.parameters)]
+
+    def exports(self, context: Context) -> Exports:
+        return Exports(patches=tuple(self.manifests(context)))
 
     def part(self, item: Object | None) -> Object | None:
         """Return the namespace with the labels that ask for sidecars, and nothing else."""

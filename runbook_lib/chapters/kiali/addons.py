@@ -14,8 +14,26 @@ from runbook_lib.chapters.kiali import addon_manifests as addons
 from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects
 from runbook_lib.chapters.shared.preflight.nodes import on_no_node
-from runbook_lib.cluster import Object, live_object, ownership, place_of, pods, reference
-from runbook_lib.lifecycle import Check, Context, Finding, Plan, Step, Verification, require, table
+from runbook_lib.cluster import (
+    Object,
+    labels_of,
+    live_object,
+    ownership,
+    place_of,
+    pods,
+    reference,
+)
+from runbook_lib.lifecycle import (
+    Check,
+    Context,
+    Exports,
+    Finding,
+    Plan,
+    Step,
+    Verification,
+    require,
+    table,
+)
 from runbook_lib.mesh import rollout
 from runbook_lib.parameters import Parameters
 
@@ -106,6 +124,18 @@ class _InstallAddons(Step):
             found += [_answer_check(context, addon) for addon in self._addons]
         checks = found or [Check("add-ons", "others, named by the parameters", ok=None)]
         return Verification(self.name, (table.of_checks("Add-ons", checks),))
+
+    def exports(self, context: Context) -> Exports:
+        # By their label: what was applied from an export is the runbook's, whoever applied it.
+        return Exports(
+            objects=tuple(
+                item
+                for addon in self._addons
+                for item in self._objects(context, addon)
+                if (there := live_object(context.cluster, item)) is None
+                or labels_of(there).items() >= manifest.ADDON.items()
+            )
+        )
 
     def _to_apply(self, context: Context) -> tuple[list[Object], list[str]]:
         """Return the objects to apply; and what is used as it is, because others made it."""

@@ -14,7 +14,7 @@ from runbook_lib.cluster import (
     ownership,
     reference,
 )
-from runbook_lib.lifecycle import Change, Context, Plan, Row, Step, Table, Verification
+from runbook_lib.lifecycle import Change, Context, Exports, Plan, Row, Step, Table, Verification
 from runbook_lib.parameters import Parameters
 
 _RBAC = "rbac.authorization.k8s.io/v1"
@@ -76,6 +76,9 @@ class _LetReadersIn(Step):
                     rows.append(Row((name, f"{verb} {resource}", answer), found is desired))
         table = Table("Readers", ("account", "what", "found"), tuple(rows))
         return Verification(self.name, (table,))
+
+    def exports(self, context: Context) -> Exports:
+        return Exports(objects=tuple(self._wanted(context.parameters)))
 
     @staticmethod
     def _wanted(parameters: Parameters) -> list[Object]:

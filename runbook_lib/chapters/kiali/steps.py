@@ -21,6 +21,7 @@ from runbook_lib.lifecycle import (
     Change,
     Check,
     Context,
+    Exports,
     Plan,
     Step,
     Verification,
@@ -88,6 +89,11 @@ class _InstallOperator(Step):
             Check("Kiali's kinds", f"{len(names)} of {len(names)} served", ok=bool(names)),
         ]
         return Verification(self.name, (table.of_checks("Operator", checks),))
+
+    def exports(self, context: Context) -> Exports:
+        namespace = manifest.operator_namespace(context.parameters)
+        kinds = self._release.definitions(context)
+        return Exports((namespace, *kinds), releases=(self._release.exported(context),))
 
     def _first(self, context: Context) -> list[Object]:
         """The namespace, and the kinds: Helm would install them once and never bring them up."""

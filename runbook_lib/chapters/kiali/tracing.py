@@ -17,7 +17,7 @@ from runbook_lib.chapters.kiali import manifest
 from runbook_lib.chapters.shared import objects, preflight
 from runbook_lib.chapters.shared.release import istio as istio_releases
 from runbook_lib.cluster import Object, has_sidecar, name_of, ownership, reference
-from runbook_lib.lifecycle import Check, Context, Plan, Step, Verification, table
+from runbook_lib.lifecycle import Check, Context, Exports, Plan, Step, Verification, table
 from runbook_lib.mesh import of_revision, revisions, web_pods
 from runbook_lib.parameters import Parameters
 from runbook_lib.site import Expectation, Probe, probe
@@ -80,6 +80,11 @@ class _TraceRequests(Step):
             checks.append(_trace_check(context))
         return Verification(self.name, (table.of_checks("Traces", checks),))
 
+    def exports(self, context: Context) -> Exports:
+        if _why_left_out(context):
+            return Exports()
+        return Exports(objects=(manifest.telemetry(context.parameters),))
+
 
 def step(parameters: Parameters) -> Step:
     """The step that has requests traced."""
@@ -117,7 +122,7 @@ def _why_left_out(context: Context) -> str:
 
 def _telemetry_of_others(context: Context) -> list[str]:
     """Name objects of others that decide about tracing where the runbook's own would."""
-    own = name_of(manifest.telemetry(context.parameters))
+    own = manifest.telemetry(context.parameters)
     try:
         found = context.cluster.list(
             _TELEMETRY_API, "Telemetry", context.parameters.application.namespace
@@ -128,7 +133,8 @@ def _telemetry_of_others(context: Context) -> list[str]:
         f"{reference(item)} (made by {ownership.makers(item)})"
         for item in found
         if not ownership.is_own(item)
-        and (name_of(item) == own or not _is_narrow(item.get("spec") or {}))
+        and (name_of(item) == name_of(own) or not _is_narrow(item.get("spec") or {}))
+        and not (name_of(item) == name_of(own) and item.get("spec") == own["spec"])
     ]
 
 
@@ -167,9 +173,7 @@ def _is_configured(context: Context) -> bool:
 
 
 def _telemetry_check(context: Context) -> Check:
-    wanted = manifest.telemetry(context.parameters)
-    ok = objects.in_place(context, wanted)
-    return Check(reference(wanted), "as planned" if ok else "missing or changed", ok)
+    return objects.check(context, manifest.telemetry(context.parameters))
 
 
 def _provider_check(context: Context) -> Check:

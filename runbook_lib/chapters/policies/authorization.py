@@ -15,6 +15,7 @@ from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
     Check,
     Context,
+    Exports,
     Finding,
     Interruption,
     Loss,
@@ -64,10 +65,9 @@ class _RouteToWeb(RevertibleStep):
 
     def verify(self, context: Context) -> Verification:
         desired = self._manifest(context)
-        in_place = objects.in_place(context, desired)
         policy = desired["spec"]["trafficPolicy"]
         checks = [
-            Check(reference(desired), "as planned" if in_place else "missing or changed", in_place),
+            objects.check(context, desired),
             Check("host", desired["spec"]["host"], ok=None),
             Check("mode", policy["tls"]["mode"], ok=None),
             *(
@@ -156,11 +156,11 @@ class _AllowMethods(RevertibleStep):
 
     def verify(self, context: Context) -> Verification:
         desired = self._manifest(context)
-        surpassed = self._is_surpassed(context)
-        ok = surpassed or objects.in_place(context, desired)
-        found = "as planned" if ok else "missing or changed"
-        checks = [Check(reference(desired), "at a later stage" if surpassed else found, ok)]
-        policy = table.of_checks("Policy", checks)
+        if self._is_surpassed(context):
+            check = Check(reference(desired), "at a later stage", ok=True)
+        else:
+            check = objects.check(context, desired)
+        policy = table.of_checks("Policy", [check])
         return Verification(self.name, (policy, *self.effects(context)))
 
     def effects(self, context: Context) -> Iterator[Table]:
@@ -170,6 +170,9 @@ class _AllowMethods(RevertibleStep):
 
     def manifests(self, context: Context) -> list[Object]:
         return [self._manifest(context)]
+
+    def exports(self, context: Context) -> Exports:
+        return super().exports(context) if self._last else Exports()
 
     def _lost(self) -> Iterator[Interruption]:
         """Announce what a stage forbids that the next one allows."""

@@ -26,7 +26,6 @@ from runbook_lib.chapters.shared.preflight.traffic import (
 )
 from runbook_lib.cluster import Object, live_object, reference
 from runbook_lib.lifecycle import (
-    Check,
     Context,
     Finding,
     Interruption,
@@ -84,11 +83,7 @@ class _PeerAuthenticationStep(RevertibleStep):
         objects.apply_objects(context, plan, self.manifests(context))
 
     def verify(self, context: Context) -> Verification:
-        desired = self.manifest(context)
-        in_place = objects.in_place(context, desired)
-        found = "as planned" if in_place else "missing or changed"
-        checks = [Check(reference(desired), found, in_place)]
-        policy = table.of_checks("Policy", checks)
+        policy = table.of_checks("Policy", [objects.check(context, self.manifest(context))])
         return Verification(self.name, (policy, *self.effects(context)))
 
     def effects(self, context: Context) -> Iterator[Table]:

@@ -10,13 +10,24 @@ from runbook_lib.cluster import (
     Object,
     ObjectDiff,
     annotations_of,
+    authors,
     live_object,
     name_of,
+    normalise,
     object_diff,
     ownership,
     reference,
 )
-from runbook_lib.lifecycle import Change, Context, Finding, Plan, Refused, Unknown, require
+from runbook_lib.lifecycle import (
+    Change,
+    Check,
+    Context,
+    Finding,
+    Plan,
+    Refused,
+    Unknown,
+    require,
+)
 
 
 def plan_objects(
@@ -149,6 +160,19 @@ def wait_until_gone(context: Context, manifest: Object, *, timeout: float) -> No
 def in_place(context: Context, manifest: Object) -> bool:
     """Whether applying the manifest would change nothing."""
     return _compare(context, manifest)[0].action == "none"
+
+
+def check(context: Context, manifest: Object) -> Check:
+    """Look whether an object is as planned; if not, who else has set fields of it, and when."""
+    subject = reference(manifest)
+    if in_place(context, manifest):
+        return Check(subject, "as planned", ok=True)
+    found = live_object(context.cluster, manifest)
+    if found is None:
+        return Check(subject, "missing", ok=False)
+    desired = context.cluster.apply(manifest, dry_run=True, force=True)
+    changed = "; ".join(map(str, authors(found, normalise(found), normalise(desired))))
+    return Check(subject, changed or "changed", ok=False)
 
 
 def own_namespace(context: Context, manifest: Object) -> list[Object]:

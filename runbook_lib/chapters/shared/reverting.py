@@ -25,6 +25,7 @@ from runbook_lib.lifecycle import (
     Before,
     Check,
     Context,
+    Exports,
     Former,
     Plan,
     Revertible,
@@ -40,6 +41,10 @@ class RevertibleStep(Revertible):
     @abstractmethod
     def manifests(self, context: Context) -> Sequence[Object]:
         """What is to be there, in the order in which it is applied."""
+
+    def exports(self, context: Context) -> Exports:
+        """Return the step's objects as its own."""
+        return Exports(objects=tuple(self.manifests(context)))
 
     def effects(self, context: Context) -> Iterator[Table]:
         """Prove what follows from the policies in force, whichever these are.

@@ -1,11 +1,12 @@
 __all__ = [
     "Author",
     "ObjectDiff",
+    "authors",
     "canonical_yaml",
     "normalise",
     "object_diff",
     "restored",
 ]
 
-from .authorship import Author, restored
+from .authorship import Author, authors, restored
 from .diff import ObjectDiff, canonical_yaml, normalise, object_diff

@@ -19,6 +19,7 @@ from runbook_lib.lifecycle import (
     Change,
     Check,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -107,6 +108,9 @@ class _DescribeKiali(Step):
         self._wait_for_deployment(context)
         self._away = time.monotonic() - began if replaced else None
 
+    def exports(self, context: Context) -> Exports:
+        return Exports(objects=(manifest.kiali(context.parameters),))
+
     def _delete(self, context: Context, plan: Plan, items: list[Object]) -> None:
         """Delete what is made anew, while the operator rests: it would bring back the old one."""
         resource = live_object(context.cluster, manifest.kiali(context.parameters))
@@ -117,11 +121,11 @@ class _DescribeKiali(Step):
 
     def verify(self, context: Context) -> Verification:
         desired = _wanted(context)
-        in_place = objects.in_place(context, desired)
+        described = objects.check(context, desired)
         self._wait_for_operator(context, None)
         self._wait_for_deployment(context)
         checks = [
-            Check(reference(desired), "as planned" if in_place else "missing or changed", in_place),
+            described,
             Check("operator", "done", ok=True),
             *judging.checks(context),
             *self._address_checks(context),

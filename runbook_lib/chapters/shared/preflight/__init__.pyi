@@ -14,6 +14,7 @@ __all__ = [
     "injection_undone",
     "is_own",
     "istios",
+    "keeper_of",
     "kiali_of_others",
     "kinds",
     "meshes",
@@ -38,7 +39,7 @@ __all__ = [
 from .admission import webhooks
 from .answers import hidden
 from .everything import CHECKS, row, table
-from .gitops import injection_undone, policy_kept, set_back
+from .gitops import injection_undone, keeper_of, policy_kept, set_back
 from .helm import (
     INSTALLED_BY,
     RELEASE_NAME,

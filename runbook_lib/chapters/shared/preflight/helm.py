@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from runbook_lib.chapters.shared.preflight.gitops import keeper_of
 from runbook_lib.chapters.shared.preflight.wording import few, kubectl
 from runbook_lib.cluster import (
     CRD,
@@ -136,9 +137,11 @@ def foreign(
             if other
             else f"of no Helm release (made by {ownership.makers(items[0])})"
         )
+        keeper = keeper_of(context, items[0])
+        kept = f", and {keeper.text} keeps it as Git has it" if keeper else ""
         yield Finding(
             few([reference(item) for item in items]),
-            f"there already, {owned}",
+            f"there already, {owned}{kept}",
             f"Helm does not take over what the release {namespace}/{release} did not make",
             "hand it over"
             + (", once its owner has let go of it: " if alive else ": ")

@@ -14,6 +14,7 @@ from runbook_lib.lifecycle import (
     Change,
     Check,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -84,6 +85,11 @@ class InstallBase(Step):
             Check("Istio's kinds", f"{len(desired)} of {len(desired)} served", ok=True),
         ]
         return Verification(self.name, (table.of_checks("istio-base", checks),))
+
+    def exports(self, context: Context) -> Exports:
+        """Return the namespace of Istio and the release."""
+        namespace = manifest.istio_namespace(context.parameters)
+        return Exports(objects=(namespace,), releases=(self.release(context).exported(context),))
 
     def _changes(self, context: Context) -> tuple[Change, ...]:
         changes = self.release(context).changes(context)
@@ -179,6 +185,10 @@ class InstallIstiod(Step):
 
     def _deployments(self, context: Context) -> list[Object]:
         return [item for item in self._release.rendered(context) if item["kind"] == "Deployment"]
+
+    def exports(self, context: Context) -> Exports:
+        """Return the release."""
+        return Exports(releases=(self._release.exported(context),))
 
     @staticmethod
     def _deployment_check(context: Context, rendered: Object) -> Check:

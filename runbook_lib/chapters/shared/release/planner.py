@@ -25,7 +25,16 @@ from runbook_lib.cluster import (
     pods,
     reference,
 )
-from runbook_lib.lifecycle import Change, Check, Context, Finding, Plan, refusals, require
+from runbook_lib.lifecycle import (
+    Change,
+    Check,
+    Context,
+    ExportedRelease,
+    Finding,
+    Plan,
+    refusals,
+    require,
+)
 from runbook_lib.parameters import ChartParameters
 from runbook_lib.tools import Chart, Release, is_older
 
@@ -127,6 +136,18 @@ class ReleasePlanner:
         if self._definitions is None:
             self._definitions = context.helm.show_crds(self._chart(context))
         return self._definitions
+
+    def exported(self, context: Context) -> ExportedRelease:
+        """Return what installs the release, for those who keep it in Git."""
+        name, version = self._wanted_chart(context)
+        return ExportedRelease(
+            self._parameters.release,
+            self._source.namespace,
+            name,
+            version,
+            self._chart(context).repository,
+            merged(self._given_values, self._own_values),
+        )
 
     def obstacles(self, context: Context) -> tuple[Finding, ...]:
         """Return what refuses to install or upgrade the release."""
@@ -242,16 +263,20 @@ class ReleasePlanner:
         return Check(self.ref, release.status, release.deployed)
 
     def _values(self, context: Context) -> dict[str, Any]:
-        """Return the values that the release should have; whose it is, is asked once."""
+        """Return the values that the release should have; whose it is, is asked once.
+
+        A release that others installed from an export has the further ones, too.
+        """
         if self._wanted_values is None:
             release, namespace = self._parameters.release, self._source.namespace
-            of_others = (
+            every = merged(self._given_values, self._own_values)
+            without = (
                 bool(self._own_values)
                 and context.helm.status(release, namespace=namespace) is not None
                 and not self._is_own(context)
+                and context.helm.get_values(release, namespace=namespace) != every
             )
-            own = {} if of_others else self._own_values
-            self._wanted_values = merged(self._given_values, own)
+            self._wanted_values = self._given_values if without else every
         return self._wanted_values
 
     def _is_own(self, context: Context) -> bool:
@@ -281,13 +306,23 @@ class ReleasePlanner:
         differing = [f"its chart is {found}, not {wanted}"] if found != wanted else []
         differing.append(preflight.few([difference.what for difference in differences]))
         where = f"--namespace {current.namespace}"
+        keepers = (preflight.keeper_of(context, live) for _, live in self._present(context))
+        keeper = next(filter(None, keepers), None)
+        by, commit = "", ""
+        if keeper is not None:
+            by = f", but by {keeper.text}"
+            commit = (
+                f"give {keeper.text} the chart and the values that the parameters say "
+                f"(istio-runbook export FOLDER writes values/{current.name}.yaml); or "
+            )
         yield Finding(
             recovery.name(current.name, current.namespace),
-            "it was not installed by this runbook, and it is not as the parameters say: "
+            f"it was not installed by this runbook{by}, and it is not as the parameters say: "
             + "; ".join(differing),
             "the values of those who did would be lost",
-            "use it as it is: leave this notebook out, and run the others (run --notebook ...); or "
-            "give the parameters the chart's version and the values that it has: "
+            f"{commit}use it as it is: leave this notebook out, and run the others "
+            "(run --notebook ...); or give the parameters the chart's version and the values that "
+            "it has: "
             f"helm get values {current.name} {where}; or "
             f"{preflight.take_over(current.name, current.namespace)}",
         )

@@ -25,6 +25,7 @@ from runbook_lib.lifecycle import (
     Check,
     Content,
     Context,
+    Exports,
     Finding,
     Plan,
     Step,
@@ -175,6 +176,18 @@ class RestartWorkloads(Step):
             observe.prove_traffic(context, replaced=True),
         )
         return Verification(self.name, tables, " ".join(notes))
+
+    def exports(self, context: Context) -> Exports:
+        """Return what people do in its place: no file can state a restart."""
+        order = context.parameters.application.restart_order
+        namespace = context.parameters.application.namespace
+        commands = ", then ".join(
+            f"`kubectl --namespace {namespace} rollout restart {each.lower()}`" for each in order
+        )
+        return Exports(
+            by_hand="Once the namespace carries its label, restart the workloads whose pods have "
+            f"no sidecar, waiting for each: {commands}."
+        )
 
     def _restarts(self, context: Context) -> list[_Restart]:
         """Return the workloads whose pods lack today's sidecar, in the parameters' order."""

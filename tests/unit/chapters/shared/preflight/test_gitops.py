@@ -82,6 +82,32 @@ def test_the_way_out_works_an_application_that_syncs_only_when_told_is_a_note(
     assert "Application argocd/site .spec.syncPolicy.automated.enabled: false" in off.evidence
 
 
+def test_whether_an_application_heals_itself_or_waits_for_a_commit_is_said(tmp_path: Path) -> None:
+    (at_once,) = found(tmp_path, tracked(), application(automated={"selfHeal": True}))
+    (later,) = found(tmp_path, tracked(), application(automated={"prune": True}))
+    assert "within seconds (selfHeal: true)" in at_once.effect
+    assert "the next commit sets the change back (selfHeal is off)" in later.effect
+
+
+def test_an_application_that_is_told_to_leave_the_field_alone_is_a_note(tmp_path: Path) -> None:
+    keeper = application(automated={"selfHeal": True})
+    (refusal,) = found(tmp_path, tracked(), keeper)
+    entry = "kind: HorizontalPodAutoscaler, name: web, jsonPointers: [/spec/metrics]}"
+    assert entry in refusal.remedy
+    rule = {"group": "autoscaling", "kind": "HorizontalPodAutoscaler", "name": "web"}
+    keeper["spec"]["ignoreDifferences"] = [{**rule, "jsonPointers": ["/spec/metrics"]}]
+    item = {**tracked(), "apiVersion": "autoscaling/v2"}
+    (ignored,) = found(tmp_path, item, keeper)
+    assert ignored.refuses, "a sync overwrites it all the same"
+    keeper["spec"]["syncPolicy"]["syncOptions"] = ["RespectIgnoreDifferences=true"]
+    (note,) = found(tmp_path, item, keeper)
+    assert not note.refuses
+    assert "Application argocd/site .spec.ignoreDifferences: /spec/metrics" in note.evidence
+    keeper["spec"]["ignoreDifferences"][0]["name"] = "db"
+    (other,) = found(tmp_path, item, keeper)
+    assert other.refuses
+
+
 def test_an_application_of_an_applicationset_is_paused_there(tmp_path: Path) -> None:
     keeper = application(automated={})
     keeper["metadata"]["ownerReferences"] = [{"kind": "ApplicationSet", "name": "sites"}]
@@ -154,6 +180,23 @@ def test_a_helmrelease_sets_back_only_where_drift_detection_is_enabled(tmp_path:
     assert refusal.refuses
 
 
+def test_a_helmrelease_that_is_told_to_leave_the_field_alone_is_a_note(tmp_path: Path) -> None:
+    labels = {"helm.toolkit.fluxcd.io/name": "xnat", "helm.toolkit.fluxcd.io/namespace": "xnat"}
+    kept = autoscaler(labels=labels, managedFields=managed("helm-controller", METRICS))
+    rule = {"paths": ["/spec/metrics"], "target": {"kind": "HorizontalPodAutoscaler"}}
+    keeper: Object = {
+        "kind": "HelmRelease",
+        "metadata": {"name": "xnat", "namespace": "xnat"},
+        "spec": {"driftDetection": {"mode": "enabled", "ignore": [rule]}},
+    }
+    (note,) = found(tmp_path, kept, keeper)
+    assert not note.refuses
+    rule["target"] = {"kind": "Deployment"}
+    (refusal,) = found(tmp_path, kept, keeper)
+    assert refusal.refuses
+    assert "to its .spec.driftDetection.ignore" in refusal.remedy
+
+
 def test_what_the_runbook_took_over_is_stated_in_git_all_the_same(tmp_path: Path) -> None:
     taken = autoscaler(labels=FLUX, managedFields=managed("istio-runbook", METRICS))
     (refusal,) = found(tmp_path, taken)
@@ -189,7 +232,8 @@ def test_a_label_that_git_does_not_state_and_a_restart_are_notes(tmp_path: Path)
     assert [each.where for each in findings] == ["Namespace xnat", "StatefulSet xnat/xnat-xnat-web"]
     assert not any(each.refuses for each in findings)
     label, restart = (each.remedy for each in findings)
-    assert label.endswith("commit the change to Git: metadata.labels.istio-injection: enabled")
+    assert "commit the change to Git: metadata.labels.istio-injection: enabled (" in label
+    assert "istio-runbook export FOLDER writes it" in label
     assert restart == "nothing: it is needed only once"
     namespace["metadata"]["labels"] = {**FLUX, "istio-injection": "enabled"}
     assert list(preflight.injection_undone(context(tmp_path, namespace, workload))) == []

@@ -108,6 +108,14 @@ def test_some_values_are_for_the_runbooks_own_release_alone(tmp_path: Path) -> N
     assert changes(tmp_path, deployed, labels={}, values=plain, **added) == ()
 
 
+def test_a_release_that_others_installed_from_an_export_is_used(tmp_path: Path) -> None:
+    exported = {"a": {"b": 1, "c": 2, "d": 3}}
+    own = {"a": {"d": 3}}
+    assert (
+        changes(tmp_path, ("deployed", "1.31.1"), labels={}, values=exported, own_values=own) == ()
+    )
+
+
 def test_the_runbooks_own_release_is_upgraded(tmp_path: Path) -> None:
     (change,) = changes(tmp_path, ("deployed", "1.30.0"))
     assert change.action == "upgrade"

@@ -1,0 +1,5 @@
+"""Objects that Argo CD or Flux keeps as Git has them."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

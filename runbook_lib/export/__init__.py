@@ -1,0 +1,5 @@
+"""What the runbook leaves in a cluster, as a folder of files for Git."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
