@@ -11,6 +11,7 @@ import pytest
 from runbook_lib import chapters
 from runbook_lib.base.errors import ParameterError, RunbookError
 from runbook_lib.chapters.policies import authorization, mutual_tls
+from runbook_lib.chapters.shared import RollbackStep
 from runbook_lib.lifecycle.context import Context
 from tests.labs import Lab, named, take
 
@@ -91,6 +92,36 @@ def test_the_keys_of_a_running_mesh_are_not_deleted(mesh: Lab, tmp_path: Path) -
     with pytest.raises(RunbookError, match="a control plane still uses") as refused:
         step.plan(context)
     assert "Deployment istio-system/istiod" in refused.value.cause
+
+
+def test_what_another_istiod_needs_is_not_uninstalled(mesh: Lab, tmp_path: Path) -> None:
+    # As after a canary, where the parameters still name the istiod from before it.
+    labels = {"app": "istiod", "istio.io/rev": "next"}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "a", "image": "a"}]},
+    }
+    next_istiod = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "istiod-next", "namespace": "istio-system", "labels": labels},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
+    for release in ("istio-base", "istiod"):
+        mesh.run(
+            *("kubectl", "--namespace", "istio-system", "label", "secret", "--overwrite"),
+            *("--selector", f"owner=helm,name={release}", "installed-by=istio-runbook"),
+        )
+    step = named(mesh.context(tmp_path), "rollback-istio")
+    assert isinstance(step, RollbackStep)
+    context = mesh.context(tmp_path)
+    releases = ["Helm release istiod", "Helm release istio-base"]
+    assert [change.ref for change in step.plan_removal(context).changes] == releases
+    mesh.run("kubectl", "apply", "--filename", "-", stdin=json.dumps(next_istiod))
+    plan = step.plan_removal(context)
+    assert [change.ref for change in plan.changes] == releases[:1]
+    assert "istio-base stays: Deployment istio-system/istiod-next needs its kinds" in plan.note
+    mesh.run("kubectl", "--namespace", "istio-system", "delete", "deployment", "istiod-next")
 
 
 def test_a_policy_that_cannot_be_judged_stops_no_other_step(

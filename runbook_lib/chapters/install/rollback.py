@@ -17,6 +17,7 @@ from runbook_lib.cluster import (
     name_of,
     namespace_of,
     pods,
+    reference,
 )
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
 from runbook_lib.mesh import injection, revisions, rollout
@@ -42,8 +43,8 @@ class _UninstallIstio(RollbackStep):
     def plan_removal(self, context: Context) -> Plan:
         istiod, istiod_stays = self._istiod.removal(context)
         base, base_stays = self._base.removal(context)
-        if base is not None and istiod_stays:
-            base, base_stays = None, f"{self._base.ref} stays: istiod needs its kinds."
+        if base is not None and (why := _needed_by(context) or (istiod_stays and "istiod")):
+            base, base_stays = None, f"{self._base.ref} stays: {why} needs its kinds."
         tags = objects.plan_deletion(context, self.name, _tags(context) if istiod else [])
         releases = tuple(change for change in (istiod, base) if change is not None)
         notes = " ".join(filter(None, [istiod_stays, base_stays, tags.note]))
@@ -72,6 +73,9 @@ class _UninstallIstio(RollbackStep):
 
     def verify_removal(self, context: Context) -> Verification:
         releases = [self._istiod.check_removed(context), self._base.check_removed(context)]
+        if needed_by := _needed_by(context):
+            # After a canary the parameters may still name the istiod from before it.
+            releases[1] = Check(self._base.ref, f"stays: {needed_by} needs its kinds", None)
         checks = list(releases)
         others = [found.where for found in preflight.control_plane(context)]
         if others:
@@ -87,6 +91,11 @@ class _UninstallIstio(RollbackStep):
 def steps(parameters: Parameters) -> tuple[RollbackStep, ...]:
     """The step that takes Istio itself back."""
     return (_UninstallIstio(parameters),)
+
+
+def _needed_by(context: Context) -> str:
+    """Name the istiods besides the one that goes: they need the kinds and the default webhook."""
+    return ", ".join(map(reference, preflight.istiods_of_others(context)))
 
 
 def _resolved(context: Context) -> Parameters:

@@ -13,6 +13,7 @@ __all__ = [
     "in_force",
     "injection_undone",
     "is_own",
+    "istiods_of_others",
     "istios",
     "keeper_of",
     "kiali_of_others",
@@ -51,7 +52,7 @@ from .helm import (
     releases,
     take_over,
 )
-from .istio import control_plane, istios, meshes
+from .istio import control_plane, istiods_of_others, istios, meshes
 from .kiali import kiali_of_others, operator
 from .leaving import deletion, namespace, namespaces
 from .mesh_config import in_force, not_injected, not_mesh_wide

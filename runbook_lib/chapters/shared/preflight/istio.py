@@ -40,7 +40,7 @@ def control_plane(context: Context) -> Iterator[Finding]:
             "use the one that is there: leave 01_install_istio out",
             parameter=f"istio.revision: {behind}",
         )
-    for item in _istiods_of_others(context):
+    for item in istiods_of_others(context):
         if not _takes_our_place(context.parameters, item):
             continue
         release, namespace = release_of(item)
@@ -58,7 +58,7 @@ def meshes(context: Context) -> Iterator[Finding]:
     """Find Istio elsewhere than the parameters say: revisions, namespaces, ambient."""
     parameters = revisions.of_cluster(context.cluster, context.parameters)
     istio = parameters.istio
-    for item in _istiods_of_others(context):
+    for item in istiods_of_others(context):
         if _takes_our_place(parameters, item):
             continue
         revision = _revision(item)
@@ -108,7 +108,8 @@ def meshes(context: Context) -> Iterator[Finding]:
         )
 
 
-def _istiods_of_others(context: Context) -> Iterator[Object]:
+def istiods_of_others(context: Context) -> Iterator[Object]:
+    """Yield the Deployments of every istiod that is not of the release in the parameters."""
     istio = context.parameters.istio
     for item in context.cluster.list(APPS, "Deployment", None, {"app": "istiod"}):
         own = release_of(item) == (istio.istiod.release, istio.namespace)
