@@ -38,7 +38,6 @@ app = typer.Typer(
     help="The Istio runbook: run its notebooks headless, and the lab to try them on.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
 )
 
 

@@ -29,10 +29,21 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="KEY=VALUE over the file, as in timeouts.rollout=900; repeatable."),
 ]
+
+
+def _notebooks() -> list[str]:
+    """Complete the names of notebooks in a shell."""
+    from runbook_lib import chapters
+
+    return list(chapters.CHAPTERS)
+
+
 Notebooks = Annotated[
     list[str] | None,
     typer.Option(
-        "--notebook", help="This notebook only; repeat for several. Default: all, in order."
+        "--notebook",
+        help="This notebook only; repeat for several. Default: all, in order.",
+        autocompletion=_notebooks,
     ),
 ]
 
