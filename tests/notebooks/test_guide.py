@@ -43,4 +43,5 @@ def test_every_cell_that_is_named_is_there() -> None:
 
 def test_every_chapter_is_reached() -> None:
     named = {notebook for row in ROWS for notebook, _ in CELL.findall(" ".join(row))}
-    assert named == {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    every = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert named == every - {"08_upgrade"}, "the guide ends with the first day"

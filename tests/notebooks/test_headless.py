@@ -63,8 +63,14 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def planned(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A run in plan mode on the fresh lab, with secrets among the parameters."""
+def planned(lab: Lab, output: Path) -> Run:
+    """A run in plan mode on the fresh lab."""
+    return run(lab, output, "--plan")
+
+
+@pytest.fixture(scope="module")
+def planted(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run in plan mode with secrets among the parameters."""
     values = {
         "pilot": {"env": {"DB_PASSWORD": PLANTED["key"]}},
         "env": {"UPSTREAM": f"https://me:{quote(PLANTED['url'])}@proxy.example.com"},
@@ -74,7 +80,8 @@ def planned(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) ->
     istio = {"istiod": {"values": values}, "base": {"values": of_base}}
     file = tmp_path_factory.mktemp("planted") / "parameters.yaml"
     file.write_text(yaml.safe_dump({"target": {"kind": "lab"}, "istio": istio}))
-    return run(lab, output, "--plan", "--parameters", str(file))
+    options = ("--plan", "--notebook", "01_install_istio", "--parameters", str(file))
+    return run(lab, output, *options)
 
 
 @pytest.fixture(scope="module")
@@ -241,10 +248,10 @@ def test_no_secret_is_in_any_output_evidence_or_log(
         assert [name for name, secret in secrets.items() if secret in text] == [], where
 
 
-def test_secrets_among_the_parameters_are_in_nothing_that_a_run_writes(planned: Run) -> None:
-    assert planned.code == 0, planned.output
-    shown = {path.name: path.read_text() for path in planned.folder.rglob("*") if path.is_file()}
-    shown["output"] = planned.output
+def test_secrets_among_the_parameters_are_in_nothing_that_a_run_writes(planted: Run) -> None:
+    assert planted.code == 0, planted.output
+    shown = {path.name: path.read_text() for path in planted.folder.rglob("*") if path.is_file()}
+    shown["output"] = planted.output
     assert MASK in shown["01_install_istio.ipynb"], "the values are shown"
     assert MASK in shown["evidence.jsonl"]
     for secret in PLANTED.values():
