@@ -333,8 +333,16 @@ class TestExposure:
         ids=["cluster", "nlb-tls", "auto-mode", "alb-ingress", "nginx", "successor"],
     )
     def test_the_plan_shows_it_and_deletes_first_what_cannot_change(
-        self, make: MakeContext, given: dict[str, Any], lines: list[str], note: str
+        self, mesh: Lab, make: MakeContext, given: dict[str, Any], lines: list[str], note: str
     ) -> None:
+        if name := given.get("tls_secret"):
+            certificate = {"tls.crt": "Y2VydA==", "tls.key": "a2V5"}
+            metadata = {"name": name, "namespace": SYSTEM}
+            secret = {"apiVersion": "v1", "kind": "Secret", "metadata": metadata}
+            mesh.run(
+                *("kubectl", "apply", "--filename", "-"),
+                stdin=json.dumps({**secret, "type": "kubernetes.io/tls", "data": certificate}),
+            )
         context = make(kiali=given, mode="plan")
         plan = named(context, "kiali-instance").plan(context)
         assert plan.unpredictable == ()

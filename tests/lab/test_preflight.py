@@ -595,7 +595,8 @@ def test_what_argo_cd_and_flux_keep_is_known_by_what_their_controllers_write(
 
         assert look().refuses
         assert f"Flux's {kind} default/site" in look().what
-        assert f"{tool}-controller manages spec.metrics" in look().evidence[1]
+        managed = f".metadata.managedFields: {tool}-controller manages spec.metrics"
+        assert managed in look().evidence
         apply(lab, keeper(made, kind, driftDetection={"mode": "enabled"}, suspend=True))
         assert not look().refuses
         keep(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -36,19 +36,19 @@ def as_before(mesh: Lab) -> Iterator[None]:
 def broken_off(
     lab: Lab,
     output: Path,
-    reached: tuple[str, StepOutcome],
+    reached: tuple[str, Collection[StepOutcome]],
     end: Callable[[subprocess.Popen[str]], None],
     *options: str,
 ) -> Run:
     """A run of chapter 04 that is ended once a step has come so far."""
     with start(lab, output, subprocess.PIPE, "--notebook", TLS, *options) as process:
-        step, outcome = reached
+        step, outcomes = reached
 
         def observe() -> State:
             found = [runs.record_of(folder).step(TLS, step) for folder in output.glob("*")]
-            return State(any(each.outcome is outcome for each in found), str(found))
+            return State(any(each.outcome in outcomes for each in found), str(found))
 
-        until(f"{step} to be {outcome}", observe, timeout=90, interval=0.02)
+        until(f"{step} to be {' or '.join(outcomes)}", observe, timeout=90, interval=0.02)
         end(process)
         assert process.stdout is not None
         said = process.stdout.read()
@@ -75,7 +75,7 @@ def test_ctrl_c_after_strict_takes_it_back(mesh: Lab, tmp_path: Path) -> None:
     done = broken_off(
         mesh,
         tmp_path,
-        (EXCEPTION, StepOutcome.PLANNED),
+        (EXCEPTION, {StepOutcome.PLANNED}),
         lambda process: process.send_signal(signal.SIGINT),
         "--set=on_failure=revert",
     )
@@ -92,7 +92,8 @@ def test_a_kernel_that_is_killed_while_the_exception_is_applied_takes_both_back(
     mesh: Lab, tmp_path: Path
 ) -> None:
     """The runner outlives its kernels, and knows from their evidence where they were."""
-    reached = (EXCEPTION, StepOutcome.INTERRUPTED)
+    # It is applied within milliseconds: a busy machine sees it a moment later, not proved yet.
+    reached = (EXCEPTION, {StepOutcome.INTERRUPTED, StepOutcome.APPLIED})
     done = broken_off(mesh, tmp_path, reached, kill_kernels, "--set=on_failure=revert")
     assert done.code == 5, done.output
     assert [done.outcomes[step] for step in (STRICT, EXCEPTION)] == ["taken back"] * 2
@@ -104,7 +105,7 @@ def test_a_run_that_is_to_stop_prints_the_one_command_that_heals(mesh: Lab, tmp_
     done = broken_off(
         mesh,
         tmp_path,
-        (EXCEPTION, StepOutcome.PLANNED),
+        (EXCEPTION, {StepOutcome.PLANNED}),
         lambda process: process.terminate(),
         "--set=on_failure=stop",
     )
@@ -135,7 +136,7 @@ def test_a_run_that_stood_still_for_too_long_changes_nothing_once_another_has_be
                 for each in every:
                     each.resume()
 
-        reached = (STRICT, StepOutcome.APPLIED)
+        reached = (STRICT, {StepOutcome.APPLIED})
         done = broken_off(mesh, tmp_path / "runs", reached, overtaken, "--set=timeouts.lease=2")
     assert done.outcomes[EXCEPTION] == "refused", done.output
     said = "lost the cluster to another while it stood still: run other-run of somebody@elsewhere"
