@@ -280,7 +280,7 @@ def of_run(
     return Lease(
         cluster,
         Holder(identity(environ), run, operator()),
-        seconds=parameters.timeouts.lease,
+        seconds=parameters.lease_seconds,
         patience=float(environ.get(WAIT_VARIABLE) or 0),
         stays=bool(environ.get(NOTEBOOKS_VARIABLE)),
         on_change=on_change,

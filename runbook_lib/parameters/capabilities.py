@@ -38,6 +38,7 @@ class Capabilities:
         approves_by_itself: Whether its changes need no approval.
         has_istios_proxy: Whether sidecars are Istio's own build of Envoy, and not upstream's.
         serves_pages: Whether Kiali has its web pages there, and not its API alone.
+        lease: Seconds for which a run that is gone holds the cluster, unless parameters say.
     """
 
     defaults: Path | None = None
@@ -48,6 +49,7 @@ class Capabilities:
     approves_by_itself: bool = False
     has_istios_proxy: bool = True
     serves_pages: bool = True
+    lease: int = 60
 
 
 CAPABILITIES = {
@@ -67,6 +69,7 @@ CAPABILITIES = {
         approves_by_itself=True,
         has_istios_proxy=False,
         serves_pages=False,
+        lease=5,
     ),
     "cluster": Capabilities(
         refuses={("target", "lab"): "a cluster has no lab"},

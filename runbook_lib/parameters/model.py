@@ -304,7 +304,7 @@ class TimeoutParameters(StrictModel):
     policy: Seconds = 60
     autoscaler: Seconds = 120
     probe: Seconds = 10
-    lease: Seconds = 60
+    lease: Seconds | None = None
 
 
 class Parameters(StrictModel):
@@ -329,6 +329,11 @@ class Parameters(StrictModel):
     def reverts(self) -> bool:
         """Whether a step that fails is taken back, where it can be."""
         return (self.on_failure or ("revert" if self.target.production else "stop")) == "revert"
+
+    @property
+    def lease_seconds(self) -> int:
+        """How long a run that is gone holds the cluster."""
+        return self.timeouts.lease or self.target.allows.lease
 
     @property
     def tries_canary(self) -> bool:

@@ -314,7 +314,9 @@ def test_papermill_by_itself_masks_secrets_with_the_engine_of_the_runbook(
         RUNBOOK_RUN_DIR=str(tmp_path / "run"),
     )
     assert done.returncode == 0, done.stdout
-    shown = {path.name: path.read_text() for path in (tmp_path / "run").iterdir()}
+    shown = {
+        path.name: path.read_text() for path in (tmp_path / "run").rglob("*") if path.is_file()
+    }
     shown |= {"executed": executed.read_text(), "output": done.stdout}
     assert [name for name, text in shown.items() if secret in text] == []
     assert shown["executed"].count(MASK) > 2, "in the cell, in the metadata and in the plan"
