@@ -279,7 +279,7 @@ def _cell_timeout(parameters: Parameters) -> int:
     kiali = 3 * limits.kiali
     observed = parameters.authorization.observe
     longest = max(limits.istiod, restarts, kiali, limits.autoscaler, observed)
-    return longest + 3 * limits.policy + limits.lease + _MARGIN
+    return longest + 3 * limits.policy + parameters.lease_seconds + _MARGIN
 
 
 @contextmanager
