@@ -23,23 +23,18 @@ def diagnose(
 
     Exit codes: 0 nothing found, 1 causes found (or the cluster does not answer), 2 bad input.
     """
-    import os
-
-    from runbook_lib.base import Journal
-    from runbook_lib.cluster import Cluster
     from runbook_lib.diagnosis.diagnose import diagnose as look
     from runbook_lib.lifecycle import Context, target
 
     given = load(parameters, settings)
     checked = given.parameters
     pinned = target.resolve(checked)
-    nothing_recorded = Journal(Path(os.devnull), run="diagnose")
     token = kiali_token.read().strip() if kiali_token else ""
     if kiali_token and not token:
         raise ParameterError(
             "--kiali-token holds no token", "give a file with one, or leave it out"
         )
-    result = look(Context(checked, pinned, Cluster.of(pinned), nothing_recorded), token)
+    result = look(Context.unrecorded(checked, pinned, "diagnose"), token)
     typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
     typer.echo(f"Parameters: {given.origin}\n")
     typer.echo(str(result))
@@ -64,20 +59,17 @@ def verify(
     input, 6 drift.
     """
     import json
-    import os
 
-    from runbook_lib.base import Journal
-    from runbook_lib.cluster import Cluster
     from runbook_lib.diagnosis.drift import verify as look
     from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import Context, runs, target
 
     given = load(parameters, settings)
+    notebooks = runner.choose(notebook or [])
     pinned = target.resolve(given.parameters)
-    nothing_recorded = Journal(Path(os.devnull), run="verify")
-    context = Context(given.parameters, pinned, Cluster.of(pinned), nothing_recorded)
+    context = Context.unrecorded(given.parameters, pinned, "verify")
     records = runs.records_on(runs_folder or runs.default_root(), pinned.uid)
-    verdict = look(context, records, runner.choose(notebook or []))
+    verdict = look(context, records, notebooks)
     if output is OutputFormat.JSON:
         typer.echo(json.dumps({**verdict.document, "parameters": str(given.origin)}, indent=2))
     else:
@@ -185,18 +177,12 @@ def export(
 
     Nothing is changed in the cluster. A folder with files of others is refused.
     """
-    import os
-
     from runbook_lib import export as exporting
-    from runbook_lib.base import Journal
-    from runbook_lib.cluster import Cluster
     from runbook_lib.lifecycle import Context, target
 
     given = load(parameters, settings)
     pinned = target.resolve(given.parameters)
-    nothing_recorded = Journal(Path(os.devnull), run="export")
-    context = Context(given.parameters, pinned, Cluster.of(pinned), nothing_recorded)
-    exported = exporting.collect(context)
+    exported = exporting.collect(Context.unrecorded(given.parameters, pinned, "export"))
     files = exporting.files(exported)
     changed = exporting.write(files, folder)
     typer.echo(f"{pinned.name} ({pinned.server}), {given.origin}")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from runbook_lib.base import Journal, KindNotInstalled, ParameterError
+from runbook_lib.base import KindNotInstalled, ParameterError
 from runbook_lib.cluster import Cluster, Kubeconfig, Object, labels_of, name_of
 from runbook_lib.lifecycle import Context, target
 from runbook_lib.mesh import templates
@@ -86,7 +85,7 @@ class Place:
         found = target.resolve(parameters)
         if self.lab is None and (lab := target.lab_at(found.server)) is not None:
             return Place(self.namespace, lab=lab).connect()
-        return Context(parameters, found, Cluster.of(found), Journal(Path(os.devnull), run="init"))
+        return Context.unrecorded(parameters, found, "init")
 
     @property
     def _target(self) -> TargetParameters:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -47,6 +48,18 @@ class Context:
     keep: Callable[[Plan], None] = field(default=lambda _plan: None, compare=False)
     lease: Lease | None = field(default=None, compare=False)
     comparing: bool = False
+
+    @classmethod
+    def unrecorded(cls, parameters: Parameters, target: Target, run: str) -> Context:
+        """What it takes to look at a cluster where nothing is recorded.
+
+        Args:
+            parameters: Where to look, and for what.
+            target: The cluster.
+            run: What looks, such as `diagnose`.
+        """
+        nowhere = Journal(Path(os.devnull), run=run)
+        return cls(parameters, target, Cluster.of(target), nowhere)
 
     @cached_property
     def tools(self) -> Tools:

@@ -6,7 +6,7 @@ https://istio.io/latest/docs/setup/upgrade/canary/#stable-revision-labels.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from runbook_lib.cluster import (
     ADMISSION,
@@ -15,8 +15,11 @@ from runbook_lib.cluster import (
     TAG_LABEL,
     Cluster,
     Object,
+    annotations_of,
     labels_of,
+    pods,
 )
+from runbook_lib.mesh.rollout import has_ended
 from runbook_lib.parameters import Parameters
 
 DEFAULT = "default"
@@ -56,6 +59,17 @@ def of_cluster(cluster: Cluster, parameters: Parameters) -> Parameters:
     Objects of istiod's chart are named by it; see `of_revision`.
     """
     return resolved(parameters, tags(cluster))
+
+
+def pods_of(cluster: Cluster, revision: str) -> Iterator[Object]:
+    """Yield the pods of all namespaces with sidecars that a revision injected.
+
+    One that does not say whose it is could be anybody's, so it counts.
+    """
+    for pod in cluster.list("v1", "Pod"):
+        injected = annotations_of(pod).get(REVISION_LABEL, revision)
+        if injected == revision and pods.has_sidecar(pod) and not has_ended(pod):
+            yield pod
 
 
 def asked_for(labels: Mapping[str, str], found: Mapping[str, str]) -> str | None:

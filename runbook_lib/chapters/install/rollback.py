@@ -12,15 +12,13 @@ from runbook_lib.cluster import (
     REVISION_LABEL,
     TAG_LABEL,
     Object,
-    annotations_of,
     labels_of,
     name_of,
     namespace_of,
-    pods,
     reference,
 )
 from runbook_lib.lifecycle import Check, Context, Finding, Plan, Verification, table
-from runbook_lib.mesh import injection, revisions, rollout
+from runbook_lib.mesh import injection, revisions
 from runbook_lib.parameters import Parameters
 
 
@@ -118,11 +116,5 @@ def _tags(context: Context) -> list[Object]:
 
 def _pods_with_sidecars(context: Context) -> list[str]:
     """Return the pods of all namespaces that would be stranded: those of this control plane."""
-    desired = _resolved(context).istio.revision
-    return sorted(
-        f"{namespace_of(pod)}/{name_of(pod)}"
-        for pod in context.cluster.list("v1", "Pod")
-        if pods.has_sidecar(pod) and not rollout.has_ended(pod)
-        # One that does not say whose it is could be anybody's.
-        if annotations_of(pod).get(REVISION_LABEL, desired) == desired
-    )
+    found = revisions.pods_of(context.cluster, _resolved(context).istio.revision)
+    return sorted(f"{namespace_of(pod)}/{name_of(pod)}" for pod in found)

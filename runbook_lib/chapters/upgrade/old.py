@@ -13,12 +13,9 @@ from runbook_lib.chapters.upgrade import course, gate, proof
 from runbook_lib.chapters.upgrade.moving import IN_PLACE
 from runbook_lib.cluster import (
     REVISION_LABEL,
-    Object,
-    annotations_of,
     labels_of,
     name_of,
     namespace_of,
-    pods,
     reference,
 )
 from runbook_lib.lifecycle import (
@@ -32,7 +29,7 @@ from runbook_lib.lifecycle import (
     require,
     table,
 )
-from runbook_lib.mesh import has_ended, revisions
+from runbook_lib.mesh import revisions
 from runbook_lib.parameters import Parameters
 
 
@@ -144,7 +141,11 @@ def _users(context: Context, *, besides: str = "") -> Iterator[Finding]:
             "without it they would lose their certificates within 24 hours",
             "have their namespaces ask for the new revision, and restart their workloads",
         )
-    if stranded := [each for each in _pods_of(context, revision) if namespace_of(each) != besides]:
+    if stranded := [
+        each
+        for each in revisions.pods_of(context.cluster, revision)
+        if namespace_of(each) != besides
+    ]:
         names = [f"{namespace_of(each)}/{name_of(each)}" for each in stranded]
         yield Finding(
             where,
@@ -165,11 +166,3 @@ def _users(context: Context, *, besides: str = "") -> Iterator[Finding]:
             "their new pods would get no sidecar",
             f"label them: {REVISION_LABEL}={context.parameters.upgrade.tag}",
         )
-
-
-def _pods_of(context: Context, revision: str) -> Iterator[Object]:
-    """Yield the pods of all namespaces with sidecars that a revision injected."""
-    for pod in context.cluster.list("v1", "Pod"):
-        injected = annotations_of(pod).get(REVISION_LABEL, revision)
-        if injected == revision and pods.has_sidecar(pod) and not has_ended(pod):
-            yield pod
