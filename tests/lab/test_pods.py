@@ -59,7 +59,13 @@ def test_an_init_container_that_fails_keeps_the_others_from_starting(lab: Lab) -
     assert first["lastState"]["terminated"]["exitCode"] != 0
     assert "PodInitializing" in json.dumps(seen["containerStatuses"][0]["state"])
     assert "Init:" in lab.run("kubectl", "get", "pod", "stuck")
-    assert "unknown command" in lab.run("kubectl", "logs", "stuck", "--container=first")
+
+    def logged() -> State:
+        # Empty for the moment in which the newest run has begun and not yet spoken.
+        seen = lab.run("kubectl", "logs", "stuck", "--container=first")
+        return State("unknown command" in seen, repr(seen))
+
+    until("what the init container said", logged, timeout=30)
 
 
 def test_a_pod_that_is_not_restarted_ends_with_its_containers(lab: Lab) -> None:
