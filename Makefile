@@ -87,11 +87,11 @@ test-faults: $(READY) ## Put every known fault into a mesh and diagnose it; not 
 
 test-rights: $(READY) ## Run every chapter as an account with its role alone; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py
+	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py tests/upgrade/test_rights.py
 
 test-upgrade: $(READY) ## Upgrade Istio in place and as a canary, and go back; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) tests/upgrade
+	$(PYTEST) tests/upgrade/test_upgrade.py
 
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test
