@@ -13,7 +13,7 @@ from rich.table import Table
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.locations import lab_names
-from runbook_lib.lab.build import binaries
+from runbook_lib.lab.build import behind, binaries
 from runbook_lib.lab.foundation.state import (
     alive,
     log_files,
@@ -140,6 +140,20 @@ def logs(
             remedy=f"choose one of: {', '.join(files)}",
         )
     typer.echo(files[log].read_text(errors="replace"), nl=False)
+
+
+def wait_for_addons(name: str) -> None:
+    """Wait until Kiali, Prometheus and Jaeger have been compiled for a lab, and say how far it is.
+
+    Args:
+        name: The lab.
+    """
+
+    def tell(said: str) -> None:
+        if said:
+            console.print(f"waiting for the programs of Kiali and its add-ons: {said}")
+
+    behind.wait(name, tell)
 
 
 def _progress() -> Progress:

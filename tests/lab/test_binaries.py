@@ -10,13 +10,18 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from runbook_lib.base.locations import lab_directory
 from runbook_lib.base.wait import State, until
-from runbook_lib.lab.build import binaries, toolchain
+from runbook_lib.lab.build import behind, binaries, recipes, toolchain
 from runbook_lib.lab.foundation.errors import LabError
+from runbook_lib.lab.foundation.process import MARK
+from runbook_lib.lab.foundation.state import marked_processes
 
 GO = """#!/bin/sh
 case "$1 $2" in
@@ -100,7 +105,7 @@ def test_a_build_reports_packages_and_drops_its_cache() -> None:
     assert build.program("helm").read_text() == "program\n"
     assert build.program("kubectl").read_bytes() == binaries.kubectl().read_bytes()
     assert not list(build.root.parent.glob("*go-build*"))
-    assert binaries.istio_version() in build.share("charts/base/Chart.yaml").read_text()
+    assert recipes.istio_version() in build.share("charts/base/Chart.yaml").read_text()
     assert binaries.ensure_build(lambda *_: pytest.fail("built twice")) == build
 
 
@@ -129,7 +134,7 @@ def test_two_builds_at_once_take_turns(toolbox: Path) -> None:
     (toolbox / "hold").unlink()
     root = [builder.communicate(timeout=30)[0].splitlines()[-1] for builder in (first, second)]
     assert root[0] == root[1]
-    assert len((toolbox / "builders").read_text().splitlines()) == len(binaries.MODULES)
+    assert len((toolbox / "builders").read_text().splitlines()) == len(recipes.MODULES)
 
 
 def test_a_failed_build_shows_the_compilers_words(tmp_path: Path, toolbox: Path) -> None:
@@ -141,9 +146,9 @@ def test_a_failed_build_shows_the_compilers_words(tmp_path: Path, toolbox: Path)
 
 
 def test_the_digest_changes_with_the_flags(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = binaries.BASE.digest()
-    monkeypatch.setattr(binaries, "_flags", lambda: ["-race"])
-    assert binaries.BASE.digest() != before
+    before = recipes.BASE.digest()
+    monkeypatch.setattr(recipes, "_flags", lambda: ["-race"])
+    assert recipes.BASE.digest() != before
 
 
 @pytest.mark.usefixtures("toolbox")
@@ -151,7 +156,7 @@ def test_a_module_that_changed_is_built_alone(toolbox: Path, tmp_path: Path) -> 
     """The builds of the others are kept, and found beside it."""
     before = binaries.ensure_build(lambda *_: None)
     shutil.rmtree(before.addons["kiali"])
-    assert binaries.find_build() is None
+    assert [module.name for module in binaries.missing()] == ["kiali"]
     (toolbox / "builders").unlink()
     seen: list[tuple[str, int, int]] = []
     assert binaries.ensure_build(lambda *message: seen.append(message)) == before
@@ -162,6 +167,68 @@ def test_a_module_that_changed_is_built_alone(toolbox: Path, tmp_path: Path) -> 
     assert len((toolbox / "builders").read_text().splitlines()) == 1
     assert before.program("kiali").parent != before.bin
     assert not list((tmp_path / "cache").rglob("*go-build*"))
+
+
+def _until_compiling(folder: Path) -> None:
+    def observe() -> State:
+        with suppress(FileNotFoundError):
+            said = (folder / "compiling.json").read_text()
+            return State("compiling kiali" in said, said)
+        return State(False, "nothing yet")
+
+    until("an add-on to be compiled", observe, timeout=20, interval=0.02)
+
+
+def _behind(folder: Path) -> subprocess.Popen[bytes]:
+    """Compile what is missing as a process of lab `one`."""
+    module = "runbook_lib.lab.build.behind"
+    env = {**os.environ, MARK: str(folder)}
+    return subprocess.Popen([sys.executable, "-m", module, "one"], env=env)
+
+
+@pytest.fixture
+def started(toolbox: Path) -> Iterator[Path]:
+    """A lab's folder; its own programs have been built, and those of its add-ons have not."""
+    build = binaries.ensure_build(lambda *_: None, (recipes.BASE,))
+    assert binaries.find_build() == build
+    (toolbox / "builders").unlink()
+    folder = lab_directory("one")
+    folder.mkdir(parents=True)
+    yield folder
+    for process in marked_processes("one"):
+        process.kill()
+
+
+def test_addons_are_compiled_behind_a_lab_that_runs(toolbox: Path, started: Path) -> None:
+    """Until then their pods wait, and say for what."""
+    program = recipes.ADDONS[0].root() / "bin" / "kiali"
+    (toolbox / "hold").touch()
+    compiling = _behind(started)
+    _until_compiling(started)
+    with pytest.raises(behind.BeingCompiled, match="is not there yet: compiling kiali: 10 %"):
+        behind.require(program, started)
+    (toolbox / "hold").unlink()
+    seen: list[str] = []
+    behind.wait("one", seen.append)
+    assert seen[0].startswith("compiling kiali")
+    assert behind.require(program, started) == program
+    assert compiling.wait(timeout=20) == 0
+    assert not list((toolbox.parent / "cache").rglob("*go-build*"))
+
+
+def test_who_waits_for_addons_hears_why_there_are_none(toolbox: Path, started: Path) -> None:
+    (toolbox / "broken").touch()
+    _behind(started).wait(timeout=20)
+    with pytest.raises(LabError, match=r"(?s)could not be compiled.*one\.go:1: syntax error"):
+        behind.wait("one", lambda _: None)
+    (toolbox / "broken").unlink()
+    (toolbox / "hold").touch()
+    compiling = _behind(started)
+    _until_compiling(started)
+    compiling.kill()
+    compiling.wait()
+    with pytest.raises(LabError, match="nothing compiles them any more; it was compiling kiali"):
+        behind.wait("one", lambda _: None)
 
 
 def test_an_old_toolchain_is_refused_by_name(
