@@ -5,20 +5,23 @@ A small script plays the Go toolchain here; the real one is used by every other 
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from runbook_lib.base.locations import lab_directory
 from runbook_lib.base.wait import State, until
-from runbook_lib.lab.build import behind, binaries, recipes, toolchain
+from runbook_lib.lab.build import archive, behind, binaries, recipes, toolchain
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.process import MARK
 from runbook_lib.lab.foundation.state import marked_processes
@@ -229,6 +232,91 @@ def test_who_waits_for_addons_hears_why_there_are_none(toolbox: Path, started: P
     compiling.wait()
     with pytest.raises(LabError, match="nothing compiles them any more; it was compiling kiali"):
         behind.wait("one", lambda _: None)
+
+
+class _Server(ThreadingHTTPServer):
+    """Serves one file on loopback; ends the first answer after `breaks_off` bytes."""
+
+    def __init__(self, file: Path, breaks_off: int | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.content, self.breaks_off = file.read_bytes(), breaks_off
+        self.asked: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/lab.tar.gz"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: _Server
+
+    def do_GET(self) -> None:
+        asked = self.headers["Range"]
+        self.server.asked.append(asked)
+        begin = int(asked.removeprefix("bytes=").removesuffix("-")) if asked else 0
+        rest = self.server.content[begin:]
+        self.send_response(206 if asked else 200)
+        self.send_header("Content-Length", str(len(rest)))
+        self.end_headers()
+        self.wfile.write(rest[: self.server.breaks_off])
+        self.server.breaks_off = None
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@contextmanager
+def _serving(file: Path, breaks_off: int | None = None) -> Iterator[_Server]:
+    with _Server(file, breaks_off) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+def _forget() -> None:
+    for module in recipes.MODULES:
+        shutil.rmtree(module.root())
+
+
+@pytest.mark.usefixtures("toolbox")
+def test_a_build_that_was_exported_is_fetched_whole_or_not_at_all(tmp_path: Path) -> None:
+    built = binaries.ensure_build(lambda *_: None)
+    file = tmp_path / "lab.tar.gz"
+    sha256 = archive.export(file)
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == sha256
+    assert archive.export(tmp_path / "again.tar.gz") == sha256
+    _forget()
+    with _serving(file, breaks_off=1000) as server:
+        with pytest.raises(LabError, match=r"cannot be fetched: .*are kept"):
+            archive.fetch(server.url, sha256, lambda *_: None)
+        assert binaries.find_build() is None
+        assert archive.fetch(server.url, sha256, lambda *_: None) == built
+    assert server.asked == [None, "bytes=1000-"]
+    assert built.program("helm").read_text() == "program\n"
+    assert os.access(built.program("kubectl"), os.X_OK)
+    assert built.program("jaeger").exists()
+    assert not list(binaries.builds().glob("*download*"))
+    assert not _leftovers(tmp_path)
+
+
+@pytest.mark.usefixtures("toolbox")
+def test_an_archive_of_another_sum_or_version_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    binaries.ensure_build(lambda *_: None)
+    file = tmp_path / "lab.tar.gz"
+    sha256 = archive.export(file)
+    _forget()
+    with _serving(file) as server:
+        with pytest.raises(LabError, match=f"{sha256}, and {'0' * 64} was given"):
+            archive.fetch(server.url, "0" * 64, lambda *_: None)
+        with pytest.raises(LabError, match="is no SHA-256"):
+            archive.fetch(server.url, "sha", lambda *_: None)
+        monkeypatch.setattr(recipes, "LAYOUT", "another")
+        with pytest.raises(LabError, match=r"does not fit: it has no .*Kubernetes and Istio"):
+            archive.fetch(server.url, sha256, lambda *_: None)
+    assert binaries.find_build() is None
+    with pytest.raises(LabError, match="not built yet: Kubernetes and Istio, kiali"):
+        archive.export(file)
 
 
 def test_an_old_toolchain_is_refused_by_name(

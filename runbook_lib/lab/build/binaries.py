@@ -108,7 +108,7 @@ def ensure_build(progress: Progress, modules: Sequence[Module] = MODULES) -> Bui
         LabError: no Go toolchain, or a step of the build failed; carries its last lines.
     """
     if missing(modules):
-        _builds().mkdir(parents=True, exist_ok=True)
+        builds().mkdir(parents=True, exist_ok=True)
         with ExitStack() as turns:
             # Always in the same order, so that two builders cannot wait for each other.
             for module in missing(modules):
@@ -119,7 +119,8 @@ def ensure_build(progress: Progress, modules: Sequence[Module] = MODULES) -> Bui
     return made
 
 
-def _builds() -> Path:
+def builds() -> Path:
+    """The folder in which each module's build has a folder of its own."""
     return cache_root() / "builds"
 
 
@@ -151,7 +152,7 @@ def _make(modules: Sequence[Module], progress: Progress) -> None:
     total, before = sum(map(len, listed.values())), 0
     # Shared, so that what several modules need is compiled once. A build that was killed leaves it,
     # and is gone on with; it goes with the last module, as gigabytes of no use.
-    cache = _builds() / f"{BASE.digest()}.go-build"
+    cache = builds() / f"{BASE.digest()}.go-build"
     env["GOCACHE"] = str(cache)
     for module in modules:
         packages = listed[module.name]
@@ -190,7 +191,7 @@ def _make_one(
 @contextmanager
 def locked(module: Module, progress: Progress) -> Iterator[None]:
     """Take a module's turn to be built; whoever comes later waits, and says so."""
-    with (_builds() / f"{module.digest()}.lock").open("w") as file:
+    with (builds() / f"{module.digest()}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
