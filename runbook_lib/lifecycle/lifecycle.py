@@ -226,7 +226,7 @@ class LifeCycle:
 
     def _planned(self, context: Context) -> Plan:
         """Plan, and add what happens if it is not verified: an approval covers that as well."""
-        plan, parameters = self.step.plan(context), context.parameters
+        plan, parameters = self.step.plan(context.at_one_moment()), context.parameters
         with_it: dict[str, None] = {}
         if isinstance(self.step, Revertible) and plan.lasting and parameters.mode == "apply":
             with_it = dict.fromkeys(each.step for each in self._unfinished())
