@@ -7,7 +7,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
+from runbook_lib.base import (
+    METER,
+    Event,
+    NotApproved,
+    PlanChanged,
+    RunbookError,
+    VerificationFailed,
+)
 from runbook_lib.lifecycle import reverting
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import (
@@ -143,7 +150,8 @@ class LifeCycle:
         if self.plan_only:
             reason = "In plan mode nothing is applied."
             return GateDecision(plan, self._context.target, None, reason, needed=False)
-        decision = self._gate.ask(plan, self.step, self._context.journal, self.left_out)
+        with METER.phase("gate", self.step.name):
+            decision = self._gate.ask(plan, self.step, self._context.journal, self.left_out)
         if decision.approval is not None:
             approval = decision.approval
             self._record(StepApproved(plan.digest, approval.by, approval.how, approval.at))
@@ -218,7 +226,7 @@ class LifeCycle:
 
     def _planned(self, context: Context) -> Plan:
         """Plan, and add what happens if it is not verified: an approval covers that as well."""
-        plan, parameters = self.step.plan(context), context.parameters
+        plan, parameters = self.step.plan(context.at_one_moment()), context.parameters
         with_it: dict[str, None] = {}
         if isinstance(self.step, Revertible) and plan.lasting and parameters.mode == "apply":
             with_it = dict.fromkeys(each.step for each in self._unfinished())
@@ -286,7 +294,8 @@ class LifeCycle:
     def _phase(self, phase: Phase) -> Iterator[None]:
         reached = self.outcome
         try:
-            yield
+            with METER.phase(phase, self.step.name):
+                yield
         except BaseException as error:
             outcome = _came_of(error, self.outcome)
             # Without a decision, or with a new one, the step goes on from where it was.

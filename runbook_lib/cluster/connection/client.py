@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from runbook_lib.base import ClusterUnreachable, register
+from runbook_lib.base import METER, ClusterUnreachable, register
 from runbook_lib.cluster.connection import plugin
 from runbook_lib.cluster.connection.kubeconfig import Kubeconfig, KubeContext
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
+    from kubernetes.client.rest import RESTClientObject
 
 REQUEST_TIMEOUT = (5.0, 30.0)
 """Seconds to connect, and seconds without an answer."""
@@ -64,7 +65,7 @@ def connect(kubeconfig: Kubeconfig, context: str) -> ApiClient:
     for credential in configuration.api_key.values():
         register(credential.removeprefix("Bearer "))
     client = ApiClient(configuration)
-    _impersonate(client, chosen.user)
+    client.rest_client = _rest_client(client, chosen.user)
     return client
 
 
@@ -128,9 +129,10 @@ def _set_proxy(configuration: Configuration, given: str | None) -> None:
         configuration.proxy = None
 
 
-def _impersonate(client: ApiClient, user: Mapping[str, Any]) -> None:
-    """Send the identity that a user's entry asks to be taken for with each request.
+def _rest_client(client: ApiClient, user: Mapping[str, Any]) -> RESTClientObject:
+    """What sends requests: it counts them, those of discovery and watches included.
 
+    With each goes the identity that a user's entry asks to be taken for, see
     https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
     """
     from kubernetes.client.rest import RESTClientObject
@@ -138,18 +140,19 @@ def _impersonate(client: ApiClient, user: Mapping[str, Any]) -> None:
 
     identity = list(_identity(user))
 
-    class Impersonating(RESTClientObject):
+    class Counting(RESTClientObject):
         def request(
             self, method: Any, url: Any, headers: Any = None, *others: Any, **named: Any
         ) -> Any:
-            every = HTTPHeaderDict(headers or {})  # one name may stand there several times
-            for name, value in identity:
-                every.add(name, value)
+            METER.asked()
+            if identity:
+                headers = HTTPHeaderDict(headers or {})  # one name may stand there several times
+                for name, value in identity:
+                    headers.add(name, value)
             send: Callable[..., Any] = super().request
-            return send(method, url, every, *others, **named)
+            return send(method, url, headers, *others, **named)
 
-    if identity:
-        client.rest_client = Impersonating(client.configuration)
+    return Counting(client.configuration)
 
 
 def _identity(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
