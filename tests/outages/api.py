@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import http.server
 import ipaddress
 import re
 import socket
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from enum import Enum, auto
 from pathlib import Path
 from typing import Any
@@ -254,7 +256,55 @@ def _decoded(text: str) -> str:
     return base64.b64decode(text).decode()
 
 
-def _certificate() -> tuple[bytes, ssl.SSLContext]:
+@contextlib.contextmanager
+def dated(now: datetime, *, valid_until: datetime, folder: Path) -> Iterator[Path]:
+    """A server that does nothing but say what time it is.
+
+    Args:
+        now: The time.
+        valid_until: The end of its certificate.
+        folder: Where a kubeconfig that leads to it is written, with a context `c`.
+    """
+    certificate, own = _certificate(valid_until)
+
+    class Dated(http.server.BaseHTTPRequestHandler):
+        def do_HEAD(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+
+        def date_time_string(self, _timestamp: float | None = None) -> str:
+            return format_datetime(now, usegmt=True)
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_request: object) -> None:
+            """A client that turns away is what is meant to happen."""
+
+    with Server(("127.0.0.1", 0), Dated) as server:
+        server.socket = own.wrap_socket(server.socket, server_side=True)
+        cluster = {
+            "server": f"https://127.0.0.1:{server.server_address[1]}",
+            "certificate-authority-data": base64.b64encode(certificate).decode(),
+        }
+        path = folder / "kubeconfig"
+        config = {
+            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "c"}}],
+            "clusters": [{"name": "c", "cluster": cluster}],
+            "users": [{"name": "c", "user": {}}],
+        }
+        path.write_text(yaml.safe_dump(config))
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield path
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _certificate(until: datetime | None = None) -> tuple[bytes, ssl.SSLContext]:
     """Return a certificate for this machine, and how to serve with it."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "proxy")])
@@ -266,8 +316,8 @@ def _certificate() -> tuple[bytes, ssl.SSLContext]:
         .issuer_name(name)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(days=1))
-        .not_valid_after(now + timedelta(days=30))
+        .not_valid_before(now - timedelta(days=500))
+        .not_valid_after(until or now + timedelta(days=30))
         .add_extension(x509.SubjectAlternativeName([address]), critical=False)
         .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .sign(key, SHA256())
