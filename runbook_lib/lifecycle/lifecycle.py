@@ -7,14 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from runbook_lib.base import (
-    METER,
-    Event,
-    NotApproved,
-    PlanChanged,
-    RunbookError,
-    VerificationFailed,
-)
+from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
+from runbook_lib.base.effort import METER
 from runbook_lib.lifecycle import reverting
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import (
@@ -334,16 +328,14 @@ class LifeCycle:
                 cycle.outcome = StepOutcome.TAKEN_BACK
 
 
-_UNTOUCHED = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
-
-
 def _came_of(error: BaseException, reached: StepOutcome) -> StepOutcome:
     """Say what an error makes of a step that had come this far."""
     if isinstance(error, NotApproved | PlanChanged):
         return StepOutcome.NOT_APPROVED
     if isinstance(error, KeyboardInterrupt) and reached.unproved:
         return reached
-    if isinstance(error, RunbookError) and reached in _UNTOUCHED:
+    untouched = reached in (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
+    if isinstance(error, RunbookError) and untouched:
         return StepOutcome.REFUSED
     return StepOutcome.FAILED
 
