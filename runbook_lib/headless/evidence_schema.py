@@ -59,7 +59,7 @@ def schema() -> dict[str, Any]:
 
 
 def _is_ours(kind: type[Event]) -> bool:
-    """Whether it is of a run's evidence: approvals of plans, for example, have a file of their own."""
+    """Whether it is of a run: approvals of plans, for example, have a file of their own."""
     return kind.__module__ == events.__name__
 
 
