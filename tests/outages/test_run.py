@@ -16,19 +16,17 @@ from pathlib import Path
 import psutil
 import pytest
 
-from runbook_lib.base import ExitCode
+from runbook_lib.base import ExitCode, State, wait
 from runbook_lib.base.locations import cache_root, lab_directory, repository_root
 from runbook_lib.lab.foundation.state import marked_processes, write_state
 from tests.labs import Lab
-from tests.notebooks.headless import Run, execute, run
+from tests.notebooks.headless import Run, execute, run, start
 from tests.outages import api
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(900)]
 
 NOTEBOOKS = ("--notebook", "04_mutual_tls", "--notebook", "05_authorization")
 POLICIES = "peerauthentications,authorizationpolicies,destinationrules"
-STEPS = 7
-"""Of these notebooks."""
 
 
 @pytest.fixture
@@ -74,13 +72,13 @@ def assert_goes_on(lab: Lab, first: Run, folder: Path) -> None:
 
 
 def storm(server: api.Proxy, seed: int) -> list[api.Fault]:
-    """Spoil every fifth request in a way that passes."""
+    """Spoil one request in ten in a way that passes."""
     dice = random.Random(seed)
 
     def now_and_then(*methods: str) -> api.Where:
         return lambda request: (
             request.method in (methods or (request.method,))
-            and (dice.random() < 0.05 and "watch=" not in request.path)
+            and (dice.random() < 0.015 and "watch=" not in request.path)
         )
 
     faults = [
@@ -90,7 +88,7 @@ def storm(server: api.Proxy, seed: int) -> list[api.Fault]:
         api.Fault(now_and_then("GET"), times=99, cut=api.Cut.BEFORE),
         api.Fault(now_and_then("GET"), times=99, cut=api.Cut.MIDDLE),
         api.Fault(now_and_then("PATCH", "PUT"), times=99, cut=api.Cut.AFTER),
-        api.Fault(now_and_then(), times=99, seconds=1),
+        api.Fault(now_and_then(), times=99, seconds=0.5),
         api.Fault(now_and_then(), times=99, date="Fri, 02 Jan 2026 03:04:05 GMT"),
         api.Fault(lambda r: "watch=" in r.path and dice.random() < 0.3, 99, cut=api.Cut.MIDDLE),
     ]
@@ -229,3 +227,44 @@ def test_by_a_wrong_clock_a_run_is_verified_or_told_of_the_clock(
         assert "this machine's clock is" in found.output
     assert all(step.seconds >= 0 for step in found.record.attempts)
     assert_goes_on(bare, found, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("clock", ["", "+2h", "-2h"])
+def test_a_run_that_stood_still_while_another_had_its_turn_changes_nothing_more(
+    bare: Lab, tmp_path: Path, faketime: Path, clock: str
+) -> None:
+    """The other one waits for as long as the Lease says, whatever its own clock says."""
+    wrong = {"LD_PRELOAD": str(faketime), "FAKETIME": clock, "DONT_FAKE_MONOTONIC": "1"}
+    log = tmp_path / "log"
+    with log.open("w") as stream:
+        first = start(bare, tmp_path / "first", stream, *NOTEBOOKS)
+        evidence = until_applying(tmp_path / "first")
+        stopped = [psutil.Process(first.pid), *psutil.Process(first.pid).children(recursive=True)]
+        try:
+            for each in stopped:
+                each.suspend()
+            second = run(bare, tmp_path / "second", *NOTEBOOKS, **(wrong if clock else {}))
+            bare.run("kubectl", "delete", POLICIES, "--all", "--all-namespaces")
+        finally:
+            for each in stopped:
+                each.resume()
+        first.wait(300)
+    print(second.output, log.read_text())
+    assert second.code == ExitCode.DONE
+    assert first.returncode == ExitCode.BUSY
+    assert "this run lost the cluster to another while it stood still" in log.read_text()
+    live = bare.run("kubectl", "get", POLICIES, "--all-namespaces", "--output=name")
+    assert "No resources found" in live
+    assert is_whole(bare, Run(first.returncode, log.read_text(), evidence.parent))
+
+
+def until_applying(folder: Path) -> Path:
+    """Wait until a run makes its first change; return its evidence."""
+
+    def observe() -> State:
+        found = [f for f in folder.glob("*/evidence.jsonl") if "step-applying" in f.read_text()]
+        return State(bool(found), str(found))
+
+    wait.until("a run to change something", observe, timeout=180)
+    (found,) = folder.glob("*/evidence.jsonl")
+    return found
