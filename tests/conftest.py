@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
-from tests.durations import Recorder, longest_first, read
+from tests.durations import Recorder, Scheduling, longest_first, read
 from tests.labs import Lab, start_lab, stop_lab
 from tests.shelf import Shelf
 
@@ -32,6 +33,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first, so that no worker is left alone with one of them at the end."""
     longest_first(items, read(DURATIONS))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Give workers whole files."""
+    return Scheduling(config, log)
 
 
 def _name(suffix: str) -> str:

@@ -15,10 +15,11 @@ from tests.labs import Lab, start_lab, stop_lab
 class Shelf:
     """A lab that is borrowed again and again, for as long as it comes back as it was.
 
-    Starting one takes more time than most modules need it for. One that comes back different, or
-    has a mesh where none is asked for, is taken down, and the next borrower gets a new one: no
-    module sees what another has left. There is one lab at a time, because the machine has inotify
-    instances for about five, and several workers share it.
+    Starting one takes more time than most modules need it for. What is there in addition when it
+    comes back is deleted. One that is different then, or has a mesh where none is asked for, is
+    taken down, and the next borrower gets a new one: no module sees what another has left. There is
+    one lab at a time, because the machine has inotify instances for about five, and several workers
+    share it.
     """
 
     def __init__(self, name: str) -> None:
@@ -74,7 +75,9 @@ class Shelf:
         self._lab, self._mesh, self._state = None, False, {}
 
     def _came_back(self) -> bool:
+        assert self._lab is not None, "it is lent"
         try:
+            snapshot.delete_new(self._lab, self._state)
             wait.until("the lab to be as it was", self._compare, timeout=15, interval=1)
         except Exception as error:  # it is different, or does not even answer
             print(f"{self._name} is not lent again: {error}", file=sys.stderr)

@@ -1,11 +1,13 @@
 __all__ = [
     "FOLDER_VARIABLE",
     "MASK",
+    "METER",
     "ApplyConflict",
     "ClusterRefused",
     "ClusterUnreachable",
     "CommandError",
     "Completed",
+    "Effort",
     "Entry",
     "Event",
     "ExitCode",
@@ -40,6 +42,7 @@ __all__ = [
 ]
 
 from .command import Completed, run
+from .effort import METER, Effort
 from .errors import (
     ApplyConflict,
     ClusterRefused,

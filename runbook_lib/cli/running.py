@@ -111,7 +111,13 @@ def run(
     signals.handle()
     with progress.follow(folder, total, console):
         result = runner.execute(
-            notebooks, given, folder, approve=approve, reviewed=approve_plan, wait_lock=wait_lock
+            notebooks,
+            given,
+            folder,
+            approve=approve,
+            reviewed=approve_plan,
+            wait_lock=wait_lock,
+            ahead=lambda each: _await_programs(each, checked),
         )
         with signals.ignored():
             # Before more is printed: who reads may have gone.
@@ -237,6 +243,13 @@ def _copy_notebooks(folder: Path) -> None:
         else:
             shutil.copytree(delivered() / name, folder / name)
             typer.echo(f"{name}/ was copied to {folder / name}")
+
+
+def _await_programs(notebook: str, parameters: Parameters) -> None:
+    """Wait for what a notebook needs of the lab and may still be compiled."""
+    target = parameters.target
+    if notebook == "06_kiali" and target.allows.starts_by_command and parameters.mode == "apply":
+        lab().wait_for_addons(target.lab)
 
 
 def _start_lab(given: Checked) -> None:

@@ -195,7 +195,8 @@ class Lease:
                 if self._clock() - since < (spec.get("leaseDurationSeconds") or 0):
                     return State(False, _text(lease))
             free = take(lease)
-            return State(free, "" if free else "another run was quicker")
+            # Between reading and writing its own may have been renewed as well.
+            return State(free, "" if free or own else "another run was quicker")
 
         wait.until(
             what,
@@ -219,13 +220,14 @@ class Lease:
         taken: dict[str, Any] = {}
         if not own:
             taken = {"acquireTime": _now(), "leaseTransitions": changes + (lease is not None)}
-        self._had = self._write(
+        written = self._write(
             lease,
             holderIdentity=self._holder.identity,
             leaseDurationSeconds=self._seconds,
             **taken,
         )
-        return self._had
+        self._had = self._had or written
+        return written
 
     def _renew_own(self) -> None:
         lease = self._read()

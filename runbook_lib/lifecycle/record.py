@@ -14,6 +14,7 @@ from runbook_lib.lifecycle.events import (
     PodsAsked,
     Probed,
     Sampled,
+    Spent,
     StepApplied,
     StepApplying,
     StepApproved,
@@ -131,6 +132,7 @@ class Record:
         attempts: Every attempt at a step, in the order of their plans.
         probes: The rounds of answers from outside, and when.
         asked: What pods were answered by pods.
+        spent: What cells, and steps in them, have taken: notebook, step or nothing, and that.
         unreadable: Numbers of lines of the journal that are lost.
     """
 
@@ -141,6 +143,7 @@ class Record:
     attempts: tuple[StepRecord, ...] = ()
     probes: tuple[tuple[datetime, Probed], ...] = ()
     asked: tuple[PodsAsked, ...] = ()
+    spent: tuple[tuple[str, str, Spent], ...] = ()
     unreadable: tuple[int, ...] = field(default=(), kw_only=True)
 
     @property
@@ -166,6 +169,9 @@ class Record:
                 record = replace(record, probes=(*record.probes, (entry.at, probed)))
             case PodsAsked() as asked:
                 record = replace(record, asked=(*record.asked, asked))
+            case Spent() as spent:
+                own = (entry.notebook, entry.step, spent)
+                return replace(record, spent=(*record.spent, own))
         return record._after_step(entry) if entry.step else record
 
     def _after_step(self, entry: Entry) -> Record:

@@ -85,7 +85,8 @@ def of(context: Context, root: Path) -> Overview:
         context: Where to look.
         root: The folder that holds the run folders.
     """
-    looking = replace(context, parameters=context.parameters.model_copy(update={"mode": "plan"}))
+    in_plan_mode = context.parameters.model_copy(update={"mode": "plan"})
+    looking = replace(context.at_one_moment(), parameters=in_plan_mode)
     attempts = runs.attempts_on(root, context.target.uid)
     rows: list[StepProgress] = []
     for notebook in steps.regular():

@@ -116,6 +116,7 @@ class Runbook:
         folder = runs.folder_of(notebook, pinned.uid)
         journal = runs.open_journal(folder, notebook)
         runs.pin_target(journal, pinned, parameters)
+        kernel.meter(journal)
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)

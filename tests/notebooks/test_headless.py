@@ -104,7 +104,7 @@ def test_plan_mode_plans_every_step_and_changes_nothing(lab: Lab, planned: Run) 
     assert "Plan mode: nothing was changed." in planned.output
     namespaces = lab.run("kubectl", "get", "namespaces", "--show-labels")
     assert "istio" not in namespaces
-    assert planned.kinds == {"notebook-started", "step-planned"}
+    assert planned.kinds == {"notebook-started", "step-planned", "spent"}
 
 
 def test_plan_mode_says_what_cannot_be_known_yet(planned: Run) -> None:

@@ -27,7 +27,7 @@ def _canary(parameters: Parameters) -> tuple[Right, ...]:
     """Return what it takes to move a namespace over, and to remove the istiod before."""
     return (
         *_moving(parameters, "upgrade-move"),
-        *releases.applying(parameters, "upgrade-old", "upgrade-old"),
+        *releases.applying_base(parameters, "upgrade-old"),
         *releases.uninstalling(parameters, "upgrade-old"),
     )
 
@@ -57,6 +57,7 @@ def rights_back(parameters: Parameters) -> tuple[Right, ...]:
     if parameters.upgrade.strategy == "canary":
         return (
             *_moving(parameters, _BACK),
+            *releases.applying_base(parameters, _BACK),
             *releases.uninstalling(course.upgraded(parameters), _BACK),
             *sidecars.restarting(parameters, _BACK),
         )

@@ -20,6 +20,8 @@ from kubernetes.client.rest import RESTClientObject
 from urllib3 import HTTPHeaderDict, Retry
 from urllib3.exceptions import MaxRetryError, ProtocolError
 
+from runbook_lib.base import METER
+
 if TYPE_CHECKING:
     from kubernetes.client import Configuration
 
@@ -128,6 +130,7 @@ class Requests(RESTClientObject):
         every = HTTPHeaderDict(headers or {})  # one name may stand there several times
         for name, value in self._identity:
             every.add(name, value)
+        METER.asked()
         send: Callable[..., Any] = super().request
         answer = send(method, url, every, *others, **named)
         if answer.status == _UNAUTHORIZED and self._renew is not None:

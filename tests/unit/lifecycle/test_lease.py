@@ -187,6 +187,23 @@ def test_whoever_writes_between_reading_and_taking_wins(cluster: Cluster) -> Non
     assert cluster.spec["holderIdentity"] == "b"
 
 
+def test_a_renewal_of_its_own_in_between_is_no_other_run(cluster: Cluster) -> None:
+    holder = cluster.lease("a")
+    with holder.held():
+        read = cluster.get
+
+        def renewed_meanwhile(*of: str) -> Object | None:
+            cluster.get = read  # type: ignore[method-assign]
+            before = read(*of)
+            holder._renew_own()
+            return before
+
+        cluster.get = renewed_meanwhile  # type: ignore[method-assign,assignment]
+        with holder.held():
+            assert cluster.spec["holderIdentity"] == "a"
+    assert cluster.shown == []
+
+
 def test_only_the_holder_lets_go(cluster: Cluster) -> None:
     with cluster.lease("a").held():
         cluster.lease("b").release()

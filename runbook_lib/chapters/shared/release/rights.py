@@ -18,14 +18,9 @@ def applying(parameters: Parameters, base: str, istiod: str) -> tuple[Right, ...
         istiod: The step that applies istiod.
     """
     namespace = parameters.istio.namespace
-    hook, validator, default = _hooks(parameters)
+    hook, validator, _ = _hooks(parameters)
     return (
-        Right(("customresourcedefinitions",), APPLY, "apiextensions.k8s.io", steps=(base,)),
-        Right(
-            ("validatingwebhookconfigurations",), APPLY, _ADMISSION, names=(default,), steps=(base,)
-        ),
-        Right(("secrets",), ("create", "update"), "", namespace, steps=(base, istiod)),
-        Right(("serviceaccounts",), APPLY, "", namespace, steps=(base, istiod)),
+        *applying_base(parameters, base, istiod),
         Right(("configmaps", "services"), APPLY, "", namespace, steps=(istiod,)),
         Right(("deployments",), APPLY, "apps", namespace, steps=(istiod,)),
         Right(("horizontalpodautoscalers",), APPLY, "autoscaling", namespace, steps=(istiod,)),
@@ -43,6 +38,25 @@ def applying(parameters: Parameters, base: str, istiod: str) -> tuple[Right, ...
         *grants((of_revision(parameters, "istiod"),), istiod, namespace),
         # The proof: a pod that would get a sidecar, as a dry run.
         Right(("pods",), APPLY, "", parameters.application.namespace, steps=(istiod,)),
+    )
+
+
+def applying_base(parameters: Parameters, step: str, *others: str) -> tuple[Right, ...]:
+    """Return what istio-base takes.
+
+    Args:
+        parameters: They name what its chart makes.
+        step: The step that applies it.
+        others: Steps with a release of their own in the same namespace.
+    """
+    namespace, default = parameters.istio.namespace, _hooks(parameters)[2]
+    return (
+        Right(("customresourcedefinitions",), APPLY, "apiextensions.k8s.io", steps=(step,)),
+        Right(
+            ("validatingwebhookconfigurations",), APPLY, _ADMISSION, names=(default,), steps=(step,)
+        ),
+        Right(("secrets",), ("create", "update"), "", namespace, steps=(step, *others)),
+        Right(("serviceaccounts",), APPLY, "", namespace, steps=(step, *others)),
     )
 
 
