@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,15 +44,15 @@ def bare(mesh: Lab) -> Lab:
 def seen_through(lab: Lab, folder: Path) -> Iterator[tuple[api.Proxy, Lab]]:
     """The same lab under another name, behind a proxy."""
     name = f"{lab.name}-proxy"
-    lab_directory(name).mkdir(mode=0o700)
+    own = lab_directory(name)
+    own.mkdir(mode=0o700)
     try:
         with api.proxy(Path(lab.state.kubeconfig), folder) as (server, kubeconfig):
             state = replace(lab.state, name=name, kubeconfig=str(kubeconfig))
             write_state(name, state)
             yield server, Lab(state)
     finally:
-        (lab_directory(name) / "state.json").unlink(missing_ok=True)
-        lab_directory(name).rmdir()
+        shutil.rmtree(own)
 
 
 def is_whole(lab: Lab, ended: Run) -> bool:
