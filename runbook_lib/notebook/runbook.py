@@ -124,7 +124,7 @@ class Runbook:
             keep = partial(files.write, folder, notebook, parameters)
             context = replace(context, keep=keep)
         else:
-            own = lease.of_run(cluster, parameters, folder.name, on_change=context.waiting)
+            own = lease.of_run(cluster, parameters, journal.path, on_change=context.waiting)
             context = replace(context, lease=own)
         kernel.at_end(context, steps.of(notebook, parameters))
         begun = runs.begun_by(notebook)

@@ -50,6 +50,10 @@ class Request:
     token: str
 
 
+Where = Callable[[Request], bool]
+"""Says of a request whether it is meant."""
+
+
 class Cut(Enum):
     """Where a connection is cut."""
 
@@ -76,7 +80,7 @@ class Fault:
         hits: The requests that it hit.
     """
 
-    where: Callable[[Request], bool] = lambda _request: True
+    where: Where = lambda _request: True
     times: float = 1
     status: int = 0
     retry_after: int | None = None
