@@ -13,6 +13,8 @@ FILE := $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
   cell.metadata.papermill cell.metadata.execution
+# Each kernel of a run would compile the library again, for the time that importing it takes.
+unexport PYTHONDONTWRITEBYTECODE
 # The labs of the tests may use more memory than people's, for less time spent on saving it.
 PYTEST := GOGC=200 $(BIN)/python -m pytest
 # Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
