@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test every lint unit durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-pods test-container test-install docker chromium format outputs rights constraints clean
+.PHONY: help run notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -96,6 +96,18 @@ test-rights: $(READY) ## Run every chapter as an account with its role alone; no
 test-upgrade: $(READY) ## Upgrade Istio in place and as a canary, and go back; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/upgrade/test_upgrade.py
+
+test-outages: $(READY) ## Run on an API server that fails, a full disk and a wrong clock; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) tests/outages
+
+PAIRS ?= 3
+benchmark: $(READY) ## Measure all that should be fast, PAIRS times beside a script; not part of test
+	$(BIN)/python benchmarks/benchmark.py --pairs $(PAIRS)
+
+counts: $(READY) ## Record what each step makes others do, in tests/notebooks/counts.json
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_COUNTS=record $(PYTEST) tests/notebooks/test_headless.py -k than_is_stored
 
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test

@@ -7,14 +7,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
-from runbook_lib.base import (
-    METER,
-    Event,
-    NotApproved,
-    PlanChanged,
-    RunbookError,
-    VerificationFailed,
-)
+from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
+from runbook_lib.base.effort import METER
 from runbook_lib.lifecycle import reverting
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import (
@@ -300,15 +294,13 @@ class LifeCycle:
             outcome = _came_of(error, self.outcome)
             # Without a decision, or with a new one, the step goes on from where it was.
             self.outcome = reached if outcome is StepOutcome.NOT_APPROVED else outcome
-            self._record(
-                StepFailed(
-                    outcome,
-                    phase,
-                    type(error).__name__,
-                    getattr(error, "cause", "") or str(error),
-                    getattr(error, "remedy", ""),
-                )
-            )
+            cause, remedy = getattr(error, "cause", "") or str(error), getattr(error, "remedy", "")
+            try:
+                self._record(StepFailed(outcome, phase, type(error).__name__, cause, remedy))
+            except RunbookError as unwritten:  # the disk is full, for example
+                if unwritten.cause != cause:
+                    error.add_note(f"Nothing more is done: {unwritten}")
+                raise error from None
             if self._context.parameters.mode == "apply":
                 self._go_back(error, outcome)
             raise
@@ -336,16 +328,14 @@ class LifeCycle:
                 cycle.outcome = StepOutcome.TAKEN_BACK
 
 
-_UNTOUCHED = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
-
-
 def _came_of(error: BaseException, reached: StepOutcome) -> StepOutcome:
     """Say what an error makes of a step that had come this far."""
     if isinstance(error, NotApproved | PlanChanged):
         return StepOutcome.NOT_APPROVED
     if isinstance(error, KeyboardInterrupt) and reached.unproved:
         return reached
-    if isinstance(error, RunbookError) and reached in _UNTOUCHED:
+    untouched = reached in (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
+    if isinstance(error, RunbookError) and untouched:
         return StepOutcome.REFUSED
     return StepOutcome.FAILED
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from runbook_lib.base import METER, Journal, ParameterError, effort, redact_value
+from runbook_lib.base import METER, Effort, Journal, ParameterError, redact_value
 from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE, Context, Step, runs
 from runbook_lib.lifecycle.events import Spent
 from runbook_lib.parameters import handover
@@ -95,20 +95,23 @@ def meter(journal: Journal) -> None:
     shell = _shell()
     if getattr(shell, "kernel", None) is None:
         return
-    if not _metered:
-        shell.events.register("pre_run_cell", lambda _info: METER.begin())
-        shell.events.register("post_run_cell", lambda _result: _record_effort())
+    began = not _metered
     _metered[:] = [journal]
+    if began:
+        # A kernel boots while the notebook before runs, and then waits for its own.
+        _record([replace(part, seconds=0.0) for part in METER.parts("start")])
+        shell.events.register("pre_run_cell", lambda _info: METER.begin())
+        shell.events.register("post_run_cell", lambda _result: _record(METER.parts()))
 
 
 _metered: list[Journal] = []
 
 
-def _record_effort(rest: effort.Phase = "look") -> None:
+def _record(parts: Iterable[Effort]) -> None:
     (journal,) = _metered
     if not journal.path.parent.is_dir():  # a person has removed it
         return
-    for part in METER.parts(rest):
+    for part in parts:
         fields = asdict(part)
         journal.of_step(fields.pop("step")).record(Spent(**fields))
 

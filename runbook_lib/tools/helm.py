@@ -13,7 +13,7 @@ import yaml
 
 from runbook_lib.base import CommandError, Completed, RunbookError, run
 from runbook_lib.cluster import Kubeconfig, Object
-from runbook_lib.tools import releases
+from runbook_lib.tools import answers, releases
 from runbook_lib.tools.releases import Chart, Release
 
 # The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
@@ -48,6 +48,7 @@ class Helm:
             kubeconfig: Passed to every command, with `context`.
             context: The context in it.
         """
+        self._kubeconfig, self._context = kubeconfig, context
         self._program = kubeconfig.calling(helm)
         self._cluster_options = ("--kube-context", context)
 
@@ -55,11 +56,12 @@ class Helm:
         self, *arguments: str, timeout: float = _READ_TIMEOUT, input: str | None = None
     ) -> Completed:
         """Run any Helm command against the cluster."""
-        return run(
-            [*self._program, *arguments, *self._cluster_options, "--color", "never"],
-            timeout=timeout,
-            input=input,
-        )
+        with answers.explained(self._kubeconfig, self._context):
+            return run(
+                [*self._program, *arguments, *self._cluster_options, "--color", "never"],
+                timeout=timeout,
+                input=input,
+            )
 
     def get_manifest(
         self, release: str, *, namespace: str, revision: int | None = None
