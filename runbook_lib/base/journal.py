@@ -154,11 +154,21 @@ class Journal:
             line = (json.dumps(chain | entry, ensure_ascii=False) + "\n").encode()
             if cut_short:  # by a crash: do not glue this one to it
                 line = b"\n" + line
-            written = os.write(descriptor, line)
-            if written != len(line):
-                raise OSError(0, f"only {written} of {len(line)} bytes written")
+            _write_whole(descriptor, line)
         finally:
             os.close(descriptor)
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Append a line, or nothing of it: half a line on a full disk would break the chain."""
+    size = os.fstat(descriptor).st_size
+    try:
+        left = line
+        while left:  # what did not fit is refused, with its reason, when it is tried again
+            left = left[os.write(descriptor, left) :]
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 def seal_of(path: Path) -> Seal:

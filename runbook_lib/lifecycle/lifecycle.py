@@ -294,15 +294,13 @@ class LifeCycle:
             outcome = _came_of(error, self.outcome)
             # Without a decision, or with a new one, the step goes on from where it was.
             self.outcome = reached if outcome is StepOutcome.NOT_APPROVED else outcome
-            self._record(
-                StepFailed(
-                    outcome,
-                    phase,
-                    type(error).__name__,
-                    getattr(error, "cause", "") or str(error),
-                    getattr(error, "remedy", ""),
-                )
-            )
+            cause, remedy = getattr(error, "cause", "") or str(error), getattr(error, "remedy", "")
+            try:
+                self._record(StepFailed(outcome, phase, type(error).__name__, cause, remedy))
+            except RunbookError as unwritten:  # the disk is full, for example
+                if unwritten.cause != cause:
+                    error.add_note(f"Nothing more is done: {unwritten}")
+                raise error from None
             if self._context.parameters.mode == "apply":
                 self._go_back(error, outcome)
             raise

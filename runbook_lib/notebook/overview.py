@@ -9,13 +9,14 @@ from enum import StrEnum
 from pathlib import Path
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import RunbookError
+from runbook_lib.base import ClusterRefused, RunbookError
 from runbook_lib.lifecycle import (
     Context,
     Step,
     StepOutcome,
     StepRecord,
     Table,
+    lease,
     reverting,
     runs,
 )
@@ -53,9 +54,15 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class Overview:
-    """All steps of the runbook, in order."""
+    """All steps of the runbook, in order.
+
+    Attributes:
+        rows: The steps.
+        held: Which run changes the cluster, whose it is, and since when; empty if none does.
+    """
 
     rows: tuple[StepProgress, ...]
+    held: str = ""
 
     def __str__(self) -> str:
         """The overview as a text table."""
@@ -71,7 +78,7 @@ class Overview:
             )
             for row in self.rows
         )
-        return str(Table.shown("Steps", columns, rows))
+        return "\n".join(filter(None, [self.held, str(Table.shown("Steps", columns, rows))]))
 
 
 def of(context: Context, root: Path) -> Overview:
@@ -98,7 +105,16 @@ def of(context: Context, root: Path) -> Overview:
             own = [attempt for attempt in left if attempt.step == step.name]
             asked.append((notebook, step, earlier, own))
     with ThreadPoolExecutor(_THREADS) as threads:  # each waits for the API server, or for Helm
-        return Overview(tuple(threads.map(lambda each: _observe(looking, *each), asked)))
+        rows = tuple(threads.map(lambda each: _observe(looking, *each), asked))
+    return Overview(rows, _held(context))
+
+
+def _held(context: Context) -> str:
+    try:
+        held = lease.held_by(context.cluster)
+    except ClusterRefused as error:  # a role for looking may not
+        return f"Whether a run changes this cluster cannot be told: {error.cause}"
+    return f"The Lease of this cluster is held by {held}." if held else ""
 
 
 def _observe(

@@ -15,7 +15,7 @@ import yaml
 from runbook_lib.base import CommandError, Completed, RunbookError, run
 from runbook_lib.base.yaml_source import SAFE_LOADER
 from runbook_lib.cluster import Kubeconfig, Object
-from runbook_lib.tools import releases
+from runbook_lib.tools import answers, releases
 from runbook_lib.tools.releases import Chart, Release
 
 _NO_CHART = (
@@ -53,6 +53,7 @@ class Helm:
             kubeconfig: Passed to every command, with `context`.
             context: The context in it.
         """
+        self._kubeconfig, self._context = kubeconfig, context
         self._program = kubeconfig.calling(helm)
         self._cluster_options = ("--kube-context", context)
 
@@ -60,11 +61,12 @@ class Helm:
         self, *arguments: str, timeout: float = _READ_TIMEOUT, input: str | None = None
     ) -> Completed:
         """Run any Helm command against the cluster."""
-        return run(
-            [*self._program, *arguments, *self._cluster_options, "--color", "never"],
-            timeout=timeout,
-            input=input,
-        )
+        with answers.explained(self._kubeconfig, self._context):
+            return run(
+                [*self._program, *arguments, *self._cluster_options, "--color", "never"],
+                timeout=timeout,
+                input=input,
+            )
 
     def get_manifest(
         self, release: str, *, namespace: str, revision: int | None = None

@@ -17,7 +17,13 @@ WEB = {"app": "xnat-web"}
 
 OF_KUBERNETES = (
     *("v1", "admissionregistration.k8s.io/", "apiextensions.k8s.io/", "apps/", "autoscaling/"),
-    *("batch/", "networking.k8s.io/", "policy/", "rbac.authorization.k8s.io/"),
+    *(
+        "batch/",
+        "coordination.k8s.io/",
+        "networking.k8s.io/",
+        "policy/",
+        "rbac.authorization.k8s.io/",
+    ),
 )
 """Groups that every cluster serves."""
 
