@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium format outputs rights constraints clean
+.PHONY: help run notebook lab down test lint unit system durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -13,6 +13,8 @@ FILE := $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
   cell.metadata.papermill cell.metadata.execution
+# Each kernel of a run would compile the library again, for the time that importing it takes.
+unexport PYTHONDONTWRITEBYTECODE
 # The labs of the tests may use more memory than people's, for less time spent on saving it.
 PYTEST := GOGC=200 $(BIN)/python -m pytest
 # Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
@@ -97,6 +99,14 @@ test-upgrade: $(READY) ## Upgrade Istio in place and as a canary, and go back; n
 test-outages: $(READY) ## Run on an API server that fails, a full disk and a wrong clock; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/outages
+
+PAIRS ?= 3
+benchmark: $(READY) ## Measure all that should be fast, PAIRS times beside a script; not part of test
+	$(BIN)/python benchmarks/benchmark.py --pairs $(PAIRS)
+
+counts: $(READY) ## Record what each step makes others do, in tests/notebooks/counts.json
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_COUNTS=record $(PYTEST) tests/notebooks/test_headless.py -k than_is_stored
 
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test

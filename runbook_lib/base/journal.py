@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -225,6 +225,33 @@ def read(path: Path) -> History:
     found = [_entry(line) for line in lines]
     unreadable = [number for number, entry in enumerate(found, start=1) if entry is None]
     return History(tuple(filter(None, [*found, _entry(rest)])), tuple(unreadable))
+
+
+class Tail:
+    """What is added to a journal, each time that it is looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def new(self) -> Iterator[Entry]:
+        """Yield what was added since the last time; a line that is still being written comes later.
+
+        Lines that cannot be read are left out.
+        """
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                added = file.read()
+        except FileNotFoundError:
+            return
+        whole = added.rpartition(b"\n")[0]
+        if not whole:
+            return
+        self._read += len(whole) + 1
+        for line in whole.decode(errors="replace").split("\n"):
+            if (entry := _entry(line)) is not None:
+                yield entry
 
 
 def _entry(line: str) -> Entry | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from runbook_lib.base import Entry, Event, journal
@@ -26,6 +27,9 @@ from runbook_lib.lifecycle.events import (
     StepVerified,
 )
 from runbook_lib.lifecycle.outcome import StepOutcome
+
+_REMEMBERED = 256
+"""Records that a kernel keeps: plans look at those of earlier runs again and again."""
 
 
 @dataclass(frozen=True)
@@ -193,7 +197,16 @@ def _begins(event: Event) -> bool:
 
 
 def of(path: Path) -> Record:
-    """Return the record of the run whose journal is at `path`."""
+    """Return the record of the run whose journal is at `path`; one that grew is read anew."""
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return Record()
+    return _of(path, now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(_REMEMBERED)
+def _of(path: Path, _size: int, _changed: int) -> Record:
     history = journal.read(path)
     return replace(fold(history.entries), unreadable=history.unreadable)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -19,6 +20,8 @@ from runbook_lib.lifecycle import (
     reverting,
     runs,
 )
+
+_THREADS = 8
 
 
 class Progress(StrEnum):
@@ -88,7 +91,7 @@ def of(context: Context, root: Path) -> Overview:
     in_plan_mode = context.parameters.model_copy(update={"mode": "plan"})
     looking = replace(context.at_one_moment(), parameters=in_plan_mode)
     attempts = runs.attempts_on(root, context.target.uid)
-    rows: list[StepProgress] = []
+    asked: list[tuple[str, Step, list[StepOutcome], list[StepRecord]]] = []
     for notebook in steps.regular():
         taken = steps.of(notebook, context.parameters)
         left = reverting.unfinished(attempts, notebook, reverting.interim(taken))
@@ -100,8 +103,10 @@ def of(context: Context, root: Path) -> Overview:
                 and (attempt.touched or attempt.outcome is StepOutcome.VERIFIED)
             ]
             own = [attempt for attempt in left if attempt.step == step.name]
-            rows.append(_observe(looking, notebook, step, earlier, own))
-    return Overview(tuple(rows), _held(context))
+            asked.append((notebook, step, earlier, own))
+    with ThreadPoolExecutor(_THREADS) as threads:  # each waits for the API server, or for Helm
+        rows = tuple(threads.map(lambda each: _observe(looking, *each), asked))
+    return Overview(rows, _held(context))
 
 
 def _held(context: Context) -> str:

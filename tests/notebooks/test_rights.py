@@ -24,7 +24,6 @@ from runbook_lib.chapters.shared.rights import (
     missing,
 )
 from runbook_lib.cluster import Cluster
-from runbook_lib.lab.build.versions import next_version
 from runbook_lib.lifecycle import Revertible, target
 from runbook_lib.parameters import Parameters
 from tests.accounts import account
@@ -44,7 +43,6 @@ GIVEN: dict[str, Any] = {
     "application": {"canary": True},
     "kiali": {"readers": ["ana"]},
     "rollback": {"kinds": True},
-    "upgrade": {"to": next_version()},
 }
 """Parameters by which every step has something to do."""
 
@@ -75,9 +73,6 @@ RUNS = (
     (LOOKING, ("--plan", *(word for each in TAKEN[3:] for word in ("--notebook", each)))),
     *((each, ("--notebook", each)) for each in TAKEN[3:]),
     (LOOKING, ("--plan", "--notebook", "00_start_here", "--notebook", "07_troubleshoot")),
-    ("08_upgrade", ("--plan", "--notebook", "08_upgrade")),
-    ("08_upgrade", ("--notebook", "08_upgrade")),
-    ("90_rollback", ("--notebook", "90_rollback", "--set", "rollback.keep=06_kiali")),
     ("90_rollback", ("--plan", "--notebook", "90_rollback")),
     ("90_rollback", ("--notebook", "90_rollback")),
 )
