@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium format outputs rights constraints clean
+.PHONY: help run notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -17,9 +17,9 @@ RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets met
 unexport PYTHONDONTWRITEBYTECODE
 # The labs of the tests may use more memory than people's, for less time spent on saving it.
 PYTEST := GOGC=200 $(BIN)/python -m pytest
-# Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
-# first (tests/durations.json).
-PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
+# Tests of one file share a lab, and mostly wait for it: more files at a time than there are cores,
+# the longest first (tests/durations.json).
+PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,7 +46,12 @@ lab: $(READY) ## Start the embedded lab
 down: $(READY) ## Stop the embedded lab
 	@$(BIN)/python -m runbook_lib lab down
 
-test: lint unit system test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
+test: lint every ## Check everything: lint, types, unit, lab, notebook and browser tests
+
+# In one pool of workers: what computes fills the time that labs and browsers are waited for.
+every: $(READY) chromium
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) $(PARALLEL) tests/unit tests/notebooks tests/lab tests/soak tests/browser
 
 lint: $(READY) ## Check style, types, layers and dependencies
 	$(BIN)/ruff check .
@@ -58,10 +63,6 @@ lint: $(READY) ## Check style, types, layers and dependencies
 unit: $(READY) ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
 
-system: $(READY) ## Test notebooks and lab together
-	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) $(PARALLEL) tests/notebooks tests/lab tests/soak
-
 test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/lab
@@ -71,7 +72,7 @@ test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	$(PYTEST) $(PARALLEL) tests/notebooks
 
 durations: PARALLEL += --record-durations
-durations: unit system ## Record how long each test file takes, in tests/durations.json
+durations: every ## Record how long each test file takes, in tests/durations.json
 
 KILLS ?= 30
 test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; not part of test

@@ -194,9 +194,9 @@ def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None
 
 @pytest.mark.parametrize("name", ["planned", "first", "second"])
 def test_no_step_makes_others_do_more_than_is_stored(
-    name: str, planned: Run, first: Run, second: Run
+    name: str, request: pytest.FixtureRequest
 ) -> None:
-    run = {"planned": planned, "first": first, "second": second}[name]
+    run: Run = request.getfixturevalue(name)
     assert run.code == 0, run.output
     found = counts.of(run.record)
     if os.environ.get("RUNBOOK_COUNTS") == "record":

@@ -31,14 +31,17 @@ def ran(recorder: Recorder, file: str, *seconds: float, failed: bool = False) ->
         recorder.pytest_runtest_logreport(cast(pytest.TestReport, report))
 
 
-def test_the_longest_file_begins_after_those_that_were_never_recorded(record: Path) -> None:
-    names = ["tests/test_a.py", "tests/test_b.py", "tests/test_new.py"]
+def test_the_longest_file_begins_after_those_beside_it_that_were_never_recorded() -> None:
+    seconds = {"tests/lab/test_a.py": 10, "tests/lab/test_b.py": 90, "tests/unit/test_c.py": 1}
+    names = [*seconds, "tests/unit/test_new.py", "tests/lab/test_new.py"]
     items = [SimpleNamespace(nodeid=f"{name}::test_{n}") for name in names for n in (2, 1)]
-    longest_first(cast(list[pytest.Item], items), read(record))
-    assert [item.nodeid.removeprefix("tests/test_") for item in items] == [
-        *("new.py::test_2", "new.py::test_1"),
-        *("b.py::test_2", "b.py::test_1"),
-        *("a.py::test_2", "a.py::test_1"),
+    longest_first(cast(list[pytest.Item], items), seconds)
+    assert [item.nodeid.removeprefix("tests/") for item in items] == [
+        *("lab/test_new.py::test_2", "lab/test_new.py::test_1"),
+        *("lab/test_b.py::test_2", "lab/test_b.py::test_1"),
+        *("lab/test_a.py::test_2", "lab/test_a.py::test_1"),
+        *("unit/test_new.py::test_2", "unit/test_new.py::test_1"),
+        *("unit/test_c.py::test_2", "unit/test_c.py::test_1"),
     ]
 
 

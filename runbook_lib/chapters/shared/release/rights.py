@@ -62,8 +62,18 @@ def applying_base(parameters: Parameters, step: str, *others: str) -> tuple[Righ
 
 def uninstalling(parameters: Parameters, step: str) -> tuple[Right, ...]:
     """Return what a step needs to uninstall both releases: Helm deletes what it made."""
+    *_, default = _hooks(parameters)
+    base = ("validatingwebhookconfigurations",)
+    return (
+        *uninstalling_istiod(parameters, step),
+        Right(base, ("delete",), _ADMISSION, names=(default,), steps=(step,)),
+    )
+
+
+def uninstalling_istiod(parameters: Parameters, step: str) -> tuple[Right, ...]:
+    """Return what a step needs to uninstall istiod alone, beside another one."""
     namespace, delete = parameters.istio.namespace, ("delete",)
-    hook, *validators = _hooks(parameters)
+    hook, validator, _ = _hooks(parameters)
     roles = _cluster_roles(parameters)
     return (
         Right(("secrets",), ("update", "delete"), "", namespace, steps=(step,)),
@@ -75,7 +85,7 @@ def uninstalling(parameters: Parameters, step: str) -> tuple[Right, ...]:
             ("validatingwebhookconfigurations",),
             delete,
             _ADMISSION,
-            names=tuple(validators),
+            names=(validator,),
             steps=(step,),
         ),
         Right(("clusterrolebindings", "clusterroles"), delete, RBAC, names=roles, steps=(step,)),
