@@ -1,13 +1,13 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-pods test-container test-install docker chromium format outputs rights constraints clean
+.PHONY: help run plan notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-pods test-container test-install docker chromium format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Give a file as PARAMETERS=my-cluster.yaml, and further options as OPTIONS="--plan".
+# Give a file as PARAMETERS=my-cluster.yaml, and further options as OPTIONS="--from 02".
 FILE := $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
 # What Jupyter and papermill write into notebooks besides outputs, and what differs between runs.
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
@@ -33,6 +33,9 @@ $(READY): pyproject.toml constraints.txt
 
 run: $(READY) ## Run the whole runbook headless, on the embedded lab or PARAMETERS=my-cluster.yaml
 	@$(BIN)/python -m runbook_lib run --start-lab $(FILE) $(OPTIONS)
+
+plan: $(READY) ## Show what a run would change, and change nothing
+	@$(BIN)/python -m runbook_lib plan --start-lab $(FILE) $(OPTIONS)
 
 notebook: $(READY) ## Open the runbook in JupyterLab, on the embedded lab or PARAMETERS=my-cluster.yaml
 	@$(BIN)/python -m runbook_lib notebook $(FILE) $(OPTIONS)

@@ -6,6 +6,7 @@ __all__ = [
     "ClusterUnreachable",
     "CommandError",
     "Completed",
+    "Document",
     "Entry",
     "Event",
     "ExitCode",
@@ -15,6 +16,7 @@ __all__ = [
     "LabNotRunning",
     "Location",
     "NotApproved",
+    "OutputFormat",
     "ParameterError",
     "PlanChanged",
     "Progress",
@@ -68,6 +70,7 @@ from .locations import (
     lab_state_file,
     working_folder,
 )
+from .output import Document, OutputFormat
 from .redact import MASK, redact_value, register, secrets_in
 from .wait import Progress, State
 from .yaml_source import Location, explain

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import typer
 
-from runbook_lib.base import ExitCode, ParameterError
+from runbook_lib.base import ExitCode, OutputFormat, ParameterError
+from runbook_lib.cli import documents
+from runbook_lib.cli.options import Output, RunFolder, run_folder
 
 app = typer.Typer(
     help="List and remove the folders of runs; the format of their evidence.", no_args_is_help=True
@@ -23,7 +25,7 @@ Root = Annotated[
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run, or its name.")],
+    run: RunFolder,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: say whether the evidence is whole.")
     ] = False,
@@ -31,6 +33,7 @@ def report(
         str | None,
         typer.Option(help="With --check: LINES:SHA256, as the run printed it, to check by."),
     ] = None,
+    output: Output = OutputFormat.TEXT,
 ) -> None:
     """Write a run's report and junit.xml anew, from its evidence alone; or check the evidence.
 
@@ -39,20 +42,26 @@ def report(
     from runbook_lib.headless import junit
     from runbook_lib.lifecycle import runs
 
-    place = folder if folder.is_dir() else runs.default_root() / folder
+    place = run_folder(run)
     if not (place / runs.EVIDENCE).is_file():
-        raise ParameterError(
-            f"there is no run in {folder}", "name a folder that holds evidence.jsonl"
-        )
+        raise ParameterError(f"there is no run in {run}", "name a folder that holds evidence.jsonl")
     if seal and not check:
         raise ParameterError("--seal is for --check", "add --check, or leave it out")
     if check:
-        _check(place, seal)
+        _check(place, seal, output)
         return
-    record = runs.record_of(place)
-    typer.echo(f"Report:   {write_report(place)}")
-    typer.echo(f"JUnit:    {junit.write(place, record)}")
-    typer.echo(f"Evidence: {runs.seal_of(place)}")
+    made = documents.ReportDocument(
+        folder=place,
+        report=write_report(place),
+        junit=junit.write(place, runs.record_of(place)),
+        evidence=runs.seal_of(place),
+    )
+    if output is OutputFormat.JSON:
+        typer.echo(made)
+        return
+    typer.echo(f"Report:   {made.report}")
+    typer.echo(f"JUnit:    {made.junit}")
+    typer.echo(f"Evidence: {made.evidence}")
 
 
 def write_report(folder: Path) -> Path:
@@ -66,18 +75,26 @@ def write_report(folder: Path) -> Path:
     return page.write(folder, timeline_html(found) if found.entries else "")
 
 
-def _check(folder: Path, given: str | None) -> None:
+def _check(folder: Path, given: str | None, output: OutputFormat) -> None:
     from runbook_lib.base import chain
     from runbook_lib.lifecycle import runs
 
     noted = runs.noted_seal(folder)
     seals = [*([noted] if noted else []), *([chain.parse(given)] if given else [])]
-    found = chain.faults(folder / runs.EVIDENCE, seals)
-    for fault in found:
+    faults = tuple(chain.faults(folder / runs.EVIDENCE, seals))
+    seal = runs.seal_of(folder)
+    if output is OutputFormat.JSON:
+        typer.echo(
+            documents.CheckDocument(
+                folder=folder, whole=not faults, faults=faults, evidence=seal, seals=len(seals)
+            )
+        )
+        raise typer.Exit(ExitCode.EVIDENCE if faults else ExitCode.DONE)
+    for fault in faults:
         typer.echo(f"✗ {fault}")
-    if found:
+    if faults:
         raise typer.Exit(ExitCode.EVIDENCE)
-    typer.echo(f"✓ The evidence is whole: {runs.seal_of(folder)}")
+    typer.echo(f"✓ The evidence is whole: {seal}")
     if not seals:
         typer.echo(
             f"There is no {runs.SUMMARY} to check its end by; give --seal where you have noted one."
@@ -85,7 +102,7 @@ def _check(folder: Path, given: str | None) -> None:
 
 
 @app.command("list")
-def list_runs(root: Root = None) -> None:
+def list_runs(root: Root = None, output: Output = OutputFormat.TEXT) -> None:
     """List runs, the latest first: when, on what, and what came of their steps."""
     from rich.console import Console
     from rich.table import Table
@@ -93,11 +110,16 @@ def list_runs(root: Root = None) -> None:
     from runbook_lib.headless import keeping
     from runbook_lib.lifecycle import runs
 
+    found = keeping.runs_in(root or runs.default_root())[::-1]
+    if output is OutputFormat.JSON:
+        typer.echo(documents.of_runs(found))
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("run", "cluster", "steps", "state"):
         table.add_column(column, no_wrap=True)
-    for kept in reversed(keeping.runs_in(root or runs.default_root())):
-        table.add_row(kept.folder.name, kept.cluster, kept.steps, kept.state)
+    for kept in found:
+        steps = ", ".join(f"{count} {outcome}" for outcome, count in kept.steps.items())
+        table.add_row(kept.folder.name, kept.cluster, steps, kept.state)
     Console().print(table)
 
 

@@ -38,13 +38,13 @@ def parameters(lab: Lab) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def nightly(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A mesh with the CronJob, and the rights that its manual has people grant."""
-    mended = execute(mesh, "-m", "runbook_lib", "run", "--notebook", "03_autoscaling")
+    mended = execute(mesh, "-m", "runbook_lib", "run", "--only", "03_autoscaling")
     assert mended.returncode == 0, mended.stdout
     roles = ("rights", "--role", "looking", "--role", "dry-run")
     granted = execute(mesh, "-m", "runbook_lib", *roles)
     mesh.run("kubectl", "apply", "--server-side", "--filename", "-", stdin=granted.stdout)
     manifest = (repository_root() / "docs" / "nightly.yaml").read_text()
-    more = "".join(f"\n            - --notebook={name}" for name in CHAPTERS)
+    more = "".join(f"\n            - --only={name}" for name in CHAPTERS)
     manifest = manifest.replace("- --output=json", f"- --output=json{more}")
     manifest = manifest.replace("registry.example.com/istio-runbook:CHANGE", "lab/istio-runbook:1")
     mesh.run("kubectl", "apply", "--filename", "-", stdin=manifest)

@@ -26,7 +26,7 @@ pytestmark = [
 PROJECT, SUBJECT, SESSION = "Confidential", "Lovelace-Ada", "5E55104C00C1E"
 """What clients send, and what nothing of the runbook's may show."""
 
-CHAPTER = ("--notebook", "05_authorization")
+CHAPTER = ("--only", "05_authorization")
 READ = "authorization-dry-run-read"
 WEB = "xnat-xnat-web-0"
 NAMED = """
@@ -119,7 +119,7 @@ def test_the_safe_story_ends_as_the_documented_one_and_nobody_notices(
     mesh: Lab, tmp_path: Path
 ) -> None:
     (tmp_path / "safe.yaml").write_text("target: {kind: lab}\nstory: safe\n")
-    chapters = ("--notebook", "04_mutual_tls", "--notebook", "05_authorization")
+    chapters = ("--only", "04_mutual_tls", "--only", "05_authorization")
     with visitor(mesh) as answers:
         done = run(mesh, tmp_path / "s", "-f", str(tmp_path / "safe.yaml"), *chapters)
     assert done.code == 0, done.output

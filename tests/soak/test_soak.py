@@ -55,7 +55,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 SHORT = ("01_install_istio", "02_label_namespace", "04_mutual_tls", "05_authorization")
-WAY = () if "RUNBOOK_ROUNDS" in os.environ else [o for n in SHORT for o in ("--notebook", n)]
+WAY = () if "RUNBOOK_ROUNDS" in os.environ else [o for n in SHORT for o in ("--only", n)]
 """The suite leaves out what no client meets: autoscalers, and Kiali."""
 
 
@@ -80,9 +80,7 @@ def test_what_clients_notice_was_announced(two_replicas: Lab, tmp_path: Path) ->
     with at_work(clients):
         there = run(two_replicas, tmp_path / "there", "-f", str(parameters), *WAY)
         assert there.code == ExitCode.DONE, there.output
-        back_again = run(
-            two_replicas, tmp_path / "back", "-f", str(back), "--notebook", "90_rollback"
-        )
+        back_again = run(two_replicas, tmp_path / "back", "-f", str(back), command="rollback")
         assert back_again.code == ExitCode.DONE, back_again.output
     attempts = [attempt for each in clients for attempt in each.attempts]
     seen = judged(attempts, there, back_again)
@@ -121,7 +119,7 @@ def test_a_site_is_never_worse_after_a_run_than_before(
     if any(each.installed for each in chosen):
         install = tmp_path / "install.yaml"
         install.write_text(yaml.safe_dump(PARAMETERS))
-        only = ("--notebook", "01_install_istio")
+        only = ("--only", "01_install_istio")
         done = run(lab, tmp_path / "installing", "-f", str(install), *only)
         assert done.code == ExitCode.DONE, done.output
     for each in chosen:
