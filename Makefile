@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run plan notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-pods test-container test-install docker chromium format outputs rights constraints clean
+.PHONY: help run plan notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-pods test-container test-install docker chromium zsh format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # Give a file as PARAMETERS=my-cluster.yaml, and further options as OPTIONS="--from 02".
 FILE := $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 # What Jupyter and papermill write into notebooks besides outputs, and what differs between runs.
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
@@ -55,7 +56,11 @@ lint: $(READY) ## Check style, types, layers and dependencies
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-unit: $(READY) ## Test the pure logic
+zsh:
+	@command -v zsh >/dev/null || { $(SUDO) apt-get -qq update && \
+	  $(SUDO) apt-get -qq --yes --no-install-recommends install zsh; }
+
+unit: $(READY) zsh ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
 
 system: $(READY) ## Test notebooks and lab together
@@ -101,8 +106,7 @@ test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_PODS=$(PODS) $(PYTEST) --durations 3 tests/lab/test_capacity.py
 
-# The browser, and Docker, come from the distribution, and are installed where they are missing.
-SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+# The browser, Docker and zsh come from the distribution, and are installed where they are missing.
 docker:
 	@command -v dockerd >/dev/null && command -v debootstrap >/dev/null || { $(SUDO) apt-get -qq update && \
 	  $(SUDO) apt-get -qq --yes --no-install-recommends install docker.io debootstrap; }

@@ -78,32 +78,6 @@ def test_help_lists_the_commands_of_the_lab_too() -> None:
     assert "lab" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("istio-runbook ver", "verify"),
-        ("istio-runbook run --approve-p", "--approve-plan"),
-        ("istio-runbook run --only 05", "05_authorization"),
-        ("istio-runbook lab u", "up"),
-    ],
-)
-def test_a_shell_completes_commands_options_and_notebooks(typed: str, completed: str) -> None:
-    asked = {
-        "_ISTIO_RUNBOOK_COMPLETE": "complete_bash",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(len(typed.split()) - 1),
-    }
-    done = subprocess.run(
-        [Path(sys.executable).with_name("istio-runbook")],
-        env={**os.environ, **asked},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert completed in done.stdout.split()
-
-
 def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
     readme = (repository_root() / "README.md").read_text().replace("`", "")
     shown = " ".join(runbook("run", "--help").stdout.split())
