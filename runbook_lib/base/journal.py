@@ -9,7 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -154,11 +154,21 @@ class Journal:
             line = (json.dumps(chain | entry, ensure_ascii=False) + "\n").encode()
             if cut_short:  # by a crash: do not glue this one to it
                 line = b"\n" + line
-            written = os.write(descriptor, line)
-            if written != len(line):
-                raise OSError(0, f"only {written} of {len(line)} bytes written")
+            _write_whole(descriptor, line)
         finally:
             os.close(descriptor)
+
+
+def _write_whole(descriptor: int, line: bytes) -> None:
+    """Append a line, or nothing of it: half a line on a full disk would break the chain."""
+    size = os.fstat(descriptor).st_size
+    try:
+        left = line
+        while left:  # what did not fit is refused, with its reason, when it is tried again
+            left = left[os.write(descriptor, left) :]
+    except OSError:
+        os.ftruncate(descriptor, size)
+        raise
 
 
 def seal_of(path: Path) -> Seal:
@@ -215,6 +225,33 @@ def read(path: Path) -> History:
     found = [_entry(line) for line in lines]
     unreadable = [number for number, entry in enumerate(found, start=1) if entry is None]
     return History(tuple(filter(None, [*found, _entry(rest)])), tuple(unreadable))
+
+
+class Tail:
+    """What is added to a journal, each time that it is looked at."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+
+    def new(self) -> Iterator[Entry]:
+        """Yield what was added since the last time; a line that is still being written comes later.
+
+        Lines that cannot be read are left out.
+        """
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._read)
+                added = file.read()
+        except FileNotFoundError:
+            return
+        whole = added.rpartition(b"\n")[0]
+        if not whole:
+            return
+        self._read += len(whole) + 1
+        for line in whole.decode(errors="replace").split("\n"):
+            if (entry := _entry(line)) is not None:
+                yield entry
 
 
 def _entry(line: str) -> Entry | None:

@@ -12,6 +12,16 @@ import yaml
 
 from runbook_lib.base.errors import ParameterError, shorten
 
+SAFE_LOADER: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+"""The safe loader in C, for what charts and clusters hold: Istio's CRDs are a megabyte of YAML,
+which takes seconds in Python."""
+
+_DEEPEST = 100
+"""Levels in a document: no Kubernetes object has as many, and each costs stack."""
+
+_LARGEST = 100_000
+"""Values in a document with its aliases written out; a large Helm chart has some thousands."""
+
 Location = tuple[str | int, ...]
 """Keys and list indexes from the top of the document."""
 
@@ -53,21 +63,13 @@ def read(path: Path) -> Source:
         raise ParameterError(
             f"{path} is not UTF-8 text (byte {error.start})", "save it as UTF-8"
         ) from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path} is not YAML: {explain(error)}", _remedy(error)) from error
-    except ValueError as error:  # such as the date 2026-13-01
-        raise ParameterError(f"{path} is not YAML: {error}", "put the value in quotes") from error
-    except RecursionError as error:
-        raise ParameterError(f"{path} is nested too deeply", "flatten it") from error
-    if root is None:
+    data, places = parse(text, str(path))
+    if data is None and not places:
         raise ParameterError(f"{path} is empty", "start from a copy of parameters/lab.yaml")
     lines: dict[Location, int] = {}
     duplicates: list[tuple[Location, int]] = []
     written: dict[Location, str] = {}
-    for location, line, value in _walk(root, (), set()):
+    for location, line, value in places:
         if location in lines:
             duplicates.append((location, line))
         else:
@@ -75,6 +77,70 @@ def read(path: Path) -> Source:
         if isinstance(value, yaml.ScalarNode) and value.style is None:
             written[location] = value.value
     return Source(data, lines, tuple(duplicates), written, digest(content))
+
+
+def parse(text: str, name: str) -> tuple[Any, list[tuple[Location, int, yaml.Node]]]:
+    """Parse a document; return its plain Python values, and every key and item with its line.
+
+    Args:
+        text: YAML.
+        name: What people call the text; errors begin with it.
+
+    Raises:
+        ParameterError: It is not YAML, or it would not end, or hardly, if it were written out.
+    """
+    try:
+        loader = yaml.SafeLoader(text)
+        root = loader.get_single_node()
+        if root is None:
+            return None, []
+        _refuse_endless(root, name)
+        places = list(_walk(root, (), set()))  # before keys are merged into the nodes
+        return loader.construct_document(root), places
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{name} is not YAML: {explain(error)}", _remedy(error)) from error
+    except ValueError as error:  # such as the date 2026-13-01
+        raise ParameterError(f"{name} is not YAML: {error}", "put the value in quotes") from error
+    except RecursionError as error:
+        raise _too_deep(name) from error
+
+
+def _refuse_endless(root: yaml.Node, name: str) -> None:
+    """Refuse what grows beyond all measure once its aliases are written out."""
+    known: dict[int, int] = {}
+    around: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        """How many values a node is, all aliases in it written out."""
+        line = node.start_mark.line + 1
+        if id(node) in around:
+            raise ParameterError(f"{name}: the anchor in line {line} contains itself", "remove it")
+        if id(node) not in known:
+            if len(around) >= _DEEPEST:
+                raise _too_deep(name)
+            around.add(id(node))
+            known[id(node)] = 1 + sum(map(size, _inside(node)))
+            around.remove(id(node))
+        if known[id(node)] > _LARGEST:
+            raise ParameterError(
+                f"{name}: the aliases from line {line} stand for more than {_LARGEST} values",
+                "write out what is meant",
+            )
+        return known[id(node)]
+
+    size(root)
+
+
+def _inside(node: yaml.Node) -> Iterator[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        for pair in node.value:
+            yield from pair
+    elif isinstance(node, yaml.SequenceNode):
+        yield from node.value
+
+
+def _too_deep(name: str) -> ParameterError:
+    return ParameterError(f"{name} is nested too deeply", "flatten it")
 
 
 def digest(content: bytes) -> str:

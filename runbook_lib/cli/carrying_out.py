@@ -100,6 +100,7 @@ def _carry_out(order: Order, document: TextIO | None) -> None:
             approve=order.approve,
             reviewed=reviewed,
             wait_lock=order.wait_lock,
+            ahead=lambda each: session.await_programs(each, checked),
         )
         with signals.ignored():
             # Before more is printed: who reads may have gone.

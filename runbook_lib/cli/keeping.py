@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from runbook_lib.base import ExitCode, OutputFormat, ParameterError
+from runbook_lib.base import ExitCode, OutputFormat, ParameterError, chain
+from runbook_lib.base.journal import Seal
 from runbook_lib.cli import documents
-from runbook_lib.cli.options import Output, RunFolder, run_folder
+from runbook_lib.cli.options import Output, ParametersFile, RunFolder, Settings, load, run_folder
 
 app = typer.Typer(
     help="List and remove the folders of runs; the format of their evidence.", no_args_is_help=True
@@ -33,6 +35,12 @@ def report(
         str | None,
         typer.Option(help="With --check: LINES:SHA256, as the run printed it, to check by."),
     ] = None,
+    by_lease: Annotated[
+        bool,
+        typer.Option("--lease", help="With --check: check by what the cluster's Lease says, too."),
+    ] = False,
+    parameters: ParametersFile = None,
+    settings: Settings = None,
     output: Output = OutputFormat.TEXT,
 ) -> None:
     """Write a run's report and junit.xml anew, from its evidence alone; or check the evidence.
@@ -45,10 +53,12 @@ def report(
     place = run_folder(run)
     if not (place / runs.EVIDENCE).is_file():
         raise ParameterError(f"there is no run in {run}", "name a folder that holds evidence.jsonl")
-    if seal and not check:
-        raise ParameterError("--seal is for --check", "add --check, or leave it out")
+    if (seal or by_lease) and not check:
+        raise ParameterError("--seal and --lease are for --check", "add --check, or leave them out")
     if check:
-        _check(place, seal, output)
+        noted = [chain.parse(seal)] if seal else []
+        noted += _on_the_lease(place, parameters, settings) if by_lease else []
+        _check(place, noted, output)
         return
     made = documents.ReportDocument(
         folder=place,
@@ -75,12 +85,28 @@ def write_report(folder: Path) -> Path:
     return page.write(folder, timeline_html(found) if found.entries else "")
 
 
-def _check(folder: Path, given: str | None, output: OutputFormat) -> None:
-    from runbook_lib.base import chain
+def _on_the_lease(
+    folder: Path, parameters: Path | None, settings: list[str] | None
+) -> Iterator[Seal]:
+    """Yield what the cluster of these parameters has noted of a run's evidence."""
+    from runbook_lib.cluster import Cluster
+    from runbook_lib.lifecycle import lease, target
+
+    pinned = target.resolve(load(parameters, settings).parameters)
+    found = lease.noted(Cluster.of(pinned), folder.resolve().name)
+    if found is not None:
+        yield found
+    else:
+        typer.echo(
+            f"The Lease of {pinned.name} says nothing of this run: a later one has it.", err=True
+        )
+
+
+def _check(folder: Path, given: list[Seal], output: OutputFormat) -> None:
     from runbook_lib.lifecycle import runs
 
     noted = runs.noted_seal(folder)
-    seals = [*([noted] if noted else []), *([chain.parse(given)] if given else [])]
+    seals = [*([noted] if noted else []), *given]
     faults = tuple(chain.faults(folder / runs.EVIDENCE, seals))
     seal = runs.seal_of(folder)
     if output is OutputFormat.JSON:

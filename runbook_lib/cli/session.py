@@ -12,7 +12,7 @@ from runbook_lib.base import FOLDER_VARIABLE, delivered, installed, working_fold
 from runbook_lib.cli.options import ParametersFile, lab, load
 
 if TYPE_CHECKING:
-    from runbook_lib.parameters import Checked
+    from runbook_lib.parameters import Checked, Parameters
 
 
 def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
@@ -67,3 +67,10 @@ def start_lab(given: Checked) -> None:
     target = given.parameters.target
     if target.allows.starts_by_command:
         lab().up(target.lab)
+
+
+def await_programs(notebook: str, parameters: Parameters) -> None:
+    """Wait for what a notebook needs of the lab and may still be compiled."""
+    target = parameters.target
+    if notebook == "06_kiali" and target.allows.starts_by_command and parameters.mode == "apply":
+        lab().wait_for_addons(target.lab)

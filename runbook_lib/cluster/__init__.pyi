@@ -47,6 +47,7 @@ __all__ = [
     "ref",
     "reference",
     "restored",
+    "snapshot",
     "type_of_secret",
     "without_fields",
 ]
@@ -96,3 +97,4 @@ from .objects import (
     reference,
 )
 from .pods import describe, has_sidecar
+from .snapshot import snapshot

@@ -17,7 +17,13 @@ from runbook_lib.base import (
     wait,
 )
 from runbook_lib.base.redact import redact
-from runbook_lib.cluster.connection import REQUEST_TIMEOUT, Kubeconfig, api_errors, connect
+from runbook_lib.cluster.connection import (
+    REQUEST_TIMEOUT,
+    Kubeconfig,
+    api_errors,
+    clock,
+    connect,
+)
 from runbook_lib.cluster.events import KubeEvent
 from runbook_lib.cluster.names import APPS, FIELD_MANAGER, RESTART_REASON, RESTARTED_AT
 from runbook_lib.cluster.objects import Object, name_of, ref
@@ -407,6 +413,14 @@ class Cluster:
                 "get", "/version", serializer=_plain, _request_timeout=REQUEST_TIMEOUT
             )
         return str(answer["gitVersion"])
+
+    def time(self) -> datetime | None:
+        """The time in UTC by the API server's clock, to a second; None if it does not say."""
+        with self._errors("ask for the time"):
+            answer = self.dynamic.request(
+                "get", "/version", serialize=False, _request_timeout=REQUEST_TIMEOUT
+            )
+        return clock.time_in(answer.headers)
 
     @cached_property
     def dynamic(self) -> DynamicClient:

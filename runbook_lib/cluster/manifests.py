@@ -6,6 +6,8 @@ the rest of a manifest means.
 
 from __future__ import annotations
 
+import copy
+from functools import cache
 from pathlib import Path
 
 import yaml
@@ -30,9 +32,7 @@ class Manifests:
         Args:
             name: The file's name without suffix.
         """
-        text = (self._folder / f"{name}.yaml").read_text(encoding="utf-8")
-        manifest: Object = yaml.safe_load(text)
-        return manifest
+        return copy.deepcopy(_parsed(self._folder / f"{name}.yaml"))
 
     def named(self, manifest: str, name: str, namespace: str | None = None) -> Object:
         """Return a manifest for an object of this name.
@@ -47,6 +47,12 @@ class Manifests:
         if namespace is not None:
             loaded["metadata"]["namespace"] = namespace
         return loaded
+
+
+@cache
+def _parsed(path: Path) -> Object:
+    manifest: Object = yaml.safe_load(path.read_text(encoding="utf-8"))
+    return manifest
 
 
 def merged(base: Object, more: Object) -> Object:

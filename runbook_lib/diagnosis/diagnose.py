@@ -20,7 +20,7 @@ def diagnose(context: Context, token: str = "") -> Diagnosis:
     Raises:
         ClusterUnreachable: The API server does not answer, so nothing can be seen.
     """
-    seen, looked, unseen = Looker(context, token).look()
+    seen, looked, unseen = Looker(context.at_one_moment(), token).look()
     role = roles(context.parameters)[LOOKING]
     lacking = tuple(Look(each.where, each.what) for _, each in missing(context.cluster, role))
     unable = tuple(rule.name for rule in unjudged(seen))

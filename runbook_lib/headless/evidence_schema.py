@@ -6,7 +6,7 @@ from typing import Any
 
 from runbook_lib.base import Event
 from runbook_lib.base.journal import SCHEMA
-from runbook_lib.lifecycle import events  # noqa: F401 # every kind of event is read there
+from runbook_lib.lifecycle import events
 
 _LINE: dict[str, Any] = {
     "schema": {"const": SCHEMA, "description": "Version of this format."},
@@ -59,7 +59,8 @@ def schema() -> dict[str, Any]:
 
 
 def _is_ours(kind: type[Event]) -> bool:
-    return kind.__module__.partition(".")[0] == __name__.partition(".")[0]
+    """Whether it is of a run: approvals of plans, for example, have a file of their own."""
+    return kind.__module__ == events.__name__
 
 
 def _used(definitions: dict[str, Any], start: Any) -> set[str]:

@@ -63,7 +63,7 @@ def go_back(folder: Path, parameters: Parameters) -> str:
     except (RunbookError, KeyboardInterrupt) as error:
         return reverting.leave(left, reverting.reason(error), journal).text
     cluster = Cluster.of(pinned)
-    own = lease.of_run(cluster, parameters, folder.name)
+    own = lease.of_run(cluster, parameters, folder / runs.EVIDENCE)
     context = Context(parameters, pinned, cluster, journal, lease=own)
     return reverting.take_back(left, taken, context).text
 
@@ -79,8 +79,8 @@ def let_others(folder: Path, parameters: Parameters) -> None:
         return  # it took none
     # The run has its result already, and a Lease that nobody renews expires.
     with suppress(RunbookError):
-        own = lease.of_run(Cluster.of(target.resolve(parameters)), parameters, folder.name)
-        own.release()
+        cluster = Cluster.of(target.resolve(parameters))
+        lease.of_run(cluster, parameters, folder / runs.EVIDENCE).release()
 
 
 def describe(run: Record, parameters: Parameters) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -71,10 +71,11 @@ def follow(folder: Path, total: int, console: Console) -> Iterator[None]:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         view = View(console, bar, total)
+        tail = journal.Tail(folder / runs.EVIDENCE)
 
         def observe() -> wait.State:
             last = ended.is_set()
-            view.show_new(folder / runs.EVIDENCE)
+            view.show(tail.new())
             view.show_alive()
             return wait.State(last, "")
 
@@ -163,21 +164,13 @@ class View:
         self._since = self._spoke = clock()
         self._bar = bar
         self._task = bar.add_task("starting", total=total)
-        self._seen = 0
-        self._size = 0
         self._record = Record()
 
-    def show_new(self, path: Path) -> None:
-        """Show the events that were recorded since the last time."""
-        size = path.stat().st_size if path.exists() else 0
-        if size == self._size:
-            return
-        self._size = size
-        entries = journal.read(path).entries
-        for entry in entries[self._seen :]:
+    def show(self, entries: Iterable[Entry]) -> None:
+        """Show events that were recorded since the last time."""
+        for entry in entries:
             self._record = self._record.after(entry)
             self._show(entry, self._record.step(entry.notebook, entry.step))
-        self._seen = len(entries)
 
     def show_alive(self) -> None:
         """Say what is being waited for, where no bar shows it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -182,6 +182,7 @@ def execute(
     approve: str | None = None,
     reviewed: Path | None = None,
     wait_lock: int = 0,
+    ahead: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Execute notebooks one after the other, up to the first that fails or a signal.
 
@@ -192,6 +193,7 @@ def execute(
         approve: The cluster whose changes are approved, or `none`; None leaves the environment's.
         reviewed: The folder of the run whose plans are approved, and nothing else.
         wait_lock: Seconds to wait for another run that changes the same cluster.
+        ahead: Called with the name of each notebook before it is executed.
 
     Raises:
         RunbookError: The folder cannot be written to.
@@ -211,7 +213,8 @@ def execute(
             variables |= handover.hand_over(checked, Path(private))
             with _environment(variables):
                 try:
-                    failure = _execute_in_order(notebooks, parameters, folder, wait_lock)
+                    limit = _cell_timeout(parameters) + wait_lock
+                    failure = _execute_in_order(notebooks, limit, folder, ahead)
                 except signals.Terminated as ended:
                     ended_by = ended.sent
                 except KeyboardInterrupt:
@@ -250,13 +253,13 @@ def results(
 
 
 def _execute_in_order(
-    notebooks: Sequence[str], parameters: Parameters, folder: Path, wait_lock: int
+    notebooks: Sequence[str], limit: int, folder: Path, ahead: Callable[[str], None]
 ) -> Failure | None:
     from runbook_lib.headless.kernels import Kernels
 
     with Kernels(len(notebooks)) as kernels:
         for notebook in notebooks:
-            limit = _cell_timeout(parameters) + wait_lock
+            ahead(notebook)
             failure = _execute_one(notebook, limit, folder, kernels)
             if failure:
                 return failure

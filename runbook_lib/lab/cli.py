@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.locations import lab_names
+from runbook_lib.base.errors import ParameterError, RunbookError
+from runbook_lib.base.locations import command_line, lab_names
 from runbook_lib.base.output import Document, OutputFormat
-from runbook_lib.lab.build import binaries
+from runbook_lib.lab.build import archive, behind, binaries
 from runbook_lib.lab.foundation.state import (
     alive,
     log_files,
@@ -38,11 +38,39 @@ Name = Annotated[
 
 
 @app.command()
-def build() -> None:
-    """Build the lab's binaries into the cache, if they are not there."""
+def build(
+    url: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL", help="Fetch what `lab export` wrote elsewhere."),
+    ] = None,
+    sha256: Annotated[
+        str | None, typer.Option(help="With --from: the sum that `lab export` has shown.")
+    ] = None,
+) -> None:
+    """Build the lab's binaries into the cache, or fetch them, if they are not there."""
+    if (url is None) != (sha256 is None):
+        raise ParameterError(
+            "--from and --sha256 go together: what is fetched is run on this machine",
+            "give both, as `lab export` has shown them",
+        )
     with _progress() as progress:
-        made = binaries.ensure_build(_Reporter(progress).building)
+        reporter = _Reporter(progress)
+        if url is not None and sha256 is not None and binaries.missing():
+            made = archive.fetch(url, sha256, reporter.building)
+        else:
+            made = binaries.ensure_build(reporter.building)
     console.print(f"binaries: {made.bin}")
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="The archive to write, such as lab.tar.gz.")],
+) -> None:
+    """Write the lab's binaries into an archive from which other machines of a team fetch them."""
+    digest = archive.export(file)
+    console.print(f"{file}: {file.stat().st_size >> 20} MiB, SHA-256 {digest}", soft_wrap=True)
+    fetching = command_line("lab", "build", "--from", f"URL/{file.name}", "--sha256", digest)
+    console.print(f"on the other machines, from wherever it is served: {fetching}", soft_wrap=True)
 
 
 @app.command()
@@ -193,6 +221,20 @@ def logs(
             remedy=f"choose one of: {', '.join(files)}",
         )
     typer.echo(files[log].read_text(errors="replace"), nl=False)
+
+
+def wait_for_addons(name: str) -> None:
+    """Wait until Kiali, Prometheus and Jaeger have been compiled for a lab, and say how far it is.
+
+    Args:
+        name: The lab.
+    """
+
+    def tell(said: str) -> None:
+        if said:
+            console.print(f"waiting for the programs of Kiali and its add-ons: {said}")
+
+    behind.wait(name, tell)
 
 
 def _progress() -> Progress:

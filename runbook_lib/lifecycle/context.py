@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from runbook_lib.base import Journal
-from runbook_lib.cluster import Cluster
+from runbook_lib.cluster import Cluster, snapshot
 from runbook_lib.lifecycle.events import Waiting
 from runbook_lib.lifecycle.lease import Lease
 from runbook_lib.lifecycle.plan import Plan
@@ -60,6 +60,10 @@ class Context:
         """
         nowhere = Journal(Path(os.devnull), run=run)
         return cls(parameters, target, Cluster.of(target), nowhere)
+
+    def at_one_moment(self) -> Context:
+        """The same for one look at the cluster: see `cluster.snapshot`."""
+        return replace(self, cluster=snapshot(self.cluster))
 
     @cached_property
     def tools(self) -> Tools:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-from runbook_lib.base import Event
+from runbook_lib.base import Event, effort
 from runbook_lib.lifecycle.before import Before
 from runbook_lib.lifecycle.interruption import Interruption
 from runbook_lib.lifecycle.outcome import StepOutcome
@@ -206,6 +206,18 @@ class Waiting(Event, name="waiting"):
     """What is waited for is in this state now."""
 
     state: str
+
+
+@dataclass(frozen=True)
+class Spent(Event, name="spent"):
+    """What a cell, or a step's phase in it, has taken; fields as in `Effort`."""
+
+    phase: effort.Phase
+    seconds: float
+    cpu_seconds: float
+    requests: int
+    processes: dict[str, int]
+    shown_bytes: int
 
 
 @dataclass(frozen=True)

@@ -16,17 +16,19 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Protocol
 
-from runbook_lib.base import ClusterRefused, RunbookError, State, wait
+from runbook_lib.base import ClusterRefused, RunbookError, State, chain, journal, wait
+from runbook_lib.base.journal import Seal
 from runbook_lib.cluster import COORDINATION, Object, annotations_of
 from runbook_lib.lifecycle.operators import operator
 from runbook_lib.parameters import Parameters
 
 NAME, NAMESPACE = "istio-runbook", "kube-system"
 
-RUN, BY = "istio-runbook/run", "istio-runbook/by"
-"""Annotations that say for people which run holds the Lease, and who started it."""
+RUN, BY, SEAL = "istio-runbook/run", "istio-runbook/by", "istio-runbook/evidence"
+"""Annotations that say which run holds the Lease, who started it, and the seal of its evidence."""
 
 HOLDER_VARIABLE = "RUNBOOK_HOLDER"
 """Identifies a run, or a session of JupyterLab, to its kernels."""
@@ -73,11 +75,13 @@ class Holder:
         identity: Differs between any two runs; all kernels of one run or session have the same.
         run: The run's name, for people.
         by: Who started it, for people.
+        evidence: Its journal, whose seal stands on the Lease from each renewal on; None without.
     """
 
     identity: str
     run: str
     by: str
+    evidence: Path | None = None
 
 
 class Lease:
@@ -191,7 +195,8 @@ class Lease:
                 if self._clock() - since < (spec.get("leaseDurationSeconds") or 0):
                     return State(False, _text(lease))
             free = take(lease)
-            return State(free, "" if free else "another run was quicker")
+            # Between reading and writing its own may have been renewed as well.
+            return State(free, "" if free or own else "another run was quicker")
 
         wait.until(
             what,
@@ -215,13 +220,14 @@ class Lease:
         taken: dict[str, Any] = {}
         if not own:
             taken = {"acquireTime": _now(), "leaseTransitions": changes + (lease is not None)}
-        self._had = self._write(
+        written = self._write(
             lease,
             holderIdentity=self._holder.identity,
             leaseDurationSeconds=self._seconds,
             **taken,
         )
-        return self._had
+        self._had = self._had or written
+        return written
 
     def _renew_own(self) -> None:
         lease = self._read()
@@ -234,6 +240,8 @@ class Lease:
     def _write(self, lease: Object | None, **spec: Any) -> bool:
         """Write what was read with some changes; return False if others have written meanwhile."""
         told = {RUN: self._holder.run, BY: self._holder.by}
+        if self._holder.evidence is not None:
+            told[SEAL] = str(journal.seal_of(self._holder.evidence))
         named: Object = {"name": NAME, "namespace": NAMESPACE}
         metadata: Object = lease["metadata"] if lease else named
         item: Object = {
@@ -260,7 +268,7 @@ def identity(environ: Mapping[str, str] = os.environ) -> str:
 def of_run(
     cluster: Stored,
     parameters: Parameters,
-    run: str,
+    evidence: Path,
     *,
     environ: Mapping[str, str] = os.environ,
     on_change: Callable[[str], None] | None = None,
@@ -273,18 +281,34 @@ def of_run(
     Args:
         cluster: Where it is.
         parameters: The run's.
-        run: Its name.
+        evidence: The run's journal; its folder has the run's name.
         environ: Where a run, or a session, says who it is.
         on_change: Told in words who is waited for.
     """
     return Lease(
         cluster,
-        Holder(identity(environ), run, operator()),
+        Holder(identity(environ), evidence.parent.name, operator(), evidence),
         seconds=parameters.lease_seconds,
         patience=float(environ.get(WAIT_VARIABLE) or 0),
         stays=bool(environ.get(NOTEBOOKS_VARIABLE)),
         on_change=on_change,
     )
+
+
+def noted(cluster: Stored, run: str) -> Seal | None:
+    """Return the seal of a run's evidence that the cluster keeps; None if it is of another run.
+
+    Raises:
+        ParameterError: Something else is written there.
+    """
+    told = annotations_of(cluster.get(COORDINATION, "Lease", NAME, NAMESPACE) or {"metadata": {}})
+    return chain.parse(told[SEAL]) if told.get(RUN) == run and SEAL in told else None
+
+
+def held_by(cluster: Stored) -> str:
+    """Say which run holds the Lease, or held it when its process vanished; empty if none does."""
+    lease = cluster.get(COORDINATION, "Lease", NAME, NAMESPACE)
+    return _text(lease) if lease and _spec(lease).get("holderIdentity") else ""
 
 
 def _spec(lease: Object) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 
 from runbook_lib.base import Event, NotApproved, PlanChanged, RunbookError, VerificationFailed
+from runbook_lib.base.effort import METER
 from runbook_lib.lifecycle import reverting
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.events import (
@@ -143,7 +144,8 @@ class LifeCycle:
         if self.plan_only:
             reason = "In plan mode nothing is applied."
             return GateDecision(plan, self._context.target, None, reason, needed=False)
-        decision = self._gate.ask(plan, self.step, self._context.journal, self.left_out)
+        with METER.phase("gate", self.step.name):
+            decision = self._gate.ask(plan, self.step, self._context.journal, self.left_out)
         if decision.approval is not None:
             approval = decision.approval
             self._record(StepApproved(plan.digest, approval.by, approval.how, approval.at))
@@ -218,7 +220,7 @@ class LifeCycle:
 
     def _planned(self, context: Context) -> Plan:
         """Plan, and add what happens if it is not verified: an approval covers that as well."""
-        plan, parameters = self.step.plan(context), context.parameters
+        plan, parameters = self.step.plan(context.at_one_moment()), context.parameters
         with_it: dict[str, None] = {}
         if isinstance(self.step, Revertible) and plan.lasting and parameters.mode == "apply":
             with_it = dict.fromkeys(each.step for each in self._unfinished())
@@ -286,20 +288,19 @@ class LifeCycle:
     def _phase(self, phase: Phase) -> Iterator[None]:
         reached = self.outcome
         try:
-            yield
+            with METER.phase(phase, self.step.name):
+                yield
         except BaseException as error:
             outcome = _came_of(error, self.outcome)
             # Without a decision, or with a new one, the step goes on from where it was.
             self.outcome = reached if outcome is StepOutcome.NOT_APPROVED else outcome
-            self._record(
-                StepFailed(
-                    outcome,
-                    phase,
-                    type(error).__name__,
-                    getattr(error, "cause", "") or str(error),
-                    getattr(error, "remedy", ""),
-                )
-            )
+            cause, remedy = getattr(error, "cause", "") or str(error), getattr(error, "remedy", "")
+            try:
+                self._record(StepFailed(outcome, phase, type(error).__name__, cause, remedy))
+            except RunbookError as unwritten:  # the disk is full, for example
+                if unwritten.cause != cause:
+                    error.add_note(f"Nothing more is done: {unwritten}")
+                raise error from None
             if self._context.parameters.mode == "apply":
                 self._go_back(error, outcome)
             raise
@@ -327,16 +328,14 @@ class LifeCycle:
                 cycle.outcome = StepOutcome.TAKEN_BACK
 
 
-_UNTOUCHED = (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
-
-
 def _came_of(error: BaseException, reached: StepOutcome) -> StepOutcome:
     """Say what an error makes of a step that had come this far."""
     if isinstance(error, NotApproved | PlanChanged):
         return StepOutcome.NOT_APPROVED
     if isinstance(error, KeyboardInterrupt) and reached.unproved:
         return reached
-    if isinstance(error, RunbookError) and reached in _UNTOUCHED:
+    untouched = reached in (StepOutcome.NOT_RUN, StepOutcome.PLANNED)
+    if isinstance(error, RunbookError) and untouched:
         return StepOutcome.REFUSED
     return StepOutcome.FAILED
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
 from zoneinfo import ZoneInfo
 
 from runbook_lib.base import NotApproved
+from runbook_lib.cluster.connection import clock
 from runbook_lib.parameters import ApprovalParameters, WindowParameters
+
+
+class Timed(Protocol):
+    """What it takes of a cluster; `Cluster` is one."""
+
+    def time(self) -> datetime | None:
+        """The time by the cluster's clock."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,11 @@ class Permission:
 
     rules: ApprovalParameters
     production: bool = False
+
+    @property
+    def depends_on_time(self) -> bool:
+        """Whether it matters what time it is."""
+        return (self.production and self.rules.window is not None) or bool(self.rules.expires)
 
     def require_window(self, now: datetime) -> None:
         """Check that it is the time for changes.
@@ -74,12 +88,36 @@ class Permission:
             NotApproved: They are.
         """
         hours = self.rules.expires
+        if hours is not None and made - now > clock.TOLERANCE:
+            raise NotApproved(
+                f"it was planned at {made:%Y-%m-%d %H:%M} UTC, which is yet to come: a clock is "
+                "wrong, so it cannot be told whether it expires (approval.expires)",
+                "set the clock, plan again, and have that reviewed",
+            )
         if hours is not None and now - made > timedelta(hours=hours):
             raise NotApproved(
                 f"it was planned at {made:%Y-%m-%d %H:%M} UTC, more than {hours} hours ago "
                 "(approval.expires)",
                 "plan again, and have that reviewed",
             )
+
+
+def agreed_time(cluster: Timed) -> datetime:
+    """Return the time, where this machine and the cluster agree on it.
+
+    Windows and expiries would mean nothing by a clock that anybody can set, and a proxy may say
+    what it likes: so neither of the two is believed against the other.
+
+    Raises:
+        NotApproved: They do not agree.
+        ClusterUnreachable: No answer.
+    """
+    if difference := clock.difference(cluster.time()):
+        raise NotApproved(
+            f"{difference}: it cannot be told whether this is the time for changes (approval)",
+            "set the clock that is wrong, such as with timedatectl, and run again",
+        )
+    return datetime.now(UTC)
 
 
 def is_open(window: WindowParameters, now: datetime) -> bool:

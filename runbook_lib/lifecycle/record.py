@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 
 from runbook_lib.base import Entry, Event, journal
@@ -14,6 +15,7 @@ from runbook_lib.lifecycle.events import (
     PodsAsked,
     Probed,
     Sampled,
+    Spent,
     StepApplied,
     StepApplying,
     StepApproved,
@@ -25,6 +27,9 @@ from runbook_lib.lifecycle.events import (
     StepVerified,
 )
 from runbook_lib.lifecycle.outcome import StepOutcome
+
+_REMEMBERED = 256
+"""Records that a kernel keeps: plans look at those of earlier runs again and again."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +136,7 @@ class Record:
         attempts: Every attempt at a step, in the order of their plans.
         probes: The rounds of answers from outside, and when.
         asked: What pods were answered by pods.
+        spent: What cells, and steps in them, have taken: notebook, step or nothing, and that.
         unreadable: Numbers of lines of the journal that are lost.
     """
 
@@ -141,6 +147,7 @@ class Record:
     attempts: tuple[StepRecord, ...] = ()
     probes: tuple[tuple[datetime, Probed], ...] = ()
     asked: tuple[PodsAsked, ...] = ()
+    spent: tuple[tuple[str, str, Spent], ...] = ()
     unreadable: tuple[int, ...] = field(default=(), kw_only=True)
 
     @property
@@ -166,6 +173,9 @@ class Record:
                 record = replace(record, probes=(*record.probes, (entry.at, probed)))
             case PodsAsked() as asked:
                 record = replace(record, asked=(*record.asked, asked))
+            case Spent() as spent:
+                own = (entry.notebook, entry.step, spent)
+                return replace(record, spent=(*record.spent, own))
         return record._after_step(entry) if entry.step else record
 
     def _after_step(self, entry: Entry) -> Record:
@@ -187,7 +197,16 @@ def _begins(event: Event) -> bool:
 
 
 def of(path: Path) -> Record:
-    """Return the record of the run whose journal is at `path`."""
+    """Return the record of the run whose journal is at `path`; one that grew is read anew."""
+    try:
+        now = path.stat()
+    except FileNotFoundError:
+        return Record()
+    return _of(path, now.st_size, now.st_mtime_ns)
+
+
+@lru_cache(_REMEMBERED)
+def _of(path: Path, _size: int, _changed: int) -> Record:
     history = journal.read(path)
     return replace(fold(history.entries), unreadable=history.unreadable)
 

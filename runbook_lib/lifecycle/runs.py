@@ -181,9 +181,10 @@ def records_on(root: Path, uid: str, *, before: str = "") -> tuple[record.Record
         uid: The cluster's; a run works on one only.
         before: The name of a run: only those that began before it.
     """
-    # Run folders are named after the time.
-    folders = sorted(path.parent for path in root.glob(f"*/{EVIDENCE}"))
-    records = (record_of(folder) for folder in folders if not before or folder.name < before)
+    # Run folders are named after the time. Evidence of other clusters need not be understood.
+    paths = sorted(root.glob(f"*/{EVIDENCE}"))
+    earlier = (path for path in paths if not before or path.parent.name < before)
+    records = (record.of(path) for path in earlier if uid.encode() in path.read_bytes())
     return tuple(run for run in records if run.started is not None and run.started.uid == uid)
 
 

@@ -38,6 +38,7 @@ def survey(context: Context, asked: Sequence[PodsAsked] = ()) -> MeshMap:
         context: Where to look.
         asked: What pods were answered by pods in this run; it counts if nothing has changed since.
     """
+    context = context.at_one_moment()
     parameters, cluster = context.parameters, context.cluster
     names = (parameters.application.namespace, parameters.istio.namespace)
     found = {

@@ -50,6 +50,7 @@ def look(context: Context, notebooks: Sequence[str]) -> Iterator[Outlook]:
         context: Where to look.
         notebooks: Their names.
     """
+    context = context.at_one_moment()
     regular = [each for each in notebooks if not steps.CHAPTERS[each].on_request]
     taken = [(each, step) for each in regular for step in steps.of(each, context.parameters)]
 
@@ -146,6 +147,7 @@ def table(context: Context, seen: Sequence[Outlook] = ()) -> Table:
         context: Where to look.
         seen: What has been seen of steps a moment ago: these are not asked again.
     """
+    context = context.at_one_moment()
     shown = preflight.table(context)
     known = {row.cells[1] for row in shown.rows}
     rows: list[Row] = []

@@ -121,8 +121,9 @@ def overview_html(overview: Overview) -> str:
     columns = ("notebook", "step", "state", "takes", "risk", "undo")
     head = "".join(f"<th>{name}</th>" for name in columns)
     rows = "\n".join(map(_overview_row, overview.rows))
+    held = f"<p>{escape(overview.held)}</p>\n" if overview.held else ""
     return (
-        f"{_TABLE_STYLE}\n<table class='rb-table'>\n<thead><tr>{head}</tr></thead>\n"
+        f"{_TABLE_STYLE}\n{held}<table class='rb-table'>\n<thead><tr>{head}</tr></thead>\n"
         f"<tbody>\n{rows}\n</tbody>\n</table>"
     )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import atexit
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, replace
 from typing import Any
 
-from runbook_lib.base import ParameterError, redact_value
+from runbook_lib.base import METER, Effort, Journal, ParameterError, redact_value
 from runbook_lib.lifecycle import RUN_DIRECTORY_VARIABLE, Context, Step, runs
+from runbook_lib.lifecycle.events import Spent
 from runbook_lib.parameters import handover
 
 INTERACTIVE_VARIABLE = "RUNBOOK_INTERACTIVE"
@@ -19,6 +21,9 @@ _KEPT = ("stream", "display_data", "update_display_data", "execute_result", "err
 
 See https://jupyter-client.readthedocs.io/en/stable/messaging.html#messages-on-the-iopub-pub-sub-channel.
 """
+
+_PICTURED = ("display_data", "update_display_data", "execute_result")
+"""Those among them that are sent before a cell ends; text that is printed may come later."""
 
 
 def interactive(environ: Mapping[str, str] = os.environ) -> bool:
@@ -75,7 +80,40 @@ class _Masking:
     def __call__(self, message: dict[str, Any], ident: Any = None) -> Any:
         if message["header"]["msg_type"] in _KEPT:
             message = {**message, "content": redact_value(message["content"])}
-        return self._serialize(message, ident)
+        frames = self._serialize(message, ident)
+        if message["header"]["msg_type"] in _PICTURED:
+            METER.showed(len(frames[-1]))
+        return frames
+
+
+def meter(journal: Journal) -> None:
+    """Have this kernel record from now on what each cell takes; nothing in an IPython without one.
+
+    Args:
+        journal: Of the notebook. The one that was given last is used.
+    """
+    shell = _shell()
+    if getattr(shell, "kernel", None) is None:
+        return
+    began = not _metered
+    _metered[:] = [journal]
+    if began:
+        # A kernel boots while the notebook before runs, and then waits for its own.
+        _record([replace(part, seconds=0.0) for part in METER.parts("start")])
+        shell.events.register("pre_run_cell", lambda _info: METER.begin())
+        shell.events.register("post_run_cell", lambda _result: _record(METER.parts()))
+
+
+_metered: list[Journal] = []
+
+
+def _record(parts: Iterable[Effort]) -> None:
+    (journal,) = _metered
+    if not journal.path.parent.is_dir():  # a person has removed it
+        return
+    for part in parts:
+        fields = asdict(part)
+        journal.of_step(fields.pop("step")).record(Spent(**fields))
 
 
 def at_end(context: Context, steps: Sequence[Step]) -> None:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
 from runbook_lib import chapters as steps
-from runbook_lib.base import RunbookError
+from runbook_lib.base import ClusterRefused, RunbookError
 from runbook_lib.lifecycle import (
     Context,
     Step,
     StepOutcome,
     StepRecord,
     Table,
+    lease,
     reverting,
     runs,
 )
+
+_THREADS = 8
 
 
 class Progress(StrEnum):
@@ -50,9 +54,15 @@ class StepProgress:
 
 @dataclass(frozen=True)
 class Overview:
-    """All steps of the runbook, in order."""
+    """All steps of the runbook, in order.
+
+    Attributes:
+        rows: The steps.
+        held: Which run changes the cluster, whose it is, and since when; empty if none does.
+    """
 
     rows: tuple[StepProgress, ...]
+    held: str = ""
 
     def __str__(self) -> str:
         """The overview as a text table."""
@@ -68,7 +78,7 @@ class Overview:
             )
             for row in self.rows
         )
-        return str(Table.shown("Steps", columns, rows))
+        return "\n".join(filter(None, [self.held, str(Table.shown("Steps", columns, rows))]))
 
 
 def of(context: Context, root: Path) -> Overview:
@@ -78,9 +88,10 @@ def of(context: Context, root: Path) -> Overview:
         context: Where to look.
         root: The folder that holds the run folders.
     """
-    looking = replace(context, parameters=context.parameters.model_copy(update={"mode": "plan"}))
+    in_plan_mode = context.parameters.model_copy(update={"mode": "plan"})
+    looking = replace(context.at_one_moment(), parameters=in_plan_mode)
     attempts = runs.attempts_on(root, context.target.uid)
-    rows: list[StepProgress] = []
+    asked: list[tuple[str, Step, list[StepOutcome], list[StepRecord]]] = []
     for notebook in steps.regular():
         taken = steps.of(notebook, context.parameters)
         left = reverting.unfinished(attempts, notebook, reverting.interim(taken))
@@ -92,8 +103,18 @@ def of(context: Context, root: Path) -> Overview:
                 and (attempt.touched or attempt.outcome is StepOutcome.VERIFIED)
             ]
             own = [attempt for attempt in left if attempt.step == step.name]
-            rows.append(_observe(looking, notebook, step, earlier, own))
-    return Overview(tuple(rows))
+            asked.append((notebook, step, earlier, own))
+    with ThreadPoolExecutor(_THREADS) as threads:  # each waits for the API server, or for Helm
+        rows = tuple(threads.map(lambda each: _observe(looking, *each), asked))
+    return Overview(rows, _held(context))
+
+
+def _held(context: Context) -> str:
+    try:
+        held = lease.held_by(context.cluster)
+    except ClusterRefused as error:  # a role for looking may not
+        return f"Whether a run changes this cluster cannot be told: {error.cause}"
+    return f"The Lease of this cluster is held by {held}." if held else ""
 
 
 def _observe(

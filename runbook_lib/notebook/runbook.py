@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,7 @@ from runbook_lib.lifecycle import (
     runs,
     target,
 )
+from runbook_lib.lifecycle.permission import Permission, agreed_time
 from runbook_lib.lifecycle.review import files
 from runbook_lib.lifecycle.review.gate import REVIEW_VARIABLE, ReviewedGate
 from runbook_lib.mesh import MeshMap
@@ -114,6 +116,7 @@ class Runbook:
         folder = runs.folder_of(notebook, pinned.uid)
         journal = runs.open_journal(folder, notebook)
         runs.pin_target(journal, pinned, parameters)
+        kernel.meter(journal)
         print(display.headline(pinned, parameters, origin, folder))
         cluster = Cluster.of(pinned)
         context = Context(parameters, pinned, cluster, journal, given.refuse_if_changed)
@@ -121,7 +124,7 @@ class Runbook:
             keep = partial(files.write, folder, notebook, parameters)
             context = replace(context, keep=keep)
         else:
-            own = lease.of_run(cluster, parameters, folder.name, on_change=context.waiting)
+            own = lease.of_run(cluster, parameters, journal.path, on_change=context.waiting)
             context = replace(context, lease=own)
         kernel.at_end(context, steps.of(notebook, parameters))
         begun = runs.begun_by(notebook)
@@ -266,13 +269,15 @@ def _gate(context: Context) -> Gate:
     """Return who decides: what was reviewed, else the person in front, else the operator."""
     folder = context.journal.path.parent
     rules, who = context.parameters.approval, cache(partial(person, context.cluster))
+    timed = Permission(rules, context.target.production).depends_on_time
+    now = partial(agreed_time, context.cluster) if timed else partial(datetime.now, UTC)
     if reviewed := os.environ.get(REVIEW_VARIABLE, "").strip():
         review = files.read(Path(reviewed))
         return ReviewedGate(
-            context.target, approvals.KERNEL, review, folder, rules=rules, person=who
+            context.target, approvals.KERNEL, review, folder, rules=rules, person=who, now=now
         )
     kind = AskingGate if kernel.interactive() else Gate
-    return kind(context.target, approvals.KERNEL, rules=rules, person=who)
+    return kind(context.target, approvals.KERNEL, rules=rules, person=who, now=now)
 
 
 def _outlook_cells(found: Plan | RunbookError) -> tuple[str, str]:

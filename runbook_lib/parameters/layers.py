@@ -7,9 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from runbook_lib.base import Location, ParameterError, explain, yaml_source
+from runbook_lib.base import Location, ParameterError, shorten, yaml_source
 
 _REPLACED = {("application", "web", "labels")}
 """Mappings that are one value: labels of another application would select nothing together."""
@@ -115,13 +113,7 @@ def of_settings(settings: Sequence[str], name: str = "--set") -> Layer:
             raise ParameterError(
                 f"{name} {setting!r} is no setting", "write it as timeouts.rollout=900"
             )
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ParameterError(
-                f"the value of {name} {setting!r} is not YAML: {explain(error)}",
-                "put it in quotes of YAML's own: KEY='\"…\"'",
-            ) from error
+        value, _ = yaml_source.parse(text, f"the value of {name} {shorten(setting)!r}")
         for key in reversed(keys.split(".")):
             value = {key: value}
         data = merged(data, value)

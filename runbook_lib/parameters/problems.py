@@ -69,6 +69,8 @@ def of_error(detail: ErrorDetails, written: str | None) -> Problem:
     if kind == "extra_forbidden":
         known = list(_model_at(location[:-1]).model_fields)
         return Problem(location, "unknown key", did_you_mean(str(location[-1]), known))
+    if kind == "invalid_key":
+        return Problem(location, "the key is not text", "put it in quotes, or remove it")
     if kind == "too_short":
         return Problem(location, f"needs at least {context['min_length']} item", "add one")
     if kind == "missing":

@@ -13,6 +13,7 @@ from typing import Any
 
 from runbook_lib.base import CommandError, Completed, run
 from runbook_lib.cluster import Kubeconfig
+from runbook_lib.tools import answers
 
 _TIMEOUT = 60.0
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
@@ -102,7 +103,8 @@ class Istioctl:
     def cli(self, *arguments: str, check: bool = True) -> Completed:
         """Run any istioctl command against the cluster."""
         argv = [*self._program, *arguments, *self._options, *self._acting_as]
-        done = run(argv, timeout=self._timeout, check=check)
+        with answers.explained(self._kubeconfig, self._context):
+            done = run(argv, timeout=self._timeout, check=check)
         return replace(done, stdout=_COLOUR.sub("", done.stdout))
 
     @cached_property

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from runbook_lib.base import CommandError, RunbookError
+from runbook_lib.base import METER, CommandError, RunbookError
 from runbook_lib.cluster import Kubeconfig
 
 _READY = re.compile(rb"Forwarding from (127\.0\.0\.1:\d+) ")
@@ -62,6 +62,7 @@ def forwarded(
         *("port-forward", to, *(f":{port}" for port in ports), "--address", "127.0.0.1"),
     ]
     with tempfile.TemporaryFile("w+") as errors:
+        METER.started(argv[0])
         try:
             process = subprocess.Popen(
                 argv,

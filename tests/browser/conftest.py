@@ -28,14 +28,14 @@ def browser() -> Iterator[Browser]:
         running.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def mesh(labs: Shelf) -> Iterator[Lab]:
     """One mesh for all: what these tests look at is the browser."""
     with labs.borrowed(mesh=True, spoil=True) as lab:
         yield lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def server(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with serve(mesh, tmp_path_factory.mktemp("jupyter")) as running:
         yield running

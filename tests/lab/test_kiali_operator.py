@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.wait import State, until
-from runbook_lib.lab.build.binaries import kubernetes_version
+from runbook_lib.lab.build.recipes import kubernetes_version
 from runbook_lib.lab.foundation.state import marked_processes
 from tests.labs import Lab
 

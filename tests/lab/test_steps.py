@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,25 @@ from typing import Any
 
 import pytest
 
-from runbook_lib.base.errors import RunbookError, VerificationFailed, WaitFailed, WaitTimeout
+from runbook_lib.base.errors import (
+    NotApproved,
+    RunbookError,
+    VerificationFailed,
+    WaitFailed,
+    WaitTimeout,
+)
 from runbook_lib.chapters.injection import steps as injection
 from runbook_lib.chapters.policies import authorization, mutual_tls
 from runbook_lib.lab.foundation.state import marked_processes
+from runbook_lib.lifecycle.approvals import Approvals
 from runbook_lib.lifecycle.context import Context
+from runbook_lib.lifecycle.operators import person
+from runbook_lib.lifecycle.permission import agreed_time
+from runbook_lib.lifecycle.review import files
+from runbook_lib.lifecycle.review.gate import ReviewedGate
 from runbook_lib.lifecycle.step import Step
 from runbook_lib.mesh import patience
+from tests.accounts import account
 from tests.labs import Lab, named
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(240)]
@@ -71,6 +84,43 @@ def test_two_ways_to_ask_for_sidecars_contradict_each_other(make: MakeContext) -
     context = make(istio={"revision": "canary"})
     with pytest.raises(RunbookError, match=r"istio-injection, which contradicts .*IST0123"):
         label_and_restart(context)[0].plan(context)
+
+
+def test_a_plan_that_takes_two_persons_takes_two_accounts_of_the_cluster(
+    make: MakeContext, mesh: Lab, kubectl: Callable[..., str], tmp_path: Path
+) -> None:
+    rules = {"persons": 2, "expires": 1}
+    context = make(approval=rules)
+    kubectl("label", "namespace", "xnat", "istio-injection-")
+    step = label_and_restart(context)[0]
+    plan, folder = step.plan(context), tmp_path / "reviewed"
+    folder.mkdir()
+    files.write(folder, "02_label_namespace", context.parameters, plan)
+
+    def require() -> str:
+        gate = ReviewedGate(
+            *(context.target, Approvals(), files.read(folder), tmp_path),
+            rules=context.parameters.approval,
+            person=lambda: person(context.cluster),
+            now=lambda: agreed_time(context.cluster),
+        )
+        gate.ask(plan, step, context.journal)
+        return str(gate.require(plan))
+
+    def approve(by: Lab) -> str:
+        settings = [f"--set=approval.{key}={value}" for key, value in rules.items()]
+        command = (sys.executable, "-m", "runbook_lib", "approve", str(folder), *settings)
+        return by.run(*command, "--set=target.kind=lab")
+
+    context.journal.notebook = "02_label_namespace"
+    approve(mesh)  # the account that carries it out as well: it counts once
+    with pytest.raises(NotApproved, match=r"2 persons have to approve .* and .* did"):
+        require()
+    kubectl("create", "clusterrolebinding", "reviewers", "--clusterrole=view", "--group=reviewers")
+    with account(mesh, "ana", ["reviewers"]) as ana:
+        assert "ana" in approve(ana)
+    assert require().startswith(f"approved by {person(context.cluster)} at ")
+    kubectl("label", "namespace", "xnat", "istio-injection=enabled")
 
 
 def test_in_a_mesh_there_is_nothing_to_label_or_restart(make: MakeContext) -> None:

@@ -13,7 +13,8 @@ from typing import IO, Any
 from runbook_lib import chapters as steps
 from runbook_lib.base import Entry, journal
 from runbook_lib.base.locations import repository_root
-from runbook_lib.lifecycle import Probed, Record, runs
+from runbook_lib.lifecycle import Record, runs
+from tests.chapters import answers
 from tests.labs import Lab
 from tests.unit.samples import lab_parameters
 
@@ -22,6 +23,9 @@ CHAPTERS = [name for name in steps.regular() if steps.of(name, lab_parameters())
 
 LIMIT = 480
 """Seconds for one run: many times what it takes."""
+
+_PYTEST = "import sys; sys.modules['rfc3987_syntax'] = None; import pytest; sys.exit(pytest.main())"
+"""Pytest without a grammar that jsonschema would build for seconds (see `tests/conftest.py`)."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +69,7 @@ class Run:
 
     def answers(self, step: str) -> dict[str, str]:
         """What the site answered to each method when a step was verified."""
-        own = [entry.event for entry in self.entries if entry.step == step]
-        probed = [event for event in own if isinstance(event, Probed)][-1]
-        return {a.method: f"{a.status or '-'} {a.detail}".strip() for a in probed.answers}
+        return answers(self.folder, step)
 
 
 def run(lab: Lab, output: Path, *options: str, command: str = "run", **environ: str) -> Run:
@@ -83,6 +85,18 @@ def back(lab: Lab, folder: Path, keep: str) -> Run:
     parameters = folder / f"keep-{keep}.yaml"
     parameters.write_text(f"target: {{kind: lab}}\nrollback: {{keep: {keep}, kinds: true}}\n")
     return run(lab, folder / "back", "-f", str(parameters), command="rollback")
+
+
+def nbval(lab: Lab, notebook: str, run_folder: Path) -> subprocess.CompletedProcess[str]:
+    """Execute a notebook with `pytest --nbval`, which compares its stored outputs."""
+    return execute(
+        lab,
+        *("-c", _PYTEST, "--nbval", "--nbval-current-env", "-x", "--nbval-cell-timeout", "120"),
+        # The project's own settings are for its tests: kernels may warn.
+        *("-o", "addopts=", "-o", "filterwarnings=default", "-o", "timeout=240"),
+        *("-p", "no:cacheprovider", "--color", "no", f"notebooks/{notebook}.ipynb"),
+        RUNBOOK_RUN_DIR=str(run_folder),
+    )
 
 
 def start(lab: Lab, output: Path, stream: int | IO[str], *options: str) -> subprocess.Popen[str]:

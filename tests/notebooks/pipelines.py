@@ -76,7 +76,7 @@ class Runner:
             for each in ("GITHUB_ENV", "GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY", "RUNNER_TEMP")
         }
         Path(variables["RUNNER_TEMP"]).mkdir()
-        kubeconfig = self._lab.state.kubeconfig.read_text()
+        kubeconfig = Path(self._lab.state.kubeconfig).read_text()
         said, code, exported = "", 0, {}
         for step in self._pipeline["jobs"][name]["steps"]:
             if "run" not in step:
@@ -93,7 +93,7 @@ class Runner:
         return Job(code, said, files)
 
     def _gitlab_job(self, name: str, checkout: Path) -> Job:
-        variables = {"KUBECONFIG": str(self._lab.state.kubeconfig)}
+        variables = {"KUBECONFIG": self._lab.state.kubeconfig}
         done = self._shell("\n".join(self._pipeline[name]["script"]), checkout, variables)
         return Job(done.returncode, done.stdout)
 

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
 import secrets
 import signal
@@ -27,6 +28,7 @@ from runbook_lib.base.wait import State, until
 from runbook_lib.headless import evidence_schema
 from runbook_lib.lifecycle import StepApproved, StepOutcome, runs
 from tests.labs import Lab, named
+from tests.notebooks import counts
 from tests.notebooks.headless import Run, execute, run, start
 from tests.unit.samples import lab_parameters
 
@@ -104,7 +106,7 @@ def test_plan_mode_plans_every_step_and_changes_nothing(lab: Lab, planned: Run) 
     assert "Plan mode: nothing was changed." in planned.output
     namespaces = lab.run("kubectl", "get", "namespaces", "--show-labels")
     assert "istio" not in namespaces
-    assert planned.kinds == {"notebook-started", "step-planned"}
+    assert planned.kinds == {"notebook-started", "step-planned", "spent"}
 
 
 def test_plan_mode_says_what_cannot_be_known_yet(planned: Run) -> None:
@@ -188,6 +190,19 @@ def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None
         lab.run("helm", "history", "istiod", "--namespace", "istio-system", "--output", "json")
     )
     assert [entry["revision"] for entry in history] == [1]
+
+
+@pytest.mark.parametrize("name", ["planned", "first", "second"])
+def test_no_step_makes_others_do_more_than_is_stored(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    run: Run = request.getfixturevalue(name)
+    assert run.code == 0, run.output
+    found = counts.of(run.record)
+    if os.environ.get("RUNBOOK_COUNTS") == "record":
+        counts.store(name, found)
+    more = list(counts.more(found, counts.stored()[name]))
+    assert more == [], "if that has to be: make counts"
 
 
 def test_what_is_exported_for_git_and_what_is_in_the_cluster_agree(

@@ -7,35 +7,74 @@ from pathlib import Path
 import psutil
 import pytest
 from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
 
+from runbook_lib.base.wait import State, until
 from runbook_lib.headless.kernels import Kernels
+from tests.unit.headless.test_kernels import evaluated
 
 pytestmark = pytest.mark.notebooks
 
 
 def running() -> list[psutil.Process]:
-    return [
-        child
-        for child in psutil.Process().children()
-        if "ipykernel_launcher" in " ".join(child.cmdline())
-    ]
+    """The kernels: what the process that they are forked from has started."""
+    return [kernel for nursery in psutil.Process().children() for kernel in nursery.children()]
+
+
+def booted(kernels: Kernels) -> AsyncKernelManager:
+    kernel = kernels.take()
+    evaluated(kernel, "1")
+    return kernel
 
 
 def test_the_next_kernel_boots_while_the_one_before_is_used() -> None:
     with Kernels(2) as kernels:
-        assert len(running()) == 1
-        first = kernels.take()
-        assert len(running()) == 2
-        second = kernels.take()
+        first = booted(kernels)
+        until("the next", lambda: State(len(running()) == 2, f"{len(running())}"), timeout=20)
+        second = booted(kernels)
         assert len(running()) == 2
         assert first.connection_file != second.connection_file
     assert running() == []
 
 
+def test_kernels_share_nothing_but_what_they_imported() -> None:
+    with Kernels(2) as kernels:
+        first = kernels.take()
+        assert evaluated(first, "__import__('os').environ.setdefault('LEFT', 'x')") == "'x'"
+        assert evaluated(first, "setattr(__import__('runbook_lib'), 'left', 1)") == "None"
+        second = kernels.take()
+        assert evaluated(second, "__import__('os').environ.get('LEFT')") == "None"
+        assert evaluated(second, "hasattr(__import__('runbook_lib'), 'left')") == "False"
+        numbers = [evaluated(each, "__import__('random').random()") for each in (first, second)]
+        assert len(set(numbers)) == 2
+        groups = {evaluated(each, "__import__('os').getpgid(0)") for each in (first, second)}
+        assert len(groups) == 2, "a signal to one is for it and its programs alone"
+
+
+def test_a_kernel_that_is_killed_is_missed_at_once() -> None:
+    with Kernels(1) as kernels:
+        kernel = booted(kernels)
+        assert run_sync(kernel.is_alive)()
+        (process,) = running()
+        process.kill()
+        psutil.wait_procs([process], timeout=10)
+        assert not run_sync(kernel.is_alive)()
+
+
+def test_kernels_end_with_what_they_are_forked_from() -> None:
+    with Kernels(1) as kernels:
+        kernel = booted(kernels)
+        (process,), (nursery,) = running(), psutil.Process().children()
+        nursery.kill()
+        _, alive = psutil.wait_procs([process], timeout=10)
+        assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
+        assert not run_sync(kernel.is_alive)()
+
+
 def test_no_kernel_is_left_however_the_block_is_left() -> None:
     def leave_early() -> None:
         with Kernels(3) as kernels:
-            kernels.take()
+            booted(kernels)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):

@@ -16,12 +16,14 @@ from typing import Any
 import pytest
 import yaml
 
-from runbook_lib.base import ExitCode
+from runbook_lib.base import Entry, ExitCode, journal
 from runbook_lib.base.wait import State, until
-from runbook_lib.lifecycle import Client
+from runbook_lib.lifecycle import Client, runs
 from runbook_lib.site import dicom
+from tests.chapters import parameters_for, take_chapter
 from tests.labs import Lab
-from tests.notebooks.headless import Run, run
+from tests.notebooks import headless
+from tests.notebooks.headless import run
 from tests.soak import inputs, judging
 from tests.soak.clients import Attempt, Browser, Device, Rest, Upload, at_work
 
@@ -55,7 +57,7 @@ PARAMETERS: dict[str, Any] = {
 
 
 SHORT = ("01_install_istio", "02_label_namespace", "04_mutual_tls", "05_authorization")
-WAY = () if "RUNBOOK_ROUNDS" in os.environ else [o for n in SHORT for o in ("--only", n)]
+CHAPTERS = headless.CHAPTERS if "RUNBOOK_ROUNDS" in os.environ else SHORT
 """The suite leaves out what no client meets: autoscalers, and Kiali."""
 
 
@@ -72,27 +74,23 @@ def two_replicas(lab: Lab) -> Lab:
 
 
 def test_what_clients_notice_was_announced(two_replicas: Lab, tmp_path: Path) -> None:
-    parameters = tmp_path / "parameters.yaml"
-    parameters.write_text(yaml.safe_dump(PARAMETERS))
-    back = tmp_path / "back.yaml"
-    back.write_text(yaml.safe_dump({**PARAMETERS, "rollback": {"kinds": True}}))
+    given = parameters_for(two_replicas, **{**PARAMETERS, "rollback": {"kinds": True}})
     clients = at(two_replicas)
     with at_work(clients):
-        there = run(two_replicas, tmp_path / "there", "-f", str(parameters), *WAY)
-        assert there.code == ExitCode.DONE, there.output
-        back_again = run(two_replicas, tmp_path / "back", "-f", str(back), command="rollback")
-        assert back_again.code == ExitCode.DONE, back_again.output
+        for chapter in (*CHAPTERS, "90_rollback"):
+            take_chapter(given, chapter, tmp_path / chapter)
     attempts = [attempt for each in clients for attempt in each.attempts]
-    seen = judged(attempts, there, back_again)
+    evidence = [journal.read(each / runs.EVIDENCE).entries for each in tmp_path.iterdir()]
+    seen = judged(attempts, *evidence)
     # The database was away, and web pods were replaced: somebody has to have noticed.
     assert {each.first.client for each in seen} >= {Client.BROWSER, Client.REST}
     counted = Counter(attempt.client for attempt in attempts)
     assert all(counted[client] >= 10 for client in Client), counted
 
 
-def judged(attempts: list[Attempt], *runs: Run) -> list[judging.Outage]:
-    """All outages; none may be there that no run announced."""
-    announced = [window for each in runs for window in judging.windows(each.entries)]
+def judged(attempts: list[Attempt], *evidence: tuple[Entry, ...]) -> list[judging.Outage]:
+    """All outages; none may be there that no evidence announces."""
+    announced = [window for each in evidence for window in judging.windows(each)]
     found = list(judging.outages(attempts))
     print(*map(str, found), sep="\n")
     for window in announced:
@@ -126,13 +124,14 @@ def test_a_site_is_never_worse_after_a_run_than_before(
         each.put_in(lab)
     before = working(lab)
     clients = at(lab)
+    way = [option for chapter in CHAPTERS for option in ("--only", chapter)]
     with at_work(clients):
-        done = run(lab, tmp_path / "run", "-f", str(given))
+        done = run(lab, tmp_path / "run", "-f", str(given), *way)
     print(f"ended with {done.code}")
     after = working(lab)
     assert before <= after, f"{before - after} worked before\n{done.output}"
     if done.changed:  # else whatever fails comes from what was put in
-        judged([attempt for each in clients for attempt in each.attempts], done)
+        judged([attempt for each in clients for attempt in each.attempts], done.entries)
 
 
 def at(lab: Lab) -> tuple[Browser, Rest, Upload, Device]:

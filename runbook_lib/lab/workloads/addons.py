@@ -49,7 +49,7 @@ async def prometheus(
     )
     switches = [each for each in arguments if "=" not in each]
     pairs = [f"{flag}={place(value)}" for flag, value in flags.items()]
-    return Launch([around.build.program("prometheus"), *switches, *pairs], env)
+    return Launch([around.addon("prometheus"), *switches, *pairs], env)
 
 
 async def jaeger(
@@ -65,7 +65,7 @@ async def jaeger(
     file = arguments.index("--config") + 1
     config = _replaced(_read(Path(place(arguments[file]))), place)
     arguments[file] = str(write_private(root / "jaeger.yaml", yaml.safe_dump(config)))
-    return Launch([around.build.program("jaeger"), *arguments], env)
+    return Launch([around.addon("jaeger"), *arguments], env)
 
 
 async def kiali(
@@ -104,7 +104,7 @@ async def kiali(
         traces["in_cluster_url"] = url or "http://tracing.istio-system:16685/jaeger"
     copy = write_private(root / "kiali.yaml", yaml.safe_dump(config))
     env |= {"KUBERNETES_SERVICE_HOST": API_SERVICE_IP, "KUBERNETES_SERVICE_PORT": "443"}
-    return Launch([around.build.program("kiali"), "-config", copy], env)
+    return Launch([around.addon("kiali"), "-config", copy], env)
 
 
 def _places(container: Container, root: Path) -> Callable[[str], str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import httpx
 
+from runbook_lib.lab.build.behind import BeingCompiled
 from runbook_lib.lab.foundation.errors import LabError
 from runbook_lib.lab.foundation.process import (
     DIE_WITH_PARENT,
@@ -37,6 +38,13 @@ BACKOFF_FIRST, BACKOFF_MOST, BACKOFF_RESET = 0.5, 10.0, 10.0
 def now() -> str:
     """The time as Kubernetes writes it, in whole seconds."""
     return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _reason(error: Exception) -> str:
+    """Return why a container waits that could not be started, in a kubelet's words."""
+    if isinstance(error, BeingCompiled):
+        return "ContainerCreating"
+    return "FailedMount" if isinstance(error, NotMountable) else "CreateContainerError"
 
 
 class ContainerRuntime:
@@ -197,8 +205,7 @@ class ContainerRuntime:
         try:
             self._launch = await prepare()
         except (LabError, httpx.HTTPError) as error:
-            reason = "FailedMount" if isinstance(error, NotMountable) else "CreateContainerError"
-            self._wait(reason, str(error) or type(error).__name__)
+            self._wait(_reason(error), str(error) or type(error).__name__)
             return None
         except Exception as error:  # a mistake of the lab's: the pod says so, and does not wait on
             log.exception("%s could not be started", self._label)

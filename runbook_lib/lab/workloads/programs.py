@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from runbook_lib.lab.build import behind
 from runbook_lib.lab.build.binaries import Build, envoy
 from runbook_lib.lab.foundation.addresses import API_SERVICE_IP
 from runbook_lib.lab.foundation.certificates import kubeconfig, write_private
@@ -47,6 +48,7 @@ class Surroundings:
         authority: Certificate that signed the API server's.
         nft: The program of that name.
         node: Allocatable `cpu` (cores) and `memory` (bytes).
+        folder: The lab's.
     """
 
     build: Build
@@ -54,6 +56,16 @@ class Surroundings:
     authority: Path
     nft: Path
     node: dict[str, int]
+    folder: Path
+
+    def addon(self, name: str) -> Path:
+        """The program of an add-on.
+
+        Raises:
+            BeingCompiled: It is not there yet.
+            LabError: It could not be compiled.
+        """
+        return behind.require(self.build.program(name), self.folder)
 
     def istio(self, container: Container) -> Build:
         """What the tag of a container's image names, as in a registry; `latest` is the build's."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from runbook_lib.base import MASK
+from runbook_lib.cluster import quantities
 from runbook_lib.lifecycle.plan import Action, Change, Content, Plan, Unknown, of_json
 from runbook_lib.lifecycle.review.sealing import is_sealed, sealed
 
@@ -127,7 +128,7 @@ def _lines(reviewed: Any, now: Any, place: str = "", *, filled: bool = False) ->
     elif isinstance(reviewed, list) and isinstance(now, list) and len(reviewed) == len(now):
         for number, (old, new) in enumerate(zip(reviewed, now, strict=True)):
             yield from _lines(old, new, f"{place}[{number}]", filled=filled)
-    elif reviewed != now:
+    elif reviewed != now and not quantities.alike(reviewed, now, *place.split(".")):
         yield f"  {place or 'the object'}: {_shown(reviewed)} when reviewed, {_shown(now)} now"
 
 

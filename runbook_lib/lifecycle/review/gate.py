@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 from runbook_lib.base import Journal, NotApproved, PlanChanged
@@ -33,6 +34,7 @@ class ReviewedGate(Gate):
         *,
         rules: ApprovalParameters,
         person: Callable[[], Person],
+        now: Callable[[], datetime],
     ) -> None:
         """Approve what was reviewed.
 
@@ -43,8 +45,9 @@ class ReviewedGate(Gate):
             folder: This run's, beside those of earlier ones.
             rules: What an approval takes besides.
             person: Who carries it out, which counts as an approval.
+            now: The time in UTC.
         """
-        super().__init__(target, approvals, rules=rules, person=person)
+        super().__init__(target, approvals, rules=rules, person=person, now=now)
         self._review, self._folder = review, folder
         self._notebook = ""
 
@@ -75,7 +78,9 @@ class ReviewedGate(Gate):
         return approval
 
     def _require_permission(self) -> None:
-        self._permission.require_window(self._now())
+        now = self._now()
+        self._permission.require_window(now)
+        self._permission.require_fresh(self._review.made, now)
         account = self._person().account
         self._permission.require_persons(self._review.approved_by | ({account} - {""}))
 

@@ -31,7 +31,7 @@ FORBIDDEN = [
     ("lab-extra", "tools/programs.py", "import psutil"),
     ("aws-extra", "lifecycle/target.py", "import boto3"),
     ("aws-extra", "tools/helm.py", "from botocore import config"),
-    ("s3-extra", "headless/report.py", "import fsspec"),
+    ("s3-extra", "headless/report/page.py", "import fsspec"),
     ("lab-to-outside", "lab/workloads/pods.py", "from runbook_lib.cluster import pods"),
     ("lab", "lab/network/dns.py", "from runbook_lib.lab.workloads import pods"),
     ("lab", "lab/unheard_of/__init__.py", ""),

@@ -15,7 +15,6 @@ LONGER = {
     "chapters/shared/release/planner.py": "one class: plan, apply and prove one release of Helm",
     "cluster/client.py": "one class: what can be asked of a cluster",
     "diagnosis/looking.py": "one class: everything that is looked at, each thing a few lines",
-    "lab/build/binaries.py": "one recipe after the other, each a few lines",
     "lab/standins/kiali_objects.py": "what Kiali's operator makes of a resource, object by object",
     "lab/standins/kiali_operator.py": "what Kiali's operator does in the order in which it does it",
 }

@@ -12,7 +12,7 @@ import pytest
 
 from runbook_lib.base import chain
 from runbook_lib.base.errors import RunbookError
-from runbook_lib.base.journal import Event, History, Journal, read, seal_of
+from runbook_lib.base.journal import Event, History, Journal, Tail, read, seal_of
 from runbook_lib.base.redact import MASK
 
 
@@ -148,3 +148,22 @@ def test_processes_that_append_at_once_do_not_mix_their_lines(tmp_path: Path) ->
     assert seal_of(path).lines == 400
     for name in "ab":
         assert [line["number"] for line in lines if line["run"] == name] == list(range(200))
+
+
+def test_what_is_added_is_told_once_and_a_line_that_is_half_written_when_it_is_whole(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "evidence.jsonl"
+    tail = Tail(path)
+    assert list(tail.new()) == []
+    journal = Journal(path, run="r")
+    for number in (1, 2):
+        journal.record(Said(str(number)))
+    assert list(tail.new()) == list(read(path).entries)
+    assert list(tail.new()) == []
+    journal.record(Said("3"))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-5])
+    assert list(tail.new()) == []
+    path.write_bytes(whole)
+    assert list(tail.new()) == [read(path).entries[-1]]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,9 @@ import urllib3
 from kubernetes.client.exceptions import ApiException
 
 from runbook_lib.base.errors import ClusterRefused, ClusterUnreachable
-from runbook_lib.cluster.connection import Kubeconfig, api_errors, describe, is_loopback
+from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.connection import Kubeconfig, api_errors, clock, describe, is_loopback
+from tests.outages import api
 
 WHERE = (Kubeconfig.of(Path("/k")), "prod", "get Pod xnat/web-0")
 
@@ -84,6 +87,36 @@ def test_no_use_of_the_api_server_is_unreachable_with_a_command_to_check(error: 
         raise error
     assert "get Pod xnat/web-0" in caught.value.cause
     assert "kubectl --kubeconfig /k --context prod get --raw /readyz" in caught.value.remedy
+
+
+def test_where_credentials_are_refused_a_clock_that_is_wrong_is_named() -> None:
+    refused = answer(401, "Unauthorized", "Unauthorized")
+    refused.headers = {"Date": "Fri, 02 Jan 2026 03:04:05 GMT"}
+    with pytest.raises(ClusterUnreachable) as caught, api_errors(*WHERE):
+        raise refused
+    assert "this machine's clock is " in caught.value.cause
+    assert "ahead of the API server's" in caught.value.cause
+    assert caught.value.remedy.startswith("set this machine's clock")
+
+
+@pytest.mark.parametrize("date", ["", "yesterday", "Fri, 99 Jan 2026 03:04:05 GMT"])
+def test_a_date_that_is_none_says_nothing_of_clocks(date: str) -> None:
+    assert clock.time_in({"Date": date}) is None
+    assert clock.time_in(None) is None
+
+
+@pytest.mark.parametrize(("age", "named"), [(timedelta(), False), (timedelta(days=400), True)])
+def test_a_certificate_that_has_expired_by_a_wrong_clock_has_the_clock_named(
+    tmp_path: Path, age: timedelta, named: bool
+) -> None:
+    """A server whose certificate ended a day ago, and whose clock may say that it has not."""
+    now = datetime.now(UTC)
+    with (
+        api.dated(now - age, valid_until=now - timedelta(days=1), folder=tmp_path) as path,
+        pytest.raises(ClusterUnreachable, match="certificate has expired") as caught,
+    ):
+        Cluster(Kubeconfig.of(path), "c").uid()
+    assert ("this machine's clock is 400 d ahead of" in caught.value.cause) is named
 
 
 def test_the_innermost_cause_is_shown() -> None:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from runbook_lib.base.errors import KindNotInstalled
 from runbook_lib.base.journal import Journal
-from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.client import Cluster, Everything
 from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from tests.unit.samples import LAB, lab_parameters
@@ -17,7 +17,13 @@ WEB = {"app": "xnat-web"}
 
 OF_KUBERNETES = (
     *("v1", "admissionregistration.k8s.io/", "apiextensions.k8s.io/", "apps/", "autoscaling/"),
-    *("batch/", "networking.k8s.io/", "policy/", "rbac.authorization.k8s.io/"),
+    *(
+        "batch/",
+        "coordination.k8s.io/",
+        "networking.k8s.io/",
+        "policy/",
+        "rbac.authorization.k8s.io/",
+    ),
 )
 """Groups that every cluster serves."""
 
@@ -55,6 +61,22 @@ class GivenCluster:
     ) -> Object | None:
         found = (o for o in self.list(version, kind, namespace) if o["metadata"]["name"] == name)
         return next(found, None)
+
+    def apply(self, manifest: Object, *, dry_run: bool, **_how: Any) -> Object:
+        """Take what is planned as it is given: there is nothing to merge it with."""
+        assert dry_run, "it only reads"
+        return manifest
+
+    def everything(
+        self, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Everything:
+        found = [
+            item
+            for item in self.objects
+            if namespace in (None, item["metadata"].get("namespace"))
+            and (labels or {}).items() <= (item["metadata"].get("labels") or {}).items()
+        ]
+        return Everything(found, {})
 
 
 def context(folder: Path, *objects: Object, **given: Any) -> Context:

@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 from typer.testing import CliRunner
 
+from runbook_lib.base.locations import repository_root
 from runbook_lib.cli import app
 from runbook_lib.headless.evidence_schema import schema
 from runbook_lib.lifecycle import runs
@@ -45,6 +46,12 @@ def test_every_line_keeps_to_the_schema_that_is_printed(tmp_path: Path) -> None:
         runs.open_journal(tmp_path, "04_mutual_tls").of_step("strict").record(event)
     for line in (tmp_path / runs.EVIDENCE).read_text().splitlines():
         validator.validate(json.loads(line))
+
+
+def test_the_schema_that_is_delivered_is_the_one_that_is_printed() -> None:
+    written = repository_root() / "docs" / "evidence.schema.json"
+    printed = CliRunner().invoke(app, ["runs", "schema"]).stdout
+    assert written.read_text() == printed, "istio-runbook runs schema > docs/evidence.schema.json"
 
 
 @pytest.mark.parametrize(

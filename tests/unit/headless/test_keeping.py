@@ -13,8 +13,11 @@ from typer.testing import CliRunner, Result
 
 from runbook_lib.base import ExitCode
 from runbook_lib.cli import app
-from runbook_lib.lifecycle import runs
+from runbook_lib.cluster import Cluster
+from runbook_lib.lifecycle import lease, runs, target
+from tests.unit.doubles.given_cluster import GivenCluster
 from tests.unit.events import planned, started, verified
+from tests.unit.samples import LAB
 
 LINE = "2026-03-0{day}T05:06:07.000Z"
 
@@ -171,3 +174,25 @@ def test_a_seal_from_elsewhere_counts_where_the_summary_is_of_whoever_changed_th
 def test_what_is_no_run_is_bad_input(tmp_path: Path) -> None:
     done = cli("report", str(tmp_path))
     assert "there is no run in" in str(done.exception)
+
+
+@pytest.mark.parametrize(
+    ("holder", "code", "said"),
+    [("own", 10, "the end is missing"), ("20270101T000000Z", 0, "says nothing of this run")],
+)
+def test_the_lease_shows_an_end_that_is_missing_as_long_as_no_later_run_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, holder: str, code: int, said: str
+) -> None:
+    folder = tmp_path / "20260101T000000Z"
+    runs.open_journal(folder, "04_mutual_tls").record(started())
+    told = {lease.RUN: folder.name if holder == "own" else holder, lease.SEAL: f"2:{'0' * 64}"}
+    item = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "istio-runbook", "namespace": "kube-system", "annotations": told},
+    }
+    monkeypatch.setattr(target, "resolve", lambda _parameters: LAB)
+    monkeypatch.setattr(Cluster, "of", lambda _target: GivenCluster(item))
+    done = cli("report", str(folder), "--check", "--lease")
+    assert done.exit_code == code
+    assert said in done.stdout

@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 
 from runbook_lib.headless.kernels import Kernels
 
 
-def evaluated(kernels: Kernels, expression: str) -> str:
-    client = kernels.take().client()
+def evaluated(kernel: AsyncKernelManager, expression: str) -> str:
+    """Return what a kernel makes of an expression, as text."""
+    client = kernel.client()
     client.start_channels()
     try:
         run_sync(client.wait_for_ready)(timeout=30)
@@ -37,5 +39,5 @@ def test_kernels_start_where_temporary_files_have_long_paths_and_python3_is_of_o
     monkeypatch.setenv("JUPYTER_PATH", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", str(temporary))
     with Kernels(1) as kernels:
-        assert evaluated(kernels, "__import__('sys').executable") == repr(sys.executable)
+        assert evaluated(kernels.take(), "__import__('sys').executable") == repr(sys.executable)
     assert list(temporary.iterdir()) == []

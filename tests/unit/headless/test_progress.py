@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from rich.progress import Progress
 
+from runbook_lib.base import journal
 from runbook_lib.base.journal import Event
 from runbook_lib.headless import progress
 from runbook_lib.headless.run import Failure, Result
@@ -75,7 +76,7 @@ class Watched:
         self.console, self._written = text_console()
         bar = Progress(console=self.console, disable=True)
         self._view = progress.View(self.console, bar, 1, clock=lambda: self.now)
-        self._path = folder / runs.EVIDENCE
+        self._tail = journal.Tail(folder / runs.EVIDENCE)
         self._step = runs.open_journal(folder, "04").of_step("strict")
 
     def after(self, seconds: float, *events: Event) -> list[str]:
@@ -84,7 +85,7 @@ class Watched:
         self._written.truncate()
         for _ in range(round(seconds)):
             self.now += 1
-            self._view.show_new(self._path)
+            self._view.show(self._tail.new())
             self._view.show_alive()
         for event in events:
             self._step.record(event)

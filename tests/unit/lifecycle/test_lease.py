@@ -3,13 +3,25 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from runbook_lib.base import chain
 from runbook_lib.base.errors import ClusterRefused
+from runbook_lib.base.journal import Journal, seal_of
 from runbook_lib.cluster.objects import Object
-from runbook_lib.lifecycle.lease import HOLDER_VARIABLE, Holder, Lease, LeaseHeld, identity
+from runbook_lib.lifecycle.lease import (
+    HOLDER_VARIABLE,
+    Holder,
+    Lease,
+    LeaseHeld,
+    held_by,
+    identity,
+    noted,
+)
+from tests.unit.events import started
 
 
 class Stored:
@@ -175,6 +187,23 @@ def test_whoever_writes_between_reading_and_taking_wins(cluster: Cluster) -> Non
     assert cluster.spec["holderIdentity"] == "b"
 
 
+def test_a_renewal_of_its_own_in_between_is_no_other_run(cluster: Cluster) -> None:
+    holder = cluster.lease("a")
+    with holder.held():
+        read = cluster.get
+
+        def renewed_meanwhile(*of: str) -> Object | None:
+            cluster.get = read  # type: ignore[method-assign]
+            before = read(*of)
+            holder._renew_own()
+            return before
+
+        cluster.get = renewed_meanwhile  # type: ignore[method-assign,assignment]
+        with holder.held():
+            assert cluster.spec["holderIdentity"] == "a"
+    assert cluster.shown == []
+
+
 def test_only_the_holder_lets_go(cluster: Cluster) -> None:
     with cluster.lease("a").held():
         cluster.lease("b").release()
@@ -197,3 +226,36 @@ def test_a_run_names_itself_and_notebooks_of_one_jupyter_server_belong_together(
     assert identity({HOLDER_VARIABLE: "r1"}) == "r1"
     assert identity({"JPY_PARENT_PID": "7"}) == identity({"JPY_PARENT_PID": "7"})
     assert identity({"JPY_PARENT_PID": "7"}) != identity({"JPY_PARENT_PID": "8"})
+
+
+def test_the_seal_of_the_evidence_stands_on_the_lease_of_its_run_to_the_end(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    evidence = tmp_path / "run-a" / "evidence.jsonl"
+    own = Lease(cluster, Holder("a", "run-a", "a@here", evidence), seconds=60)
+    journal = Journal(evidence, run="run-a")
+    journal.record(started())
+    with own.held():
+        assert noted(cluster, "run-a") == seal_of(evidence)
+        journal.record(started())
+        own._renew_own()
+        assert noted(cluster, "run-a") == seal_of(evidence)
+        journal.record(started())
+    own.release()
+    assert noted(cluster, "run-a") == seal_of(evidence)
+    whole = evidence.read_bytes()
+    evidence.write_bytes(b"".join(whole.splitlines(keepends=True)[:-1]))
+    sealed = noted(cluster, "run-a")
+    assert sealed is not None
+    (fault,) = chain.faults(evidence, [sealed])
+    assert fault == "the end is missing: 3 lines were sealed, and 2 are there"
+    assert noted(cluster, "run-b") is None
+
+
+def test_who_holds_it_is_told_until_it_is_let_go_of(cluster: Cluster) -> None:
+    assert held_by(cluster) == ""
+    own = cluster.lease("a")
+    with own.held():
+        assert held_by(cluster).startswith("run run-a of a@here, since 20")
+    own.release()
+    assert held_by(cluster) == ""

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from runbook_lib.base.errors import NotApproved, ParameterError
-from runbook_lib.lifecycle.permission import Permission
+from runbook_lib.lifecycle.permission import Permission, agreed_time
 from runbook_lib.parameters import ApprovalParameters
 from tests.unit.samples import lab_parameters
 
@@ -93,3 +93,45 @@ def test_a_window_that_is_none_is_refused(window: dict[str, Any], said: str) -> 
     given = {"days": ["sat"], "begin": "20:00", "end": "21:00"}
     with pytest.raises(ParameterError, match=said):
         lab_parameters(approval={"window": {**given, **window}})
+
+
+class Clock:
+    """A cluster whose clock differs from this machine's."""
+
+    def __init__(self, ahead: timedelta | None) -> None:
+        self.ahead = ahead
+
+    def time(self) -> datetime | None:
+        return None if self.ahead is None else datetime.now(UTC) + self.ahead
+
+
+@pytest.mark.parametrize("ahead", [None, timedelta(), timedelta(minutes=4)])
+def test_clocks_that_hardly_differ_agree(ahead: timedelta | None) -> None:
+    assert datetime.now(UTC) - agreed_time(Clock(ahead)) < timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    ("ahead", "words"),
+    [
+        (timedelta(hours=2, seconds=30), "this machine's clock is 2 h behind the API server's"),
+        (timedelta(days=-400, hours=-1), "this machine's clock is 400 d 1 h ahead of"),
+    ],
+)
+def test_by_a_clock_that_may_be_wrong_nothing_is_approved(ahead: timedelta, words: str) -> None:
+    with pytest.raises(NotApproved, match=words):
+        agreed_time(Clock(ahead))
+
+
+@pytest.mark.parametrize(
+    ("given", "production", "expected"),
+    [
+        ({}, True, False),
+        ({"expires": 1}, False, True),
+        ({"window": {"days": ["sat"], "begin": "20:00", "end": "21:00"}}, True, True),
+        ({"window": {"days": ["sat"], "begin": "20:00", "end": "21:00"}}, False, False),
+    ],
+)
+def test_the_time_is_asked_for_only_where_it_matters(
+    given: dict[str, Any], production: bool, expected: bool
+) -> None:
+    assert permission(production=production, **given).depends_on_time is expected

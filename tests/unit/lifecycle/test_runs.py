@@ -9,10 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from runbook_lib.base import journal
 from runbook_lib.base.errors import RunbookError, TargetChanged
 from runbook_lib.base.journal import read
 from runbook_lib.lifecycle import runs
-from runbook_lib.lifecycle.events import NotebookStarted
+from runbook_lib.lifecycle.events import NotebookStarted, Waiting
 from tests.unit.samples import LAB, PRODUCTION, lab_parameters
 
 PARAMETERS = lab_parameters()
@@ -78,3 +79,36 @@ def test_a_run_refuses_to_go_on_with_another_cluster(tmp_path: Path, other: obje
     with pytest.raises(TargetChanged, match="this run works on lab-default"):
         runs.pin_target(runs.open_journal(tmp_path, "02"), other, PARAMETERS)  # type: ignore[arg-type]
     assert len(read(tmp_path / runs.EVIDENCE).entries) == 1
+
+
+def _began(root: Path, name: str, uid: str) -> Path:
+    folder = root / name
+    target = replace(LAB, uid=uid)
+    runs.pin_target(runs.open_journal(folder, "04_mutual_tls"), target, PARAMETERS)
+    return folder / runs.EVIDENCE
+
+
+def test_only_runs_on_the_same_cluster_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = _began(tmp_path, "1", "uid-a")
+    _began(tmp_path, "2", "uid-b")
+    _began(tmp_path, "3", "uid-a")
+    understood: list[Path] = []
+    monkeypatch.setattr(journal, "read", lambda path: understood.append(path) or read(path))
+    assert [run.run for run in runs.records_on(tmp_path, "uid-a", before="3")] == ["1"]
+    assert understood == [own], "nothing of another cluster, and nothing later"
+
+
+def test_a_run_that_has_ended_is_read_once_and_one_that_goes_on_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _began(tmp_path, "1", "uid-a")
+    understood: list[Path] = []
+    monkeypatch.setattr(journal, "read", lambda path: understood.append(path) or read(path))
+    runs.records_on(tmp_path, "uid-a")
+    runs.records_on(tmp_path, "uid-a")
+    assert understood == [path]
+    runs.open_journal(path.parent, "05_authorization").record(Waiting("for the site"))
+    runs.records_on(tmp_path, "uid-a")
+    assert understood == [path, path]

@@ -12,11 +12,13 @@ from runbook_lib.base.errors import RunbookError
 from runbook_lib.base.journal import Event, Journal
 from runbook_lib.chapters.shared import Chapter
 from runbook_lib.cluster.client import Cluster
+from runbook_lib.cluster.objects import Object
 from runbook_lib.lifecycle.context import Context
 from runbook_lib.lifecycle.plan import Change, Plan
 from runbook_lib.lifecycle.step import Step, Verification
 from runbook_lib.notebook import display, overview
 from runbook_lib.notebook.overview import Overview, Progress, StepProgress
+from tests.unit.doubles.given_cluster import GivenCluster
 from tests.unit.events import (
     APPLYING,
     APPROVED,
@@ -53,9 +55,9 @@ class _Planned(Step):
         raise AssertionError("the start page only plans")
 
 
-def _context(folder: Path) -> Context:
+def _context(folder: Path, *objects: Object) -> Context:
     journal = Journal(folder / "own" / "evidence.jsonl", run="own")
-    return Context(lab_parameters(), LAB, cast(Cluster, None), journal)
+    return Context(lab_parameters(), LAB, cast(Cluster, GivenCluster(*objects)), journal)
 
 
 def _changing(step: str) -> Plan:
@@ -102,6 +104,27 @@ def test_state_of_a_step(
     monkeypatch.setattr(steps, "CHAPTERS", _with("01_x", _Planned("s", outcome)))
     [row] = overview.of(_context(tmp_path), tmp_path).rows
     assert row.progress is expected
+
+
+def test_who_changes_the_cluster_since_when_and_by_which_run_stands_above(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "CHAPTERS", _with("01_x", _Planned("s", Plan("s", UID))))
+    by = {"istio-runbook/run": "20260102T030405Z", "istio-runbook/by": "<ana@here>"}
+    item = {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "istio-runbook", "namespace": "kube-system", "annotations": by},
+        "spec": {"holderIdentity": "x", "acquireTime": "2026-01-02T03:04:05.000000Z"},
+    }
+    told = (
+        "The Lease of this cluster is held by run 20260102T030405Z of <ana@here>, since 2026-01-02"
+    )
+    page = overview.of(_context(tmp_path, item), tmp_path)
+    assert str(page).startswith(f"{told} 03:04:05 UTC.\n")
+    assert "&lt;ana@here&gt;" in display.overview_html(page)
+    item["spec"] = {"holderIdentity": ""}
+    assert overview.of(_context(tmp_path, item), tmp_path).held == ""
 
 
 def _with(name: str, step: Step, *, on_request: bool = False) -> dict[str, Chapter]:

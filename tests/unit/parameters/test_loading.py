@@ -81,7 +81,39 @@ def test_a_file_that_is_not_utf8_says_where(tmp_path: Path) -> None:
 def test_an_alias_inside_itself_is_refused_without_recursion(tmp_path: Path) -> None:
     path = tmp_path / "loop.yaml"
     path.write_text("application: &again\n  web: *again\n")
-    with pytest.raises(ParameterError, match=r"application\.web\.web: unknown key"):
+    with pytest.raises(ParameterError, match=r"loop\.yaml: the anchor in line 1 contains itself"):
+        parameters.load(path)
+
+
+def test_aliases_that_stand_for_millions_of_values_are_refused_before_they_do(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "laughs.yaml"
+    levels = [f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]" for n in range(1, 9)]
+    path.write_text("\n".join(["l0: &l0 [x]", *levels]))
+    with pytest.raises(ParameterError, match=r"aliases from line \d stand for more than 100000"):
+        parameters.load(path)
+
+
+def test_what_is_nested_beyond_all_use_is_refused_in_files_and_settings(tmp_path: Path) -> None:
+    path = tmp_path / "deep.yaml"
+    deep = "[" * 120 + "]" * 120
+    path.write_text(f"kiali: {{spec: {{x: {deep}}}}}\n")
+    with pytest.raises(ParameterError, match=r"deep\.yaml is nested too deeply"):
+        parameters.load(path)
+    with pytest.raises(ParameterError, match=r"the value of --set .* is nested too deeply"):
+        layers.of_settings([f"kiali.spec={deep}"])
+
+
+def test_a_date_that_is_none_is_an_error_in_a_setting_too() -> None:
+    with pytest.raises(ParameterError, match=r"month must be in 1\.\.12.*\n→ put the value"):
+        layers.of_settings(["upgrade.to=2026-13-01"])
+
+
+def test_a_key_that_is_not_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text("target: {kind: lab}\ntimeouts: {1: 2}\n")
+    with pytest.raises(ParameterError, match=r"timeouts\[1\]: the key is not text → put it in"):
         parameters.load(path)
 
 

@@ -18,14 +18,9 @@ def applying(parameters: Parameters, base: str, istiod: str) -> tuple[Right, ...
         istiod: The step that applies istiod.
     """
     namespace = parameters.istio.namespace
-    hook, validator, default = _hooks(parameters)
+    hook, validator, _ = _hooks(parameters)
     return (
-        Right(("customresourcedefinitions",), APPLY, "apiextensions.k8s.io", steps=(base,)),
-        Right(
-            ("validatingwebhookconfigurations",), APPLY, _ADMISSION, names=(default,), steps=(base,)
-        ),
-        Right(("secrets",), ("create", "update"), "", namespace, steps=(base, istiod)),
-        Right(("serviceaccounts",), APPLY, "", namespace, steps=(base, istiod)),
+        *applying_base(parameters, base, istiod),
         Right(("configmaps", "services"), APPLY, "", namespace, steps=(istiod,)),
         Right(("deployments",), APPLY, "apps", namespace, steps=(istiod,)),
         Right(("horizontalpodautoscalers",), APPLY, "autoscaling", namespace, steps=(istiod,)),
@@ -46,10 +41,39 @@ def applying(parameters: Parameters, base: str, istiod: str) -> tuple[Right, ...
     )
 
 
+def applying_base(parameters: Parameters, step: str, *others: str) -> tuple[Right, ...]:
+    """Return what istio-base takes.
+
+    Args:
+        parameters: They name what its chart makes.
+        step: The step that applies it.
+        others: Steps with a release of their own in the same namespace.
+    """
+    namespace, default = parameters.istio.namespace, _hooks(parameters)[2]
+    return (
+        Right(("customresourcedefinitions",), APPLY, "apiextensions.k8s.io", steps=(step,)),
+        Right(
+            ("validatingwebhookconfigurations",), APPLY, _ADMISSION, names=(default,), steps=(step,)
+        ),
+        Right(("secrets",), ("create", "update"), "", namespace, steps=(step, *others)),
+        Right(("serviceaccounts",), APPLY, "", namespace, steps=(step, *others)),
+    )
+
+
 def uninstalling(parameters: Parameters, step: str) -> tuple[Right, ...]:
     """Return what a step needs to uninstall both releases: Helm deletes what it made."""
+    *_, default = _hooks(parameters)
+    base = ("validatingwebhookconfigurations",)
+    return (
+        *uninstalling_istiod(parameters, step),
+        Right(base, ("delete",), _ADMISSION, names=(default,), steps=(step,)),
+    )
+
+
+def uninstalling_istiod(parameters: Parameters, step: str) -> tuple[Right, ...]:
+    """Return what a step needs to uninstall istiod alone, beside another one."""
     namespace, delete = parameters.istio.namespace, ("delete",)
-    hook, *validators = _hooks(parameters)
+    hook, validator, _ = _hooks(parameters)
     roles = _cluster_roles(parameters)
     return (
         Right(("secrets",), ("update", "delete"), "", namespace, steps=(step,)),
@@ -61,7 +85,7 @@ def uninstalling(parameters: Parameters, step: str) -> tuple[Right, ...]:
             ("validatingwebhookconfigurations",),
             delete,
             _ADMISSION,
-            names=tuple(validators),
+            names=(validator,),
             steps=(step,),
         ),
         Right(("clusterrolebindings", "clusterroles"), delete, RBAC, names=roles, steps=(step,)),

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from runbook_lib.lab.build import versions
-from runbook_lib.lab.build.binaries import Build, istio_version
+from runbook_lib.lab.build.binaries import Build
+from runbook_lib.lab.build.recipes import istio_version
 from runbook_lib.lab.foundation.errors import LabError
 
 PROGRAMS = ("istioctl", "pilot-agent", "pilot-discovery")

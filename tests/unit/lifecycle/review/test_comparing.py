@@ -82,6 +82,24 @@ def test_what_was_reviewed_may_not_become_something_else(
     assert said in line
 
 
+@pytest.mark.parametrize(
+    ("place", "one", "other", "same"),
+    [
+        ("requests", {"cpu": "0.5", "memory": "1024Mi"}, {"cpu": "500m", "memory": "1Gi"}, True),
+        ("limits", {"cpu": 1}, {"cpu": "1"}, True),
+        ("requests", {"cpu": "0.5"}, {"cpu": "600m"}, False),
+        ("requests", {"cpu": "half"}, {"cpu": "500m"}, False),
+        ("labels", {"cpu": "0.5"}, {"cpu": "500m"}, False),
+    ],
+)
+def test_a_quantity_in_the_api_servers_spelling_is_the_one_that_was_reviewed(
+    tmp_path: Path, place: str, one: dict[str, Any], other: dict[str, Any], same: bool
+) -> None:
+    reviewed = plan(change(None, policy(**{place: one}), Unknown.DEFAULTS))
+    found = differences(tmp_path, reviewed, plan(change(None, policy(**{place: other}))))
+    assert (found == []) is same
+
+
 def test_an_object_that_others_made_meanwhile_is_shown(tmp_path: Path) -> None:
     theirs = policy(mtls={"mode": "DISABLE"})
     now = plan(change(theirs, POLICY))

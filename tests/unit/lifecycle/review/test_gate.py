@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +34,15 @@ class Carrying:
         parameters = lab_parameters(approval=approval)
         files.write(self.reviewed, NOTEBOOK, parameters, plan())
         self.person, self.parameters = person, parameters
+        self.now = datetime.now(UTC)
 
     def gate(self) -> ReviewedGate:
         rules, review = self.parameters.approval, files.read(self.reviewed)
         return ReviewedGate(
-            LAB, Approvals(), review, self.folder, rules=rules, person=lambda: self.person
+            *(LAB, Approvals(), review, self.folder),
+            rules=rules,
+            person=lambda: self.person,
+            now=lambda: self.now,
         )
 
     def ask(self, now: Plan) -> str:
@@ -52,6 +57,20 @@ def test_what_was_reviewed_is_approved_by_whoever_carries_it_out(tmp_path: Path)
     said = Carrying(tmp_path).ask(plan())
     assert said.startswith("approved by ana (Ana) at ")
     assert "The plan holds that was reviewed with run reviewed (plan " in said
+
+
+@pytest.mark.parametrize(
+    ("later", "reason"),
+    [(timedelta(hours=2), "more than 1 hours ago"), (timedelta(hours=-2), "is yet to come")],
+)
+def test_plans_that_are_too_old_or_of_the_future_are_not_carried_out(
+    tmp_path: Path, later: timedelta, reason: str
+) -> None:
+    run = Carrying(tmp_path, expires=1)
+    assert run.ask(plan())
+    run.now += later
+    with pytest.raises(NotApproved, match=reason):
+        run.ask(plan())
 
 
 def test_a_difference_stops_the_step_and_is_shown(tmp_path: Path) -> None:

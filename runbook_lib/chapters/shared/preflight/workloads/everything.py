@@ -15,7 +15,7 @@ from runbook_lib.chapters.shared.preflight.workloads import (
     starting,
     trial,
 )
-from runbook_lib.chapters.shared.preflight.workloads.listed import Listed, listed, outdated
+from runbook_lib.chapters.shared.preflight.workloads.listed import Listed, listed, others, outdated
 from runbook_lib.lifecycle import Context, Finding
 from runbook_lib.mesh import injection, rollout
 
@@ -24,7 +24,10 @@ def before_label(context: Context) -> Iterator[Finding]:
     """Find that new pods could not be created with a sidecar: a pod may die at any time."""
     for each in listed(context):
         if each.lacking:
+            yield from injecting.not_started(context, each)
             yield from trial.refused(context, each)
+    for each in others(context):
+        yield from injecting.not_started(context, each)
 
 
 def before_restart(context: Context) -> Iterator[Finding]:
@@ -33,7 +36,7 @@ def before_restart(context: Context) -> Iterator[Finding]:
     newest = partial(injection.sidecar_image_for, context)
     for each in listed(context):
         yield from injecting.impossible(each)
-        yield from injecting.on_windows(context, each)
+        yield from injecting.not_started(context, each)
         if each.lacking or outdated(each, newest):
             waiting.append(each)
             yield from rollout.held(each.workload)

@@ -29,6 +29,13 @@ NATIVE = (
     "or newer"
 )
 
+_NOT_STARTED = "no new pod would start: it may be replaced at any time"
+
+_OUTSIDE = (
+    f"mark its pod template with the label {INJECT}: 'false', which leaves it outside of the mesh, "
+    "and application.restart_order without it"
+)
+
 
 def impossible(each: Listed) -> Iterator[Finding]:
     """Find fields by which a workload's pods never get a sidecar."""
@@ -55,33 +62,36 @@ def impossible(each: Listed) -> Iterator[Finding]:
                 f"remove the mark from the pod template; {leave_out}",
                 (f'.spec.template.metadata.{section}.{INJECT}: "false"',),
             )
+
+
+def not_started(context: Context, each: Listed) -> Iterator[Finding]:
+    """Find that a workload's pods would not start with a sidecar, by where they run."""
+    yield from _on_fargate(each)
+    yield from _on_windows(context, each)
+
+
+def _on_fargate(each: Listed) -> Iterator[Finding]:
     if fargate := [pod for pod in each.pods if _FARGATE in labels_of(pod)]:
         yield Finding(
-            where,
+            each.where,
             f"its pods run on Fargate ({few([name_of(pod) for pod in fargate])}), which starts no "
             "container with NET_ADMIN, such as istio-init, and no DaemonSet, such as Istio's CNI "
             "plugin",
-            "no new pod would start",
-            "have them run on nodes: change the Fargate profile that selects them",
+            _NOT_STARTED,
+            f"have them run on nodes: change the Fargate profile that selects them; or {_OUTSIDE}",
             (f".metadata.labels.{_FARGATE}: {labels_of(fargate[0])[_FARGATE]}",),
         )
 
 
-def on_windows(context: Context, each: Listed) -> Iterator[Finding]:
+def _on_windows(context: Context, each: Listed) -> Iterator[Finding]:
     """Find that a workload's pods run on nodes of Windows, or are to.
 
     Istio has neither a sidecar nor an init container for it, see
     https://istio.io/latest/docs/releases/supported-releases/.
     """
-    spec = each.template["spec"]
-    fields = [
-        f".spec.template.spec.{path}: windows"
-        for path, said in (
-            (f"nodeSelector[{OS}]", (spec.get("nodeSelector") or {}).get(OS)),
-            ("os.name", (spec.get("os") or {}).get("name")),
-        )
-        if said == "windows"
-    ]
+    fields = _says_windows(".spec.template.spec", each.template["spec"])
+    for pod in each.pods if not fields else ():
+        fields += _says_windows(f"pod {name_of(pod)} .spec", pod["spec"])
     try:
         nodes = context.cluster.list("v1", "Node") if not fields else []
     except ClusterRefused:  # who may not look at nodes is told so where room is looked for
@@ -96,11 +106,16 @@ def on_windows(context: Context, each: Listed) -> Iterator[Finding]:
         yield Finding(
             each.where,
             "its pods run on Windows, for which Istio has no sidecar",
-            "no new pod would start",
-            f"take it out of application.restart_order, and mark its pod template with the label "
-            f"{INJECT}: 'false', which leaves it outside of the mesh",
+            _NOT_STARTED,
+            _OUTSIDE,
             tuple(fields),
         )
+
+
+def _says_windows(path: str, spec: Object) -> list[str]:
+    selector, system = (spec.get("nodeSelector") or {}).get(OS), (spec.get("os") or {}).get("name")
+    said = {f"nodeSelector[{OS}]": selector, "os.name": system}
+    return [f"{path}.{field}: windows" for field, value in said.items() if value == "windows"]
 
 
 def before_sidecars(context: Context, each: Listed) -> Iterator[Finding]:

@@ -12,7 +12,7 @@ from runbook_lib.mesh import has_ended, rollout, wants_sidecar
 
 @dataclass(frozen=True)
 class Listed:
-    """A workload of `application.restart_order`.
+    """A workload of `application.restart_order`, or what else makes pods.
 
     Attributes:
         workload: As it is.
@@ -76,6 +76,24 @@ def listed(context: Context) -> Iterator[Listed]:
     for workload in named(context).values():
         if workload is not None:
             yield Listed(workload, tuple(rollout.pods_of(context, workload)))
+
+
+def others(context: Context) -> Iterator[Listed]:
+    """Yield what else makes pods in the application's namespace that are to have sidecars.
+
+    The label asks for sidecars for all of them, and they get theirs whenever a new pod is created.
+    Such a workload is known by its pods, and may be of any kind: it has an empty template.
+    """
+    application = context.parameters.application
+    found: dict[tuple[str, str], list[Object]] = {}
+    for pod in lacking(context.cluster.list("v1", "Pod", application.namespace)):
+        maker = pods.workload_of(pod)
+        if maker not in application.workloads:
+            found.setdefault(maker, []).append(pod)
+    for (kind, name), theirs in found.items():
+        metadata = {"name": name, "namespace": application.namespace}
+        maker_as_seen = {"kind": kind, "metadata": metadata, "spec": {"template": {"spec": {}}}}
+        yield Listed(maker_as_seen, tuple(theirs))
 
 
 def to_be_meshed(found: Iterable[Object]) -> list[Object]:

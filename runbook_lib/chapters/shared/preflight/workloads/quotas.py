@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
-from runbook_lib.chapters.shared.preflight.workloads.resources import add, number, of_sidecar, words
+from runbook_lib.chapters.shared.preflight.workloads.resources import add, of_sidecar, words
 from runbook_lib.cluster import reference
+from runbook_lib.cluster.quantities import number
 from runbook_lib.lifecycle import Context, Finding
 
 _SHORT = {"cpu": "requests.cpu", "memory": "requests.memory"}

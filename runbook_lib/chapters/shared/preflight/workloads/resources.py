@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from runbook_lib.chapters.shared.preflight.workloads.listed import Listed
 from runbook_lib.cluster import Object
+from runbook_lib.cluster.quantities import number
 from runbook_lib.lifecycle import Context
 from runbook_lib.mesh import injection
 
@@ -14,14 +15,6 @@ RESOURCES = ("cpu", "memory")
 
 Amounts = dict[str, Decimal]
 """By resource, or by what a quota calls it, such as `requests.cpu`."""
-
-
-def number(quantity: str | float) -> Decimal:
-    """Return a Kubernetes quantity, such as 0.1 for `100m`."""
-    from kubernetes.utils.quantity import parse_quantity
-
-    found: Decimal = parse_quantity(quantity)
-    return found
 
 
 def asked(spec: Object, section: str = "requests") -> Amounts:

@@ -14,11 +14,11 @@ from runbook_lib.chapters.shared.preflight.workloads.resources import (
     Amounts,
     add,
     asked,
-    number,
     of_sidecar,
     words,
 )
 from runbook_lib.cluster import Object, name_of, namespace_of
+from runbook_lib.cluster.quantities import number
 from runbook_lib.lifecycle import Context, Finding, Severity
 from runbook_lib.mesh import has_ended
 

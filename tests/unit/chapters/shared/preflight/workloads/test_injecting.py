@@ -86,6 +86,35 @@ def test_pods_on_a_node_of_windows_are_refused(tmp_path: Path) -> None:
     assert finding.evidence == (f"pod {WEB}-0 .spec.nodeName: win-1, of Windows",)
 
 
+@pytest.mark.parametrize(
+    ("marks", "spec", "field"),
+    [
+        (
+            {"eks.amazonaws.com/fargate-profile": "research"},
+            {},
+            ".metadata.labels.eks.amazonaws.com/fargate-profile: research",
+        ),
+        (
+            {},
+            {"nodeSelector": {"kubernetes.io/os": "windows"}},
+            "pod reports-0 .spec.nodeSelector[kubernetes.io/os]: windows",
+        ),
+    ],
+)
+def test_the_label_is_refused_for_pods_of_others_that_would_not_start_with_a_sidecar(
+    tmp_path: Path, marks: dict[str, str], spec: Any, field: str
+) -> None:
+    other = pod(name="reports", labels=marks)
+    other["spec"] |= spec
+    found = on(tmp_path, *namespace(other))
+    (finding,) = refusing(workloads.before_label(found))
+    assert finding.where == "StatefulSet xnat/reports"
+    assert finding.effect.startswith("no new pod would start")
+    assert finding.evidence == (field,)
+    other["metadata"]["labels"]["sidecar.istio.io/inject"] = "false"
+    assert refusing(workloads.before_label(on(tmp_path, *namespace(other)))) == []
+
+
 def test_a_selector_of_expressions_alone_selects_the_workloads_own_pods(tmp_path: Path) -> None:
     web = workload(hostNetwork=True)
     expression = {"key": "app", "operator": "In", "values": [WEB]}

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from runbook_lib.base import Seal, style
-from runbook_lib.headless import pictures
-from runbook_lib.headless.pictures import Picture
 from runbook_lib.headless.progress import changed_text
+from runbook_lib.headless.report import durations, pictures
+from runbook_lib.headless.report.pictures import Picture
 from runbook_lib.lifecycle import Record, StepOutcome, StepRecord, runs, yes_no
 
 
@@ -42,7 +42,9 @@ def render(run: Record, seal: Seal, shown: tuple[Picture, ...] = (), ended_by: s
     from jinja2 import Environment, StrictUndefined  # takes a while to import
 
     source = (
-        resources.files("runbook_lib.headless").joinpath("templates/report.html.j2").read_text()
+        resources.files("runbook_lib.headless.report")
+        .joinpath("templates/report.html.j2")
+        .read_text()
     )
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -52,12 +54,15 @@ def render(run: Record, seal: Seal, shown: tuple[Picture, ...] = (), ended_by: s
     environment.filters["moment"] = lambda at: f"{at:%Y-%m-%d %H:%M:%S}"
     environment.filters["seconds"] = _seconds
     template = environment.from_string(source)
+    bars = durations.bars(run)
     return template.render(
         run=run,
         seal=seal,
         pictures=shown,
         verdict=verdict(run, ended_by),
-        longest=max((step.seconds for step in run.steps), default=0) or 1,
+        bars=bars,
+        phases=durations.PHASES,
+        longest=max((bar.total for bar in bars), default=1),
         hues=style.HUES,
         tints=style.TINTS,
     )
