@@ -1,14 +1,15 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium format outputs rights constraints clean
+.PHONY: help run plan notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium zsh format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-# Give a file as PARAMETERS=my-cluster.yaml, and further options as OPTIONS="--plan".
+# Give a file as PARAMETERS=my-cluster.yaml, and further options as OPTIONS="--from 02".
 FILE := $(if $(PARAMETERS),--parameters '$(PARAMETERS)')
+SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
 # What Jupyter and papermill write into notebooks besides outputs, and what differs between runs.
 LANGUAGE_INFO := codemirror_mode file_extension mimetype nbconvert_exporter pygments_lexer version
 RUN_METADATA := $(LANGUAGE_INFO:%=metadata.language_info.%) metadata.widgets metadata.papermill \
@@ -37,6 +38,9 @@ $(READY): pyproject.toml constraints.txt
 run: $(READY) ## Run the whole runbook headless, on the embedded lab or PARAMETERS=my-cluster.yaml
 	@$(BIN)/python -m runbook_lib run --start-lab $(FILE) $(OPTIONS)
 
+plan: $(READY) ## Show what a run would change, and change nothing
+	@$(BIN)/python -m runbook_lib plan --start-lab $(FILE) $(OPTIONS)
+
 notebook: $(READY) ## Open the runbook in JupyterLab, on the embedded lab or PARAMETERS=my-cluster.yaml
 	@$(BIN)/python -m runbook_lib notebook $(FILE) $(OPTIONS)
 
@@ -49,7 +53,7 @@ down: $(READY) ## Stop the embedded lab
 test: lint every ## Check everything: lint, types, unit, lab, notebook and browser tests
 
 # In one pool of workers: what computes fills the time that labs and browsers are waited for.
-every: $(READY) chromium
+every: $(READY) chromium zsh
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/unit tests/notebooks tests/lab tests/soak tests/browser
 
@@ -60,7 +64,11 @@ lint: $(READY) ## Check style, types, layers and dependencies
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-unit: $(READY) ## Test the pure logic
+zsh:
+	@command -v zsh >/dev/null || { $(SUDO) apt-get -qq update && \
+	  $(SUDO) apt-get -qq --yes --no-install-recommends install zsh; }
+
+unit: $(READY) zsh ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
 
 test-lab: $(READY) ## Test the lab with its real processes
@@ -114,8 +122,7 @@ test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_PODS=$(PODS) $(PYTEST) --durations 3 tests/lab/test_capacity.py
 
-# The browser, and Docker, come from the distribution, and are installed where they are missing.
-SUDO := $(shell test "$$(id -u)" = 0 || echo sudo)
+# The browser, Docker and zsh come from the distribution, and are installed where they are missing.
 docker:
 	@command -v dockerd >/dev/null && command -v debootstrap >/dev/null || { $(SUDO) apt-get -qq update && \
 	  $(SUDO) apt-get -qq --yes --no-install-recommends install docker.io debootstrap; }

@@ -7,6 +7,7 @@ __all__ = [
     "ClusterUnreachable",
     "CommandError",
     "Completed",
+    "Document",
     "Effort",
     "Entry",
     "Event",
@@ -17,6 +18,7 @@ __all__ = [
     "LabNotRunning",
     "Location",
     "NotApproved",
+    "OutputFormat",
     "ParameterError",
     "PlanChanged",
     "Progress",
@@ -71,6 +73,7 @@ from .locations import (
     lab_state_file,
     working_folder,
 )
+from .output import Document, OutputFormat
 from .redact import MASK, redact_value, register, secrets_in
 from .wait import Progress, State
 from .yaml_source import Location, explain

@@ -30,14 +30,14 @@ class ExitCode(IntEnum):
 
 
 _MEANINGS = {
-    ExitCode.DONE: "done: every step verified, or planned with --plan",
+    ExitCode.DONE: "done: every step verified, or planned with plan",
     ExitCode.FAILED: "failed",
     ExitCode.BAD_INPUT: "bad input: nothing was touched",
     ExitCode.NOT_APPROVED: "not approved",
     ExitCode.REFUSED: "refused before the first change",
     ExitCode.TAKEN_BACK: "failed and taken back: all that failed is as it was before",
     ExitCode.DRIFT: "drift: a step does not hold any more, with verify",
-    ExitCode.PENDING: "changes pending, with --plan --detailed-exitcode",
+    ExitCode.PENDING: "changes pending, with plan --detailed-exitcode",
     ExitCode.INTERRUPTED: "interrupted in mid-change: the state is unknown, run again",
     ExitCode.BUSY: "another run is at work on this cluster: nothing was changed, try later",
     ExitCode.EVIDENCE: "the evidence is not whole, with report --check",

@@ -183,11 +183,15 @@ def of(notebook: str, parameters: Parameters) -> tuple[Step, ...]:
     return CHAPTERS[notebook].steps(parameters)
 
 
-def _check_rollback(parameters: Parameters) -> None:
-    given = parameters.rollback
+def kept() -> list[str]:
+    """Return the chapters down to which can be rolled back: the last one that stays, in order."""
     # Back to the first chapter, before anything was changed, or to what one of the others made.
     first, *others = CHAPTERS.values()
-    places = [first.id, *(chapter.id for chapter in others if chapter.has_way_back)]
+    return [first.id, *(chapter.id for chapter in others if chapter.has_way_back)]
+
+
+def _check_rollback(parameters: Parameters) -> None:
+    given, places = parameters.rollback, kept()
     if given.keep not in places:
         raise ParameterError(
             f"rollback.keep: there is no chapter {given.keep} to go back to",

@@ -8,8 +8,9 @@ import typer
 from typer.core import TyperGroup
 
 from runbook_lib.base import ExitCode, NotApproved, ParameterError, RunbookError
-from runbook_lib.cli import keeping, looking, running
+from runbook_lib.cli import keeping, looking, running, session
 from runbook_lib.cli.options import lab
+from runbook_lib.cli.streams import outlive_readers
 
 # Paragraphs, because typer joins the lines of one.
 EXIT_CODES = "\n\n".join(["Exit codes:", *(f"{code} {code.meaning}" for code in ExitCode)])
@@ -30,7 +31,9 @@ class _Commands(TyperGroup):
         """Return a command."""
         if cmd_name != "lab":
             return super().get_command(ctx, cmd_name)
-        return typer.main.get_command(lab().app)
+        command = typer.main.get_command(lab().app)
+        command.name = cmd_name
+        return command
 
 
 app = typer.Typer(
@@ -46,8 +49,10 @@ def _root() -> None:
     """The Istio runbook: run its notebooks headless, and the lab to try them on."""
 
 
-app.command(epilog=EXIT_CODES)(running.run)
+app.command(epilog=EXIT_CODES)(running.plan)
 app.command(epilog=EXIT_CODES)(running.approve)
+app.command(epilog=EXIT_CODES)(running.run)
+app.command(epilog=EXIT_CODES)(running.rollback)
 app.command()(looking.verify)
 app.command()(looking.diagnose)
 app.command()(looking.init)
@@ -56,12 +61,13 @@ app.command()(looking.export)
 app.command()(keeping.report)
 app.add_typer(keeping.app, name="runs")
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(
-    running.notebook
+    session.notebook
 )
 
 
 def main() -> None:
     """Run the command line; an error that the user can act on is a message, not a traceback."""
+    outlive_readers()
     try:
         app()
     except RunbookError as error:

@@ -10,9 +10,10 @@ from typing import Annotated
 
 import typer
 
-from runbook_lib.base import ExitCode, ParameterError, chain
+from runbook_lib.base import ExitCode, OutputFormat, ParameterError, chain
 from runbook_lib.base.journal import Seal
-from runbook_lib.cli.options import ParametersFile, Settings, load
+from runbook_lib.cli import documents
+from runbook_lib.cli.options import Output, ParametersFile, RunFolder, Settings, load, run_folder
 
 app = typer.Typer(
     help="List and remove the folders of runs; the format of their evidence.", no_args_is_help=True
@@ -26,7 +27,7 @@ Root = Annotated[
 
 
 def report(
-    folder: Annotated[Path, typer.Argument(help="The folder of a run, or its name.")],
+    run: RunFolder,
     check: Annotated[
         bool, typer.Option("--check", help="Write nothing: say whether the evidence is whole.")
     ] = False,
@@ -40,6 +41,7 @@ def report(
     ] = False,
     parameters: ParametersFile = None,
     settings: Settings = None,
+    output: Output = OutputFormat.TEXT,
 ) -> None:
     """Write a run's report and junit.xml anew, from its evidence alone; or check the evidence.
 
@@ -48,21 +50,28 @@ def report(
     from runbook_lib.headless import junit
     from runbook_lib.lifecycle import runs
 
-    place = folder if folder.is_dir() else runs.default_root() / folder
+    place = run_folder(run)
     if not (place / runs.EVIDENCE).is_file():
-        raise ParameterError(
-            f"there is no run in {folder}", "name a folder that holds evidence.jsonl"
-        )
+        raise ParameterError(f"there is no run in {run}", "name a folder that holds evidence.jsonl")
     if (seal or by_lease) and not check:
         raise ParameterError("--seal and --lease are for --check", "add --check, or leave them out")
     if check:
         noted = [chain.parse(seal)] if seal else []
-        _check(place, [*noted, *(_on_the_lease(place, parameters, settings) if by_lease else [])])
+        noted += _on_the_lease(place, parameters, settings) if by_lease else []
+        _check(place, noted, output)
         return
-    record = runs.record_of(place)
-    typer.echo(f"Report:   {write_report(place)}")
-    typer.echo(f"JUnit:    {junit.write(place, record)}")
-    typer.echo(f"Evidence: {runs.seal_of(place)}")
+    made = documents.ReportDocument(
+        folder=place,
+        report=write_report(place),
+        junit=junit.write(place, runs.record_of(place)),
+        evidence=runs.seal_of(place),
+    )
+    if output is OutputFormat.JSON:
+        typer.echo(made)
+        return
+    typer.echo(f"Report:   {made.report}")
+    typer.echo(f"JUnit:    {made.junit}")
+    typer.echo(f"Evidence: {made.evidence}")
 
 
 def write_report(folder: Path) -> Path:
@@ -88,20 +97,30 @@ def _on_the_lease(
     if found is not None:
         yield found
     else:
-        typer.echo(f"The Lease of {pinned.name} says nothing of this run: a later one has it.")
+        typer.echo(
+            f"The Lease of {pinned.name} says nothing of this run: a later one has it.", err=True
+        )
 
 
-def _check(folder: Path, given: list[Seal]) -> None:
+def _check(folder: Path, given: list[Seal], output: OutputFormat) -> None:
     from runbook_lib.lifecycle import runs
 
     noted = runs.noted_seal(folder)
     seals = [*([noted] if noted else []), *given]
-    found = chain.faults(folder / runs.EVIDENCE, seals)
-    for fault in found:
+    faults = tuple(chain.faults(folder / runs.EVIDENCE, seals))
+    seal = runs.seal_of(folder)
+    if output is OutputFormat.JSON:
+        typer.echo(
+            documents.CheckDocument(
+                folder=folder, whole=not faults, faults=faults, evidence=seal, seals=len(seals)
+            )
+        )
+        raise typer.Exit(ExitCode.EVIDENCE if faults else ExitCode.DONE)
+    for fault in faults:
         typer.echo(f"✗ {fault}")
-    if found:
+    if faults:
         raise typer.Exit(ExitCode.EVIDENCE)
-    typer.echo(f"✓ The evidence is whole: {runs.seal_of(folder)}")
+    typer.echo(f"✓ The evidence is whole: {seal}")
     if not seals:
         typer.echo(
             f"There is no {runs.SUMMARY} to check its end by; give --seal where you have noted one."
@@ -109,7 +128,7 @@ def _check(folder: Path, given: list[Seal]) -> None:
 
 
 @app.command("list")
-def list_runs(root: Root = None) -> None:
+def list_runs(root: Root = None, output: Output = OutputFormat.TEXT) -> None:
     """List runs, the latest first: when, on what, and what came of their steps."""
     from rich.console import Console
     from rich.table import Table
@@ -117,11 +136,16 @@ def list_runs(root: Root = None) -> None:
     from runbook_lib.headless import keeping
     from runbook_lib.lifecycle import runs
 
+    found = keeping.runs_in(root or runs.default_root())[::-1]
+    if output is OutputFormat.JSON:
+        typer.echo(documents.of_runs(found))
+        return
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("run", "cluster", "steps", "state"):
         table.add_column(column, no_wrap=True)
-    for kept in reversed(keeping.runs_in(root or runs.default_root())):
-        table.add_row(kept.folder.name, kept.cluster, kept.steps, kept.state)
+    for kept in found:
+        steps = ", ".join(f"{count} {outcome}" for outcome, count in kept.steps.items())
+        table.add_row(kept.folder.name, kept.cluster, steps, kept.state)
     Console().print(table)
 
 

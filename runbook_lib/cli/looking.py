@@ -7,8 +7,19 @@ from typing import Annotated
 
 import typer
 
-from runbook_lib.base import ExitCode, ParameterError, command_line
-from runbook_lib.cli.options import Notebooks, OutputFormat, ParametersFile, Settings, load
+from runbook_lib.base import ExitCode, OutputFormat, ParameterError, command_line
+from runbook_lib.cli import documents
+from runbook_lib.cli.options import (
+    From,
+    Notebooks,
+    Only,
+    Output,
+    ParametersFile,
+    Settings,
+    To,
+    chosen,
+    load,
+)
 
 
 def diagnose(
@@ -18,6 +29,7 @@ def diagnose(
         typer.FileText | None,
         typer.Option(help="File with a token that Kiali refuses; - for standard input."),
     ] = None,
+    output: Output = OutputFormat.TEXT,
 ) -> None:
     """Say what is wrong with the mesh, why, and what mends it; read-only.
 
@@ -35,43 +47,53 @@ def diagnose(
             "--kiali-token holds no token", "give a file with one, or leave it out"
         )
     result = look(Context.unrecorded(checked, pinned, "diagnose"), token)
-    typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
-    typer.echo(f"Parameters: {given.origin}\n")
-    typer.echo(str(result))
+    if output is OutputFormat.JSON:
+        typer.echo(
+            documents.DiagnosisDocument(
+                cluster=pinned.name,
+                server=pinned.server,
+                url=pinned.url,
+                parameters=str(given.origin),
+                healthy=result.healthy,
+                **result.document,
+            )
+        )
+    else:
+        typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
+        typer.echo(f"Parameters: {given.origin}\n")
+        typer.echo(str(result))
     raise typer.Exit(ExitCode.DONE if result.healthy else ExitCode.FAILED)
 
 
 def verify(
     parameters: ParametersFile = None,
     settings: Settings = None,
-    notebook: Notebooks = None,
+    first: From = None,
+    last: To = None,
+    only: Only = None,
     runs_folder: Annotated[
         Path | None,
         typer.Option("--runs", help="Folder of earlier runs' folders. Default: runs/."),
     ] = None,
-    output: Annotated[
-        OutputFormat, typer.Option("--output", "-o", help="For people, or for programs.")
-    ] = OutputFormat.TEXT,
+    output: Output = OutputFormat.TEXT,
+    notebook: Notebooks = None,
 ) -> None:
     """Say which steps hold no longer, what differs and who changed it; read-only.
 
     Exit codes: 0 all hold, 1 something cannot be told (or the diagnosis finds a fault), 2 bad
     input, 6 drift.
     """
-    import json
-
     from runbook_lib.diagnosis.drift import verify as look
-    from runbook_lib.headless import run as runner
     from runbook_lib.lifecycle import Context, runs, target
 
     given = load(parameters, settings)
-    notebooks = runner.choose(notebook or [])
+    notebooks = chosen(only, first, last, notebook)
     pinned = target.resolve(given.parameters)
     context = Context.unrecorded(given.parameters, pinned, "verify")
     records = runs.records_on(runs_folder or runs.default_root(), pinned.uid)
     verdict = look(context, records, notebooks)
     if output is OutputFormat.JSON:
-        typer.echo(json.dumps({**verdict.document, "parameters": str(given.origin)}, indent=2))
+        typer.echo(documents.VerdictDocument(parameters=str(given.origin), **verdict.document))
     else:
         typer.echo(f"{pinned.name} ({pinned.server}), {pinned.url}")
         typer.echo(f"Parameters: {given.origin}\n")
@@ -136,7 +158,7 @@ def init(
     typer.echo(f"{output}: {made.workload} of {namespace}, and it passes its checks")
     for change in made.changes:
         typer.echo(f"CHANGE {change}")
-    typer.echo(f"Next: {command_line('run', '--plan', '--parameters', str(output))}")
+    typer.echo(f"Next: {command_line('plan', '--parameters', str(output))}")
 
 
 def rights(

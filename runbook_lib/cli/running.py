@@ -1,176 +1,183 @@
-"""Commands that run the runbook."""
+"""Commands that run the runbook: plan, approve, run, rollback."""
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from runbook_lib.base import (
-    FOLDER_VARIABLE,
-    NotApproved,
-    ParameterError,
-    command_line,
-    delivered,
-    installed,
-    working_folder,
+from runbook_lib.base import NotApproved, OutputFormat, ParameterError, command_line
+from runbook_lib.cli.carrying_out import Order, carry_out
+from runbook_lib.cli.options import (
+    Approve,
+    ApprovePlan,
+    DetailedExitCode,
+    From,
+    Notebooks,
+    Only,
+    Operator,
+    Output,
+    ParametersFile,
+    RunFolder,
+    Runs,
+    Settings,
+    StartLab,
+    To,
+    WaitLock,
+    chosen,
+    load,
+    renamed,
+    run_folder,
 )
-from runbook_lib.cli import keeping
-from runbook_lib.cli.options import Notebooks, ParametersFile, Settings, lab, load, seconds
 
 if TYPE_CHECKING:
-    from runbook_lib.parameters import Checked, Parameters
+    pass
+
+_ROLLBACK = "90_rollback"
+
+_OF_OTHERS = ("yaml", "wide", "name", "table", "csv", "junit")
+"""What `--output` means to other tools: no folder of these names is meant."""
 
 
 def run(
     parameters: ParametersFile = None,
     settings: Settings = None,
-    approve: Annotated[
-        str | None,
-        typer.Option(
-            help="Name of the cluster: you approve what the plans are by then. Or 'none'."
-        ),
-    ] = None,
-    approve_plan: Annotated[
-        Path | None,
-        typer.Option(
-            "--approve-plan",
-            metavar="RUN",
-            help="Carry out what this run with --plan has shown, and nothing else: its folder.",
-        ),
-    ] = None,
-    plan: Annotated[
-        bool, typer.Option("--plan", help="Change nothing: show what would be changed.")
-    ] = False,
-    detailed_exitcode: Annotated[
-        bool,
-        typer.Option(
-            "--detailed-exitcode", help="With --plan: exit with 7 if changes are pending."
-        ),
-    ] = False,
-    notebook: Notebooks = None,
+    approve: Approve = None,
+    approve_plan: ApprovePlan = None,
+    first: From = None,
+    last: To = None,
+    only: Only = None,
+    runs: Runs = None,
     output: Annotated[
-        str | None,
+        str,
         typer.Option(
-            help="Where the run's folder is made, or the URL to which it is copied at the end, "
-            "such as s3://bucket/runs. Default: runs/."
+            "--output",
+            "-o",
+            metavar="[text|json]",
+            help="json: one document on standard output, and progress on standard error.",
         ),
-    ] = None,
-    wait_lock: Annotated[
-        int,
-        typer.Option(
-            "--wait-lock",
-            parser=seconds,
-            metavar="DURATION",
-            help="How long to wait while another run changes the cluster, such as 10m.",
-        ),
-    ] = 0,
-    operator: Annotated[
-        str | None,
-        typer.Option(
-            envvar="RUNBOOK_OPERATOR",
-            help="Who you are, for people; the account is what the cluster says.",
-        ),
-    ] = None,
-    start_lab: Annotated[
-        bool, typer.Option("--start-lab", help="Start the lab first, where the target is one.")
-    ] = False,
+    ] = OutputFormat.TEXT,
+    wait_lock: WaitLock = 0,
+    operator: Operator = None,
+    start_lab: StartLab = False,
+    plan_only: Annotated[bool, typer.Option("--plan", help="Old spelling of plan.")] = False,
+    detailed_exitcode: DetailedExitCode = False,
+    notebook: Notebooks = None,
 ) -> None:
     """Run the notebooks in order, and exit with 0 only if every step was verified."""
-    from rich.console import Console
-
-    from runbook_lib.headless import interruption, junit, progress, signals, storage
-    from runbook_lib.headless import run as runner
-    from runbook_lib.lifecycle import runs
-    from runbook_lib.lifecycle.operators import OPERATOR_VARIABLE
-    from runbook_lib.lifecycle.review import files
-
-    given = load(parameters, settings, **({"--plan": ["mode=plan"]} if plan else {}))
-    checked = given.parameters
-    if detailed_exitcode and checked.mode != "plan":
+    form, runs = _form(output, runs)
+    planned = {"--plan": ["mode=plan"]} if plan_only else {}
+    given = load(parameters, settings, **planned)
+    if plan_only:
+        renamed("run --plan", "plan")
+    if detailed_exitcode and given.parameters.mode != "plan":
         raise ParameterError(
             "--detailed-exitcode says whether a plan would change something, and this run applies",
-            "add --plan, or leave it out",
+            "use the command plan, or leave it out",
         )
-    notebooks = runner.choose(notebook or [])
-    if approve_plan is not None:
-        approve_plan = _reviewed(approve_plan, checked, approve)
-    if operator:
-        os.environ[OPERATOR_VARIABLE] = operator
-    copies = storage.of(output) if output else None
-    if start_lab:
-        _start_lab(given)
-    folder = runs.create(Path(output) if output and not copies else runs.default_root())
-    if copies:
-        copies.begin(folder)
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(f"Parameters: {given.origin}", markup=False)
-    total = len(runner.results(notebooks, checked, runs.record_of(folder)))
-    signals.handle()
-    with progress.follow(folder, total, console):
-        result = runner.execute(
-            notebooks,
-            given,
-            folder,
-            approve=approve,
-            reviewed=approve_plan,
-            wait_lock=wait_lock,
-            ahead=lambda each: _await_programs(each, checked),
-        )
-        with signals.ignored():
-            # Before more is printed: who reads may have gone.
-            page = keeping.write_report(folder)
-            junit.write(folder, runs.record_of(folder), result.steps, result.failure)
-    lines = [] if result.ended_by else [progress.conclusion(result)]
-    if result.went_back:
-        lines.append(result.went_back)
-    if result.broken_off:
-        lines += interruption.describe(runs.record_of(folder), checked)
-    if checked.mode == "plan":
-        again = command_line("run", "--approve-plan", str(folder))
-        lines.append(f"Plans:     {folder / files.FOLDER}; exactly these, once reviewed: {again}")
-    console.print()
-    console.print(progress.summary_table(result))
-    console.print()
-    for line in (
-        *lines,
-        f"Report:    {page}",
-        f"Notebooks: {folder}",
-        f"Evidence:  {runs.seal_of(folder)}",
-    ):
-        console.print(line, markup=False)
-    if copies:
-        console.print(f"Copied to: {copies.keep(folder)}", markup=False)
-    raise typer.Exit(result.exit_code(detailed=detailed_exitcode))
+    notebooks = chosen(only, first, last, notebook)
+    if notebooks == [_ROLLBACK] and not plan_only:
+        renamed(f"run of {_ROLLBACK}", "rollback")
+    order = Order(
+        given,
+        notebooks,
+        runs=runs,
+        output=form,
+        approve=approve,
+        approve_plan=approve_plan,
+        wait_lock=wait_lock,
+        operator=operator,
+        start_lab=start_lab,
+        detailed=detailed_exitcode,
+        again=_again(notebooks, parameters, settings, (only or []) + (notebook or []), first, last),
+    )
+    carry_out(order)
 
 
-def _reviewed(folder: Path, checked: Parameters, approve: str | None) -> Path:
-    """Return the folder of plans that hold for these parameters, before anything is touched."""
-    from runbook_lib.lifecycle.review import files
+def plan(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    first: From = None,
+    last: To = None,
+    only: Only = None,
+    detailed_exitcode: DetailedExitCode = False,
+    runs: Runs = None,
+    output: Output = OutputFormat.TEXT,
+    start_lab: StartLab = False,
+) -> None:
+    """Show what a run would change; changes nothing, and writes the plans down for review."""
+    given = load(parameters, settings, plan=["mode=plan"])
+    notebooks = chosen(only, first, last)
+    order = Order(
+        given,
+        notebooks,
+        runs=runs,
+        output=output,
+        start_lab=start_lab,
+        detailed=detailed_exitcode,
+        again=_again(notebooks, parameters, settings, only, first, last),
+    )
+    carry_out(order)
 
-    if checked.mode == "plan" or approve is not None:
+
+def rollback(
+    parameters: ParametersFile = None,
+    settings: Settings = None,
+    to: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CHAPTER",
+            help="The last chapter that stays; what came after it is taken back.",
+            autocompletion=lambda: _kept(),
+        ),
+    ] = None,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Take everything back, as --to 00_start_here does.")
+    ] = False,
+    approve: Approve = None,
+    approve_plan: ApprovePlan = None,
+    runs: Runs = None,
+    output: Output = OutputFormat.TEXT,
+    wait_lock: WaitLock = 0,
+    operator: Operator = None,
+) -> None:
+    """Take back what the runbook has done, the last chapter first, down to one that stays.
+
+    See beforehand what would go: plan --only 90_rollback --set rollback.keep=CHAPTER.
+    """
+    from runbook_lib.headless.run import named
+
+    if to is not None and everything:
+        raise ParameterError("--all goes without --to", "leave one of them out")
+    keep = named(to) if to is not None else _kept()[0] if everything else None
+    choice = {"rollback": [f"rollback.keep={keep}"]} if keep is not None else {}
+    given = load(parameters, settings, **choice)
+    chooses = "keep" in given.parameters.rollback.model_fields_set
+    if not chooses and approve_plan is None:
         raise ParameterError(
-            "--approve-plan approves what was planned and reviewed before, "
-            "and goes with neither --plan nor --approve",
-            "leave one of them out",
+            "rollback does not say how far to go back",
+            f"name the last chapter that stays, --to CHAPTER, one of {', '.join(_kept())}; "
+            "or take everything back: --all",
         )
-    files.read(folder).require(checked)
-    return folder.absolute()
+    order = Order(
+        given,
+        [_ROLLBACK],
+        runs=runs,
+        output=output,
+        approve=approve,
+        approve_plan=approve_plan,
+        wait_lock=wait_lock,
+        operator=operator,
+        again=_again([_ROLLBACK], parameters, [*(settings or []), *choice.get("rollback", [])]),
+    )
+    carry_out(order)
 
 
 def approve(
-    run: Annotated[Path, typer.Argument(help="The folder of a run with --plan.")],
+    run: RunFolder,
     parameters: ParametersFile = None,
     settings: Settings = None,
-    operator: Annotated[
-        str | None,
-        typer.Option(
-            envvar="RUNBOOK_OPERATOR",
-            help="Who you are, for people; the account is what the cluster says.",
-        ),
-    ] = None,
+    operator: Operator = None,
 ) -> None:
     """Approve what a run has planned, as the account of your kubeconfig; changes nothing.
 
@@ -181,6 +188,7 @@ def approve(
     from runbook_lib.lifecycle import Person, person, target
     from runbook_lib.lifecycle.review import files
 
+    run = run_folder(run)
     checked = load(parameters, settings).parameters
     review = files.read(run)
     review.require(checked)
@@ -198,61 +206,51 @@ def approve(
     typer.echo(f"Carry them out: {command_line('run', '--approve-plan', str(run))}")
 
 
-def notebook(context: typer.Context, parameters: ParametersFile = None) -> None:
-    """Open the runbook in JupyterLab, on the lab or the cluster that the parameters name.
+def _kept() -> list[str]:
+    """The chapters down to which can be rolled back."""
+    from runbook_lib import chapters
 
-    Further options go to JupyterLab, such as --ip 0.0.0.0 --no-browser.
-    """
-    import sys
-    from uuid import uuid4
-
-    from runbook_lib.lifecycle.lease import HOLDER_VARIABLE
-    from runbook_lib.parameters import FILE_VARIABLE
-
-    given = load(parameters, None)
-    typer.echo(f"Parameters: {given.origin}")
-    _start_lab(given)
-    folder = working_folder()
-    session = f"jupyterlab-{uuid4().hex[:8]}"
-    variables = {**os.environ, FOLDER_VARIABLE: str(folder), HOLDER_VARIABLE: session}
-    if parameters is not None:
-        variables[FILE_VARIABLE] = str(parameters.absolute())
-    # The notebooks ask for `python3`; one that somebody put on the path may be of an environment
-    # without the runbook.
-    own_kernel = str(Path(sys.prefix, "share", "jupyter"))
-    variables["JUPYTER_PATH"] = os.pathsep.join(
-        filter(None, [own_kernel, os.environ.get("JUPYTER_PATH")])
-    )
-    if installed():
-        _copy_notebooks(folder)
-    argv = [sys.executable, "-m", "jupyterlab", f"--notebook-dir={folder}"]
-    # In most containers everybody is root, and JupyterLab refuses without this.
-    argv += ["--allow-root"] if os.geteuid() == 0 else []
-    argv += [*context.args, "notebooks/00_start_here.ipynb"]
-    os.chdir(folder)
-    os.execve(sys.executable, argv, variables)
+    return chapters.kept()
 
 
-def _copy_notebooks(folder: Path) -> None:
-    """Give people copies of their own, to edit; what they have stays as it is."""
-    import shutil
-
-    for name in ("notebooks", "parameters"):
-        if (folder / name).exists():
-            typer.echo(f"{name}/ stays as it is: {folder / name}")
-        else:
-            shutil.copytree(delivered() / name, folder / name)
-            typer.echo(f"{name}/ was copied to {folder / name}")
-
-
-def _await_programs(notebook: str, parameters: Parameters) -> None:
-    """Wait for what a notebook needs of the lab and may still be compiled."""
-    target = parameters.target
-    if notebook == "06_kiali" and target.allows.starts_by_command and parameters.mode == "apply":
-        lab().wait_for_addons(target.lab)
+def _form(output: str, runs: str | None) -> tuple[OutputFormat, str | None]:
+    """Tell a format from a folder or URL, which `--output` named once, and `--runs` does now."""
+    if output in list(OutputFormat):
+        return OutputFormat(output), runs
+    if output in _OF_OTHERS or runs is not None:
+        raise ParameterError(
+            f"--output {output}: there is no such format",
+            "choose text or json; the folder of runs is named by --runs",
+        )
+    renamed("--output FOLDER", "--runs FOLDER")
+    return OutputFormat.TEXT, output
 
 
-def _start_lab(given: Checked) -> None:
-    target = given.parameters.target
-    if target.allows.starts_by_command:
-        lab().up(target.lab)
+def _again(
+    notebooks: list[str],
+    parameters: object,
+    settings: list[str] | None,
+    only: list[str] | None = None,
+    first: str | None = None,
+    last: str | None = None,
+) -> tuple[str, ...]:
+    """Return the command, to which `--approve-plan RUN` is added, that carries out a plan."""
+    words = ["rollback" if notebooks == [_ROLLBACK] else "run"]
+    words += ["--parameters", str(parameters)] if parameters else []
+    for setting in settings or []:
+        words += ["--set", _masked(setting)] if not setting.startswith("mode=") else []
+    if words[0] == "run":
+        words += ["--from", first] if first else []
+        words += ["--to", last] if last else []
+        words += [word for name in only or [] for word in ("--only", name)]
+    return tuple(words)
+
+
+def _masked(setting: str) -> str:
+    """A setting without a value that is secret."""
+    from runbook_lib.base import redact_value
+    from runbook_lib.parameters import layers
+
+    data = layers.of_settings([setting]).data
+    key = setting.partition("=")[0]
+    return setting if redact_value(data) == data else f"{key}=…"

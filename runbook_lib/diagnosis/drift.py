@@ -150,20 +150,7 @@ class Verdict:
         return {
             "verdict": self.exit_code.name.lower(),
             "steps": [each.document for each in self.steps],
-            "causes": [
-                {
-                    "name": cause.name,
-                    "where": cause.where,
-                    "what": cause.what,
-                    "effect": cause.effect,
-                    "remedy": cause.remedy,
-                    "evidence": list(cause.evidence),
-                    "severity": str(cause.severity),
-                }
-                for cause in self.diagnosis.findings
-            ],
-            "unseen": [{"what": each.what, "why": each.found} for each in self.diagnosis.unseen],
-            "unjudged": list(self.diagnosis.unjudged),
+            **{k: v for k, v in self.diagnosis.document.items() if k != "looked"},
         }
 
     def __str__(self) -> str:

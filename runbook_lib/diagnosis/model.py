@@ -96,6 +96,27 @@ class Diagnosis:
         return not self.findings
 
     @property
+    def document(self) -> dict[str, Any]:
+        """The diagnosis as plain data, for programs."""
+        return {
+            "causes": [
+                {
+                    "name": cause.name,
+                    "where": cause.where,
+                    "what": cause.what,
+                    "effect": cause.effect,
+                    "remedy": cause.remedy,
+                    "evidence": list(cause.evidence),
+                    "severity": str(cause.severity),
+                }
+                for cause in self.findings
+            ],
+            "looked": [{"what": each.what, "found": each.found} for each in self.looked],
+            "unseen": [{"what": each.what, "why": each.found} for each in self.unseen],
+            "unjudged": list(self.unjudged),
+        }
+
+    @property
     def headline(self) -> str:
         """The verdict in a line."""
         things = f"Looked at {len(self.looked)} things"

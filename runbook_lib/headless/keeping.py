@@ -20,14 +20,14 @@ class Kept:
         folder: The folder.
         began: When its first event was recorded.
         cluster: The cluster's name; empty if no notebook got that far.
-        steps: What came of its steps, in words.
+        steps: How many of its steps came to each outcome.
         state: Whether it goes on.
     """
 
     folder: Path
     began: datetime
     cluster: str
-    steps: str
+    steps: dict[str, int]
     state: str
 
 
@@ -45,7 +45,7 @@ def runs_in(root: Path) -> list[Kept]:
                 folder,
                 record.began,
                 record.started.target if record.started else "",
-                ", ".join(f"{count} {outcome}" for outcome, count in counts.items()),
+                {str(outcome): count for outcome, count in counts.items()},
                 "goes on" if runs.in_use(folder) else "ended",
             )
         )

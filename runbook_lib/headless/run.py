@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
-from runbook_lib.headless import interruption, signals
+from runbook_lib.headless import interruption, lean, signals
 from runbook_lib.lifecycle import (
     APPROVE_VARIABLE,
     Record,
@@ -123,24 +123,55 @@ def notebook_path(notebook: str) -> Path:
     return delivered() / "notebooks" / f"{notebook}.ipynb"
 
 
-def choose(names: Sequence[str]) -> list[str]:
+def choose(names: Sequence[str], first: str | None = None, last: str | None = None) -> list[str]:
     """Return the notebooks to run, in the runbook's order.
 
-    If none is named, these are all but those that run only on request.
+    Args:
+        names: These alone, each by its name, its number or its file; if none is named, all but
+            those that run only on request.
+        first: Of these, where to begin.
+        last: Of these, where to end.
 
     Raises:
-        ParameterError: A name is not one of the runbook's notebooks.
+        ParameterError: A name is not one of the runbook's notebooks, or there is nothing to run.
     """
-    desired = [Path(name).name.removesuffix(".ipynb") for name in names]
-    unknown = [name for name in desired if name not in steps.CHAPTERS]
-    if unknown:
+    if names and (first or last):
+        raise ParameterError("--only goes with neither --from nor --to", "leave one of them out")
+    if names:
+        desired = [named(name) for name in names]
+        return [name for name in steps.CHAPTERS if name in desired]
+    regular = steps.regular()
+    begin, end = (_place(name, regular) if name else None for name in (first, last))
+    if begin is not None and end is not None and begin > end:
         raise ParameterError(
-            f"there is no notebook {', '.join(unknown)}",
-            f"choose from: {', '.join(steps.CHAPTERS)}",
+            f"--from {regular[begin]} comes after --to {regular[end]}", "turn them round"
         )
-    if not desired:
-        return steps.regular()
-    return [name for name in steps.CHAPTERS if name in desired]
+    return regular[begin : None if end is None else end + 1]
+
+
+def named(name: str) -> str:
+    """Return the notebook that people name: `03_autoscaling`, `03`, or the notebook's file.
+
+    Raises:
+        ParameterError: There is none.
+    """
+    given = Path(name).name.removesuffix(".ipynb")
+    found = [each for each in steps.CHAPTERS if given in (each, each.partition("_")[0])]
+    if not found:
+        raise ParameterError(
+            f"there is no notebook {given}", f"choose from: {', '.join(steps.CHAPTERS)}"
+        )
+    return found[0]
+
+
+def _place(name: str, regular: Sequence[str]) -> int:
+    found = named(name)
+    if found not in regular:
+        raise ParameterError(
+            f"{found} is in no range: it runs only when it is named",
+            f"write --only {found}, or choose from: {', '.join(regular)}",
+        )
+    return regular.index(found)
 
 
 def execute(
@@ -236,8 +267,8 @@ def _execute_in_order(
 
 
 def _execute_one(notebook: str, limit: int, folder: Path, kernels: Kernels) -> Failure | None:
-    # First of all: it imports papermill. The first kernel boots meanwhile.
-    import papermill
+    # The first kernel boots meanwhile.
+    papermill = lean.papermill()
     from nbclient.exceptions import CellControlSignal
 
     from runbook_lib.headless import papermill_engine as engine

@@ -98,25 +98,25 @@ def of(output: str) -> Storage | None:
     scheme = found[1]
     if not output.startswith(f"{scheme}://") or scheme != scheme.lower():
         raise ParameterError(
-            f"--output {output} is neither a folder nor a URL", "write s3://bucket/folder"
+            f"--runs {output} is neither a folder nor a URL", "write s3://bucket/folder"
         )
     if "@" in urlsplit(output).netloc:
         raise ParameterError(
-            "the URL of --output holds credentials",
+            "the URL of --runs holds credentials",
             "remove them; give them as the library for it expects them, such as AWS_PROFILE for S3",
         )
     try:
         import fsspec  # type: ignore[import-untyped]
     except ModuleNotFoundError as error:
-        raise ParameterError(f"--output {output} needs fsspec", f"{_INSTALL}") from error
+        raise ParameterError(f"--runs {output} needs fsspec", f"{_INSTALL}") from error
     try:
         return Storage(output, fsspec.filesystem(scheme))
     except ImportError as error:
         raise ParameterError(
-            f"--output {output}: {error}", f"for S3: {_INSTALL}; for others see the message"
+            f"--runs {output}: {error}", f"for S3: {_INSTALL}; for others see the message"
         ) from error
     except ValueError as error:
         known = "s3://, gs://, abfs://, file://"
         raise ParameterError(
-            f"--output {output}: fsspec knows no {scheme}://", f"use one that it knows: {known}, …"
+            f"--runs {output}: fsspec knows no {scheme}://", f"use one that it knows: {known}, …"
         ) from error

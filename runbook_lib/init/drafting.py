@@ -104,5 +104,5 @@ def _head(found: Found, changes: tuple[str, ...]) -> list[str]:
         f"{target.context}). Each line has above it why it is so; parameters/cluster.example.yaml "
         f"says what it is for, and what else there is. {todo}"
     )
-    then = command_line("run", "--plan", "--parameters", "THIS_FILE")
+    then = command_line("plan", "--parameters", "THIS_FILE")
     return [written, f"What would be changed, while nothing is: {then}"]

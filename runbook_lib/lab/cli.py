@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -13,6 +16,7 @@ from rich.table import Table
 
 from runbook_lib.base.errors import ParameterError, RunbookError
 from runbook_lib.base.locations import command_line, lab_names
+from runbook_lib.base.output import Document, OutputFormat
 from runbook_lib.lab.build import archive, behind, binaries
 from runbook_lib.lab.foundation.state import (
     alive,
@@ -113,35 +117,84 @@ def down(name: Name = "default") -> None:
     console.print(f"lab {name!r} {'is stopped' if stopped else 'was not running'}")
 
 
+@dataclass(frozen=True)
+class ProcessStatus:
+    """A process of the lab; `memory` is in bytes: its proportional share (PSS)."""
+
+    name: str
+    pid: int
+    memory: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusDocument(Document):
+    """What `lab status` says of a lab; all but its name is None or empty if there is none."""
+
+    name: str
+    running: bool
+    state: str | None = None
+    site: str | None = None
+    server: str | None = None
+    kubeconfig: str | None = None
+    istio: tuple[str, ...] = ()
+    processes: tuple[ProcessStatus, ...] = ()
+
+
 @app.command()
-def status(name: Name = "default") -> None:
+def status(
+    name: Name = "default",
+    output: Annotated[
+        OutputFormat, typer.Option("--output", "-o", help="json: one document.")
+    ] = OutputFormat.TEXT,
+) -> None:
     """Show whether the lab runs, its addresses and its processes; exit code 1 if it does not."""
     state = read_state(name)
     running = state is not None and alive(state)
     if state is None or not running:
         crashed = ", but left traces: 'lab down' clears them" if state else ""
-        console.print(f"lab {name!r} is not running{crashed}")
+        text = f"lab {name!r} is not running{crashed}"
+        nothing = StatusDocument(name=name, running=False)
+        typer.echo(nothing if output is OutputFormat.JSON else text)
         raise typer.Exit(1)
+    found = StatusDocument(
+        name=name,
+        running=True,
+        state=state.state,
+        site=state.url,
+        server=state.server,
+        kubeconfig=str(state.kubeconfig),
+        istio=(state.istio_version, *state.upgrades),
+        processes=tuple(_processes(name)),
+    )
+    if output is OutputFormat.JSON:
+        typer.echo(found)
+    else:
+        _show(found)
+
+
+def _processes(name: str) -> Iterator[ProcessStatus]:
+    for process in marked_processes(name):
+        with suppress(psutil.NoSuchProcess):
+            memory = process.memory_full_info().pss
+            yield ProcessStatus(process.name(), process.pid, memory)
+
+
+def _show(found: StatusDocument) -> None:
     facts = Table(show_header=False, box=None)
     for key, value in (
-        ("lab", f"{name} ({state.state})"),
-        ("site", state.url),
-        ("API server", state.server),
-        ("kubeconfig", state.kubeconfig),
-        ("Istio", ", then ".join([state.istio_version, *state.upgrades])),
+        ("lab", f"{found.name} ({found.state})"),
+        ("site", found.site),
+        ("API server", found.server),
+        ("kubeconfig", found.kubeconfig),
+        ("Istio", ", then ".join(found.istio)),
     ):
         facts.add_row(key, value)
     console.print(facts)
     table = Table("process", "pid", "memory (PSS)", title="Processes", title_justify="left")
-    total = 0
-    for process in marked_processes(name):
-        try:
-            memory = process.memory_full_info().pss
-            table.add_row(process.name(), str(process.pid), f"{memory >> 20} MiB")
-        except psutil.NoSuchProcess:
-            continue
-        total += memory
+    for process in found.processes:
+        table.add_row(process.name, str(process.pid), f"{process.memory >> 20} MiB")
     table.add_section()
+    total = sum(process.memory for process in found.processes)
     table.add_row("total", "", f"{total >> 20} MiB")
     console.print(table)
 

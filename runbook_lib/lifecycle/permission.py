@@ -61,8 +61,8 @@ class Permission:
             raise NotApproved(
                 f"{self.rules.persons} persons have to approve (approval.persons), "
                 "each with an account of their own",
-                "plan with --plan; approve that run with the command approve; then carry it out "
-                "with --approve-plan",
+                "run the command plan; approve that run with the command approve; then carry "
+                "it out with --approve-plan",
             )
 
     def require_persons(self, by: frozenset[str]) -> None:

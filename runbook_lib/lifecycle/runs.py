@@ -50,7 +50,7 @@ def written_to(folder: Path) -> Iterator[None]:
             raise
         raise RunbookError(
             f"cannot write the run's files to {error.filename or folder}: {error.strerror}",
-            "free up disk space, or choose another folder with --output; what was done so far "
+            "free up disk space, or choose another folder with --runs; what was done so far "
             "stays: run again to go on",
         ) from error
     finally:
@@ -89,7 +89,7 @@ def create(root: Path, label: str = "") -> Path:
         except OSError as error:
             raise RunbookError(
                 f"cannot make the run folder {folder}: {error.strerror}",
-                "choose a folder that you may write to: --output FOLDER",
+                "choose a folder that you may write to: --runs FOLDER",
             ) from error
         hold(folder)
         return folder.resolve()

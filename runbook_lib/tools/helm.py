@@ -6,18 +6,17 @@ import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from runbook_lib.base import CommandError, Completed, RunbookError, run
+from runbook_lib.base.yaml_source import SAFE_LOADER
 from runbook_lib.cluster import Kubeconfig, Object
 from runbook_lib.tools import answers, releases
 from runbook_lib.tools.releases import Chart, Release
-
-# The safe loader in C: Istio's CRDs are a megabyte of YAML, which takes seconds in Python.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _NO_CHART = (
     "cannot be reached",
@@ -31,6 +30,12 @@ _NO_CHART = (
     "denied",
 )
 """What Helm 4 says when it gets no chart; the cluster is not asked for these commands."""
+
+_REMEMBERED = 8
+"""Texts of charts and releases that stay parsed: plans read the same ones again."""
+
+_rendered: dict[tuple[str, ...], str] = {}
+"""What charts made of values, by everything that this depends on."""
 
 _READ_TIMEOUT = 60.0
 _NETWORK_MARGIN = 60.0
@@ -179,6 +184,8 @@ class Helm:
     ) -> list[Object]:
         """Render a chart's objects, CRDs included, without asking the cluster.
 
+        The same chart with the same values is rendered once in a process.
+
         Args:
             release: The release's name.
             chart: What to render.
@@ -188,21 +195,17 @@ class Helm:
                 that Helm knows.
         """
         options = ["--kube-version", kube_version] if kube_version else []
-        with _fetching(chart):
-            done = self.cli(
-                "template",
-                release,
-                *chart.arguments(),
-                "--namespace",
-                namespace,
-                "--include-crds",
-                *options,
-                "--values",
-                "-",
-                timeout=_READ_TIMEOUT + _NETWORK_MARGIN,
-                input=yaml.safe_dump(dict(values)),
-            )
-        return _documents(done.stdout)
+        place = [release, *chart.arguments(), "--namespace", namespace]
+        arguments = ["template", *place, "--include-crds", *options, "--values", "-"]
+        given = yaml.safe_dump(dict(values))
+        key = (*arguments, given, *chart.state) if chart.state else None
+        if key is None or key not in _rendered:
+            with _fetching(chart):
+                done = self.cli(*arguments, timeout=_READ_TIMEOUT + _NETWORK_MARGIN, input=given)
+            if key is None:
+                return _documents(done.stdout)
+            _rendered[key] = done.stdout
+        return _documents(_rendered[key])
 
     def uninstall(self, release: str, *, namespace: str, timeout: float) -> None:
         """Remove a release and wait until its objects are gone; fine if there is none.
@@ -311,8 +314,13 @@ def _not_found(error: CommandError) -> bool:
     return "release: not found" in error.stderr
 
 
+@lru_cache(_REMEMBERED)
+def _parsed(text: str) -> tuple[Object, ...]:
+    return tuple(item for item in yaml.load_all(text, Loader=SAFE_LOADER) if item)
+
+
 def _documents(text: str) -> list[Object]:
-    return [item for item in yaml.load_all(text, Loader=_LOADER) if item]
+    return [*_parsed(text)]
 
 
 def _revision(number: int | None) -> list[str]:

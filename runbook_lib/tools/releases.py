@@ -38,6 +38,22 @@ class Chart:
             arguments += ["--version", self.version]
         return [reference, *arguments]
 
+    @property
+    def state(self) -> tuple[str, ...] | None:
+        """What tells this chart from another; None where it may be another one each time.
+
+        A version stays what it is, unlike the newest one. Of a local chart these are its files,
+        with size and time of change.
+        """
+        if self.repository:
+            return tuple(self.arguments()) if self.version else None
+        place = Path(self.reference)
+        files = (
+            [place] if place.is_file() else [each for each in place.rglob("*") if each.is_file()]
+        )
+        states = ((each, each.stat()) for each in sorted(files))
+        return tuple(f"{path} {now.st_size} {now.st_mtime_ns}" for path, now in states)
+
 
 @dataclass(frozen=True)
 class Release:

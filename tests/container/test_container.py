@@ -147,8 +147,8 @@ def test_without_the_option_the_message_names_it(docker: Docker, user: int) -> N
 
 @users
 def test_with_it_the_runbook_passes_without_a_network(docker: Docker, user: int) -> None:
-    words = ["run", "--start-lab", "--set", "story=safe", "--output", f"{HOME}/runs"]
-    words += [word for each in CHAPTERS for word in ("--notebook", each)]
+    words = ["run", "--start-lab", "--set", "story=safe", "--runs", f"{HOME}/runs"]
+    words += [word for each in CHAPTERS for word in ("--only", each)]
     code, said = docker.run(user, "-m", "runbook_lib", *words, options=(FLAG,))
     assert code == 0, said
     assert "steps verified" in said

@@ -28,7 +28,7 @@ def test_it_plans_the_whole_runbook(
     lab: Lab, wheel: Path, client: tuple[str, ...], tmp_path: Path
 ) -> None:
     done = subprocess.run(
-        [*client, wheel, "istio-runbook", "run", "--plan"],
+        [*client, wheel, "istio-runbook", "plan"],
         cwd=tmp_path,
         env={**os.environ, "RUNBOOK_LAB": lab.name},
         capture_output=True,

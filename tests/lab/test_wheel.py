@@ -70,7 +70,7 @@ def test_a_plan_for_a_cluster_from_any_folder(program: Path, lab: Lab, tmp_path:
     application = {**given["application"], "url": lab.state.url}
     file = tmp_path / "my-cluster.yaml"
     file.write_text(yaml.safe_dump({**given, "application": application}))
-    words = ("run", "--plan", "--parameters", file.name, "--notebook", "02_label_namespace")
+    words = ("plan", "--parameters", file.name, "--only", "02_label_namespace")
     path = f"{lab.state.bin}{os.pathsep}{os.environ['PATH']}"
     done = call(program, *words, folder=tmp_path, PATH=path, KUBECONFIG=lab.state.kubeconfig)
     assert done.returncode == 0, done.stdout + done.stderr

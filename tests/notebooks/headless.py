@@ -72,10 +72,10 @@ class Run:
         return answers(self.folder, step)
 
 
-def run(lab: Lab, output: Path, *options: str, **environ: str) -> Run:
-    """Run `python -m runbook_lib run` with its folder under `output`."""
+def run(lab: Lab, output: Path, *options: str, command: str = "run", **environ: str) -> Run:
+    """Run `python -m runbook_lib run`, or a command like it, with its folder under `output`."""
     earlier = set(output.glob("*"))
-    done = execute(lab, "-m", "runbook_lib", "run", "--output", str(output), *options, **environ)
+    done = execute(lab, "-m", "runbook_lib", command, "--runs", str(output), *options, **environ)
     (folder,) = set(output.glob("*")) - earlier
     return Run(done.returncode, done.stdout, folder)
 
@@ -84,7 +84,7 @@ def back(lab: Lab, folder: Path, keep: str) -> Run:
     """Roll back to a chapter, and of what goes leave nothing behind."""
     parameters = folder / f"keep-{keep}.yaml"
     parameters.write_text(f"target: {{kind: lab}}\nrollback: {{keep: {keep}, kinds: true}}\n")
-    return run(lab, folder / "back", "-f", str(parameters), "--notebook", "90_rollback")
+    return run(lab, folder / "back", "-f", str(parameters), command="rollback")
 
 
 def nbval(lab: Lab, notebook: str, run_folder: Path) -> subprocess.CompletedProcess[str]:
@@ -104,7 +104,7 @@ def start(lab: Lab, output: Path, stream: int | IO[str], *options: str) -> subpr
     # A shell's background jobs ignore Ctrl-C, and so would the run.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     return subprocess.Popen(
-        [sys.executable, "-m", "runbook_lib", "run", "--output", str(output), *options],
+        [sys.executable, "-m", "runbook_lib", "run", "--runs", str(output), *options],
         cwd=repository_root(),
         env=_environment(lab),
         stdin=subprocess.DEVNULL,

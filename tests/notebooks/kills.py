@@ -18,7 +18,7 @@ from runbook_lib.lifecycle import runs
 from tests.labs import Lab
 from tests.notebooks.headless import CHAPTERS, LIMIT, start
 
-ALL = [option for name in CHAPTERS for option in ("--notebook", name)]
+ALL = [option for name in CHAPTERS for option in ("--only", name)]
 """Options for a run of all notebooks that change something."""
 
 Victim = Literal["all", "notebook", "runner", "Ctrl-C", "TERM"]

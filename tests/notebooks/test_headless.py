@@ -67,7 +67,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def planned(lab: Lab, output: Path) -> Run:
     """A run in plan mode on the fresh lab."""
-    return run(lab, output, "--plan")
+    return run(lab, output, command="plan")
 
 
 @pytest.fixture(scope="module")
@@ -82,8 +82,8 @@ def planted(lab: Lab, output: Path, tmp_path_factory: pytest.TempPathFactory) ->
     istio = {"istiod": {"values": values}, "base": {"values": of_base}}
     file = tmp_path_factory.mktemp("planted") / "parameters.yaml"
     file.write_text(yaml.safe_dump({"target": {"kind": "lab"}, "istio": istio}))
-    options = ("--plan", "--notebook", "01_install_istio", "--parameters", str(file))
-    return run(lab, output, *options)
+    options = ("--only", "01_install_istio", "--parameters", str(file))
+    return run(lab, output, *options, command="plan")
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +194,9 @@ def test_a_second_run_changes_nothing_and_says_so(lab: Lab, second: Run) -> None
 
 @pytest.mark.parametrize("name", ["planned", "first", "second"])
 def test_no_step_makes_others_do_more_than_is_stored(
-    name: str, planned: Run, first: Run, second: Run
+    name: str, request: pytest.FixtureRequest
 ) -> None:
-    run = {"planned": planned, "first": first, "second": second}[name]
+    run: Run = request.getfixturevalue(name)
     assert run.code == 0, run.output
     found = counts.of(run.record)
     if os.environ.get("RUNBOOK_COUNTS") == "record":
@@ -371,7 +371,7 @@ def test_a_parameter_that_papermill_does_not_know_is_an_error(lab: Lab, tmp_path
 def test_without_approval_nothing_changes(lab: Lab, second: Run, output: Path) -> None:
     assert second.code == 0
     lab.run("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default")
-    refused = run(lab, output, "--approve", "none", "--notebook", "04_mutual_tls")
+    refused = run(lab, output, "--approve", "none", "--only", "04_mutual_tls")
     assert refused.code == 3
     assert refused.outcomes == {
         "mutual-tls-strict": "verified",
@@ -383,7 +383,7 @@ def test_without_approval_nothing_changes(lab: Lab, second: Run, output: Path) -
     assert "NotFound" in lab.run(
         *("kubectl", "--namespace", "xnat", "get", "peerauthentication", "default"), check=False
     )
-    wrong = run(lab, output, "--approve", "prod", "--notebook", "04_mutual_tls")
+    wrong = run(lab, output, "--approve", "prod", "--only", "04_mutual_tls")
     assert wrong.code == 3
     assert f"RUNBOOK_APPROVE names 'prod', and this is {lab_name(second)!r}" in wrong.output
 
@@ -392,15 +392,15 @@ def test_changes_that_are_pending_have_an_exit_code_of_their_own(
     lab: Lab, second: Run, output: Path
 ) -> None:
     assert second.code == 0
-    plan = ("--plan", "--detailed-exitcode", "--notebook", "02_label_namespace")
-    assert run(lab, output, *plan).code == 0
+    plan = ("--detailed-exitcode", "--only", "02_label_namespace")
+    assert run(lab, output, *plan, command="plan").code == 0
     lab.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
-    pending = run(lab, output, *plan)
+    pending = run(lab, output, *plan, command="plan")
     assert pending.code == 7
     assert "1 of 3 steps have changes pending" in pending.output
 
     # What was planned is approved as it was, and a foreign change meanwhile stops just that step.
-    reviewed = ("--approve-plan", str(pending.folder), "--notebook", "02_label_namespace")
+    reviewed = ("--approve-plan", str(pending.folder), "--only", "02_label_namespace")
     lab.run("kubectl", "annotate", "namespace", "xnat", "team=imaging")
     stopped = run(lab, output, *reviewed)
     assert stopped.code == 3, stopped.output
@@ -421,7 +421,7 @@ def test_a_run_mends_what_was_taken_away(lab: Lab, second: Run, output: Path) ->
         *("kubectl", "--namespace", "xnat", "delete", "peerauthentication", "default"),
         "--ignore-not-found",
     )
-    mended = run(lab, output, "--approve", lab_name(second), "--notebook", "04_mutual_tls")
+    mended = run(lab, output, "--approve", lab_name(second), "--only", "04_mutual_tls")
     assert mended.code == 0, mended.output
     assert mended.changed == {"mutual-tls-exception": ["create PeerAuthentication xnat/default"]}
     assert mended.answers("mutual-tls-exception")["GET"] == OWN["GET"]
@@ -439,7 +439,7 @@ def test_a_field_that_others_manage_is_shown_and_not_taken(
     }
     apply = ("kubectl", "apply", "--server-side", "--force-conflicts", "--filename", "-")
     lab.run(*apply, "--field-manager", "somebody", stdin=json.dumps(policy))
-    refused = run(lab, output, "--notebook", "04_mutual_tls")
+    refused = run(lab, output, "--only", "04_mutual_tls")
     assert refused.code == 4
     assert refused.outcomes["mutual-tls-strict"] == "refused"
     assert "somebody manages .spec.mtls.mode" in refused.output
@@ -461,7 +461,7 @@ def test_a_field_that_others_manage_is_shown_and_not_taken(
     assert "-            cpu: 501m" in deployment["diff"]
     lab.run(*set_back, "--requests=cpu=500m")
     lab.run("kubectl", "--namespace", "istio-system", "delete", "peerauthentication", "default")
-    assert run(lab, output, "--notebook", "04_mutual_tls").code == 0
+    assert run(lab, output, "--only", "04_mutual_tls").code == 0
 
 
 def test_a_lab_that_is_not_running_is_bad_input(lab: Lab, output: Path) -> None:
@@ -477,7 +477,7 @@ def test_bad_parameters_make_no_run_folder(lab: Lab, tmp_path: Path) -> None:
     done = execute(
         lab,
         *("-m", "runbook_lib", "run", "--parameters", str(tmp_path / "bad.yaml")),
-        *("--output", str(tmp_path / "runs")),
+        *("--runs", str(tmp_path / "runs")),
     )
     assert done.returncode == 2
     assert "line 2, stroy: unknown key → did you mean 'story'?" in done.stdout
@@ -500,7 +500,7 @@ def test_an_interrupted_run_ends_its_kernels_and_can_go_on(
     # One that has ended may wait to be reaped by whoever inherited it; it has ended all the same.
     _, alive = psutil.wait_procs(kernels, timeout=5)
     assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
-    assert run(lab, output, "--notebook", "01_install_istio").code == 0
+    assert run(lab, output, "--only", "01_install_istio").code == 0
 
 
 def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
@@ -510,7 +510,7 @@ def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
     lab.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
     lab.run("kubectl", "--namespace", "xnat", "delete", "pods", "--all", "--wait")
     earlier = set(output.glob("*"))
-    with start(lab, output, subprocess.PIPE, "--notebook", "02_label_namespace") as process:
+    with start(lab, output, subprocess.PIPE, "--only", "02_label_namespace") as process:
 
         def applying() -> State:
             folders = set(output.glob("*")) - earlier
@@ -533,7 +533,7 @@ def test_a_kernel_that_is_killed_in_mid_change_leaves_an_unknown_state(
     assert f"Interrupted while {restart} was being applied: its state is unknown." in said
     assert "The site answers GET /" in said
     assert f"? {unknown}" in (folder / "report.html").read_text()
-    assert run(lab, output, "--notebook", "02_label_namespace").code == 0
+    assert run(lab, output, "--only", "02_label_namespace").code == 0
 
 
 @pytest.mark.parametrize(
@@ -544,7 +544,7 @@ def test_a_signal_leaves_every_artefact(
 ) -> None:
     assert second.code == 0
     earlier = set(output.glob("*"))
-    with start(lab, output, subprocess.PIPE, "--notebook", "01_install_istio") as process:
+    with start(lab, output, subprocess.PIPE, "--only", "01_install_istio") as process:
         assert process.stdout is not None
         assert any(line == "01_install_istio\n" for line in process.stdout)
         process.send_signal(sent)

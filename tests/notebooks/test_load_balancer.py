@@ -66,7 +66,7 @@ def done(behind: Lab, tmp_path_factory: pytest.TempPathFactory) -> Run:
         "istio": {"istiod": {"values": drain}},
     }
     parameters.write_text(yaml.safe_dump(given))
-    chapters = [option for name in CHAPTERS for option in ("--notebook", name)]
+    chapters = [option for name in CHAPTERS for option in ("--only", name)]
     return run(behind, folder, "--parameters", str(parameters), *chapters)
 
 

@@ -1,9 +1,10 @@
-"""The CronJob of docs/nightly.yaml: verify from inside, as an account that may only look."""
+"""Unattended: the CronJob of docs/nightly.yaml from inside, and the pipelines of docs/pipelines."""
 
 from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.lab.network.edge import EDGE_IP
 from tests.labs import Lab
 from tests.notebooks.headless import execute
+from tests.notebooks.pipelines import GITHUB, GITLAB, Runner
 
 pytestmark = [
     *(pytest.mark.lab, pytest.mark.notebooks, pytest.mark.spoils_lab),
@@ -38,13 +40,13 @@ def parameters(lab: Lab) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def nightly(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Lab:
     """A mesh with the CronJob, and the rights that its manual has people grant."""
-    mended = execute(mesh, "-m", "runbook_lib", "run", "--notebook", "03_autoscaling")
+    mended = execute(mesh, "-m", "runbook_lib", "run", "--only", "03_autoscaling")
     assert mended.returncode == 0, mended.stdout
     roles = ("rights", "--role", "looking", "--role", "dry-run")
     granted = execute(mesh, "-m", "runbook_lib", *roles)
     mesh.run("kubectl", "apply", "--server-side", "--filename", "-", stdin=granted.stdout)
     manifest = (repository_root() / "docs" / "nightly.yaml").read_text()
-    more = "".join(f"\n            - --notebook={name}" for name in CHAPTERS)
+    more = "".join(f"\n            - --only={name}" for name in CHAPTERS)
     manifest = manifest.replace("- --output=json", f"- --output=json{more}")
     manifest = manifest.replace("registry.example.com/istio-runbook:CHANGE", "lab/istio-runbook:1")
     mesh.run("kubectl", "apply", "--filename", "-", stdin=manifest)
@@ -84,3 +86,26 @@ def test_the_account_may_try_a_change_and_not_make_it(nightly: Lab) -> None:
     group = ("--as=istio-runbook:verify", "--as-group=istio-runbook:looking")
     refused = nightly.run("kubectl", "label", "namespace", "xnat", "a=b", *group, check=False)
     assert "may try this, and not do it" in refused
+
+
+@pytest.mark.parametrize("example", [GITHUB, GITLAB], ids=lambda path: path.stem)
+def test_a_pipeline_plans_applies_what_was_planned_and_verifies(
+    nightly: Lab, example: Path, tmp_path: Path
+) -> None:
+    nightly.run("kubectl", "label", "namespace", "xnat", "istio-injection-")
+    runner = Runner(nightly, example, tmp_path, only="02")
+    planned = runner.run("plan")
+    assert planned.code == 0, planned.said
+    shown = planned.files.get("GITHUB_STEP_SUMMARY", planned.said)
+    assert "istio-injection: enabled" in shown, "a reviewer sees the difference"
+    assert planned.files.get("GITHUB_OUTPUT", "pending=true\n") == "pending=true\n"
+    artifact = [path for path in (tmp_path / "artifact").rglob("*") if path.is_file()]
+    assert {path.parent.name for path in artifact} == {"plans"}
+
+    applied = runner.run("apply")
+    assert applied.code == 0, applied.said
+    assert "injection-label: verified; change Namespace xnat" in applied.said
+    (kept,) = runner.kept.glob("*/summary.json")
+    assert json.loads(kept.read_text())["complete"] is True
+    verified = runner.run("verify")
+    assert verified.code == 0, verified.said

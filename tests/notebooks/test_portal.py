@@ -62,7 +62,17 @@ def test_on_a_lab_of_its_own_and_back(portal: Lab, tmp_path: Path) -> None:
     _nothing_found(portal)
     with harmless.changed(portal, "portal") as changes:
         _nothing_found(portal, *changes)
-    _verified(run(portal, tmp_path, "--parameters", str(PARAMETERS), "--notebook", "90_rollback"))
+    _verified(
+        run(
+            portal,
+            tmp_path,
+            "--parameters",
+            str(PARAMETERS),
+            "--set",
+            "rollback.keep=00_start_here",
+            command="rollback",
+        )
+    )
     assert portal.run("kubectl", "-n", "portal", "get", "pods", "--no-headers").count("1/1") == 3
 
 
@@ -71,7 +81,7 @@ def test_beside_xnat_which_has_its_mesh_already(lab: Lab, tmp_path: Path) -> Non
 
     Both go by the files that `init` writes for them, in the safe story.
     """
-    chapters = [option for name in POLICIES for option in ("--notebook", name)]
+    chapters = [option for name in POLICIES for option in ("--only", name)]
     _verified(run(lab, tmp_path, "--parameters", _drafted(lab, "xnat", tmp_path), *chapters))
     kinds = "statefulsets,pods,peerauthentications,authorizationpolicies,destinationrules"
     objects = ("kubectl", "-n", "xnat", "get", kinds, "--output=name")

@@ -115,5 +115,5 @@ def test_labels_that_select_other_pods_than_the_web_pods_are_refused(
 def test_a_notebook_that_nothing_is_in_the_way_of_can_be_run_alone(
     obstructed: Lab, tmp_path: Path
 ) -> None:
-    done = run(obstructed, tmp_path, "--plan", "--notebook", "01_install_istio")
+    done = run(obstructed, tmp_path, "--only", "01_install_istio", command="plan")
     assert done.code == ExitCode.DONE, done.output

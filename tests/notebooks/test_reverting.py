@@ -41,7 +41,7 @@ def broken_off(
     *options: str,
 ) -> Run:
     """A run of chapter 04 that is ended once a step has come so far."""
-    with start(lab, output, subprocess.PIPE, "--notebook", TLS, *options) as process:
+    with start(lab, output, subprocess.PIPE, "--only", TLS, *options) as process:
         step, outcomes = reached
 
         def observe() -> State:
@@ -146,7 +146,7 @@ def test_a_run_that_stood_still_for_too_long_changes_nothing_once_another_has_be
 
 def test_a_run_begins_only_while_no_other_one_is_at_work(mesh: Lab, tmp_path: Path) -> None:
     with other_run(mesh, tmp_path).held():
-        refused = run(mesh, tmp_path / "runs", "--notebook", TLS)
+        refused = run(mesh, tmp_path / "runs", "--only", TLS)
         assert refused.code == 9, refused.output
         assert "another run is changing this cluster: run other-run of" in refused.output
     assert refused.outcomes == {STRICT: "refused", EXCEPTION: "not run", ASKED: "not run"}

@@ -69,16 +69,16 @@ ALL = os.environ.get("RUNBOOK_RIGHTS") == "all"
 TAKEN = [each for each in chapters.regular() if each[:2] in "01 02 03 04 05 06"]
 RUNS = (
     (LOOKING, ("--plan",)),
-    *((each, ("--notebook", each)) for each in TAKEN[:3]),
-    (LOOKING, ("--plan", *(word for each in TAKEN[3:] for word in ("--notebook", each)))),
-    *((each, ("--notebook", each)) for each in TAKEN[3:]),
-    (LOOKING, ("--plan", "--notebook", "00_start_here", "--notebook", "07_troubleshoot")),
-    ("90_rollback", ("--plan", "--notebook", "90_rollback")),
-    ("90_rollback", ("--notebook", "90_rollback")),
+    *((each, ("--only", each)) for each in TAKEN[:3]),
+    (LOOKING, ("--plan", *(word for each in TAKEN[3:] for word in ("--only", each)))),
+    *((each, ("--only", each)) for each in TAKEN[3:]),
+    (LOOKING, ("--plan", "--only", "00_start_here", "--only", "07_troubleshoot")),
+    ("90_rollback", ("--plan", "--only", "90_rollback")),
+    ("90_rollback", ("--only", "90_rollback")),
 )
 FEW = (
-    (LOOKING, ("--plan", "--notebook", "01_install_istio")),
-    ("01_install_istio", ("--notebook", "01_install_istio")),
+    (LOOKING, ("--plan", "--only", "01_install_istio")),
+    ("01_install_istio", ("--only", "01_install_istio")),
 )
 """Account by account, what it runs."""
 

@@ -120,7 +120,7 @@ def test_the_safe_story_ends_as_the_documented_one_and_nobody_notices(
     mesh: Lab, tmp_path: Path
 ) -> None:
     (tmp_path / "safe.yaml").write_text("target: {kind: lab}\nstory: safe\n")
-    chapters = [option for chapter in CHAPTERS for option in ("--notebook", chapter)]
+    chapters = [option for chapter in CHAPTERS for option in ("--only", chapter)]
     with visitor(mesh) as answers:
         done = run(mesh, tmp_path / "s", "-f", str(tmp_path / "safe.yaml"), *chapters)
     assert done.code == 0, done.output

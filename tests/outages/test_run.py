@@ -26,7 +26,7 @@ from tests.outages import api
 
 pytestmark = [pytest.mark.lab, pytest.mark.spoils_lab, pytest.mark.timeout(900)]
 
-NOTEBOOKS = ("--notebook", "04_mutual_tls", "--notebook", "05_authorization")
+NOTEBOOKS = ("--only", "04_mutual_tls", "--only", "05_authorization")
 POLICIES = "peerauthentications,authorizationpolicies,destinationrules"
 
 

@@ -117,14 +117,14 @@ def test_a_site_is_never_worse_after_a_run_than_before(
     if any(each.installed for each in chosen):
         install = tmp_path / "install.yaml"
         install.write_text(yaml.safe_dump(PARAMETERS))
-        only = ("--notebook", "01_install_istio")
+        only = ("--only", "01_install_istio")
         done = run(lab, tmp_path / "installing", "-f", str(install), *only)
         assert done.code == ExitCode.DONE, done.output
     for each in chosen:
         each.put_in(lab)
     before = working(lab)
     clients = at(lab)
-    way = [option for chapter in CHAPTERS for option in ("--notebook", chapter)]
+    way = [option for chapter in CHAPTERS for option in ("--only", chapter)]
     with at_work(clients):
         done = run(lab, tmp_path / "run", "-f", str(given), *way)
     print(f"ended with {done.code}")

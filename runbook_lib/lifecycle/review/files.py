@@ -156,7 +156,7 @@ def read(folder: Path) -> Review:
     if not files:
         raise ParameterError(
             f"{folder} holds no plans to approve",
-            "name the folder of a run with --plan, such as runs/20260102T030405Z",
+            "name the folder of a run of plan, such as runs/20260102T030405Z",
         )
     try:
         found = [json.loads(file.read_text(encoding="utf-8")) for file in files]

@@ -107,7 +107,7 @@ def test_a_url_that_cannot_be_used_is_refused_and_no_folder_is_made(
     output: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["run", "--output", output])
+    done = CliRunner().invoke(app, ["run", "--runs", output])
     assert isinstance(done.exception, ParameterError)
     assert said in str(done.exception)
     assert "hunter22" not in str(done.exception)

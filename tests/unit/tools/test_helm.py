@@ -251,6 +251,44 @@ def test_a_chart_is_rendered_for_the_clusters_version(subject: Helm, fake: Fake)
     assert yaml.safe_load(fake.inputs[-1] or "") == {"a": 1}
 
 
+def test_a_version_of_a_chart_is_rendered_once_and_anew_for_other_values(
+    subject: Helm, fake: Fake
+) -> None:
+    fake.on("template", stdout="kind: A\n").on("template", stdout="kind: B\n")
+    chart = Chart("istiod", "https://once.example.com", "1.31.1")
+    kinds = [
+        subject.template("istiod", chart, namespace="istio-system", values=values)[0]["kind"]
+        for values in ({"a": 1}, {"a": 1}, {"a": 2}, {"a": 1})
+    ]
+    assert kinds == ["A", "A", "B", "A"]
+
+
+def test_the_newest_version_of_a_chart_is_rendered_each_time(subject: Helm, fake: Fake) -> None:
+    fake.on("template", stdout="kind: A\n").on("template", stdout="kind: B\n")
+    chart = Chart("istiod", "https://newest.example.com")
+    kinds = [
+        subject.template("istiod", chart, namespace="istio-system", values={})[0]["kind"]
+        for _ in range(2)
+    ]
+    assert kinds == ["A", "B"]
+
+
+def test_a_local_chart_is_rendered_anew_once_a_file_of_it_changed(
+    subject: Helm, fake: Fake, tmp_path: Path
+) -> None:
+    fake.on("template", stdout="kind: A\n").on("template", stdout="kind: B\n")
+    template = tmp_path / "templates" / "a.yaml"
+    template.parent.mkdir()
+    template.write_text("one")
+    kinds = []
+    for text in ("", "", "another"):
+        if text:
+            template.write_text(text)
+        (item,) = subject.template("x", Chart(tmp_path), namespace="x", values={})
+        kinds.append(item["kind"])
+    assert kinds == ["A", "A", "B"]
+
+
 def test_a_charts_own_description_says_its_version(subject: Helm, fake: Fake) -> None:
     fake.on("show", "chart", "base", "--repo", stdout="name: base\nversion: 1.31.1\n")
     shown = subject.show_chart(Chart("base", "https://charts.example.com"))

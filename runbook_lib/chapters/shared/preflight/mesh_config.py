@@ -14,6 +14,7 @@ from functools import partial
 
 import yaml
 
+from runbook_lib.base.yaml_source import SAFE_LOADER
 from runbook_lib.chapters.shared.preflight.helm import is_own
 from runbook_lib.chapters.shared.preflight.wording import kubectl
 from runbook_lib.cluster import (
@@ -153,7 +154,8 @@ def _live(context: Context, name: str, key: str, fields: Sequence[str]) -> _Conf
     own = of_revision(revisions.of_cluster(context.cluster, context.parameters), name)
     found = context.cluster.get("v1", "ConfigMap", own, istio.namespace)
     try:
-        content = yaml.safe_load(((found or {}).get("data") or {}).get(key, ""))
+        text = ((found or {}).get("data") or {}).get(key, "")
+        content = yaml.load(text, Loader=SAFE_LOADER)  # it is a safe one
     except yaml.YAMLError:
         return None
     if not isinstance(content, dict):

@@ -321,7 +321,7 @@ class ReleasePlanner:
             + "; ".join(differing),
             "the values of those who did would be lost",
             f"{commit}use it as it is: leave this notebook out, and run the others "
-            "(run --notebook ...); or give the parameters the chart's version and the values that "
+            "(run --only ...); or give the parameters the chart's version and the values that "
             "it has: "
             f"helm get values {current.name} {where}; or "
             f"{preflight.take_over(current.name, current.namespace)}",

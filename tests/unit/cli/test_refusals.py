@@ -46,7 +46,7 @@ def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
             ("init", "--namespace", "xnat", "--lab", "x", "--output", "README.md"),
             "README.md is there already",
         ),
-        (("run", "--notebook", "09_unknown"), "there is no notebook 09_unknown"),
+        (("run", "--only", "09_unknown"), "there is no notebook 09_unknown"),
         (("run", "--no-such-option"), "No such option"),
         (("walk",), "No such command"),
     ],
@@ -54,7 +54,7 @@ def runbook(*arguments: str, cwd: Path | None = None) -> subprocess.CompletedPro
 def test_bad_input_ends_with_exit_code_2_and_a_message(
     tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    output = ("--output", str(tmp_path / "runs")) if arguments[0] == "run" else ()
+    output = ("--runs", str(tmp_path / "runs")) if arguments[0] == "run" else ()
     done = runbook(*arguments, *output)
     assert done.returncode == 2
     assert message in done.stderr
@@ -64,7 +64,7 @@ def test_bad_input_ends_with_exit_code_2_and_a_message(
 
 def test_a_bad_parameters_file_names_line_and_key(tmp_path: Path) -> None:
     (tmp_path / "bad.yaml").write_text("target:\n  kind: lab\nstroy: safe\n")
-    done = runbook("run", "-f", "bad.yaml", "--output", "runs", cwd=tmp_path)
+    done = runbook("run", "-f", "bad.yaml", "--runs", "runs", cwd=tmp_path)
     assert done.returncode == 2
     assert "line 3, stroy: unknown key" in done.stderr
     assert "did you mean 'story'" in done.stderr
@@ -78,32 +78,6 @@ def test_help_lists_the_commands_of_the_lab_too() -> None:
     assert "lab" in done.stdout
 
 
-@pytest.mark.parametrize(
-    ("typed", "completed"),
-    [
-        ("istio-runbook ver", "verify"),
-        ("istio-runbook run --approve-p", "--approve-plan"),
-        ("istio-runbook run --notebook 05", "05_authorization"),
-        ("istio-runbook lab u", "up"),
-    ],
-)
-def test_a_shell_completes_commands_options_and_notebooks(typed: str, completed: str) -> None:
-    asked = {
-        "_ISTIO_RUNBOOK_COMPLETE": "complete_bash",
-        "COMP_WORDS": typed,
-        "COMP_CWORD": str(len(typed.split()) - 1),
-    }
-    done = subprocess.run(
-        [Path(sys.executable).with_name("istio-runbook")],
-        env={**os.environ, **asked},
-        capture_output=True,
-        text=True,
-        timeout=50,
-        check=False,
-    )
-    assert completed in done.stdout.split()
-
-
 def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
     readme = (repository_root() / "README.md").read_text().replace("`", "")
     shown = " ".join(runbook("run", "--help").stdout.split())
@@ -113,10 +87,10 @@ def test_every_exit_code_is_in_the_readme_and_in_the_help() -> None:
 
 
 def test_pending_changes_are_asked_for_only_of_a_plan(tmp_path: Path) -> None:
-    done = runbook("run", "--detailed-exitcode", "--output", str(tmp_path / "runs"))
+    done = runbook("run", "--detailed-exitcode", "--runs", str(tmp_path / "runs"))
     assert done.returncode == 2
     assert "--detailed-exitcode says whether a plan would change something" in done.stderr
-    assert "→ add --plan, or leave it out" in done.stderr
+    assert "→ use the command plan, or leave it out" in done.stderr
     assert not (tmp_path / "runs").exists()
 
 
@@ -138,7 +112,7 @@ def test_a_full_disk_is_a_message_with_a_remedy(tmp_path: Path) -> None:
         "import resource, sys\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
         "from runbook_lib.cli import main\n"
-        f"sys.argv = ['runbook', 'run', '--output', {str(tmp_path / 'runs')!r}]\n"
+        f"sys.argv = ['runbook', 'run', '--runs', {str(tmp_path / 'runs')!r}]\n"
         "main()\n"
     )
     done = subprocess.run(
@@ -151,7 +125,7 @@ def test_a_full_disk_is_a_message_with_a_remedy(tmp_path: Path) -> None:
     )
     assert done.returncode == 1
     assert "cannot write the run's files to" in done.stderr
-    assert "→ free up disk space, or choose another folder with --output" in done.stderr
+    assert "→ free up disk space, or choose another folder with --runs" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -241,7 +215,7 @@ def test_a_run_starts_a_lab_only_where_the_target_is_one(
 
     monkeypatch.setattr(run, "execute", execute)
     (tmp_path / "mine.yaml").write_text(text)
-    options = ("--start-lab", "--output", str(tmp_path / "runs"))
+    options = ("--start-lab", "--runs", str(tmp_path / "runs"))
     with pytest.raises(Started):
         command("run", "-f", str(tmp_path / "mine.yaml"), *options)
     assert started == (["lab two"] if "kind: lab" in text else [])
