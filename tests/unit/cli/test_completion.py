@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pexpect
 import pytest
+import typer
 
+from runbook_lib.cli import app
+from runbook_lib.cli.options import _run_folders
 from runbook_lib.lifecycle import runs
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -76,15 +79,11 @@ def test_zsh_completes_commands_and_chapters(tmp_path: Path) -> None:
 def test_the_folders_of_runs_are_completed_the_latest_first(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import click
-
-    from runbook_lib.cli.options import _run_folders
-
     (tmp_path / "runs" / "20000101T000000Z").mkdir()
     (tmp_path / "runs" / "20000101T000000Z" / runs.EVIDENCE).touch()
     (tmp_path / "runs" / "no-run").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(runs, "default_root", lambda: tmp_path / "runs")
-    context = click.Context(click.Command("report"))
+    context = typer.Context(typer.main.get_command(app))
     assert _run_folders(context, "") == [f"runs/{kept.name}", "runs/20000101T000000Z"]
     assert _run_folders(context, "runs/2000") == ["runs/20000101T000000Z"]
