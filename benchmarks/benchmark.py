@@ -21,10 +21,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-import measuring  # noqa: E402
-import writing  # noqa: E402
-from writing import Figure, Results  # noqa: E402
-
+from benchmarks import measuring, writing  # noqa: E402
+from benchmarks.writing import Figure, Results  # noqa: E402
 from runbook_lib import chapters  # noqa: E402
 from runbook_lib.headless import report  # noqa: E402
 from runbook_lib.lab.build.binaries import ensure_build  # noqa: E402

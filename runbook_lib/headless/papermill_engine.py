@@ -7,36 +7,20 @@ the executed notebook, into a cell and into its metadata. Kernels start as in a 
 from __future__ import annotations
 
 import os
-import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
+from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
+from papermill.engines import NBClientEngine, papermill_engines  # type: ignore[import-untyped]
 
 from runbook_lib.base import redact_value
 from runbook_lib.base.redact import redact
 from runbook_lib.headless.kernels import Kernels
 from runbook_lib.lifecycle.runs import ENGINE_VARIABLE
 from runbook_lib.parameters import loading
-
-
-@contextmanager
-def _without(module: str) -> Iterator[None]:
-    """Import as if an optional module were not installed."""
-    sys.modules.setdefault(module, None)  # type: ignore[arg-type] # None makes its import fail
-    yield
-    if sys.modules[module] is None:
-        del sys.modules[module]
-
-
-# jsonschema, which papermill loads to read notebooks, builds a grammar for internationalised URLs
-# when it is imported. That takes longer than all the rest, and no notebook needs it.
-with _without("rfc3987_syntax"):
-    from papermill.clientwrap import PapermillNotebookClient  # type: ignore[import-untyped]
-    from papermill.engines import NBClientEngine, papermill_engines  # type: ignore[import-untyped]
 
 NAME = "runbook"
 

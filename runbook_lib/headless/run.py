@@ -14,7 +14,7 @@ from uuid import uuid4
 
 from runbook_lib import chapters as steps
 from runbook_lib.base import ExitCode, LabNotRunning, ParameterError, delivered
-from runbook_lib.headless import interruption, signals
+from runbook_lib.headless import interruption, lean, signals
 from runbook_lib.lifecycle import (
     APPROVE_VARIABLE,
     Record,
@@ -267,8 +267,8 @@ def _execute_in_order(
 
 
 def _execute_one(notebook: str, limit: int, folder: Path, kernels: Kernels) -> Failure | None:
-    # First of all: it imports papermill. The first kernel boots meanwhile.
-    import papermill
+    # The first kernel boots meanwhile.
+    papermill = lean.papermill()
     from nbclient.exceptions import CellControlSignal
 
     from runbook_lib.headless import papermill_engine as engine

@@ -11,6 +11,7 @@ import contextlib
 import http.server
 import ipaddress
 import re
+import select
 import socket
 import socketserver
 import ssl
@@ -166,8 +167,9 @@ class _Connection(socketserver.BaseRequestHandler):
             other.settimeout(None)
             other.sendall(head.encode() + body)
             if upgraded:
-                threading.Thread(target=_pass_on, args=(client, other), daemon=True).start()
-            self._give_back(client, other, fault)
+                _both_ways(client, other)
+            else:
+                self._give_back(client, other, fault)
 
     @staticmethod
     def _give_back(client: ssl.SSLSocket, other: ssl.SSLSocket, fault: Fault) -> None:
@@ -221,6 +223,24 @@ def _pass_on(source: ssl.SSLSocket, goal: ssl.SSLSocket) -> None:
     with contextlib.suppress(OSError):
         while data := source.recv(65536):
             goal.sendall(data)
+
+
+def _both_ways(one: ssl.SSLSocket, other: ssl.SSLSocket) -> None:
+    """Pass on what comes from either side: in one thread, because TLS takes no two at once."""
+    goals = {one: other, other: one}
+    while True:
+        ready = [each for each in goals if each.pending()] or select.select([*goals], [], [])[0]
+        for source in ready:
+            source.setblocking(False)
+            try:
+                data = source.recv(65536)
+            except ssl.SSLWantReadError:  # no data, but a record of TLS itself
+                continue
+            finally:
+                source.setblocking(True)
+            if not data:
+                return
+            goals[source].sendall(data)
 
 
 @contextlib.contextmanager
