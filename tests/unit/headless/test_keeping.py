@@ -195,4 +195,4 @@ def test_the_lease_shows_an_end_that_is_missing_as_long_as_no_later_run_has_it(
     monkeypatch.setattr(Cluster, "of", lambda _target: GivenCluster(item))
     done = cli("report", str(folder), "--check", "--lease")
     assert done.exit_code == code
-    assert said in done.stdout
+    assert said in done.output
