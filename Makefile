@@ -105,7 +105,7 @@ test-upgrade: $(READY) ## Upgrade Istio in place and as a canary, and go back; n
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/upgrade/test_upgrade.py
 
-test-outages: $(READY) ## Run on an API server that fails, a full disk and a wrong clock; not part of test
+test-outages: $(READY) ## Run on an API server that fails, and on a full disk; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) tests/outages
 

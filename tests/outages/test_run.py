@@ -18,7 +18,7 @@ import psutil
 import pytest
 
 from runbook_lib.base import ExitCode, State, wait
-from runbook_lib.base.locations import cache_root, lab_directory, repository_root
+from runbook_lib.base.locations import lab_directory, repository_root
 from runbook_lib.lab.foundation.state import marked_processes, write_state
 from tests.labs import Lab
 from tests.notebooks.headless import Run, execute, run, start
@@ -197,45 +197,9 @@ def test_a_disk_that_fills_stops_a_run_before_its_next_change(
     assert_goes_on(bare, found, tmp_path / "runs")
 
 
-@pytest.fixture(scope="module")
-def faketime() -> Path:
-    """The library that gives a process another time, from the distribution's package."""
-    folder = cache_root() / "faketime"
-    if not folder.exists():
-        folder.mkdir(parents=True)
-        subprocess.run(["apt-get", "--quiet", "download", "libfaketime"], cwd=folder, check=True)
-        (package,) = folder.glob("*.deb")
-        subprocess.run(["dpkg-deb", "--extract", package, folder], check=True)
-    (library,) = folder.rglob("libfaketime.so.1")
-    return library
-
-
-@pytest.mark.parametrize("clock", ["+2h", "-2h", "+400d"])
-def test_by_a_wrong_clock_a_run_is_verified_or_told_of_the_clock(
-    bare: Lab, tmp_path: Path, faketime: Path, clock: str
-) -> None:
-    """All that is started meanwhile has the same clock: kernels, helm and istioctl."""
-    found = run(
-        bare,
-        tmp_path / "runs",
-        *NOTEBOOKS,
-        LD_PRELOAD=str(faketime),
-        FAKETIME=clock,
-        DONT_FAKE_MONOTONIC="1",  # as on a machine whose clock is wrong
-    )
-    print(found.output)
-    if found.code != ExitCode.DONE:
-        assert "this machine's clock is" in found.output
-    assert all(step.seconds >= 0 for step in found.record.attempts)
-    assert_goes_on(bare, found, tmp_path / "runs")
-
-
-@pytest.mark.parametrize("clock", ["", "+2h", "-2h"])
 def test_a_run_that_stood_still_while_another_had_its_turn_changes_nothing_more(
-    bare: Lab, tmp_path: Path, faketime: Path, clock: str
+    bare: Lab, tmp_path: Path
 ) -> None:
-    """The other one waits for as long as the Lease says, whatever its own clock says."""
-    wrong = {"LD_PRELOAD": str(faketime), "FAKETIME": clock, "DONT_FAKE_MONOTONIC": "1"}
     log = tmp_path / "log"
     with log.open("w") as stream:
         first = start(bare, tmp_path / "first", stream, *NOTEBOOKS)
@@ -244,7 +208,7 @@ def test_a_run_that_stood_still_while_another_had_its_turn_changes_nothing_more(
         try:
             for each in stopped:
                 each.suspend()
-            second = run(bare, tmp_path / "second", *NOTEBOOKS, **(wrong if clock else {}))
+            second = run(bare, tmp_path / "second", *NOTEBOOKS)
             bare.run("kubectl", "delete", POLICIES, "--all", "--all-namespaces")
         finally:
             for each in stopped:
