@@ -1,6 +1,6 @@
 # Two commands do everything on a fresh machine: `make run` and `make test`.
 .DEFAULT_GOAL := help
-.PHONY: help run plan notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium zsh format outputs rights constraints clean
+.PHONY: help run plan notebook lab down test every lint unit durations benchmark counts test-lab test-notebooks test-browser test-kills test-soak test-faults test-rights test-upgrade test-outages test-pods test-container test-install docker chromium jq zsh format outputs rights constraints clean
 
 PYTHON ?= python3
 OLDEST := 3.11.2
@@ -53,7 +53,7 @@ down: $(READY) ## Stop the embedded lab
 test: lint every ## Check everything: lint, types, unit, lab, notebook and browser tests
 
 # In one pool of workers: what computes fills the time that labs and browsers are waited for.
-every: $(READY) chromium zsh
+every: $(READY) chromium jq zsh
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/unit tests/notebooks tests/lab tests/soak tests/browser
 
@@ -64,10 +64,6 @@ lint: $(READY) ## Check style, types, layers and dependencies
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/deptry .
 
-zsh:
-	@command -v zsh >/dev/null || { $(SUDO) apt-get -qq update && \
-	  $(SUDO) apt-get -qq --yes --no-install-recommends install zsh; }
-
 unit: $(READY) zsh ## Test the pure logic
 	$(PYTEST) $(PARALLEL) tests/unit
 
@@ -75,7 +71,7 @@ test-lab: $(READY) ## Test the lab with its real processes
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/lab
 
-test-notebooks: $(READY) ## Execute and compare every notebook on fresh labs
+test-notebooks: $(READY) jq ## Execute and compare every notebook on fresh labs
 	@$(BIN)/python -m runbook_lib lab build
 	$(PYTEST) $(PARALLEL) tests/notebooks
 
@@ -122,7 +118,11 @@ test-pods: $(READY) ## Fill the lab's node with PODS pods; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	RUNBOOK_PODS=$(PODS) $(PYTEST) --durations 3 tests/lab/test_capacity.py
 
-# The browser, Docker and zsh come from the distribution, and are installed where they are missing.
+# What tests need of the distribution is installed where it is missing.
+chromium jq zsh:
+	@command -v $@ >/dev/null || { $(SUDO) apt-get -qq update && \
+	  $(SUDO) apt-get -qq --yes --no-install-recommends install $@; }
+
 docker:
 	@command -v dockerd >/dev/null && command -v debootstrap >/dev/null || { $(SUDO) apt-get -qq update && \
 	  $(SUDO) apt-get -qq --yes --no-install-recommends install docker.io debootstrap; }
@@ -134,10 +134,6 @@ test-container: $(READY) docker ## Run the runbook in Docker, on a bare Debian; 
 test-install: $(READY) ## Install the wheel with uv and pipx, and plan with it; not part of test
 	@$(BIN)/python -m runbook_lib lab build
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTEST) tests/install
-
-chromium:
-	@command -v chromium >/dev/null || { $(SUDO) apt-get -qq update && \
-	  $(SUDO) apt-get -qq --yes --no-install-recommends install chromium; }
 
 test-browser: $(READY) chromium ## Step through JupyterLab in Chromium; screenshots in runs/screenshots
 	@$(BIN)/python -m runbook_lib lab build

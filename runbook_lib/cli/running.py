@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -29,9 +29,6 @@ from runbook_lib.cli.options import (
     renamed,
     run_folder,
 )
-
-if TYPE_CHECKING:
-    pass
 
 _ROLLBACK = "90_rollback"
 
