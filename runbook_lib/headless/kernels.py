@@ -1,7 +1,7 @@
 """Start the notebooks' kernels ahead of time: each boots while the notebook before it runs.
 
 A kernel takes about two seconds of CPU time to start Python, IPython and the runbook's imports. So
-one process does that once, and kernels are forked from it: see `nursery`.
+one process does that once, and kernels are forked from it: see `fork_server`.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ started one by one."""
 _LONGEST_FOLDER = 107 - len("/runbook-01234567/kernel-99.json-ipc-5")
 """Bytes: the path of a Unix socket has 107, see unix(7), and TMPDIR may be anything."""
 
-_NURSERY_LIMIT = 60.0
+_SERVER_LIMIT = 60.0
 """Seconds for the imports, and to end."""
 
 
@@ -70,12 +70,12 @@ class Kernels:
         self._left = count
         self._ready: AsyncKernelManager | None = None
         self._started: list[AsyncKernelManager] = []
-        self._nursery: _Nursery | None = None
+        self._server: _ForkServer | None = None
         self._folder = tempfile.TemporaryDirectory(prefix="runbook-", dir=_short_folder())
 
     def __enter__(self) -> Kernels:
         if self._left and _FORKS:
-            self._nursery = _Nursery()
+            self._server = _ForkServer()
         self._start_next()
         return self
 
@@ -83,8 +83,8 @@ class Kernels:
         for kernel in self._started:
             if kernel.has_kernel:
                 run_sync(kernel.shutdown_kernel)(now=True)
-        if self._nursery is not None:
-            self._nursery.close()
+        if self._server is not None:
+            self._server.close()
         self._folder.cleanup()
 
     def take(self) -> AsyncKernelManager:
@@ -105,19 +105,19 @@ class Kernels:
         # Unix sockets in a folder of our own: on TCP, every user of the machine can reach a kernel.
         options: dict[str, Any] = {"transport": "ipc", "connection_file": str(connection_file)}
         kernel = AsyncKernelManager(kernel_spec_manager=_ThisInterpreter(), **options)
-        if self._nursery is not None:
+        if self._server is not None:
             kernel.provisioner = _Forking(parent=kernel, kernel_spec=kernel.kernel_spec)
-            kernel.provisioner.nursery = self._nursery
+            kernel.provisioner.server = self._server
         run_sync(kernel.start_kernel)(extra_arguments=list(_ARGUMENTS))
         return kernel
 
 
-class _Nursery:
+class _ForkServer:
     """The process that kernels are forked from."""
 
     def __init__(self) -> None:
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "runbook_lib.headless.nursery", *_OF_KERNELS, *_IMPORTS],
+            [sys.executable, "-m", "runbook_lib.headless.fork_server", *_OF_KERNELS, *_IMPORTS],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
@@ -138,7 +138,7 @@ class _Nursery:
         return _Fork(self, self._asked - 1)
 
     def pid(self, number: int, *, wait: bool) -> int | None:
-        """Return a kernel's process id; 0 if the nursery ended before, None if it is not there yet.
+        """Return a kernel's process id; 0 if the server ended before, None if it is not there yet.
 
         Args:
             number: Which kernel, from 0 in the order in which they were asked for.
@@ -155,25 +155,25 @@ class _Nursery:
         self._questions.close()
         self._answers.close()
         try:
-            self._process.wait(_NURSERY_LIMIT)
+            self._process.wait(_SERVER_LIMIT)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
 
 
 class _Fork:
-    """A kernel of the nursery, with what its provisioner needs of a `subprocess.Popen`."""
+    """A kernel of the server, with what its provisioner needs of a `subprocess.Popen`."""
 
     stdin = stdout = stderr = None
 
-    def __init__(self, nursery: _Nursery, number: int) -> None:
-        self._nursery, self._number = nursery, number
+    def __init__(self, server: _ForkServer, number: int) -> None:
+        self._server, self._number = server, number
         self._watched: int | None = None
 
     def poll(self) -> int | None:
         """None while it is there, or is about to be; how it ended only its parent is told."""
         if self._watched is None:
-            pid = self._nursery.pid(self._number, wait=False)
+            pid = self._server.pid(self._number, wait=False)
             if pid is None:
                 return None
             try:
@@ -193,7 +193,7 @@ class _Fork:
 
     def send_signal(self, number: int) -> None:
         """Send a signal to it and to what it has started."""
-        pid = self._nursery.pid(self._number, wait=True)
+        pid = self._server.pid(self._number, wait=True)
         if pid and self.poll() is None:
             os.killpg(pid, number)
 
@@ -201,11 +201,11 @@ class _Fork:
 class _Forking(LocalProvisioner):
     """Has a kernel forked where others start a program."""
 
-    nursery: _Nursery
+    server: _ForkServer
 
     async def launch_kernel(self, cmd: list[str], **options: Any) -> Any:
         """Fork; called by the kernel's manager."""
-        fork: Any = self.nursery.fork(cmd[len(_LAUNCHER) :], options["env"])
+        fork: Any = self.server.fork(cmd[len(_LAUNCHER) :], options["env"])
         self.process = fork
         return self.connection_info
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.notebooks
 
 def running() -> list[psutil.Process]:
     """The kernels: what the process that they are forked from has started."""
-    return [kernel for nursery in psutil.Process().children() for kernel in nursery.children()]
+    return [kernel for server in psutil.Process().children() for kernel in server.children()]
 
 
 def booted(kernels: Kernels) -> AsyncKernelManager:
@@ -64,8 +64,8 @@ def test_a_kernel_that_is_killed_is_missed_at_once() -> None:
 def test_kernels_end_with_what_they_are_forked_from() -> None:
     with Kernels(1) as kernels:
         kernel = booted(kernels)
-        (process,), (nursery,) = running(), psutil.Process().children()
-        nursery.kill()
+        (process,), (server,) = running(), psutil.Process().children()
+        server.kill()
         _, alive = psutil.wait_procs([process], timeout=10)
         assert [each for each in alive if each.status() != psutil.STATUS_ZOMBIE] == []
         assert not run_sync(kernel.is_alive)()
