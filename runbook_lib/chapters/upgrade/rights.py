@@ -62,8 +62,10 @@ def rights_back(parameters: Parameters) -> tuple[Right, ...]:
     if parameters.upgrade.to is None:
         return ()
     if parameters.upgrade.strategy == "canary":
+        # A tag by which the namespace asked before leads back; any other goes.
+        by_tag = parameters.istio.revision == parameters.upgrade.tag
         return (
-            *_moving(parameters, _BACK, (*APPLY, "delete")),
+            *_moving(parameters, _BACK, APPLY if by_tag else ("delete",)),
             *releases.applying_base(parameters, _BACK),
             *releases.uninstalling_istiod(course.upgraded(parameters), _BACK),
             *sidecars.restarting(parameters, _BACK),
