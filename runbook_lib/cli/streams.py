@@ -26,7 +26,10 @@ def outlive_readers() -> None:
 
 
 def _unread(stream: TextIO) -> TextIO:
-    file = _Unread(stream.fileno(), "w", closefd=False)
+    try:
+        file = _Unread(stream.fileno(), "w", closefd=False)
+    except io.UnsupportedOperation:  # no file: whoever put it there reads it
+        return stream
     return io.TextIOWrapper(
         io.BufferedWriter(file),
         encoding=stream.encoding,

@@ -17,7 +17,7 @@ from tests.shelf import Shelf
 NOTEBOOK = "04_mutual_tls"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = chromium()
     # Chromium's sandbox needs rights that root in a container has not.
@@ -42,7 +42,7 @@ def server(mesh: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
     remove_run_folders(mesh)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def profile(browser: Browser) -> Iterator[BrowserContext]:
     """One for all, because its cache holds JupyterLab; that resets itself when it is opened."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})

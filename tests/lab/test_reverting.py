@@ -125,7 +125,7 @@ def test_the_printed_command_does_the_same_by_hand(
 ) -> None:
     before = fields_of(mesh, "authorizationpolicy", "xnat-all", "xnat")
     deny_post(foreign)
-    final = step("authorization-methods", on_failure="stop", timeouts={"policy": 1})
+    final = step("authorization-methods", on_failure="stop", timeouts={"policy": 5})
     with pytest.raises(VerificationFailed, match="Not taken back: on_failure is stop") as caught:
         take(final)
     assert final.outcome is StepOutcome.FAILED
@@ -142,7 +142,7 @@ def test_what_others_have_changed_since_is_left_to_them(
 ) -> None:
     del reading
     deny_post(foreign)
-    final = applied(step("authorization-methods", on_failure="revert", timeouts={"policy": 1}))
+    final = applied(step("authorization-methods", on_failure="revert", timeouts={"policy": 5}))
     policy = ("authorizationpolicy", "xnat-all")
     mesh.run("kubectl", "-n", "xnat", "annotate", *policy, "owner=somebody")
     theirs = fields_of(mesh, *policy, "xnat")

@@ -47,6 +47,11 @@ def state(resource: Object | None, before: Conditions | None = None) -> State:
     return State(False, _said(found))
 
 
+def has_failed(resource: Object | None) -> bool:
+    """Whether the last run that has ended failed; the next one may be going on already."""
+    return _true(conditions(resource), "Failure") is not None
+
+
 def at_work(resource: Object | None) -> bool:
     """Whether a run is going on; between runs the same condition holds for another reason."""
     running = _true(conditions(resource), "Running")

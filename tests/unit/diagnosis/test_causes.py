@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,18 +72,22 @@ def test_many_pods_of_one_workload_are_one_cause_and_hide_no_fault_of_the_applic
 @pytest.mark.parametrize(
     ("state", "log", "found"),
     [
-        (begun(seconds=5), "", []),
-        (begun(minutes=5), "", ["sidecar-unstable"]),
-        (begun(seconds=5), "t\terror\tcache\tfailed to sign: no such host", ["sidecar-unstable"]),
-        (begun(seconds=5), "t\terror\tprobes\tRequest to probe app failed: refused", []),
-        ({"started": False, "state": {"waiting": {"reason": "PodInitializing"}}}, "", []),
-        ({"restartCount": 1, **begun(seconds=5)}, "", ["sidecar-unstable"]),
+        (lambda: begun(seconds=5), "", []),
+        (lambda: begun(minutes=5), "", ["sidecar-unstable"]),
+        (
+            lambda: begun(seconds=5),
+            "t\terror\tcache\tfailed to sign: no such host",
+            ["sidecar-unstable"],
+        ),
+        (lambda: begun(seconds=5), "t\terror\tprobes\tRequest to probe app failed: refused", []),
+        (lambda: {"started": False, "state": {"waiting": {"reason": "PodInitializing"}}}, "", []),
+        (lambda: {"restartCount": 1, **begun(seconds=5)}, "", ["sidecar-unstable"]),
     ],
 )
 def test_a_sidecar_that_merely_starts_is_not_called_unstable(
-    state: dict[str, Any], log: str, found: list[str]
+    state: Callable[[], dict[str, Any]], log: str, found: list[str]
 ) -> None:
-    many = of_many(3, **state)
+    many = of_many(3, **state())
     logs = {("many-5d4f-1", "istio-proxy"): (log,)}
     assert names(judge(healthy(pods=(*healthy().pods, *many), logs=logs))) == found
 

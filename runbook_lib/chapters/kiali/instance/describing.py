@@ -259,7 +259,7 @@ def _wanted(context: Context, *, again: bool = False, replaced: Sequence[Replace
     desired = manifest.kiali(context.parameters)
     there = live_object(context.cluster, desired)
     found = annotations_of(there or {}).get(_TRY_AGAIN, "")
-    if there is not None and (replaced or (again and kiali_status.state(there).failed)):
+    if there is not None and (replaced or (again and kiali_status.has_failed(there))):
         found = str(int(found) + 1) if found.isdigit() else "1"
     if found:
         desired["metadata"]["annotations"] = {_TRY_AGAIN: found}

@@ -62,6 +62,8 @@ def test_an_earlier_failure_stays_while_the_next_run_is_at_work() -> None:
     found = kiali_status.state(resource(*RUNNING, BROKEN[1]), before=list(BROKEN))
     assert (found.done, found.failed) == (False, False)
     assert found.text == "at work"
+    assert kiali_status.has_failed(resource(*RUNNING, BROKEN[1]))
+    assert not kiali_status.has_failed(resource(*DONE))
 
 
 def test_between_runs_the_operator_is_not_at_work() -> None:
