@@ -13,7 +13,7 @@ from pathlib import Path
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 
 from runbook_lib import chapters
 from runbook_lib.base.errors import RunbookError
@@ -56,6 +56,7 @@ def plan_everything(path: Path, folder: Path) -> None:
                 assert isinstance(step.plan(context), Plan)
 
 
+@pytest.mark.timeout(240)
 def test_a_file_is_refused_in_words_or_can_be_planned_with(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -72,6 +73,7 @@ def test_a_file_is_refused_in_words_or_can_be_planned_with(
         derandomize=True,
         deadline=None,
         database=None,
+        phases=[Phase.generate, Phase.shrink],  # to explain, it would trace each line
         suppress_health_check=list(HealthCheck),
     )
     @given(files())
