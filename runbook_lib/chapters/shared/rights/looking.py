@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from runbook_lib.chapters.shared.rights.right import LOOK, RBAC, Right
+from runbook_lib.lifecycle import lease
 from runbook_lib.parameters import Parameters
 
 _ADMISSION, _CRD = "admissionregistration.k8s.io", "apiextensions.k8s.io"
@@ -37,6 +38,11 @@ def looking(parameters: Parameters) -> tuple[Right, ...]:
         Right(
             *(("daemonsets",), ("get",), _APPS, "kube-system", ("node-local-dns",)),
             steps=(*_SIDECARS, _DIAGNOSIS),
+        ),
+        # Who changes the cluster.
+        Right(
+            *(("leases",), ("get",), "coordination.k8s.io", lease.NAMESPACE, (lease.NAME,)),
+            steps=("00_start_here",),
         ),
     )
 
