@@ -78,7 +78,9 @@ def _carry_out(order: Order, document: TextIO | None) -> None:
     from runbook_lib.lifecycle.review import files
 
     checked = order.given.parameters
-    reviewed = _reviewed(order, checked) if order.approve_plan is not None else None
+    reviewed = None
+    if order.approve_plan is not None:
+        reviewed = _reviewed(order.approve_plan, order.approve, checked)
     if order.operator:
         os.environ[OPERATOR_VARIABLE] = order.operator
     copies = storage.of(order.runs) if order.runs else None
@@ -153,16 +155,16 @@ def _show(
         console.print(line, markup=False)
 
 
-def _reviewed(order: Order, checked: Parameters) -> Path:
+def _reviewed(run: Path, approve: str | None, checked: Parameters) -> Path:
     """Return the folder of plans that hold for these parameters, before anything is touched."""
     from runbook_lib.lifecycle.review import files
 
-    if checked.mode == "plan" or order.approve is not None:
+    if checked.mode == "plan" or approve is not None:
         raise ParameterError(
             "--approve-plan approves what was planned and reviewed before, "
             "and goes with neither mode=plan nor --approve",
             "leave one of them out",
         )
-    folder = run_folder(order.approve_plan or Path())
+    folder = run_folder(run)
     files.read(folder).require(checked)
     return folder.absolute()

@@ -159,7 +159,9 @@ def _unpack(file: Path, url: str) -> None:
                 (partial / _place(module.digest())).rename(module.root())
     except (tarfile.TarError, EOFError, OSError) as error:
         raise LabError(
-            f"{url} is no archive of the lab's: {error}", remedy=command_line("lab", "export")
+            f"what was fetched from {url} cannot be unpacked: {error}",
+            remedy="check that the disk has 3 GB free; else write the archive anew with: "
+            + command_line("lab", "export"),
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

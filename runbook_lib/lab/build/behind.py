@@ -66,11 +66,10 @@ def wait(name: str, told: Callable[[str], None]) -> None:
     """
 
     def observe() -> State:
-        alive = _alive(name)
         if not missing(ADDONS):
             return State(True, "")
         said = _progress(folder)
-        if not alive:
+        if not _alive(name) and missing(ADDONS):  # else it has just ended with its work done
             raise LabError(
                 f"they are not there, and nothing compiles them any more; it was {said}",
                 remedy=command_line("lab", "build"),

@@ -70,8 +70,8 @@ def up(
         if state and state.state == "ready" and alive(state):
             return state
         nft = _require_machine(doing)
+        _clear(name)  # what is left of it holds inotify instances, too
         require_inotify()
-        _clear(name)
         folder.mkdir(parents=True, mode=0o700)
         (folder / "logs").mkdir()
         options = [f"--name={name}", f"--nft={nft}"]
