@@ -37,9 +37,9 @@ def explained(kubeconfig: Kubeconfig, context: str) -> Iterator[None]:
     try:
         yield
     except CommandError as error:
-        look = kubeconfig.kubectl(context, "get", "--raw", "/readyz")
         if error.remedy or error.returncode is None:
             raise
+        look = kubeconfig.kubectl(context, "get", "--raw", "/readyz")
         if any(sign in error.stderr for sign in _REFUSED_LOGIN):
             remedy = f"the API server does not accept the credentials; renew them, and try: {look}"
         elif any(sign.lower() in error.stderr.lower() for sign in _NO_ANSWER):

@@ -320,6 +320,7 @@ def _parsed(text: str) -> tuple[Object, ...]:
 
 
 def _documents(text: str) -> list[Object]:
+    """Return the objects of a text; whoever asks for the same text gets the same ones, to read."""
     return [*_parsed(text)]
 
 
